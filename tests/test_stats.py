@@ -1,0 +1,120 @@
+"""Intervals and tests against statsmodels, scipy and scikit-learn."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+import scipy.stats
+from sklearn.metrics import f1_score
+from statsmodels.stats.contingency_tables import mcnemar as statsmodels_mcnemar
+from statsmodels.stats.multitest import multipletests
+
+from encoderlab import stats
+
+
+def rng(*key: int) -> np.random.Generator:
+    return np.random.default_rng(key)
+
+
+def test_over_seeds_is_the_t_interval_of_scipy() -> None:
+    values = rng(1).normal(0.87, 0.01, size=5)
+    spread = stats.over_seeds(values)
+    low, high = scipy.stats.t.interval(0.95, 4, loc=values.mean(), scale=scipy.stats.sem(values))
+    assert (spread.low, spread.high) == pytest.approx((low, high), abs=1e-12)
+    assert spread.sd == pytest.approx(np.std(values, ddof=1))
+
+
+def test_one_seed_has_a_mean_and_no_interval() -> None:
+    spread = stats.over_seeds([0.8])
+    assert spread.mean == 0.8
+    assert all(math.isnan(x) for x in (spread.sd, spread.low, spread.high))
+    assert math.isnan(stats.over_seeds([]).mean)
+
+
+def test_bootstrap_of_accuracy_agrees_with_scipy() -> None:
+    correct = rng(2).random((3, 400)) < np.array([[0.9], [0.8], [0.85]])
+    ours = stats.bootstrap_mean(correct, resamples=20000)
+    theirs = scipy.stats.bootstrap(
+        (correct.mean(axis=0),), np.mean, n_resamples=20000, method="percentile", rng=rng(3)
+    ).confidence_interval
+    assert (ours.low, ours.high) == pytest.approx((theirs.low, theirs.high), abs=1.5e-3)
+
+
+def test_bootstrap_of_a_paired_difference_agrees_with_scipy() -> None:
+    shared = rng(4).random(500)
+    a = (shared < 0.85) ^ (rng(5).random((2, 500)) < 0.05)
+    b = (shared < 0.80) ^ (rng(6).random((2, 500)) < 0.05)
+    difference = a.astype(float) - b.astype(float)
+    ours = stats.bootstrap_mean(difference, resamples=20000)
+    theirs = scipy.stats.bootstrap(
+        (difference.mean(axis=0),), np.mean, n_resamples=20000, method="percentile", rng=rng(7)
+    ).confidence_interval
+    assert (ours.low, ours.high) == pytest.approx((theirs.low, theirs.high), abs=2e-3)
+
+
+def test_bootstrap_of_macro_f1_agrees_with_resampled_scikit_learn() -> None:
+    labels = rng(8).integers(0, 3, size=150)
+    predicted = np.where(rng(9).random((2, 150)) < 0.75, labels, rng(10).integers(0, 3, size=(2, 150)))
+    ours = stats.bootstrap_macro_f1(predicted, labels, 3, resamples=4000)
+    draws = rng(11).integers(0, 150, size=(1000, 150))
+    scores = [np.mean([f1_score(labels[rows], p[rows], average="macro") for p in predicted]) for rows in draws]
+    assert (ours.low, ours.high) == pytest.approx(tuple(np.quantile(scores, [0.025, 0.975])), abs=0.012)
+
+
+def test_bootstrap_repeats_itself_and_depends_on_the_seed() -> None:
+    correct = rng(12).random(300) < 0.8
+    assert stats.bootstrap_mean(correct, seed=3) == stats.bootstrap_mean(correct, seed=3)
+    assert stats.bootstrap_mean(correct, seed=3) != stats.bootstrap_mean(correct, seed=4)
+
+
+def test_bootstrap_covers_the_truth_about_95_times_in_100() -> None:
+    draw = rng(13)
+    hits = 0
+    for trial in range(400):
+        interval = stats.bootstrap_mean(draw.random(250) < 0.8, seed=trial, resamples=500)
+        hits += interval.low <= 0.8 <= interval.high
+    assert 0.92 <= hits / 400 <= 0.975
+
+
+@pytest.mark.parametrize("only_a, only_b", [(0, 0), (3, 3), (1, 9), (14, 30), (200, 120)])
+def test_mcnemar_agrees_with_statsmodels(only_a: int, only_b: int) -> None:
+    a = np.array([True] * only_a + [False] * only_b + [True] * 50 + [False] * 20)
+    b = np.array([False] * only_a + [True] * only_b + [True] * 50 + [False] * 20)
+    theirs = statsmodels_mcnemar([[50, only_a], [only_b, 20]], exact=True)
+    expected = theirs.pvalue  # pyright: ignore[reportAttributeAccessIssue]
+    assert stats.mcnemar(a, b) == pytest.approx(expected, rel=1e-12)
+
+
+@pytest.mark.parametrize(
+    "p_values, expected",
+    [
+        ([0.03], 0.03),
+        ([0.01, 0.2], 0.2),
+        ([0.01, 0.02, 0.9], 0.03),
+        ([0.01, 0.02, 0.03, 0.9], 0.04),
+        ([0.8, 0.9, 0.9], 1.0),
+    ],
+)
+def test_rueger_scales_the_upper_median(p_values: list[float], expected: float) -> None:
+    assert stats.rueger(p_values[::-1]) == pytest.approx(expected)
+
+
+def test_rueger_keeps_its_level_when_the_tests_are_copies_or_independent() -> None:
+    p = rng(14).random((20000, 5))
+    independent = np.array([stats.rueger(row) for row in p[:4000]])
+    copies = np.array([stats.rueger(np.repeat(row[0], 5)) for row in p[:4000]])
+    assert (independent < 0.05).mean() <= 0.06
+    assert (copies < 0.05).mean() <= 0.06
+
+
+def test_holm_agrees_with_statsmodels() -> None:
+    p = rng(15).random(9) ** 3
+    assert stats.holm(p) == pytest.approx(multipletests(p, method="holm")[1], rel=1e-12)
+
+
+def test_holm_leaves_out_what_was_not_tested() -> None:
+    adjusted = stats.holm([0.04, math.nan, 0.01])
+    assert adjusted[[0, 2]] == pytest.approx([0.04, 0.02])
+    assert math.isnan(adjusted[1])
