@@ -1,0 +1,70 @@
+"""What is installed: the wheel's content, its version, the entry points, the pinned versions."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+import tomllib
+import zipfile
+from importlib.metadata import entry_points
+from pathlib import Path
+
+import pytest
+from hatchling.builders.wheel import WheelBuilder
+
+import encoderlab
+
+ROOT = Path(__file__).resolve().parents[1]
+PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+
+
+@pytest.fixture(scope="module")
+def wheel(tmp_path_factory: pytest.TempPathFactory) -> zipfile.ZipFile:
+    (path,) = WheelBuilder(str(ROOT)).build(directory=str(tmp_path_factory.mktemp("dist")), versions=["standard"])
+    return zipfile.ZipFile(path)
+
+
+def test_wheel_holds_the_whole_package(wheel: zipfile.ZipFile) -> None:
+    source = ROOT / "src"
+    wanted = {
+        path.relative_to(source).as_posix()
+        for path in (source / "encoderlab").rglob("*")
+        if path.suffix in (".py", ".j2", ".css", ".js") or path.name == "py.typed"
+    }
+    assert "encoderlab/py.typed" in wanted
+    assert wanted == {name for name in wheel.namelist() if name.startswith("encoderlab/")}
+
+
+def test_wheel_says_version_and_licence(wheel: zipfile.ZipFile) -> None:
+    info = f"encoderlab-{encoderlab.__version__}.dist-info/"
+    metadata = wheel.read(info + "METADATA").decode()
+    assert f"\nVersion: {encoderlab.__version__}\n" in metadata
+    assert "\nLicense-Expression: Apache-2.0\n" in metadata
+    assert wheel.read(info + "licenses/LICENSE") == (ROOT / "LICENSE").read_bytes()
+
+
+def test_python_m_and_the_command_are_the_same() -> None:
+    (command,) = entry_points(group="console_scripts", name="encoderlab")
+    assert command.value == "encoderlab.cli:main"
+    done = subprocess.run([sys.executable, "-m", "encoderlab", "--help"], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert "compare" in done.stdout
+
+
+def normal(name: str) -> str:
+    return re.sub(r"[-_.]+", "-", name).lower()
+
+
+def test_every_requirement_is_pinned() -> None:
+    lines = (ROOT / "constraints.txt").read_text(encoding="utf-8").splitlines()
+    pins = dict(line.split("==") for line in lines if not line.startswith("#"))
+    assert all(re.fullmatch(r"[0-9][0-9a-z.]*", version) for version in pins.values())
+    asked = [*PROJECT["dependencies"], *(line for extra in PROJECT["optional-dependencies"].values() for line in extra)]
+    names = {normal(re.split(r"[\[><=~! ]", line)[0]) for line in asked}
+    assert names <= {normal(name) for name in pins}
+
+
+def test_the_changelog_knows_this_version() -> None:
+    text = (ROOT / "CHANGELOG.md").read_text(encoding="utf-8")
+    assert "## [Unreleased]" in text or f"## [{encoderlab.__version__}]" in text
