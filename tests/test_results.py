@@ -1,0 +1,158 @@
+"""Run folders -> tables, on study folders with known predictions."""
+
+from __future__ import annotations
+
+import csv
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from safetensors.numpy import load_file, save_file
+
+from encoderlab import results, stats
+from encoderlab.errors import InputError
+from fixtures_runs import SPECS, Spec, write_study
+
+DESIGN = (
+    "method variant seed split rows loss accuracy macro_f1 macro_precision macro_recall adapter_parameters "
+    "head_parameters total_parameters train_seconds epochs peak_memory_mb inference_ms_per_example adapter_bytes run"
+)
+
+
+@pytest.fixture(scope="module")
+def out(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = write_study(tmp_path_factory.mktemp("study"), rows=600, failed=[("lora rank=8", 2)])
+    results.collect(folder)
+    return folder
+
+
+def read(path: Path) -> list[dict[str, str]]:
+    with path.open(newline="", encoding="utf-8") as file:
+        return list(csv.DictReader(file))
+
+
+def by_variant(folder: Path) -> dict[str, dict[str, str]]:
+    return {row["variant"]: row for row in read(folder / "summary.csv")}
+
+
+def test_results_csv_has_the_columns_of_the_design_and_every_bit_of_the_runs(out: Path) -> None:
+    rows = read(out / "results.csv")
+    assert list(rows[0]) == DESIGN.split()
+    assert len(rows) == 2 * (1 + 3 + 3 * len(SPECS))
+    for row in rows:
+        run = json.loads((out / "runs" / row["run"] / "result.json").read_text())
+        if run["status"] == "done":
+            assert float(row["macro_f1"]) == run["splits"][row["split"]]["macro_f1"]
+            assert row["train_seconds"] == repr(run["train_seconds"])
+        assert row["seed"] == ("" if run["seed"] is None else str(run["seed"]))
+
+
+def test_a_failed_run_is_counted_and_enters_no_mean(out: Path) -> None:
+    rows = [r for r in read(out / "results.csv") if r["variant"] == "lora rank=8" and r["seed"] == "2"]
+    assert [r["split"] for r in rows] == ["validation", "test"]
+    assert {r["accuracy"] for r in rows} == {""}
+    summary = by_variant(out)["lora rank=8"]
+    assert (summary["seeds"], summary["failed"]) == ("2", "1")
+    failed = json.loads((out / "summary.json").read_text())["failed"]
+    assert [(f["variant"], f["seed"]) for f in failed] == [("lora rank=8", 2)]
+    assert "not finite" in failed[0]["reason"]
+
+
+def test_summary_is_what_the_statistics_say_about_the_predictions(out: Path) -> None:
+    row = by_variant(out)["prefix length=16"]
+    right, reference = [], []
+    for seed in range(3):
+        for name, kept in ((f"prefix-length16-{seed}", right), (f"full-{seed}", reference)):
+            tensors = load_file(out / "runs" / name / "predictions" / "test.safetensors")
+            correct = tensors["logits"].argmax(axis=1) == tensors["labels"]
+            kept.append(correct[np.argsort(tensors["index"])])
+    spread = stats.over_seeds([x.mean() for x in right])
+    assert float(row["accuracy"]) == pytest.approx(spread.mean)
+    assert float(row["accuracy_seeds_low"]) == pytest.approx(spread.low)
+    assert float(row["difference"]) == pytest.approx(np.mean(right) - np.mean(reference))
+    p = stats.rueger([stats.mcnemar(a, b) for a, b in zip(right, reference, strict=True)])
+    assert float(row["mcnemar_p"]) == pytest.approx(p)
+    assert float(row["holm_p"]) >= p
+    assert float(row["accuracy_rows_low"]) < spread.mean < float(row["accuracy_rows_high"])
+    assert float(row["macro_f1_rows_low"]) < float(row["macro_f1"]) < float(row["macro_f1_rows_high"])
+
+
+def test_baselines_are_compared_but_outside_the_family(out: Path) -> None:
+    rows = by_variant(out)
+    assert rows["majority"]["seeds"] == "1" and rows["untrained"]["seeds"] == "3"
+    for name in ("majority", "untrained"):
+        assert float(rows[name]["difference"]) < -0.2 and rows[name]["holm_p"] == ""
+    assert rows["full"]["difference"] == ""
+
+
+def test_rows_are_matched_by_index_not_by_position(tmp_path: Path) -> None:
+    spec = Spec("full", "", 0.8, 1000, 60.0, 1e-4)
+    twin = Spec("lora", "rank=1", 0.8, 10, 50.0, 1e-3)
+    out = write_study(tmp_path, specs=(spec, twin), seeds=(0,), rows=300)
+    path = out / "runs" / "lora-rank1-0" / "predictions" / "test.safetensors"
+    tensors = load_file(out / "runs" / "full-0" / "predictions" / "test.safetensors")
+    keep = np.random.default_rng(0).permutation(300)[:200]  # another order, and some rows only
+    save_file({name: np.ascontiguousarray(tensor[keep]) for name, tensor in tensors.items()}, path)
+    row = next(r for r in results.collect(out).summary if r["variant"] == "lora rank=1")
+    assert (row["difference"], row["mcnemar_p"]) == (0.0, 1.0)
+
+
+def test_one_seed_has_no_spread_over_seeds(tmp_path: Path) -> None:
+    out = write_study(tmp_path, specs=SPECS[:2], seeds=(0,), rows=200)
+    row = results.collect(out).summary[-1]
+    assert row["accuracy"] is not None and row["accuracy_rows_low"] is not None
+    assert (row["accuracy_sd"], row["accuracy_seeds_low"]) == (None, None)
+    assert "NaN" not in (out / "summary.json").read_text()
+
+
+def test_trials_stay_out_and_unfinished_runs_are_named(tmp_path: Path) -> None:
+    out = write_study(tmp_path, specs=SPECS[:2], seeds=(0,), rows=200)
+    result = out / "runs" / "full-0" / "result.json"
+    trial = json.loads(result.read_text()) | {"id": "trial-1", "kind": "trial"}
+    (out / "runs" / "trial-1").mkdir()
+    (out / "runs" / "trial-1" / "result.json").write_text(json.dumps(trial))
+    study = json.loads((out / "study.json").read_text())
+    study["runs"] += ["trial-1", "not-yet"]
+    (out / "study.json").write_text(json.dumps(study))
+    table = results.collect(out)
+    assert table.missing == ["not-yet"]
+    assert "trial-1" not in (out / "results.csv").read_text()
+
+
+def test_every_run_failed_still_gives_the_tables(tmp_path: Path) -> None:
+    out = write_study(tmp_path, specs=SPECS[:1], seeds=(0, 1), rows=200, failed=[("full", 0), ("full", 1)])
+    table = results.collect(out)
+    assert table.recommendation is None
+    row = by_variant(out)["full"]
+    assert (row["seeds"], row["failed"], row["accuracy"]) == ("0", "2", "")
+
+
+def test_the_same_folder_gives_the_same_files(out: Path) -> None:
+    names = ("results.csv", "summary.csv", "summary.json")
+    before = [(out / name).read_bytes() for name in names]
+    results.collect(out)
+    assert [(out / name).read_bytes() for name in names] == before
+    assert not [p.name for p in out.iterdir() if p.name.startswith(".")]
+
+
+def test_the_cheapest_equal_is_recommended_and_a_worse_one_is_not(tmp_path: Path) -> None:
+    table = results.collect(write_study(tmp_path, rows=1500))
+    choice = table.recommendation
+    assert choice is not None
+    assert choice["best"] == "full" and choice["variant"].startswith("lora")
+    assert {"head", "prefix length=16"} <= set(choice["worse"])
+    assert choice["beats_majority"] is True
+    assert choice["difference_low"] <= 0 <= choice["difference_high"]
+
+
+def test_damaged_files_are_one_clear_line(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="study.json: no such file"):
+        results.collect(tmp_path)
+    out = write_study(tmp_path, specs=SPECS[:1], seeds=(0,), rows=100)
+    (out / "runs" / "full-0" / "predictions" / "test.safetensors").write_bytes(b"12345678")
+    with pytest.raises(InputError, match=r"full-0/predictions/test.safetensors: not readable"):
+        results.collect(out)
+    (out / "runs" / "full-0" / "result.json").write_text('{"id": ')
+    with pytest.raises(InputError, match=r"full-0/result.json: not readable as JSON"):
+        results.collect(out)
