@@ -13,7 +13,7 @@ help: ## list these commands
 demo: $(INSTALLED) ## compare five methods on movie-review sentences: a table, then the path of the report
 	@$(BIN)/encoderlab demo
 
-test: $(INSTALLED) ## the default tests: no network, no GPU, no long runs
+test: $(INSTALLED) ## the default tests: no GPU, no long runs
 	@OMP_NUM_THREADS=1 TOKENIZERS_PARALLELISM=false $(BIN)/python -m pytest
 
 check: $(INSTALLED) ## formatting, lint and types
