@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import ast
 import re
 import subprocess
 import sys
 import tomllib
 import zipfile
-from importlib.metadata import entry_points
+from importlib.metadata import entry_points, packages_distributions
 from pathlib import Path
 
 import pytest
@@ -56,13 +57,34 @@ def normal(name: str) -> str:
     return re.sub(r"[-_.]+", "-", name).lower()
 
 
+def asked(*without: str) -> set[str]:
+    """Names of the packages that the dependencies and the extras ask for."""
+    extras = (lines for extra, lines in PROJECT["optional-dependencies"].items() if extra not in without)
+    lines = [*PROJECT["dependencies"], *(line for extra in extras for line in extra)]
+    return {normal(re.split(r"[\[><=~! ]", line)[0]) for line in lines}
+
+
 def test_every_requirement_is_pinned() -> None:
     lines = (ROOT / "constraints.txt").read_text(encoding="utf-8").splitlines()
     pins = dict(line.split("==") for line in lines if not line.startswith("#"))
     assert all(re.fullmatch(r"[0-9][0-9a-z.]*", version) for version in pins.values())
-    asked = [*PROJECT["dependencies"], *(line for extra in PROJECT["optional-dependencies"].values() for line in extra)]
-    names = {normal(re.split(r"[\[><=~! ]", line)[0]) for line in asked}
-    assert names <= {normal(name) for name in pins}
+    assert asked() <= {normal(name) for name in pins}
+
+
+def test_every_import_is_declared() -> None:
+    """Nothing is used that happens to be there because another package brought it."""
+    used = set()
+    for path in (ROOT / "src" / "encoderlab").rglob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.Import):
+                used |= {alias.name.partition(".")[0] for alias in node.names}
+            elif isinstance(node, ast.ImportFrom) and not node.level:
+                used.add((node.module or "").partition(".")[0])
+    used -= set(sys.stdlib_module_names) | {"encoderlab"}
+    assert "torch" in used
+    providers = packages_distributions()
+    missing = {name for name in used if not {normal(d) for d in providers.get(name, [name])} & asked("dev")}
+    assert not missing, f"imported, but not in pyproject.toml: {sorted(missing)}"
 
 
 def test_the_changelog_knows_this_version() -> None:
