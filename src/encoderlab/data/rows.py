@@ -1,0 +1,168 @@
+"""Rows of a data set, and what a label is.
+
+A class is known by a canonical name, a string, so that the same label matches across files: 1 in a JSONL and "1" in a
+CSV are the class "1"; true, True and "TRUE" are "true".
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from difflib import get_close_matches
+from functools import cached_property
+from typing import final
+
+import numpy as np
+
+from encoderlab.errors import InputError
+
+
+@final
+@dataclass(frozen=True, eq=False)
+class Rows:
+    """Columns of equal length n.
+
+    origin: the file, folder or hub name, as it should appear in messages
+    index: int64 (n,), the position of each row in its source, counted from 0
+    notes: one line for each thing that was done to the rows on the way here
+    """
+
+    columns: Mapping[str, list]
+    origin: str
+    index: np.ndarray
+    notes: tuple[str, ...] = ()
+
+    def __len__(self) -> int:
+        return len(self.index)
+
+    def take(self, indices: Sequence[int] | np.ndarray) -> Rows:
+        """The rows at these positions (0 .. n-1), in this order."""
+        positions = np.asarray(indices, dtype=np.int64)
+        columns = {name: [values[i] for i in positions] for name, values in self.columns.items()}
+        return Rows(columns, self.origin, self.index[positions], self.notes)
+
+    def digest(self, columns: Iterable[str]) -> str:
+        """sha256 of these columns: names, values and their order; the same in every process."""
+        state = hashlib.sha256()
+        for name in columns:
+            state.update(json.dumps(name).encode())
+            for value in self.columns[name]:
+                state.update(json.dumps(value, default=str).encode() + b"\n")
+        return state.hexdigest()
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """sha256 of everything in `columns`."""
+        return self.digest(self.columns)
+
+
+def canonical_label(value: object) -> str | None:
+    """The class name of a label as it stands in a file, or None for an unlabelled row (null, empty, NaN, -1).
+
+    Raises ValueError for what cannot be a class: a fraction, a list, an object."""
+    if value is None or (isinstance(value, float) and math.isnan(value)):
+        return None
+    if isinstance(value, str):
+        name = value.strip()
+        name = name.lower() if name.lower() in ("true", "false") else name
+    elif isinstance(value, bool):
+        name = str(value).lower()
+    elif isinstance(value, int) or (isinstance(value, float) and value.is_integer()):
+        name = str(int(value))
+    else:
+        raise ValueError(f"{value!r} is no class: expected a string, a whole number or a boolean")
+    return None if name in ("", "-1") else name
+
+
+def class_order(names: Iterable[str]) -> list[str]:
+    """The distinct class names in their fixed order: by value if all are whole numbers, else alphabetically."""
+    distinct = set(names)
+    try:
+        return sorted(distinct, key=lambda name: (int(name), name))
+    except ValueError:
+        return sorted(distinct)
+
+
+def as_text(value: object) -> str:
+    """A text cell as a string: null is the empty text, a number is written out; ValueError for lists and objects."""
+    if value is None or (isinstance(value, float) and math.isnan(value)):
+        return ""
+    if not isinstance(value, str | int | float):
+        raise ValueError(f"expected a text, got {type(value).__name__}")
+    # A lone surrogate (broken emoji in JSON) is no Unicode text; tokenizers refuse it.
+    return str(value).encode("utf-8", "replace").decode("utf-8")
+
+
+def column_problems(rows: Rows, names: Iterable[str]) -> list[str]:
+    """One line for each of `names` that the rows lack."""
+    have = list(rows.columns)
+    found = []
+    for name in names:
+        if name not in have:
+            near = get_close_matches(name, have, n=1)
+            hint = f"; did you mean {near[0]!r}?" if near else ""
+            found.append(f"{rows.origin}: no column {name!r}; the columns are {', '.join(map(repr, have))}{hint}")
+    return found
+
+
+def prepare(rows: Rows, *, text: Sequence[str], label: str | None) -> Rows:
+    """Only the needed columns, texts as strings and labels as class names; unlabelled rows are dropped, with a note.
+
+    With `label=None` (a file to predict) every row stays. Raises InputError for a missing column, for a cell that is no
+    text or no class, and for a file without a single label."""
+    needed = [*text, *([label] if label is not None else [])]
+    if problems := column_problems(rows, needed):
+        raise InputError(*problems)
+    columns = {}
+    for name in text:
+        columns[name] = _convert(rows, name, as_text)
+    if label is None:
+        return Rows(columns, rows.origin, rows.index, rows.notes)
+    columns[label] = _convert(rows, label, canonical_label)
+    kept = [i for i, name in enumerate(columns[label]) if name is not None]
+    prepared = Rows(columns, rows.origin, rows.index, rows.notes)
+    if len(kept) == len(rows):
+        return prepared
+    if not kept:
+        raise InputError(
+            f"{rows.origin}: none of its {len(rows)} rows has a label in column {label!r} (all are empty or -1); "
+            "use labelled rows, e.g. a cut from train: { fraction = 0.2 }"
+        )
+    raw = rows.columns[label]
+    minus_one = sum(name is None and str(raw[i]).strip() in ("-1", "-1.0") for i, name in enumerate(columns[label]))
+    empty = len(rows) - len(kept) - minus_one
+    note = f"{rows.origin}: {len(rows) - len(kept)} of {len(rows)} rows are unlabelled and were dropped"
+    prepared = prepared.take(kept)
+    return Rows(prepared.columns, rows.origin, prepared.index, (*rows.notes, f"{note} ({empty} empty, {minus_one} -1)"))
+
+
+def _convert(rows: Rows, name: str, function) -> list:
+    converted = []
+    for i, value in zip(rows.index, rows.columns[name], strict=True):
+        try:
+            converted.append(function(value))
+        except ValueError as error:
+            raise InputError(f"{rows.origin}: row {i + 1}, column {name!r}: {error}") from None
+    return converted
+
+
+def count_labels(rows: Rows, label: str) -> dict[str, int]:
+    """Rows per class, in class order."""
+    counts = Counter(rows.columns[label])
+    return {name: counts[name] for name in class_order(counts)}
+
+
+def example_rows(rows: Rows, label: str, *, per_label: int = 2, width: int = 100) -> list[tuple[str, str]]:
+    """The first `per_label` rows of each class as (label, excerpt): one line of at most `width` characters."""
+    texts = [name for name in rows.columns if name != label]
+    examples: dict[str, list[str]] = {}
+    for i, name in enumerate(rows.columns[label]):
+        found = examples.setdefault(name, [])
+        if len(found) < per_label:
+            line = " | ".join(" ".join(rows.columns[column][i].split()) for column in texts)
+            found.append(line if len(line) <= width else line[: width - 1] + "…")
+    return [(name, line) for name in class_order(examples) for line in examples[name]]

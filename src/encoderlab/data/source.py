@@ -1,0 +1,119 @@
+"""The [data] section: where each split comes from.
+
+Relative paths start at `base`, the folder of the study file.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from difflib import get_close_matches
+from pathlib import Path
+from typing import final
+
+FILE_FORMATS = ("csv", "tsv", "json", "jsonl", "parquet")
+# How `datasets.save_to_disk` marks its folders: one data set, or several by name.
+DATASET_FOLDER, DATASET_DICT_FOLDER = "dataset_info.json", "dataset_dict.json"
+
+
+def file_format(path: Path) -> str | None:
+    """The format that the name of a file promises ("train.csv.gz" -> "csv"), or None when it is none we read."""
+    suffixes = [suffix.lower().removeprefix(".") for suffix in path.suffixes]
+    compressed = suffixes[-1:] == ["gz"]
+    last = (suffixes[:-1] if compressed else suffixes)[-1:]
+    if not last or last[0] not in FILE_FORMATS or (compressed and last[0] == "parquet"):
+        return None
+    return last[0]
+
+
+def path_problem(path: Path) -> str | None:
+    """What is wrong with `path` before it is opened, as one line without a subject, or None."""
+    if path.is_dir():
+        if (path / DATASET_FOLDER).is_file() or (path / DATASET_DICT_FOLDER).is_file():
+            return None
+        return (
+            f"{path} is a folder that `datasets` did not save; name a file in it, or a folder written by save_to_disk"
+        )
+    if not path.is_file():
+        names = [entry.name for entry in path.parent.iterdir()] if path.parent.is_dir() else []
+        near = get_close_matches(path.name, names, n=1)
+        return f"no such file: {path}" + (f"; did you mean {near[0]!r}?" if near else "")
+    if file_format(path) is None:
+        known = ", ".join(f".{name}" for name in FILE_FORMATS)
+        return f"{path} has no known ending; expected one of {known} (all but .parquet also with .gz)"
+    return None
+
+
+@final
+@dataclass(frozen=True, kw_only=True)
+class Source:
+    """Where the rows of one split come from: a file or folder, a data set on the hub, or a cut from the training rows.
+
+    path: a CSV, TSV, JSON, JSONL (each also .gz) or Parquet file, or a folder written by `datasets.save_to_disk`
+    hub: a name on the Hugging Face hub; `config` and `revision` go with it
+    split: which split of the hub data set or of the folder
+    fraction: share of the training rows to cut off for this split, between 0 and 1; stratified by label
+    rows: at most this many rows, a sample stratified by label
+    seed: of the cut and of the sample
+    """
+
+    path: str | None = None
+    hub: str | None = None
+    config: str | None = None
+    split: str | None = None
+    revision: str | None = None
+    rows: int | None = None
+    fraction: float | None = None
+    seed: int = 0
+
+    def location(self, base: Path) -> Path:
+        """The absolute or `base`-relative path of a source that has one."""
+        assert self.path is not None
+        return base / Path(self.path).expanduser()
+
+    def problems(self, where: str, base: Path, *, may_cut: bool = True) -> list[str]:
+        """Everything wrong with this source, one line each; `where` is its place in the study file ("data.test")."""
+        kinds = ("path", "hub", "fraction") if may_cut else ("path", "hub")
+        given = [name for name in ("path", "hub", "fraction") if getattr(self, name) is not None]
+        found = []
+        if len(given) != 1 or given[0] not in kinds:
+            got = " and ".join(given) or "none of them"
+            found.append(f"{where}: expected exactly one of {', '.join(kinds)}, got {got}")
+        if self.path == "" or self.hub == "":
+            found.append(f"{where}: the name of the source is empty")
+        elif self.path is not None and (problem := path_problem(self.location(base))):
+            found.append(f"{where}.path: {problem}")
+        if self.rows is not None and self.rows < 1:
+            found.append(f"{where}.rows: expected a positive whole number, got {self.rows}")
+        if self.fraction is not None and not 0 < self.fraction < 1:
+            found.append(f"{where}.fraction: expected a number between 0 and 1, both excluded, got {self.fraction}")
+        if self.seed < 0:
+            found.append(f"{where}.seed: expected a whole number from 0 up, got {self.seed}")
+        for name in ("config", "revision"):
+            if getattr(self, name) is not None and self.hub is None:
+                found.append(f"{where}.{name}: only a hub data set has one; remove it, or name the data set with `hub`")
+        is_file = self.path is not None and not self.location(base).is_dir()
+        if self.split is not None and (is_file or (self.path is None and self.hub is None)):
+            found.append(f"{where}.split: only a hub data set or a `datasets` folder has splits; remove it")
+        return found
+
+
+@final
+@dataclass(frozen=True, kw_only=True)
+class DataConfig:
+    """The [data] section of a study file. Without `validation` or `test`, they are cut from the training rows."""
+
+    train: Source
+    validation: Source = Source(fraction=0.1)
+    test: Source = Source(fraction=0.2)
+
+    def problems(self, where: str, base: Path) -> list[str]:
+        """Everything wrong that shows without reading the data, one line each; `where` names the section ("data")."""
+        found = self.train.problems(f"{where}.train", base, may_cut=False)
+        found += self.validation.problems(f"{where}.validation", base)
+        found += self.test.problems(f"{where}.test", base)
+        cut = (self.validation.fraction or 0) + (self.test.fraction or 0)
+        if cut >= 1 and not any(".fraction" in line for line in found):
+            found.append(
+                f"{where}: validation and test together cut {cut:g} of the training rows; expected less than 1"
+            )
+        return found

@@ -1,0 +1,154 @@
+"""Which rows become train, validation and test.
+
+In this order: read; drop unlabelled rows; cut the `fraction`s from the training rows, test first; sample `rows` of each
+split. Train, validation and test never share a row. Every draw has its own generator, seeded from (seed, purpose).
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import final
+
+import numpy as np
+
+from encoderlab.data.readers import read
+from encoderlab.data.rows import Rows, class_order, prepare
+from encoderlab.data.source import DataConfig, Source
+from encoderlab.errors import InputError
+
+
+@final
+@dataclass(frozen=True, eq=False)
+class Splits:
+    """Three sets of rows with text columns (strings) and the label column (class names); what to know about them."""
+
+    train: Rows
+    validation: Rows
+    test: Rows
+    warnings: tuple[str, ...] = ()
+
+    def items(self) -> tuple[tuple[str, Rows], ...]:
+        """(name, rows) of the three, train first."""
+        return ("train", self.train), ("validation", self.validation), ("test", self.test)
+
+
+def load_splits(config: DataConfig, *, text: Sequence[str], label: str, base: Path) -> Splits:
+    """Reads what [data] names and returns the three splits, sampled and cut.
+
+    text, label: names of the columns. base: folder that relative paths start at. InputError names every problem."""
+    if problems := config.problems("data", base):
+        raise InputError(*problems)
+    sources = {"train": config.train, "validation": config.validation, "test": config.test}
+    rows: dict[str, Rows] = {}
+    for name, source in sources.items():
+        if source.fraction is None:
+            try:
+                rows[name] = prepare(read(source, base), text=text, label=label)
+            except InputError as error:
+                problems += [f"data.{name}: {line}" for line in error.problems]
+    if problems:
+        raise InputError(*problems)
+
+    warnings = [note for part in rows.values() for note in part.notes]
+    total = len(rows["train"])
+    for name in ("test", "validation"):
+        source = sources[name]
+        if source.fraction is not None:
+            rows["train"], rows[name] = _cut(rows["train"], label, source, name, total)
+    for name, source in sources.items():
+        if source.rows is not None and source.rows < len(rows[name]):
+            draw = _generator(source.seed, "rows")
+            rows[name] = rows[name].take(_stratified(rows[name].columns[label], source.rows, draw, every_class=True))
+        elif source.rows is not None and source.rows > len(rows[name]):
+            warnings.append(f"data.{name}: rows = {source.rows}, but there are {len(rows[name])}; all of them are used")
+
+    for name in ("validation", "test"):
+        if _same_source(sources[name], config.train, base):
+            warnings.append(f"data.{name} is the same data as data.train: its scores measure memory, not skill")
+    warnings += _text_warnings(rows, text)
+    return Splits(rows["train"], rows["validation"], rows["test"], tuple(dict.fromkeys(warnings)))
+
+
+def _generator(seed: int, purpose: str) -> np.random.Generator:
+    return np.random.default_rng([seed, int.from_bytes(hashlib.sha256(purpose.encode()).digest()[:8], "big")])
+
+
+def _cut(train: Rows, label: str, source: Source, name: str, total: int) -> tuple[Rows, Rows]:
+    """(what stays, what is cut off): `fraction` of `total` rows. The last row of a class stays in train."""
+    count = round((source.fraction or 0) * total)
+    draw = _generator(source.seed, name)
+    taken = _stratified(train.columns[label], count, draw, keep=1)
+    if len(taken) == 0:
+        raise InputError(
+            f"data.{name}: fraction = {source.fraction} of the {total} rows of {train.origin} is not one row that can "
+            "be spared; raise it, or name a file"
+        )
+    stays = np.setdiff1d(np.arange(len(train)), taken)
+    return train.take(stays), replace(train.take(taken), notes=())
+
+
+def _stratified(
+    labels: Sequence[str], total: int, draw: np.random.Generator, *, keep: int = 0, every_class: bool = False
+) -> np.ndarray:
+    """Positions, ascending, of `total` rows with the classes in proportion.
+
+    keep: rows of each class that must not be taken. every_class: at least one row of each, if `total` allows it."""
+    names = class_order(labels)
+    members = [np.flatnonzero(np.asarray(labels, dtype=object) == name) for name in names]
+    counts = np.array([len(rows) for rows in members])
+    shares = _apportion(counts, total, upper=counts - keep, lower=int(every_class and total >= len(names)))
+    taken = [draw.permutation(rows)[:share] for rows, share in zip(members, shares, strict=True)]
+    return np.sort(np.concatenate(taken))
+
+
+def _apportion(counts: np.ndarray, total: int, *, upper: np.ndarray, lower: int) -> np.ndarray:
+    """`total` seats in proportion to `counts` (largest remainder), each share between `lower` and `upper`."""
+    total = min(total, int(upper.sum()))
+    quota = total * counts / counts.sum()
+    shares = np.clip(np.floor(quota).astype(int), lower, upper)
+    while (missing := total - shares.sum()) != 0:
+        step = 1 if missing > 0 else -1
+        free = shares < upper if step > 0 else shares > lower
+        need = np.where(free, step * (quota - shares), -np.inf)
+        shares[np.argmax(need)] += step
+    return shares
+
+
+def _same_source(source: Source, train: Source, base: Path) -> bool:
+    def identity(one: Source) -> tuple:
+        place = one.location(base).resolve() if one.path is not None else one.hub
+        return place, one.config, one.split, one.revision
+
+    return source.fraction is None and identity(source) == identity(train)
+
+
+def _text_warnings(rows: dict[str, Rows], text: Sequence[str]) -> list[str]:
+    """Empty texts per split, and texts of validation and test that train has as well (white space apart)."""
+    found = []
+    texts = {
+        name: [tuple(" ".join(cell.split()) for cell in cells) for cells in _records(part, text)]
+        for name, part in rows.items()
+    }
+    for name, part in rows.items():
+        if empty := _count(texts[name], lambda cells: not all(cells)):
+            found.append(f"data.{name}: {empty} of {len(part)} rows have an empty text; they are kept")
+    known = {cells for cells in texts["train"] if any(cells)}
+    for name in ("validation", "test"):
+        if shared := _count(texts[name], known.__contains__):
+            share = 100 * shared / len(rows[name])
+            found.append(
+                f"data.{name}: the text of {shared} of {len(rows[name])} rows ({share:.1f} %) also occurs in train; "
+                "a method that remembers it scores higher"
+            )
+    return found
+
+
+def _records(rows: Rows, names: Sequence[str]) -> zip:
+    return zip(*(rows.columns[name] for name in names), strict=True)
+
+
+def _count(values: list, holds: Callable[..., bool]) -> int:
+    return sum(map(holds, values))

@@ -1,0 +1,148 @@
+"""One label out of c for a text, or for a pair of texts (premise, hypothesis).
+
+loss = -log softmax(logits)[label]
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, final
+
+import numpy as np
+
+from encoderlab.data import Rows, Splits, class_order
+from encoderlab.errors import InputError
+from encoderlab.tasks.base import Encoded, Task
+from encoderlab.tasks.tokens import tokenise
+
+if TYPE_CHECKING:
+    from torch import Tensor
+    from transformers import PreTrainedTokenizerBase
+
+
+@final
+@dataclass(frozen=True, kw_only=True)
+class Classification(Task):
+    """text: a column, or two that make a pair. label: a column of strings, whole numbers or booleans."""
+
+    kind: Literal["classification"] = "classification"
+    text: str | tuple[str, str] = "text"
+    label: str = "label"
+
+    head: ClassVar[str] = "AutoModelForSequenceClassification"
+    best: ClassVar[str] = "accuracy"
+
+    @property
+    def text_columns(self) -> tuple[str, ...]:
+        return (self.text,) if isinstance(self.text, str) else tuple(self.text)
+
+    @property
+    def label_column(self) -> str:
+        return self.label
+
+    def class_names(self, splits: Splits) -> list[str]:
+        """The classes of train: by value if all are whole numbers, else alphabetically.
+
+        Raises InputError if train has a single class, or if validation or test has a label that train lacks."""
+        names = class_order(splits.train.columns[self.label])
+        if len(names) < 2:
+            dropped = "".join(f"; note: {line}" for line in splits.warnings if "unlabelled" in line)
+            raise InputError(
+                f"data.train: all {len(splits.train)} rows have the label {names[0]!r} (column {self.label!r}); "
+                f"expected at least two classes{dropped}"
+            )
+        problems = [
+            f"data.{name}: {problem}"
+            for name, rows in splits.items()
+            for problem in _unknown_labels(rows, self.label, names, "train")
+        ]
+        if problems:
+            raise InputError(*problems)
+        return names
+
+    def encode(
+        self,
+        rows: Rows,
+        tokenizer: PreTrainedTokenizerBase,
+        max_length: int,
+        class_names: Sequence[str],
+        cache: Path | None = None,
+    ) -> Encoded:
+        """Rows without the label column (a file to predict) get the label -1. Pairs are cut longest text first.
+
+        Raises InputError for a label that is not in `class_names`."""
+        if self.label in rows.columns:
+            if problems := _unknown_labels(rows, self.label, class_names, "the model"):
+                raise InputError(*(f"{rows.origin}: {problem}" for problem in problems))
+            number = {name: i for i, name in enumerate(class_names)}
+            labels = np.array([number[name] for name in rows.columns[self.label]], dtype=np.int64)
+        else:
+            labels = np.full(len(rows), -1, dtype=np.int64)
+        return tokenise(rows, self.text_columns, labels, tokenizer, max_length, cache)
+
+    def losses(self, logits: Tensor, labels: Tensor) -> Tensor:
+        from torch.nn.functional import cross_entropy
+
+        return cross_entropy(logits.float(), labels, reduction="none")
+
+    def metrics(self, logits: np.ndarray, labels: np.ndarray, class_names: Sequence[str]) -> dict[str, Any]:
+        """loss (mean cross-entropy in nats, float64), accuracy, macro_f1, macro_precision, macro_recall, per_class and
+        confusion[gold][predicted]. Macro values average all classes; one without rows and predictions counts 0."""
+        from sklearn.metrics import confusion_matrix, precision_recall_fscore_support
+
+        classes = np.arange(len(class_names))
+        predicted = logits.argmax(axis=1)
+        scores: Any = precision_recall_fscore_support(
+            labels,
+            predicted,
+            labels=classes,
+            zero_division=0,  # pyright: ignore[reportArgumentType] (a number is documented, the stub says str)
+        )
+        precision, recall, f1, support = scores
+        loss = -log_softmax(logits)[np.arange(len(labels)), labels].mean()
+        return {
+            "loss": float(loss),
+            "accuracy": float((predicted == labels).mean()),
+            "macro_f1": float(np.mean(f1)),
+            "macro_precision": float(np.mean(precision)),
+            "macro_recall": float(np.mean(recall)),
+            "per_class": [
+                {"label": name, "precision": float(p), "recall": float(r), "f1": float(f), "support": int(n)}
+                for name, p, r, f, n in zip(class_names, precision, recall, f1, support, strict=True)
+            ],
+            "confusion": confusion_matrix(labels, predicted, labels=classes).tolist(),
+        }
+
+    def predictions(self, logits: np.ndarray, class_names: Sequence[str]) -> dict[str, list]:
+        """label, its probability, and the probability of every class as probability_<class>."""
+        probabilities = np.exp(log_softmax(logits))
+        return {
+            "label": [class_names[i] for i in logits.argmax(axis=1)],
+            "probability": probabilities.max(axis=1).tolist(),
+            **{f"probability_{name}": probabilities[:, i].tolist() for i, name in enumerate(class_names)},
+        }
+
+
+def log_softmax(logits: np.ndarray) -> np.ndarray:
+    """(n, c) -> (n, c) in float64."""
+    shifted = logits.astype(np.float64) - logits.max(axis=1, keepdims=True)
+    return shifted - np.log(np.exp(shifted).sum(axis=1, keepdims=True))
+
+
+def _unknown_labels(rows: Rows, label: str, known: Sequence[str], owner: str) -> list[str]:
+    """One line for each label of the rows (at most five) that is not in `known`."""
+    counts = Counter(name for name in rows.columns[label] if name not in set(known))
+    have = ", ".join(map(repr, known[:10])) + (f" and {len(known) - 10} more" if len(known) > 10 else "")
+    lines = [
+        f"label {name!r} (column {label!r}, {count} of {len(rows)} rows) is unknown to {owner}, which has {have}; "
+        "remove or rename these rows"
+        for name, count in counts.most_common(5)
+    ]
+    if len(counts) > 5:
+        lines.append(
+            f"{len(counts) - 5} more labels of column {label!r} are unknown to {owner}; is it the label column?"
+        )
+    return lines

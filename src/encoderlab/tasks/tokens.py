@@ -1,0 +1,116 @@
+"""From texts to flat arrays of token ids, kept on disk by fingerprint.
+
+The ids are those of tokenizer(..., truncation="longest_first", max_length=...); what truncation took away is counted.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from collections.abc import Sequence
+from contextlib import suppress
+from itertools import chain
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from encoderlab.data import Rows
+from encoderlab.tasks.base import Encoded
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerBase
+
+_FORMAT = 1  # of the cache file
+_BATCH = 1000  # rows per call of the tokenizer
+
+
+def tokenise(
+    rows: Rows,
+    text_columns: Sequence[str],
+    labels: np.ndarray,
+    tokenizer: PreTrainedTokenizerBase,
+    max_length: int,
+    cache: Path | None,
+) -> Encoded:
+    """text_columns: one, or two for a pair. `cache`: folder where the tokens are looked up and kept; made if needed."""
+    key = _fingerprint(rows, text_columns, tokenizer, max_length)
+    file = cache / f"{key}.safetensors" if cache is not None else None
+    arrays = _load(file) if file is not None else None
+    if arrays is None:
+        arrays = _tokenise(rows, text_columns, tokenizer, max_length)
+        if file is not None:
+            _save(file, arrays)
+    rows_cut, tokens_lost = arrays["lost"].tolist()
+    return Encoded(arrays["ids"], arrays["offsets"], arrays.get("type_ids"), labels, rows_cut, tokens_lost, key)
+
+
+def _fingerprint(rows: Rows, text_columns: Sequence[str], tokenizer: Any, max_length: int) -> str:
+    backend = json.loads(tokenizer.backend_tokenizer.to_str())
+    # Truncation and padding are left there by the last call, whatever it was; they are no part of the identity.
+    backend.update(truncation=None, padding=None)
+    settings = [tokenizer.truncation_side, list(tokenizer.model_input_names)]
+    parts = [_FORMAT, rows.digest(text_columns), list(text_columns), backend, settings, max_length]
+    return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
+
+
+def _tokenise(rows: Rows, text_columns: Sequence[str], tokenizer: Any, max_length: int) -> dict[str, np.ndarray]:
+    columns = [rows.columns[name] for name in text_columns]
+    # verbose=False: no warning that a text is longer than the model's limit; the count says so.
+    options = {"return_attention_mask": False, "verbose": False}
+    special = tokenizer.num_special_tokens_to_add(pair=len(columns) == 2)
+    ids, type_ids, lengths = [], [], []
+    rows_cut = tokens_lost = 0
+    for start in range(0, len(rows), _BATCH):
+        texts = [column[start : start + _BATCH] for column in columns]
+        batch = tokenizer(*texts, truncation="longest_first", max_length=max_length, **options)
+        ids.append(_flat(batch["input_ids"], np.int32))
+        if "token_type_ids" in batch:
+            type_ids.append(_flat(batch["token_type_ids"], np.int8))
+        lengths += map(len, batch["input_ids"])
+        # The pieces that truncation cut off are kept beside each encoding. For one text they are what was lost; for a
+        # pair they are combinations of pieces, so the few rows concerned are tokenised once more in full.
+        cut = [i for i, encoding in enumerate(batch.encodings) if encoding.overflowing]
+        rows_cut += len(cut)
+        if len(columns) == 1:
+            tokens_lost += sum(len(piece.ids) - special for i in cut for piece in batch.encodings[i].overflowing)
+        elif cut:
+            full = tokenizer(*([text[i] for i in cut] for text in texts), **options)
+            tokens_lost += sum(map(len, full["input_ids"])) - sum(len(batch["input_ids"][i]) for i in cut)
+    arrays = {
+        "ids": np.concatenate(ids),
+        "offsets": np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64),
+        "lost": np.array([rows_cut, tokens_lost], dtype=np.int64),
+    }
+    return arrays | ({"type_ids": np.concatenate(type_ids)} if type_ids else {})
+
+
+def _flat(lists: Sequence[Sequence[int]], dtype: type) -> np.ndarray:
+    return np.fromiter(chain.from_iterable(lists), dtype=dtype)
+
+
+def _load(file: Path) -> dict[str, np.ndarray] | None:
+    """The arrays of a cache file; None if there is none, or one that cannot be read (it is then written anew)."""
+    from safetensors import SafetensorError
+    from safetensors.numpy import load_file
+
+    try:
+        return load_file(file)
+    except (OSError, SafetensorError):
+        return None
+
+
+def _save(file: Path, arrays: dict[str, np.ndarray]) -> None:
+    """Written beside and renamed. A cache that cannot be written costs time later, so it is no reason to stop."""
+    from safetensors import SafetensorError
+    from safetensors.numpy import save_file
+
+    beside = file.with_name(f"{file.name}.{os.getpid()}.tmp")
+    try:
+        file.parent.mkdir(parents=True, exist_ok=True)
+        save_file(arrays, beside)
+        beside.replace(file)
+    except (OSError, SafetensorError):
+        with suppress(OSError):
+            beside.unlink(missing_ok=True)
