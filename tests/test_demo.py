@@ -10,7 +10,6 @@ import signal
 import subprocess
 import sys
 import tarfile
-import tomllib
 import zipfile
 from collections import Counter
 from pathlib import Path
@@ -18,6 +17,7 @@ from pathlib import Path
 import pytest
 
 from encoderlab import demo
+from encoderlab.config import load
 from encoderlab.errors import InputError
 
 LINES = "1\t2.26666666667\tGrand, and 'Conan' is ½ of it.\r\n2\t-0.6\tToo tepid\r\n3\t0.4\tSo so"
@@ -133,6 +133,7 @@ KILLED = """
 import os, signal, sys
 from pathlib import Path
 from encoderlab import demo
+from encoderlab.config import load
 def fill(folder):
     (folder / "train.csv").write_text("half")
     os.kill(os.getpid(), signal.SIGKILL)
@@ -177,13 +178,20 @@ def test_cache_folder(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     assert demo.cache_folder() == tmp_path / "own"
 
 
-def test_study_names_five_methods_and_survives_odd_paths(tmp_path: Path) -> None:
+def test_the_study_is_valid_and_survives_odd_paths(tmp_path: Path) -> None:
     odd = tmp_path / 'a "quoted" föld\\er'
     files = demo.DemoFiles(train=odd / "train.csv", test=odd / "test.csv", model=odd / "model")
-    study = tomllib.loads(demo.write_study(tmp_path / "new" / "out", files).read_text(encoding="utf-8"))
-    assert study["model"] == (odd / "model").as_posix()
-    assert study["data"]["test"]["path"] == (odd / "test.csv").as_posix()
-    assert [method["name"] for method in study["method"]] == ["full", "lora", "adapter", "prefix", "head"]
+    files.model.mkdir(parents=True)
+    for path in (files.train, files.test, files.model / "config.json"):
+        path.write_text("{}")
+    study = load(demo.write_study(tmp_path / "new" / "out", files))
+    assert study.model == (odd / "model").as_posix()
+    assert (study.data.train.path, study.data.test.path) == (
+        (odd / "train.csv").as_posix(),
+        (odd / "test.csv").as_posix(),
+    )
+    assert study.out == tmp_path / "new" / "out"
+    assert [variant.label for variant in study.variants] == ["full", "lora", "adapter", "prefix", "head"]
 
 
 def test_the_real_archives(tmp_path: Path) -> None:

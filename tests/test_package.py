@@ -6,6 +6,7 @@ import ast
 import re
 import subprocess
 import sys
+import textwrap
 import tomllib
 import zipfile
 from importlib.metadata import entry_points, packages_distributions
@@ -15,6 +16,7 @@ import pytest
 from hatchling.builders.wheel import WheelBuilder
 
 import encoderlab
+from encoderlab.config import load
 
 ROOT = Path(__file__).resolve().parents[1]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
@@ -85,6 +87,18 @@ def test_every_import_is_declared() -> None:
     providers = packages_distributions()
     missing = {name for name in used if not {normal(d) for d in providers.get(name, [name])} & asked("dev")}
     assert not missing, f"imported, but not in pyproject.toml: {sorted(missing)}"
+
+
+def test_the_readmes_study_is_valid(tmp_path: Path) -> None:
+    blocks = re.findall(r"(?:^    .*\n)+", (ROOT / "README.md").read_text(encoding="utf-8"), re.MULTILINE)
+    (study,) = (textwrap.dedent(block) for block in blocks if block.startswith("    model"))
+    assert len(study.splitlines()) == 8
+    path = tmp_path / "study.toml"
+    path.write_text(study, encoding="utf-8")
+    for name in ("train.csv", "test.csv"):
+        (tmp_path / name).write_text("text,label\n", encoding="utf-8")
+    assert [variant.label for variant in load(path).variants][:2] == ["full", "lora"]
+    assert load(path).out == tmp_path / "results" / "study"
 
 
 def test_the_changelog_knows_this_version() -> None:
