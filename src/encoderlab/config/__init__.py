@@ -1,0 +1,15 @@
+"""A study file (TOML) -> frozen dataclasses, or every problem at once.
+
+schema      the sections: a dataclass is a section, its fields are the keys
+values      one value against its annotation, strictly, and both in words
+reader      tables -> sections, and `-s key=value`
+variants    [[method]] sections -> the study's variants: grids, labels, learning rates
+load        a whole file -> Study
+
+docs/study-file.md lists every key.
+"""
+
+from encoderlab.config.load import load
+from encoderlab.config.schema import Search, Study, Top, Train, Variant, meanings, resolved
+
+__all__ = ["Search", "Study", "Top", "Train", "Variant", "load", "meanings", "resolved"]

@@ -1,0 +1,119 @@
+"""A whole study file -> Study."""
+
+from __future__ import annotations
+
+import re
+import tomllib
+from collections.abc import Mapping, Sequence
+from difflib import get_close_matches
+from pathlib import Path
+from typing import Any
+
+from encoderlab.config.reader import Reader
+from encoderlab.config.schema import Search, Study, Top, Train, Variant
+from encoderlab.config.values import near, only, show
+from encoderlab.config.variants import DEFAULT, named_sections, read_variants
+from encoderlab.data import DataConfig
+from encoderlab.errors import InputError
+from encoderlab.tasks import TASKS, Task
+
+
+def load(path: Path, overrides: Sequence[str] = ()) -> Study:
+    """The study of a TOML file; `overrides` are the `key=value` of `-s`. InputError with every problem, one line each.
+
+    Neither the model nor the rows are opened here: `check` does that."""
+    raw = _parse(path)
+    reader = Reader(path)
+    raw["method"] = named_sections(reader, raw.get("method", [{"name": name} for name in DEFAULT]))
+    task_class = _task_class(raw.get("task"))
+    for text in overrides:
+        reader.override(raw, text, task_class)
+
+    sections = ("task", "data", "train", "search", "method")
+    top = reader.section(Top, {key: value for key, value in raw.items() if key not in sections}, "", sections)
+    task = reader.section(task_class, raw.get("task", {}), "task")
+    data = reader.section(DataConfig, raw.get("data", {}), "data")
+    train = reader.section(Train, raw.get("train", {}), "train")
+    search = reader.section(Search, raw.get("search", {}), "search")
+    so_far = len(reader.problems)
+    variants = read_variants(reader, raw["method"], search or Search())
+    reference = _reference(reader, top.reference, variants) if top and len(reader.problems) == so_far else ""
+    if data is not None:
+        for line in data.problems("data", path.parent):
+            reader.problem(*line.split(": ", 1))
+    if top is not None:
+        _check_top(reader, top)
+    if reader.problems or not (top and task and data and train and search):
+        raise InputError(*dict.fromkeys(reader.problems))
+    name = top.name or path.stem
+    return Study(
+        name=name,
+        model=_model(top.model, path.parent),
+        seeds=top.seeds,
+        out=path.parent / Path(top.out or f"results/{name}").expanduser(),
+        reference=reference,
+        task=task,
+        data=data,
+        train=train,
+        search=search,
+        variants=variants,
+        path=path,
+        top=top,
+    )
+
+
+def _parse(path: Path) -> dict[str, Any]:
+    if path.is_dir():
+        raise InputError(f"{path}: a folder; expected a study file (TOML)")
+    try:
+        return tomllib.loads(path.read_bytes().decode("utf-8-sig"))
+    except FileNotFoundError:
+        names = [entry.name for entry in path.parent.glob("*.toml")] if path.parent.is_dir() else []
+        close = get_close_matches(path.name, names, n=1)
+        raise InputError(f"{path}: no such file" + (f"; did you mean {close[0]!r}?" if close else "")) from None
+    except OSError as error:
+        raise InputError(f"{path}: cannot be read: {error.strerror or error}") from None
+    except UnicodeDecodeError as error:
+        line = error.object.count(b"\n", 0, error.start) + 1
+        byte = error.object[error.start]
+        raise InputError(f"{path}:{line}: byte 0x{byte:02X} is not UTF-8; save the file as UTF-8") from None
+    except tomllib.TOMLDecodeError as error:
+        raise InputError(f"{path}: not TOML: {error}") from None
+
+
+def _task_class(raw: Any) -> type[Task]:
+    """The task that `kind` names; the first known one where it names none, so that its own check can complain."""
+    kinds = {only(cls, "kind"): cls for cls in TASKS}
+    kind = raw.get("kind") if isinstance(raw, Mapping) else None
+    return kinds.get(kind, TASKS[0]) if isinstance(kind, str) else TASKS[0]
+
+
+def _model(name: str, folder: Path) -> str:
+    """A path, if there is such a folder or the name is spelled as a path; else the name, for the hub."""
+    path = folder / Path(name).expanduser()
+    return str(path) if path.is_dir() or name.startswith((".", "/", "~")) else name
+
+
+def _check_top(reader: Reader, top: Top) -> None:
+    if len(set(top.seeds)) < len(top.seeds):
+        reader.problem("seeds", f"expected different numbers, got {show(top.seeds)}")
+    if top.name is not None and (not top.name.strip(". ") or re.search(r"[/\\\0]", top.name)):
+        reader.problem("name", f"expected a name without slashes, got {show(top.name)}")
+    for key in ("model", "out"):
+        if getattr(top, key) == "":
+            reader.problem(key, "is empty")
+
+
+def _reference(reader: Reader, written: str | None, variants: Sequence[Variant]) -> str:
+    """The label that `written` means: a label, or the name of a method with a single variant."""
+    labels = [variant.label for variant in variants]
+    if written is None:
+        return next((label for label in labels if label == "full"), labels[0])
+    meant = [written] if written in labels else [v.label for v in variants if v.method.name == written]
+    if len(meant) == 1:
+        return meant[0]
+    if meant:
+        reader.problem("reference", f"several variants of {written}; expected one of {', '.join(map(repr, meant))}")
+    else:
+        reader.problem("reference", f"no method {written!r}{near(written, labels, label='the study has ')}")
+    return ""

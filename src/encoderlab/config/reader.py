@@ -1,0 +1,107 @@
+"""Tables -> sections. Problems are collected, so that one look shows all of them."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import MISSING, fields, is_dataclass
+from pathlib import Path
+from typing import Any, TypeVar
+
+from encoderlab.config.schema import Search, Top, Train, meanings
+from encoderlab.config.values import fit, near, near_choice, only, show, toml_value, types, words
+from encoderlab.data import DataConfig, Source
+from encoderlab.methods import METHODS
+from encoderlab.tasks import Task
+
+T = TypeVar("T")
+
+
+class Reader:
+    """problems: one line each. overrides: {dotted path: the text after -s that set it}."""
+
+    def __init__(self, file: Path) -> None:
+        self.file = file
+        self.problems: list[str] = []
+        self.overrides: dict[str, str] = {}
+
+    def problem(self, path: str, message: str) -> None:
+        """Notes one problem; blames the override that set `path`, if one did, else the place in the file."""
+        plain = re.sub(r"\[\d+\]", "", path)
+        text = next((text for key, text in self.overrides.items() if f"{plain}.".startswith(f"{key}.")), None)
+        self.problems.append(f"-s {text}: {message}" if text is not None else f"{self.file}: {path}: {message}")
+
+    def section(self, cls: type[T], raw: Any, path: str, more_keys: Sequence[str] = ()) -> T | None:
+        """`raw` as an instance of `cls`, or None with the problems noted. `more_keys` are read elsewhere."""
+        if not isinstance(raw, dict):
+            expected = "a file name, or a table such as { path = ... }" if cls is Source else f"a section [{path}]"
+            self.problem(path, f"expected {expected}, got {show(raw)}")
+            return None
+        before = len(self.problems)
+        kinds, about, values = types(cls), meanings(cls), {}
+        prefix = f"{path}." if path else ""
+        for key in raw:
+            if key not in kinds and key not in more_keys:
+                self.problem(prefix + key, f"unknown key{near(key, [*kinds, *more_keys])}")
+        for f in fields(cls):  # type: ignore[arg-type]
+            if f.name in raw:
+                values[f.name] = self.value(kinds[f.name], raw[f.name], prefix + f.name, about.get(f.name, ""))
+            elif f.default is MISSING:
+                expected = about.get(f.name) or "a file name, or a table such as { path = ... }"
+                self.problem(prefix + f.name, f"missing; expected {expected}")
+        return cls(**values) if len(self.problems) == before else None
+
+    def value(self, kind: Any, raw: Any, path: str, meaning: str) -> Any:
+        if is_dataclass(kind):
+            return self.section(kind, {"path": raw} if kind is Source and isinstance(raw, str) else raw, path)  # type: ignore[arg-type]
+        try:
+            return fit(kind, raw)
+        except ValueError:
+            about = f" ({path.rpartition('.')[2]}: {meaning})" if meaning else ""
+            self.problem(path, f"expected {words(kind)}, got {show(raw)}{near_choice(kind, raw)}{about}")
+
+    def override(self, raw: dict[str, Any], text: str, task: type[Task]) -> None:
+        """Writes one `key=value` of the command line into `raw`; `method.NAME.key` into every section of that name."""
+        path, equals, written = (part.strip() for part in text.partition("="))
+        if not equals:
+            self.problems.append(f"-s {text}: expected key=value, e.g. train.epochs=1")
+            return
+        names = list(dict.fromkeys(one["name"] for one in raw["method"]))
+        known = _paths(names, task)
+        if path.startswith("method.") and path.split(".")[1] not in names:
+            self.problems.append(
+                f"-s {text}: no [[method]] of that name in the study{near(path.split('.')[1], names, 'it has ')}"
+            )
+            return
+        if path not in known:
+            same = [other for other in known if other.partition(".")[0] == path.partition(".")[0]]
+            self.problems.append(f"-s {text}: unknown key {path}{near(path, same or known)}")
+            return
+        self.overrides[path] = text
+        *tables, key = path.split(".")
+        if tables[:1] == ["method"]:
+            for one in raw["method"]:
+                if one["name"] == tables[1]:
+                    one[key] = toml_value(written)
+            return
+        table: dict[str, Any] = raw
+        for i, name in enumerate(tables):
+            inner = table.get(name, {})
+            if isinstance(inner, str) and tables[:i] == ["data"]:
+                inner = {"path": inner}
+            if not isinstance(inner, dict):
+                return  # wrong in the file already; `section` will say so
+            fresh = dict(inner)
+            table[name] = fresh
+            table = fresh
+        table[key] = toml_value(written)
+
+
+def _paths(methods: Sequence[str], task: type[Task]) -> list[str]:
+    """Every dotted path that `-s` may set in a study with these methods."""
+    classes = {only(cls, "name"): cls for cls in METHODS}
+    sections: dict[str, type] = {"task": task, "data": DataConfig, "train": Train, "search": Search}
+    sections |= {f"data.{split}": Source for split in types(DataConfig)}
+    sections |= {f"method.{name}": classes[name] for name in methods}
+    paths = [f"{section}.{key}" for section, cls in sections.items() for key in types(cls)]
+    return [*types(Top), *(path for path in paths if not re.fullmatch(r"method\.\w+\.name", path))]

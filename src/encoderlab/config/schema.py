@@ -1,0 +1,156 @@
+"""The sections of a study file. What a key means stands in its class's docstring; messages and tests read it there."""
+
+from __future__ import annotations
+
+import json
+import re
+from dataclasses import asdict, dataclass, field, fields, is_dataclass, replace
+from pathlib import Path
+from typing import Annotated, Any, Literal, final
+
+from annotated_types import Ge, Gt, Le, MinLen
+
+from encoderlab.data import DataConfig
+from encoderlab.methods import Method
+from encoderlab.tasks import Task
+
+Count = Annotated[int, Ge(1)]
+
+
+@final
+@dataclass(frozen=True, kw_only=True)
+class Top:
+    """The keys above the first section.
+
+    model: a model folder, or a name on the Hugging Face hub
+    name: of the study; default: the name of its file
+    seeds: one run per method and seed
+    out: folder of the results; default: results/<name>
+    reference: label or name of the method that the others are held against; default: full if it is there, else the first
+    """
+
+    model: str
+    name: str | None = None
+    seeds: Annotated[tuple[Annotated[int, Ge(0)], ...], MinLen(1)] = (0, 1, 2)
+    out: str | None = None
+    reference: str | None = None
+
+
+@final
+@dataclass(frozen=True, kw_only=True)
+class Train:
+    """How every method trains.
+
+    epochs: passes over the training rows; the best on validation is kept
+    batch_size: rows of one optimizer step, on any hardware
+    max_length: tokens of a row, special ones included; longer rows are cut, and counted
+    warmup: share of the steps in which the learning rate rises; after that it falls linearly to zero
+    weight_decay: AdamW's
+    clip: largest norm of a step's gradient
+    patience: stop after this many epochs without a better validation score; default: never
+    precision: bf16 or fp32; auto chooses by device, and says why
+    token_budget: tokens of one micro-batch, padding included; less takes less memory and changes no result
+    device: cpu or cuda; auto takes the GPU if there is one
+    """
+
+    epochs: Count = 3
+    batch_size: Count = 16
+    max_length: Annotated[int, Ge(8)] = 256
+    warmup: Annotated[float, Ge(0), Le(1)] = 0.1
+    weight_decay: Annotated[float, Ge(0)] = 0.01
+    clip: Annotated[float, Gt(0)] = 1.0
+    patience: Count | None = None
+    precision: Literal["auto", "bf16", "fp32"] = "auto"
+    token_budget: Count = 2048
+    device: Literal["auto", "cpu", "cuda"] = "auto"
+
+
+@final
+@dataclass(frozen=True, kw_only=True)
+class Search:
+    """How the learning rate of each method is chosen: short trials, compared on validation.
+
+    candidates: learning rates per method that names none itself; with 1 it is the method's default, without a trial
+    factor: between one candidate and the next; the method's default is in the middle
+    rows: training rows of a trial, at most
+    epochs: of a trial
+    """
+
+    candidates: Count = 3
+    factor: Annotated[float, Gt(1)] = 3.0
+    rows: Count = 1000
+    epochs: Count = 2
+
+    def around(self, rate: float) -> tuple[float, ...]:
+        """The candidates: geometric, centred on `rate`, ascending, three digits each."""
+        middle = (self.candidates - 1) / 2
+        return tuple(float(f"{rate * self.factor ** (i - middle):.3g}") for i in range(self.candidates))
+
+
+@final
+@dataclass(frozen=True, kw_only=True)
+class Variant:
+    """One method with one choice of its settings.
+
+    label: the method's name and the settings in which the study's variants of it differ, "lora rank=8"
+    learning_rates: the candidates, in the order of the study file
+    """
+
+    method: Method
+    label: str
+    learning_rates: tuple[float, ...]
+
+
+@final
+@dataclass(frozen=True, kw_only=True)
+class Study:
+    """A study file, complete and ready to use; `top` has model and out as they are written.
+
+    model: a path, or a name on the hub
+    reference: the label of a variant
+    path: the study file; relative paths start at its `folder`
+    """
+
+    name: str
+    model: str
+    seeds: tuple[int, ...]
+    out: Path
+    reference: str
+    task: Task
+    data: DataConfig
+    train: Train
+    search: Search
+    variants: tuple[Variant, ...]
+    path: Path
+    top: Top = field(repr=False)
+
+    @property
+    def folder(self) -> Path:
+        return self.path.parent
+
+
+def resolved(study: Study) -> dict[str, Any]:
+    """Everything the study says, defaults filled in, as JSON types. Paths stay as written."""
+    sections = {key: asdict(getattr(study, key)) for key in ("task", "data", "train", "search")}
+    methods = [{"label": v.label, **asdict(replace(v.method, learning_rate=v.learning_rates))} for v in study.variants]
+    top = {
+        **asdict(study.top),
+        "name": study.name,
+        "out": study.top.out or f"results/{study.name}",
+        "reference": study.reference,
+    }
+    return json.loads(json.dumps({**top, **sections, "method": methods}))
+
+
+def meanings(section: type) -> dict[str, str]:
+    """{key: what it means}, from `key: meaning` in the docstrings of a section and its bases."""
+    found: dict[str, str] = {}
+    for cls in reversed(section.__mro__):
+        names = "|".join(f.name for f in fields(cls)) if is_dataclass(cls) else ""
+        if names:
+            text = "\n\n".join(
+                " ".join(part.split()) for part in re.split(rf"\n\s*\n|\n(?=\s*(?:{names}): )", cls.__doc__ or "")
+            )
+            for key, meaning in re.findall(rf"(?:^|[;.] )({names}): (.+?)(?=[;.] (?:{names}): |[;.]?$)", text, re.M):
+                found[key] = meaning
+    return found

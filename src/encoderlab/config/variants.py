@@ -1,0 +1,123 @@
+"""[[method]] sections -> the study's variants: every combination of every grid, each with a label and learning rates."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Sequence
+from dataclasses import fields, replace
+from typing import Any
+
+from encoderlab.config.reader import Reader
+from encoderlab.config.schema import Search, Variant
+from encoderlab.config.values import fits, near, only, show, takes_list, types
+from encoderlab.methods import METHODS, Head, Method
+
+DEFAULT = ("full", "lora", "adapter", "prefix", "head")
+_CLASSES = {only(cls, "name"): cls for cls in METHODS}
+
+
+def named_sections(reader: Reader, raw: Any) -> list[dict[str, Any]]:
+    """The [[method]] sections with a known name; the others are noted as problems."""
+    if not isinstance(raw, list) or not raw or not all(isinstance(one, dict) for one in raw):
+        reader.problem("method", 'expected sections [[method]] (two brackets), each with a name, such as name = "lora"')
+        return []
+    for i, one in enumerate(raw):
+        if "name" not in one:
+            reader.problem(f"method[{i}].name", f"missing; expected one of {', '.join(_CLASSES)}")
+        elif one["name"] not in list(_CLASSES):
+            end = near(str(one["name"]), list(_CLASSES), label="known methods: ")
+            reader.problem(f"method[{i}].name", f"unknown method {show(one['name'])}{end}")
+    return [dict(one) for one in raw if one.get("name") in list(_CLASSES)]
+
+
+def read_variants(reader: Reader, raw: Sequence[dict[str, Any]], search: Search) -> tuple[Variant, ...]:
+    """The variants in the order of the file. The baseline `head` is appended where the study has none."""
+    methods: list[Method] = []
+    so_far = len(reader.problems)
+    for i, one in enumerate(raw):
+        same = [j for j, other in enumerate(raw) if other["name"] == one["name"]]
+        path = f"method.{one['name']}" + (f"[{same.index(i)}]" if len(same) > 1 else "")
+        for choice in _grid(reader, _CLASSES[one["name"]], one, path):
+            method = reader.section(_CLASSES[one["name"]], choice, path)
+            if method is not None:
+                _check_rates(reader, method, path)
+                methods.append(method)
+    if not any(one["name"] == only(Head, "name") for one in raw):
+        methods.append(Head())
+    variants = tuple(
+        Variant(method=method, label=_label(method, methods), learning_rates=_rates(method, search))
+        for method in methods
+    )
+    if len(reader.problems) == so_far:
+        _check_different(reader, variants)
+        _check_fair(reader, variants)
+    return variants
+
+
+def _grid(reader: Reader, cls: type[Method], raw: dict[str, Any], path: str) -> list[dict[str, Any]]:
+    """One table per combination. A list is a grid unless it is itself a value of its key."""
+    options: dict[str, list[Any]] = {}
+    for key, value in raw.items():
+        kind = types(cls).get(key)
+        if not isinstance(value, list) or kind is None or key == "learning_rate" or fits(kind, value):
+            options[key] = [value]
+        elif not value:
+            reader.problem(f"{path}.{key}", "an empty list; expected at least one value")
+            return []
+        elif takes_list(kind) and not any(isinstance(one, list) or fits(kind, one) for one in value):
+            options[key] = [value]  # one list with wrong elements, not a grid of wrong values
+        else:
+            options[key] = value
+    return [dict(zip(options, values, strict=True)) for values in itertools.product(*options.values())]
+
+
+def _rates(method: Method, search: Search) -> tuple[float, ...]:
+    given = method.learning_rate
+    if given is None:
+        return search.around(method.default_learning_rate)
+    return given if isinstance(given, tuple) else (given,)
+
+
+def _check_rates(reader: Reader, method: Method, path: str) -> None:
+    if method.learning_rate is None:
+        return
+    rates = _rates(method, Search())
+    if not rates or min(rates) <= 0 or len(set(rates)) < len(rates):
+        reader.problem(f"{path}.learning_rate", f"expected different numbers above 0, got {show(method.learning_rate)}")
+
+
+def _label(method: Method, methods: Sequence[Method]) -> str:
+    same = [other for other in methods if type(other) is type(method)]
+    keys = [f.name for f in fields(method) if f.name != "learning_rate"]
+    differ = [key for key in keys if len({getattr(other, key) for other in same}) > 1]
+    return " ".join([method.name, *(f"{key}={_short(getattr(method, key))}" for key in differ)])
+
+
+def _short(value: Any) -> str:
+    if isinstance(value, tuple):
+        return "+".join(map(_short, value))
+    return f"{value:g}" if isinstance(value, float) else str(value).lower() if isinstance(value, bool) else str(value)
+
+
+def _check_different(reader: Reader, variants: Sequence[Variant]) -> None:
+    settings = [replace(variant.method, learning_rate=None) for variant in variants]
+    for i, variant in enumerate(variants):
+        if settings.index(settings[i]) < i:
+            reader.problem(
+                f"method.{variant.method.name}",
+                f"{variant.label} is there twice; change a setting, or give its learning rates as one list",
+            )
+
+
+def _check_fair(reader: Reader, variants: Sequence[Variant]) -> None:
+    counts = {variant.label: len(variant.learning_rates) for variant in variants}
+    if len(set(counts.values())) > 1:
+        groups = [
+            f"{count} for {', '.join(label for label, n in counts.items() if n == count)}"
+            for count in sorted(set(counts.values()))
+        ]
+        reader.problem(
+            "method",
+            f"not every method has the same number of learning rates ({'; '.join(groups)}), so the comparison would not "
+            "be fair; give each `learning_rate` as many numbers, or set search.candidates for methods without one",
+        )
