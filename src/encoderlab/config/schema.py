@@ -26,7 +26,7 @@ class Top:
     name: of the study; default: the name of its file
     seeds: one run per method and seed
     out: folder of the results; default: results/<name>
-    reference: label or name of the method that the others are held against; default: full if it is there, else the first
+    reference: label or name of the method to compare with; default: full if it is there, else the first
     """
 
     model: str

@@ -1,4 +1,4 @@
-"""[[method]] sections -> the study's variants: every combination of every grid, each with a label and learning rates."""
+"""[[method]] sections -> variants: every combination of every grid, each with a label and learning rates."""
 
 from __future__ import annotations
 
@@ -118,6 +118,6 @@ def _check_fair(reader: Reader, variants: Sequence[Variant]) -> None:
         ]
         reader.problem(
             "method",
-            f"not every method has the same number of learning rates ({'; '.join(groups)}), so the comparison would not "
+            f"not every method has as many learning rates ({'; '.join(groups)}), so the comparison would not "
             "be fair; give each `learning_rate` as many numbers, or set search.candidates for methods without one",
         )
