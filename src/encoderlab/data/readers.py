@@ -10,7 +10,6 @@ import gzip
 import io
 import json
 import re
-import sys
 import zlib
 from collections.abc import Callable, Iterable
 from pathlib import Path
@@ -91,7 +90,7 @@ def _read_tsv(path: Path) -> Columns:
 
 def _quoted_records(path: Path, text: str, delimiter: str) -> Iterable[tuple[int, list[str]]]:
     """(line where the record starts, fields) of a quoted table, blank lines left out."""
-    csv.field_size_limit(max(csv.field_size_limit(), sys.maxsize))
+    csv.field_size_limit(2**31 - 1)  # the default refuses fields above 128 KiB
     # strict: a quote that is never closed is an error instead of a field that swallows the rest of the file.
     reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, strict=True)
     start = 1

@@ -49,7 +49,9 @@ class Source:
     """Where the rows of one split come from: a file or folder, a data set on the hub, or a cut from the training rows.
 
     path: a CSV, TSV, JSON, JSONL (each also .gz) or Parquet file, or a folder written by `datasets.save_to_disk`
-    hub: a name on the Hugging Face hub; `config` and `revision` go with it
+    hub: a name on the Hugging Face hub
+    config: of a hub data set that has several
+    revision: of a hub data set: a branch, tag or commit
     split: which split of the hub data set or of the folder
     fraction: share of the training rows to cut off for this split, between 0 and 1; stratified by label
     rows: at most this many rows, a sample stratified by label

@@ -90,7 +90,7 @@ class Classification(Task):
 
     def metrics(self, logits: np.ndarray, labels: np.ndarray, class_names: Sequence[str]) -> dict[str, Any]:
         """loss (mean cross-entropy in nats, float64), accuracy, macro_f1, macro_precision, macro_recall, per_class and
-        confusion[gold][predicted]. Macro values average all classes; one without rows and predictions counts 0."""
+        confusion[gold][predicted]. Macro values average the classes with rows or predictions, as scikit-learn does."""
         from sklearn.metrics import confusion_matrix, precision_recall_fscore_support
 
         classes = np.arange(len(class_names))
@@ -102,13 +102,14 @@ class Classification(Task):
             zero_division=0,  # pyright: ignore[reportArgumentType] (a number is documented, the stub says str)
         )
         precision, recall, f1, support = scores
+        seen = (support > 0) | np.isin(classes, predicted)
         loss = -log_softmax(logits)[np.arange(len(labels)), labels].mean()
         return {
             "loss": float(loss),
             "accuracy": float((predicted == labels).mean()),
-            "macro_f1": float(np.mean(f1)),
-            "macro_precision": float(np.mean(precision)),
-            "macro_recall": float(np.mean(recall)),
+            "macro_f1": float(f1[seen].mean()),
+            "macro_precision": float(precision[seen].mean()),
+            "macro_recall": float(recall[seen].mean()),
             "per_class": [
                 {"label": name, "precision": float(p), "recall": float(r), "f1": float(f), "support": int(n)}
                 for name, p, r, f, n in zip(class_names, precision, recall, f1, support, strict=True)
