@@ -7,7 +7,7 @@ splits    which rows become train, validation and test
 """
 
 from encoderlab.data.readers import read
-from encoderlab.data.rows import Rows, class_order, count_labels, example_rows, prepare
+from encoderlab.data.rows import Rows, class_order, example_rows, prepare
 from encoderlab.data.source import DataConfig, Source
 from encoderlab.data.splits import Splits, load_splits
 
@@ -17,7 +17,6 @@ __all__ = [
     "Source",
     "Splits",
     "class_order",
-    "count_labels",
     "example_rows",
     "load_splits",
     "prepare",

@@ -9,7 +9,6 @@ from __future__ import annotations
 import hashlib
 import json
 import math
-from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
@@ -148,12 +147,6 @@ def _convert(rows: Rows, name: str, function) -> list:
         except ValueError as error:
             raise InputError(f"{rows.origin}: row {i + 1}, column {name!r}: {error}") from None
     return converted
-
-
-def count_labels(rows: Rows, label: str) -> dict[str, int]:
-    """Rows per class, in class order."""
-    counts = Counter(rows.columns[label])
-    return {name: counts[name] for name in class_order(counts)}
 
 
 def example_rows(rows: Rows, label: str, *, per_label: int = 2, width: int = 100) -> list[tuple[str, str]]:
