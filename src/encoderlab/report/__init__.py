@@ -1,0 +1,131 @@
+"""Results -> report.html: one page that opens offline, with every number of the study and how sure it is.
+
+Text from the data (labels, names, paths, warnings, reasons) reaches the page through jinja2 with autoescape only.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from jinja2 import Environment, StrictUndefined
+from markupsafe import Markup
+
+from encoderlab import results
+from encoderlab.report import confusion, curves, figures, headline, text
+from encoderlab.results import Table
+
+__all__ = ["headline", "write"]
+
+
+def write(out: Path) -> Path:
+    """Collect the study in `out` (results.csv, summary.csv, summary.json), write `out`/report.html and return its path.
+
+    The same folder gives the same page, byte for byte. Raises InputError as `results.collect` does.
+    """
+    path = Path(out) / "report.html"
+    results.write_text(path, page(results.collect(Path(out))))
+    return path
+
+
+def page(table: Table) -> str:
+    """The HTML of a collected study."""
+    environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
+    environment.filters |= {
+        "percent": text.percent,
+        "points": text.points,
+        "count": text.count,
+        "p": text.p_value,
+        "duration": text.duration,
+        "size": text.size,
+        "memory": text.memory,
+        "ms": text.milliseconds,
+        "rate": text.rate,
+    }
+    template = environment.from_string((files(__name__) / "page.html.j2").read_text(encoding="utf-8"))
+    return template.render(_context(table))
+
+
+def _context(table: Table) -> dict[str, Any]:
+    study = table.study
+    summary = sorted(table.summary, key=lambda row: -1.0 if row["accuracy"] is None else row["accuracy"], reverse=True)
+    look = figures.styles(table.summary, study.get("reference"))
+    done = {row["variant"]: [] for row in summary}
+    for run in table.runs:
+        if run["status"] == "done":
+            done[run["variant"]].append(run)
+    trained = [row["variant"] for row in summary if row["kind"] == "run"]
+    matrices = [confusion.read(variant, done[variant]) for variant in trained]
+    best = table.recommendation["variant"] if table.recommendation else None
+    return {
+        "name": (study.get("study") or {}).get("name") or table.out.name,
+        "headline": headline.sentences(table),
+        "chosen": best,
+        "reference": study.get("reference"),
+        "summary": summary,
+        "look": look,
+        "figures": _figures(table, summary, done, look),
+        "matrices": [m for m in matrices if m],
+        "search": study.get("search") or [],
+        "candidates": sorted({len(entry["candidates"]) for entry in study.get("search") or []}),
+        "data": study.get("data") or {},
+        "truncation": study.get("truncation") or {},
+        "warnings": _warnings(table),
+        "failed": [run for run in table.runs if run["status"] != "done"],
+        "missing": table.missing,
+        "versions": study.get("versions") or {},
+        "hardware": study.get("hardware") or {},
+        "resolved": json.dumps(study.get("study") or {}, indent=2, ensure_ascii=False),
+    }
+
+
+def _figures(
+    table: Table,
+    summary: list[dict[str, Any]],
+    done: Mapping[str, list[dict[str, Any]]],
+    look: Mapping[str, figures.Style],
+) -> dict[str, Markup | None]:
+    """SVG by name; None for a figure that has nothing to show."""
+    drawn: dict[str, str] = {}
+    if any(row["accuracy"] is not None for row in summary):
+        seeds = {variant: _scores(runs, "test") for variant, runs in done.items()}
+        drawn["ranking"] = figures.ranking(summary, seeds, look)
+    if any(row["kind"] == "run" and row["accuracy"] is not None for row in summary):
+        label = "adapter parameters, log axis (the head's not included)"
+        drawn["parameters"] = figures.cost(summary, look, "adapter_parameters", label, "parameters", heads=True)
+        label = "training time of one run, log axis"
+        drawn["time"] = figures.cost(summary, look, "train_seconds", label, "time", heads=False)
+    found, lines = {}, {}
+    for row in summary:
+        runs = done[row["variant"]]
+        if row["kind"] == "run":
+            curve = curves.read([table.out / "runs" / run["id"] for run in runs])
+            if curve:
+                found[row["variant"]] = curve
+        if row["kind"] == "baseline" or row["method"] == "head":
+            scores = _scores(runs, "validation")
+            if scores:
+                lines[row["variant"]] = float(np.mean(scores))
+    if found:
+        drawn["curves"] = figures.curves(found, lines, look)
+    return dict.fromkeys(("ranking", "parameters", "time", "curves")) | {n: Markup(svg) for n, svg in drawn.items()}
+
+
+def _scores(runs: list[dict[str, Any]], split: str) -> list[float]:
+    scores = [((run.get("splits") or {}).get(split) or {}).get("accuracy") for run in runs]
+    return [score for score in scores if score is not None]
+
+
+def _warnings(table: Table) -> list[str]:
+    """The study's warnings, then those of runs, each once with how many runs had it."""
+    own = [str(warning) for warning in table.study.get("warnings") or []]
+    runs: dict[str, int] = {}
+    for run in table.runs:
+        for warning in run.get("warnings") or []:
+            if str(warning) not in own:
+                runs[str(warning)] = runs.get(str(warning), 0) + 1
+    return own + [f"{warning} ({n} run{'s' * (n > 1)})" for warning, n in runs.items()]

@@ -1,0 +1,57 @@
+"""Confusion matrices and per-class scores of one variant, over its seeds: plain numbers for the page's tables."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from encoderlab.report import text
+
+MOST_CLASSES = 20  # a larger matrix cannot be read: its most frequent confusions are listed instead
+MOST_PAIRS = 15
+
+
+@dataclass(frozen=True, kw_only=True)
+class Confusion:
+    """`cells`: gold x predicted, (count, share of its gold row), None for many classes; `pairs`: the most frequent
+    confusions as (gold, predicted, count); `classes`: label, precision, recall, F1 (means over seeds, %), support."""
+
+    variant: str
+    seeds: int
+    labels: list[str]
+    cells: list[list[tuple[int, float]]] | None
+    pairs: list[tuple[str, str, int]]
+    classes: list[dict[str, str]]
+
+
+def read(variant: str, runs: Sequence[Mapping[str, Any]]) -> Confusion | None:
+    """The test-split confusion of finished runs, summed over seeds; None if no run has one."""
+    tests = [(run.get("splits") or {}).get("test") or {} for run in runs]
+    tests = [test for test in tests if test.get("confusion")]
+    if not tests:
+        return None
+    labels = [str(name) for name in runs[0]["class_names"]]
+    total = np.sum([test["confusion"] for test in tests], axis=0)
+    share = total / np.maximum(total.sum(axis=1, keepdims=True), 1)
+    cells = None
+    if len(labels) <= MOST_CLASSES:
+        cells = [[(int(n), float(s)) for n, s in zip(*row, strict=True)] for row in zip(total, share, strict=True)]
+    wrong = total * (1 - np.eye(len(labels), dtype=int))
+    top = np.argsort(-wrong, axis=None, kind="stable")[:MOST_PAIRS]
+    places = [tuple(map(int, np.unravel_index(i, wrong.shape))) for i in top]
+    classes = []
+    for k, label in enumerate(labels):
+        scores = [test["per_class"][k] for test in tests]
+        means = {m: text.percent(float(np.mean([s[m] for s in scores]))) for m in ("precision", "recall", "f1")}
+        classes.append({"label": label, **means, "support": text.count(scores[0]["support"])})
+    return Confusion(
+        variant=variant,
+        seeds=len(tests),
+        labels=labels,
+        cells=cells,
+        pairs=[(labels[g], labels[p], int(wrong[g, p])) for g, p in places if wrong[g, p]],
+        classes=classes,
+    )

@@ -1,0 +1,323 @@
+"""The figures of the report as SVG text, drawn with matplotlib's object interface: no window, no global state.
+
+One colour per method and one marker per variant, the same in every figure; the colours are those of Okabe & Ito, which
+people with any common colour blindness can tell apart.
+"""
+
+from __future__ import annotations
+
+import io
+import math
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import matplotlib
+from matplotlib.axes import Axes
+from matplotlib.colors import to_rgb
+from matplotlib.figure import Figure
+
+from encoderlab.report import text
+from encoderlab.report.curves import Curve
+from encoderlab.report.labels import Box, place
+
+PALETTE = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#882255", "#7A7A00", "#332288")
+REFERENCE = "#222222"
+BASELINE = "#7a7a7a"
+MARKERS = "osD^vPX*"
+DASHES = ("-", "--", "-.", ":")
+WIDTH = 10.4  # inches; at the page's full width one point of type is about 1.5 CSS pixels
+INK, SOFT, GRID = "#2b2b2b", "#6b6b6b", "#e6e6e6"
+SETTINGS: dict[Any, Any] = {
+    "svg.fonttype": "none",
+    "svg.hashsalt": "encoderlab",
+    "font.size": 9.0,
+    "axes.unicode_minus": True,
+}
+
+
+@dataclass(frozen=True)
+class Style:
+    """How one variant looks in every figure."""
+
+    colour: str
+    marker: str
+    dash: str
+
+
+def styles(summary: Sequence[Mapping[str, Any]], reference: str | None) -> dict[str, Style]:
+    """Colour by method, marker and dash by variant within the method; the reference's method is black."""
+    trained = [row for row in summary if row["kind"] == "run"]
+    black = next((row["method"] for row in trained if row["variant"] == reference), None)
+    methods = list(dict.fromkeys(row["method"] for row in trained if row["method"] != black))
+    colour = {method: PALETTE[i % len(PALETTE)] for i, method in enumerate(methods)} | {black: REFERENCE}
+    found: dict[str, Style] = {}
+    for row in summary:
+        if row["kind"] != "run":
+            found[row["variant"]] = Style(BASELINE, "o", "--" if row["method"] == "majority" else ":")
+            continue
+        nth = sum(other["method"] == row["method"] for other in trained[: trained.index(row)])
+        found[row["variant"]] = Style(colour[row["method"]], MARKERS[nth % len(MARKERS)], DASHES[nth % len(DASHES)])
+    return found
+
+
+@matplotlib.rc_context(SETTINGS)
+def ranking(
+    summary: Sequence[Mapping[str, Any]], seeds: Mapping[str, Sequence[float]], look: Mapping[str, Style]
+) -> str:
+    """Dot, interval over rows and seeds per variant; `summary` best first, `seeds`: test accuracies by variant."""
+    rows = [row for row in summary if row["accuracy"] is not None]
+    height = 0.62 + 0.31 * len(rows)
+    left = min(0.42, 0.02 + _text_width(max((row["variant"] for row in rows), key=len), 9.0) / (72 * WIDTH))
+    figure = Figure(figsize=(WIDTH, height), dpi=72)
+    axes = figure.add_axes((left, 0.52 / height, 0.845 - left, 1 - 0.56 / height))
+    trained = [row for row in rows if row["kind"] == "run"] or rows
+    ends = [e for row in trained for e in (_low(row), _high(row), *seeds.get(row["variant"], ()))]
+    margin = 0.04 * (max(ends) - min(ends) or 0.1)
+    low, high = min(ends) - 3 * margin, max(ends) + margin
+    axes.set_xlim(100 * low, 100 * high)
+    axes.set_ylim(len(rows) - 0.4, -0.6)
+    beside: dict[str, Any] = {"xycoords": axes.get_yaxis_transform(), "textcoords": "offset points", "va": "center"}
+    for y, row in enumerate(rows):
+        style, mean = look[row["variant"]], row["accuracy"]
+        if y % 2:
+            axes.axhspan(y - 0.5, y + 0.5, color="#f7f7f7", zorder=0, lw=0)
+        if mean < low:  # a baseline far below: say where it is instead of squeezing the others
+            axes.plot([100 * low + 40 * margin], [y], marker="<", color=style.colour, ms=6, clip_on=False)
+            axes.text(100 * low + 90 * margin, y, "off the scale", color=SOFT, va="center", fontsize=8)
+        else:
+            axes.plot([100 * _low(row), 100 * _high(row)], [y, y], color=style.colour, lw=2, alpha=0.45, zorder=2)
+            each = seeds.get(row["variant"], ())
+            axes.plot([100 * s for s in each], [y] * len(each), "|", color=style.colour, ms=9, mew=1.2, zorder=3)
+            axes.plot([100 * mean], [y], marker=style.marker, color=style.colour, ms=7, mec="white", mew=0.8, zorder=4)
+        interval = f"{text.percent(row['accuracy_rows_low'])} to {text.percent(row['accuracy_rows_high'])}"
+        axes.annotate(text.percent(mean), (1, y), (7, 0), weight="bold", color=INK, **beside)
+        axes.annotate(interval, (1, y), (36, 0), color=SOFT, **beside)
+    axes.set_yticks(range(len(rows)))
+    axes.set_yticklabels([row["variant"] for row in rows], parse_math=False)
+    _plain(axes, "x")
+    axes.set_xlabel("test accuracy (%)", color=SOFT)
+    return _svg(figure, "ranking")
+
+
+@matplotlib.rc_context(SETTINGS)
+def cost(
+    summary: Sequence[Mapping[str, Any]], look: Mapping[str, Style], key: str, label: str, name: str, *, heads: bool
+) -> str:
+    """Accuracy against a cost on a log axis; 0 sits left of a break. `heads` marks the head's parameters apart."""
+    rows = [row for row in summary if row["kind"] == "run" and row["accuracy"] is not None and row[key] is not None]
+    positive = [row[key] for row in rows if row[key] > 0]
+    sizes = {row["head_parameters"] for row in rows if row["head_parameters"]} if heads else set()
+    span = [math.log10(v) for v in [*positive, *sizes]] or [0.0]
+    left, right = min(span) - 0.25, max(span) + 0.35
+    zero = left - 0.5
+    any_zero = len(positive) < len(rows)
+
+    def where(value: float) -> float:
+        return math.log10(value) if value > 0 else zero
+
+    figure = Figure(figsize=(WIDTH, 4.5), dpi=72)
+    axes = figure.add_axes((0.065, 0.125, 0.915, 0.845))
+    axes.set_xlim(zero - 0.25 if any_zero else left, right)
+    lows, highs = [100 * _low(row) for row in rows], [100 * _high(row) for row in rows]
+    pad = 0.06 * (max(highs) - min(lows) or 1.0)
+    axes.set_ylim(min(lows) - 2.2 * pad, max(highs) + pad)
+    for row in rows:
+        style, x, y = look[row["variant"]], where(row[key]), 100 * row["accuracy"]
+        axes.plot([x, x], [100 * _low(row), 100 * _high(row)], color=style.colour, lw=1.6, alpha=0.3, zorder=2)
+        axes.plot([x], [y], marker=style.marker, color=style.colour, ms=8, mec="white", mew=0.9, zorder=4)
+        if len(sizes) > 1 and row["head_parameters"]:
+            head = where(row["head_parameters"])
+            axes.plot([head], [y], marker=style.marker, mfc="white", mec=style.colour, ms=6, mew=1.2, zorder=3)
+    if len(sizes) == 1:
+        at = where(next(iter(sizes)))
+        axes.axvline(at, color=SOFT, lw=0.9, ls=(0, (2, 3)), zorder=1)
+        note = f"head: {text.count(next(iter(sizes)))}, trained by every variant on top"
+        side = "right" if at > (left + right) / 2 else "left"
+        axes.text(
+            at + (-0.03 if side == "right" else 0.03),
+            axes.get_ylim()[0] + 0.5 * pad,
+            note,
+            ha=side,
+            color=SOFT,
+            fontsize=8,
+        )
+    _log_ticks(axes, left, right, zero if any_zero else None, time=key.endswith("seconds"))
+    _plain(axes, "both")
+    axes.set_xlabel(label, color=SOFT)
+    axes.set_ylabel("test accuracy (%)", color=SOFT)
+    _label_points(axes, rows, [(where(row[key]), 100 * row["accuracy"]) for row in rows], look)
+    return _svg(figure, name)
+
+
+@matplotlib.rc_context(SETTINGS)
+def curves(
+    found: Mapping[str, Curve],
+    lines: Mapping[str, float],
+    look: Mapping[str, Style],
+) -> str:
+    """Validation accuracy and training loss over epochs per variant; `lines` are accuracies drawn from side to side."""
+    longest = max((*found, *(f"{v} (level)" for v in lines)), key=len)
+    columns = max(1, min(4, int(72 * WIDTH // (_text_width(longest, 8.5) + 44))))
+    legend_height = 0.2 * -(-(len(found) + len(lines)) // columns) + 0.15
+    height = 3.7 + legend_height
+    figure = Figure(figsize=(WIDTH, height), dpi=72)
+    bottom, tall = (legend_height + 0.5) / height, (3.7 - 0.85) / height
+    left, right = figure.add_axes((0.045, bottom, 0.44, tall)), figure.add_axes((0.545, bottom, 0.44, tall))
+    handles, names = [], []
+    for variant, curve in found.items():
+        style = look[variant]
+        scores = [100 * a for a in curve.accuracy]
+        (line,) = left.plot(
+            curve.epochs,
+            scores,
+            color=style.colour,
+            ls=style.dash,
+            lw=1.5,
+            marker=style.marker,
+            ms=5,
+            mec="white",
+            mew=0.6,
+        )
+        right.plot(curve.loss_epochs, curve.loss, color=style.colour, ls=style.dash, lw=1.3)
+        handles.append(line)
+        names.append(variant)
+    for variant, accuracy in lines.items():
+        style = look[variant]
+        handles.append(
+            left.axhline(
+                100 * accuracy, color=style.colour, ls=(0, (6, 2)) if style.dash == "-" else style.dash, lw=1.1
+            )
+        )
+        names.append(f"{variant} (level)")
+    for axes, title in ((left, "validation accuracy (%)"), (right, "training loss")):
+        _plain(axes, "both")
+        axes.set_title(title, loc="left", fontsize=9.5, color=INK)
+        axes.set_xlabel("epoch", color=SOFT)
+    whole = sorted({e for curve in found.values() for e in curve.epochs if e == int(e)})
+    if 0 < len(whole) <= 12:
+        left.set_xticks(whole)
+    right.set_xlim(left=0)
+    legend = figure.legend(
+        handles,
+        names,
+        loc="lower left",
+        bbox_to_anchor=(0.03, 0),
+        ncols=columns,
+        frameon=False,
+        fontsize=8.5,
+        handlelength=2.8,
+    )
+    for entry in legend.get_texts():
+        entry.set_parse_math(False)
+        entry.set_color(INK)
+    return _svg(figure, "curves")
+
+
+def _label_points(
+    axes: Axes, rows: Sequence[Mapping[str, Any]], at: Sequence[tuple[float, float]], look: Mapping[str, Style]
+) -> None:
+    """Name every point next to it, with a hair line where the name had to move away."""
+    points = [tuple(map(float, axes.transData.transform(xy))) for xy in at]
+    bars = []
+    for row, (x, _) in zip(rows, points, strict=True):
+        low, high = (axes.transData.transform((0, 100 * e))[1] for e in (_low(row), _high(row)))
+        bars.append(Box(x - 1, float(low), x + 1, float(high)))
+    size = 8.5
+    boxes = place(
+        [(x, y) for x, y in points],
+        [(_text_width(row["variant"], size), 1.25 * size) for row in rows],
+        bars,
+        _frame(axes),
+    )
+    back = axes.transData.inverted()
+    for row, (x, y), box in zip(rows, points, boxes, strict=True):
+        colour = look[row["variant"]].colour
+        side = "left" if box.x0 > x else "right" if box.x1 < x else "center"
+        edge = {"left": box.x0, "right": box.x1, "center": (box.x0 + box.x1) / 2}[side]
+        middle = (box.y0 + box.y1) / 2
+        (at_x, at_y), (text_x, text_y) = back.transform([(x, y), (edge, middle)]).tolist()
+        if abs(middle - y) > size / 2:
+            axes.plot([at_x, text_x], [at_y, text_y], color=colour, lw=0.7, alpha=0.8)
+        axes.text(
+            text_x,
+            text_y,
+            row["variant"],
+            ha=side,
+            va="center_baseline",
+            color=_readable(colour),
+            fontsize=size,
+            parse_math=False,
+            zorder=5,
+        )
+
+
+def _frame(axes: Axes) -> Box:
+    x0, y0, x1, y1 = axes.bbox.extents
+    return Box(float(x0), float(y0), float(x1), float(y1))
+
+
+def _log_ticks(axes: Axes, left: float, right: float, zero: float | None, *, time: bool) -> None:
+    """Decades, or 1-2-5 steps where there are few of them; durations at the values clocks have."""
+    if time:
+        steps = [
+            n * unit
+            for unit, ns in ((1, (1, 2, 5, 10, 30)), (60, (1, 2, 5, 10, 30)), (3600, (1, 2, 5, 10, 30)))
+            for n in ns
+        ]
+    else:
+        few = right - left < 2
+        steps = [n * 10**d for d in range(10) for n in ((1, 2, 5) if few else (1,))]
+    ticks = [step for step in steps if left <= math.log10(step) <= right]
+    at, names = [math.log10(t) for t in ticks], [_clock(t) if time else text.short_count(t) for t in ticks]
+    if zero is not None:
+        at, names = [zero, *at], ["0", *names]
+        axes.axvspan(left - 0.11, left - 0.09, color="#d6d6d6", lw=0, zorder=1)
+    axes.set_xticks(at)
+    axes.set_xticklabels(names)
+
+
+def _clock(seconds: int) -> str:
+    if seconds < 60:
+        return f"{seconds} s"
+    return f"{seconds // 60} min" if seconds < 3600 else f"{seconds // 3600} h"
+
+
+def _plain(axes: Axes, grid: str) -> None:
+    for side, spine in axes.spines.items():
+        spine.set_visible(side == "bottom")
+        spine.set_color("#bbbbbb")
+    axes.grid(axis=grid, color=GRID, lw=0.8)  # pyright: ignore[reportArgumentType]
+    axes.set_axisbelow(True)
+    axes.tick_params(length=0, colors=INK)
+
+
+def _readable(colour: str) -> tuple[float, ...]:
+    """The colour darkened enough to be read as text on white."""
+    return tuple(0.68 * part for part in to_rgb(colour))
+
+
+def _text_width(words: str, size: float) -> float:
+    """About the width of a text in points, for a wide sans serif; the reader's own font is mostly narrower."""
+    return 0.56 * size * len(words)
+
+
+def _low(row: Mapping[str, Any]) -> float:
+    return row["accuracy"] if row["accuracy_rows_low"] is None else row["accuracy_rows_low"]
+
+
+def _high(row: Mapping[str, Any]) -> float:
+    return row["accuracy"] if row["accuracy_rows_high"] is None else row["accuracy_rows_high"]
+
+
+def _svg(figure: Figure, name: str) -> str:
+    """SVG to put into HTML: no declaration, no metadata, sized by the page, ids of its own."""
+    file = io.StringIO()
+    figure.savefig(file, format="svg", transparent=True, metadata=dict.fromkeys(("Date", "Creator", "Format", "Type")))
+    svg = file.getvalue()
+    svg = svg[svg.index("<svg") :]
+    svg = re.sub(r"<metadata>.*?</metadata>", "", svg, flags=re.S)
+    svg = re.sub(r'(<svg[^>]*?) width="[^"]*"', r"\1", svg, count=1)
+    svg = re.sub(r'(<svg[^>]*?) height="[^"]*"', r'\1 aria-hidden="true"', svg, count=1)
+    return re.sub(r'(\bid="|href="#|url\(#)', rf"\g<1>{name}-", svg).strip()

@@ -1,0 +1,76 @@
+"""Numbers as a reader wants them: strings for tables, figures and sentences. None becomes an en dash."""
+
+from __future__ import annotations
+
+NOTHING = "–"
+MINUS = "−"
+
+
+def percent(value: float | None, digits: int = 1) -> str:
+    """A share in [0, 1] as per cent, without the sign: 0.874 -> '87.4'."""
+    return NOTHING if value is None else f"{100 * value:.{digits}f}"
+
+
+def points(value: float | None, digits: int = 1) -> str:
+    """A difference of shares in percentage points, always with its sign: -0.0023 -> '−0.2'."""
+    if value is None:
+        return NOTHING
+    text = f"{100 * value:+.{digits}f}".replace("-", MINUS)
+    return text if text.strip("+−0.") else f"{0:.{digits}f}"
+
+
+def count(value: int | None) -> str:
+    return NOTHING if value is None else f"{value:,}"
+
+
+def short_count(value: float) -> str:
+    """1500 -> '1.5k', 22565000 -> '22.6M'."""
+    for size, unit in ((1e9, "G"), (1e6, "M"), (1e3, "k")):
+        if value >= size:
+            return f"{value / size:.3g}{unit}"
+    return f"{value:g}"
+
+
+def p_value(value: float | None) -> str:
+    if value is None:
+        return NOTHING
+    if value < 0.001:
+        return "<0.001"
+    return f"{value:.3f}" if value < 0.1 else f"{value:.2f}"
+
+
+def duration(seconds: float | None) -> str:
+    if seconds is None:
+        return NOTHING
+    if seconds < 60:
+        return f"{seconds:.0f} s" if seconds >= 10 or seconds == 0 else f"{seconds:.1f} s"
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours} h {minutes:02d} min" if hours else f"{minutes} min {rest:02d} s"
+
+
+def size(number: float | None) -> str:
+    """Bytes as kB, MB or GB (powers of ten, as file managers show them)."""
+    if number is None:
+        return NOTHING
+    for unit, scale in (("GB", 1e9), ("MB", 1e6), ("kB", 1e3)):
+        if number >= scale:
+            value = number / scale
+            return f"{value:.0f} {unit}" if value >= 100 else f"{value:.1f} {unit}"
+    return f"{number:.0f} B"
+
+
+def memory(megabytes: float | None) -> str:
+    return NOTHING if megabytes is None else size(megabytes * 1e6)
+
+
+def milliseconds(value: float | None) -> str:
+    return NOTHING if value is None else f"{value:.3g}"
+
+
+def rate(value: float | None) -> str:
+    """A learning rate: 0.0005 -> '5e-4'."""
+    if value is None:
+        return NOTHING
+    mantissa, exponent = f"{value:.2e}".split("e")
+    return f"{float(mantissa):g}e{int(exponent)}"

@@ -1,0 +1,214 @@
+"""The report of study folders: offline, escaped, honest, the same every time."""
+
+from __future__ import annotations
+
+import json
+import re
+import shutil
+import subprocess
+from html.parser import HTMLParser
+from pathlib import Path
+
+import pytest
+
+from encoderlab import report, results
+from encoderlab.report import headline, text
+from encoderlab.report.labels import Box, place
+from fixtures_runs import MORE_SPECS, SPECS, Spec, write_study
+
+EVIL = "<script>alert(1)</script>"
+LONG = Spec("adapter", "bottleneck=24 placement=houlsby activation=gelu layers=[0, 1, 2]", 0.87, 225_000, 433.0, 1e-3)
+
+
+class Page(HTMLParser):
+    """Tags with attributes, and the text outside of <style>."""
+
+    def __init__(self, html: str) -> None:
+        super().__init__()
+        self.tags: list[tuple[str, dict[str, str | None]]] = []
+        self.words: list[str] = []
+        self.style = ""
+        self._in_style = False
+        self.feed(html)
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.append((tag, dict(attrs)))
+        self._in_style = tag == "style"
+
+    def handle_endtag(self, tag: str) -> None:
+        self._in_style = False
+
+    def handle_data(self, data: str) -> None:
+        if self._in_style:
+            self.style += data
+        elif data.strip():
+            self.words.append(data.strip())
+
+    @property
+    def text(self) -> str:
+        return " ".join(self.words)
+
+
+@pytest.fixture(scope="module")
+def out(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = write_study(
+        tmp_path_factory.mktemp("study"),
+        specs=(*SPECS, *MORE_SPECS, LONG),
+        labels=("negative", EVIL),
+        rows=600,
+        failed=[("prefix length=16", 1)],
+        warning=f"label {EVIL} & friends occurs 3 times",
+    )
+    report.write(folder)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def html(out: Path) -> str:
+    return (out / "report.html").read_text(encoding="utf-8")
+
+
+@pytest.fixture(scope="module")
+def page(html: str) -> Page:
+    return Page(html)
+
+
+def test_nothing_on_the_page_leads_out_of_it(page: Page, html: str) -> None:
+    for tag, attributes in page.tags:
+        for name, value in attributes.items():
+            if name in ("src", "href", "xlink:href", "srcset", "data", "action", "poster"):
+                assert (value or "").startswith("#"), (tag, name, value)
+            if name == "style":
+                assert "url(" not in (value or "").replace("url(#", "")
+        assert tag not in ("script", "link", "iframe", "object", "embed", "img", "base")
+    assert "@import" not in html
+    assert not re.search(r"url\((?!#)", html)
+    assert "default-src 'none'" in html
+
+
+def test_text_from_the_data_is_escaped(page: Page, html: str) -> None:
+    assert EVIL not in html
+    assert EVIL in page.text  # in a table, as text
+    assert "& friends" in page.text
+
+
+def test_ids_are_unique_and_links_lead_to_them(page: Page) -> None:
+    ids = [value for _, attributes in page.tags if (value := attributes.get("id"))]
+    assert len(ids) == len(set(ids))
+    for _, attributes in page.tags:
+        target = attributes.get("href") or attributes.get("xlink:href")
+        if target:
+            assert target[1:] in ids, target
+
+
+def test_figures_and_headers_can_be_read_aloud(page: Page) -> None:
+    figures = [a for tag, a in page.tags if tag == "figure"]
+    assert len(figures) == 4
+    assert all(a.get("role") == "img" and a.get("aria-label") for a in figures)
+    assert all(a.get("scope") for tag, a in page.tags if tag == "th")
+
+
+def test_the_same_folder_gives_the_same_page(out: Path, html: str) -> None:
+    assert report.write(out) == out / "report.html"
+    assert (out / "report.html").read_text(encoding="utf-8") == html
+
+
+def test_every_part_of_the_study_is_on_the_page(page: Page, out: Path) -> None:
+    summary = json.loads((out / "summary.json").read_text())["summary"]
+    for row in summary:
+        assert row["variant"] in page.text
+        assert text.percent(row["accuracy"]) in page.words
+        assert text.count(row["adapter_parameters"]) in page.words
+    assert "loss is not finite at step 40" in page.text
+    assert "2, 1 failed" in page.text
+    assert "Every method had 3 candidates" in page.text
+    assert '"max_length": 128' in page.text
+    assert "2.13.0" in page.words
+
+
+def test_the_headline_follows_from_the_tests(tmp_path: Path) -> None:
+    table = results.collect(write_study(tmp_path))
+    choice = table.recommendation
+    assert choice is not None and choice["variant"] != choice["best"]
+    told = headline.sentences(table)
+    row = next(r for r in table.summary if r["variant"] == choice["variant"])
+    assert told[0] == f"Use {choice['variant']}: {text.percent(row['accuracy'])} % of 1,500 test rows right."
+    assert f"trains {row['adapter_parameters']:,} parameters" in told[1] and "a head of 148,610" in told[1]
+    assert f"The most accurate, {choice['best']}" in told[2] and "cannot be told from chance" in told[2]
+    assert "Measurably worse: prefix length=16, head" in told[2]
+    assert f"{text.percent(row['accuracy_rows_low'])} to {text.percent(row['accuracy_rows_high'])} %" in told[3]
+
+
+def test_a_method_that_learned_nothing_is_not_recommended(tmp_path: Path) -> None:
+    spec = Spec("full", "", 0.5, 1000, 60.0, 1e-4)
+    told = headline.sentences(results.collect(write_study(tmp_path, specs=(spec,), rows=400)))
+    assert told[0].startswith("Use none of these yet")
+
+
+def test_one_seed_says_what_it_cannot_know(tmp_path: Path) -> None:
+    told = headline.sentences(results.collect(write_study(tmp_path, specs=SPECS[:2], seeds=(0,), rows=400)))
+    assert "with one seed" in told[-1]
+
+
+def test_a_study_of_failures_still_has_a_page(tmp_path: Path) -> None:
+    out = write_study(tmp_path, specs=SPECS[:1], seeds=(0,), rows=200, failed=[("full", 0)])
+    words = Page(report.write(out).read_text(encoding="utf-8")).text
+    assert "No method can be recommended" in words
+    assert "loss is not finite" in words
+
+
+def test_many_classes_list_their_confusions_instead_of_a_matrix(tmp_path: Path) -> None:
+    labels = [f"intent {k}" for k in range(30)]
+    out = write_study(tmp_path, specs=SPECS[:1], seeds=(0,), labels=labels, rows=900)
+    page = Page(report.write(out).read_text(encoding="utf-8"))
+    assert "The most frequent confusions of 30 classes" in page.text
+    assert not [a for tag, a in page.tags if tag == "table" and a.get("class") == "matrix"]
+
+
+def test_labels_of_crowded_points_do_not_cover_each_other() -> None:
+    points = [(300.0 + 7 * (i % 4), 150.0 + 6 * (i % 3)) for i in range(12)]
+    boxes = place(points, [(120.0, 11.0)] * 12, [], Box(0, 0, 700, 300))
+    for i, box in enumerate(boxes):
+        assert sum(box.overlap(other) for other in boxes[:i]) < 0.05 * box.area
+        assert box.overlap(Box(0, 0, 700, 300)) == pytest.approx(box.area)
+
+
+@pytest.mark.parametrize(
+    "shown, expected",
+    [
+        (text.points(-0.0023), "−0.2"),
+        (text.points(-0.0001), "0.0"),
+        (text.points(0.011), "+1.1"),
+        (text.duration(3725), "1 h 02 min"),
+        (text.duration(59.7), "60 s"),
+        (text.size(889_352), "889 kB"),
+        (text.p_value(0.0004), "<0.001"),
+        (text.rate(1.25e-5), "1.25e-5"),
+        (text.short_count(22_565_000), "22.6M"),
+        (text.count(None), "–"),
+    ],
+)
+def test_numbers_as_a_reader_wants_them(shown: str, expected: str) -> None:
+    assert shown == expected
+
+
+def test_a_browser_shows_it_without_a_request(out: Path, tmp_path: Path) -> None:
+    chromium = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+    if chromium is None:
+        pytest.skip("no chromium on this machine")
+    log = tmp_path / "net.json"
+    flags = "--headless --no-sandbox --disable-gpu --disable-quic --no-first-run --disable-background-networking"
+    flags += f" --disable-component-update --disable-sync --user-data-dir={tmp_path / 'profile'} --log-net-log={log}"
+    address = (out / "report.html").as_uri()
+    shown = subprocess.run([chromium, *flags.split(), "--dump-dom", address], capture_output=True, timeout=120)
+    dom = shown.stdout.decode()
+    assert "measurably worse" in dom.lower() and dom.count("<svg") == 4
+    assert "<script>alert" not in dom
+    assert _requests_of_pages(log) == []
+
+
+def _requests_of_pages(log: Path) -> list[str]:
+    """Network addresses that a page asked for, from Chromium's network log; its own housekeeping has no origin."""
+    starts = [e.get("params") or {} for e in json.loads(log.read_text(encoding="utf-8"))["events"]]
+    asked = [p["url"] for p in starts if "url" in p and p.get("initiator", "not an origin") != "not an origin"]
+    return [url for url in asked if not url.startswith(("file:", "data:"))]
