@@ -19,7 +19,6 @@ from encoderlab.data import (
     Source,
     Splits,
     class_order,
-    count_labels,
     example_rows,
     load_splits,
     prepare,
