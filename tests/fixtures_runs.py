@@ -104,7 +104,8 @@ def write_study(
                 for split, n in (("train", 4 * rows), ("validation", rows // 3), ("test", rows))
             },
             "versions": {"encoderlab": "0.1.0", "torch": "2.13.0", "python": "3.11.9"},
-            "hardware": {"device": "cpu", "cores": 2, "memory_gb": 16},
+            "precision": {"compute": "float32", "why": "this CPU has no fast bfloat16"},
+            "hardware": {"cpu": "Example 3000", "cores": 2, "threads": 2, "gpus": [], "system": "Linux"},
         },
     )
     return out

@@ -81,8 +81,8 @@ def bootstrap_macro_f1(
 ) -> Interval:
     """Percentile bootstrap over rows of the macro F1, averaged over seeds.
 
-    predicted: (seeds, rows) class numbers; labels: (rows,) gold class numbers, both in [0, classes). A class with
-    neither gold nor predicted rows counts as 0, as in the metric itself (scikit-learn's zero_division=0, all classes).
+    predicted: (seeds, rows) class numbers; labels: (rows,) gold class numbers, both in [0, classes). The
+    mean is over the classes with gold or predicted rows in the resample, as in the metric itself (and scikit-learn).
     """
     models = np.atleast_2d(np.asarray(predicted, dtype=np.int64))
     kinds, counts = np.unique(np.vstack([np.asarray(labels, dtype=np.int64), models]), axis=1, return_counts=True)
@@ -93,8 +93,8 @@ def bootstrap_macro_f1(
     for model in kinds[1:]:
         guess = one_hot[model]
         support = draws @ (gold + guess)
-        f1 = np.divide(2 * (draws @ (gold * guess)), support, out=np.zeros_like(support), where=support > 0)
-        total += f1.mean(axis=1)
+        f1 = 2 * (draws @ (gold * guess)) / np.maximum(support, 1)
+        total += f1.sum(axis=1) / (support > 0).sum(axis=1)
     return _percentiles(total / len(models), level)
 
 

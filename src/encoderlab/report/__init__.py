@@ -77,6 +77,7 @@ def _context(table: Table) -> dict[str, Any]:
         "warnings": _warnings(table),
         "failed": [run for run in table.runs if run["status"] != "done"],
         "missing": table.missing,
+        "precision": study.get("precision"),
         "versions": study.get("versions") or {},
         "hardware": study.get("hardware") or {},
         "resolved": json.dumps(study.get("study") or {}, indent=2, ensure_ascii=False),
