@@ -139,6 +139,11 @@ def test_the_headline_follows_from_the_tests(tmp_path: Path) -> None:
     assert f"{text.percent(row['accuracy_rows_low'])} to {text.percent(row['accuracy_rows_high'])} %" in told[3]
 
 
+def test_full_fine_tuning_is_told_as_what_it_is(tmp_path: Path) -> None:
+    told = headline.sentences(results.collect(write_study(tmp_path, specs=SPECS[:1], rows=400)))
+    assert "trains 22,565,000 parameters (nearly all) and a head of 148,610" in told[1]
+
+
 def test_a_method_that_learned_nothing_is_not_recommended(tmp_path: Path) -> None:
     spec = Spec("full", "", 0.5, 1000, 60.0, 1e-4)
     told = headline.sentences(results.collect(write_study(tmp_path, specs=(spec,), rows=400)))

@@ -36,7 +36,8 @@ def _verdict(row: Mapping[str, Any], choice: Mapping[str, Any]) -> str:
 def _cost(row: Mapping[str, Any]) -> str:
     head = f"a head of {text.count(row['head_parameters'])}"
     if row["adapter_parameters"]:
-        share = f"{text.percent(row['adapter_parameters'] / row['total_parameters'], 2)} % of the model"
+        part = row["adapter_parameters"] / row["total_parameters"]
+        share = "nearly all" if part > 0.99 else f"{text.percent(part, 2)} % of the model"
         trains = f"trains {text.count(row['adapter_parameters'])} parameters ({share}) and {head}"
     else:
         trains = f"trains nothing but {head} parameters"
