@@ -17,7 +17,7 @@ from encoderlab.report.labels import Box, place
 from fixtures_runs import MORE_SPECS, SPECS, Spec, write_study
 
 EVIL = "<script>alert(1)</script>"
-LONG = Spec("adapter", "bottleneck=24 placement=houlsby activation=gelu layers=[0, 1, 2]", 0.87, 225_000, 433.0, 1e-3)
+LONG = Spec("adapter", "bottleneck=24 placement=houlsby activation=gelu layers=<b>&$x_1$", 0.87, 225_000, 433.0, 1e-3)
 
 
 class Page(HTMLParser):
@@ -90,6 +90,8 @@ def test_text_from_the_data_is_escaped(page: Page, html: str) -> None:
     assert EVIL not in html
     assert EVIL in page.text  # in a table, as text
     assert "& friends" in page.text
+    assert "<b>&" not in html and LONG.variant in page.words  # the variant's name, also inside the figures
+    assert sum(LONG.variant in words for words in page.words) >= 5
 
 
 def test_ids_are_unique_and_links_lead_to_them(page: Page) -> None:

@@ -1,6 +1,7 @@
 """Results -> report.html: one page that opens offline, with every number of the study and how sure it is.
 
-Text from the data (labels, names, paths, warnings, reasons) reaches the page through jinja2 with autoescape only.
+Text from the data (labels, names, paths, warnings, reasons) reaches the page through jinja2 with autoescape
+only; the figures, which matplotlib escapes, are the one thing put in as they are.
 """
 
 from __future__ import annotations
@@ -13,7 +14,6 @@ from typing import Any
 
 import numpy as np
 from jinja2 import Environment, StrictUndefined
-from markupsafe import Markup
 
 from encoderlab import results
 from encoderlab.report import confusion, curves, figures, headline, text
@@ -89,7 +89,7 @@ def _figures(
     summary: list[dict[str, Any]],
     done: Mapping[str, list[dict[str, Any]]],
     look: Mapping[str, figures.Style],
-) -> dict[str, Markup | None]:
+) -> dict[str, str | None]:
     """SVG by name; None for a figure that has nothing to show."""
     drawn: dict[str, str] = {}
     if any(row["accuracy"] is not None for row in summary):
@@ -113,7 +113,7 @@ def _figures(
                 lines[row["variant"]] = float(np.mean(scores))
     if found:
         drawn["curves"] = figures.curves(found, lines, look)
-    return dict.fromkeys(("ranking", "parameters", "time", "curves")) | {n: Markup(svg) for n, svg in drawn.items()}
+    return dict.fromkeys(("ranking", "parameters", "time", "curves")) | drawn
 
 
 def _scores(runs: list[dict[str, Any]], split: str) -> list[float]:
