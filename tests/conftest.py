@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from pathlib import Path
 
 # Before anything imports a library that reads them.
@@ -13,7 +14,7 @@ os.environ["HF_HUB_OFFLINE"] = "1"
 
 import pytest
 import torch
-from transformers import BertTokenizer
+from transformers import AutoConfig, AutoModel, BertTokenizer
 
 torch.set_num_threads(1)
 
@@ -34,3 +35,29 @@ def tiny_tokenizer() -> BertTokenizer:
     letters = "abcdefghijklmnopqrstuvwxyz"
     vocab = [*words.split(), *letters[1:], *(f"##{letter}" for letter in letters)]
     return BertTokenizer(vocab={token: i for i, token in enumerate(vocab)})
+
+
+@pytest.fixture(scope="session")
+def tiny_model(tmp_path_factory: pytest.TempPathFactory, tiny_tokenizer: BertTokenizer) -> Callable[[str], Path]:
+    """tiny_model(family) -> folder of an encoder with random weights: two layers, hidden 32, 64 positions."""
+    made: dict[str, Path] = {}
+
+    def make(family: str) -> Path:
+        if family not in made:
+            folder = tmp_path_factory.mktemp("models") / family
+            shape = {"distilbert": {"dim": 32, "hidden_dim": 64, "n_layers": 2, "n_heads": 2}}.get(
+                family, {"hidden_size": 32, "intermediate_size": 64, "num_hidden_layers": 2, "num_attention_heads": 2}
+            )
+            reserved = 2 if family == "roberta" else 0  # its position table starts after the padding row
+            pad = {"pad_token_id": 1} if family == "roberta" else {}
+            config = AutoConfig.for_model(
+                family, vocab_size=len(tiny_tokenizer), max_position_embeddings=64 + reserved, **shape, **pad
+            )
+            with torch.random.fork_rng(devices=[]):
+                torch.manual_seed(0)
+                AutoModel.from_config(config).save_pretrained(folder)
+            tiny_tokenizer.save_pretrained(folder)
+            made[family] = folder
+        return made[family]
+
+    return make

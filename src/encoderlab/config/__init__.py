@@ -9,7 +9,7 @@ load        a whole file -> Study
 docs/study-file.md lists every key.
 """
 
-from encoderlab.config.load import load
+from encoderlab.config.load import Draft, load, read
 from encoderlab.config.schema import Search, Study, Top, Train, Variant, meanings, resolved
 
-__all__ = ["Search", "Study", "Top", "Train", "Variant", "load", "meanings", "resolved"]
+__all__ = ["Draft", "Search", "Study", "Top", "Train", "Variant", "load", "meanings", "read", "resolved"]

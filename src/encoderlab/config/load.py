@@ -5,9 +5,10 @@ from __future__ import annotations
 import re
 import tomllib
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from difflib import get_close_matches
 from pathlib import Path
-from typing import Any
+from typing import Any, final
 
 from encoderlab.config.reader import Reader
 from encoderlab.config.schema import Search, Study, Top, Train, Variant
@@ -18,10 +19,34 @@ from encoderlab.errors import InputError
 from encoderlab.tasks import TASKS, Task
 
 
+@final
+@dataclass(frozen=True, kw_only=True)
+class Draft:
+    """What could be read of a study file: the sections without a problem, the problems, the study if there is none."""
+
+    path: Path
+    problems: tuple[str, ...]
+    model: str | None
+    out: Path | None
+    task: Task | None
+    data: DataConfig | None
+    train: Train | None
+    variants: tuple[Variant, ...]
+    study: Study | None
+
+
 def load(path: Path, overrides: Sequence[str] = ()) -> Study:
     """The study of a TOML file; `overrides` are the `key=value` of `-s`. InputError with every problem, one line each.
 
     Neither the model nor the rows are opened here: `check` does that."""
+    draft = read(path, overrides)
+    if draft.study is None:
+        raise InputError(*draft.problems)
+    return draft.study
+
+
+def read(path: Path, overrides: Sequence[str] = ()) -> Draft:
+    """What can be read of a study file that may have problems. InputError only for a file that is no TOML."""
     raw = _parse(path)
     reader = Reader(path)
     raw["method"] = named_sections(reader, raw.get("method", [{"name": name} for name in DEFAULT]))
@@ -38,27 +63,42 @@ def load(path: Path, overrides: Sequence[str] = ()) -> Study:
     so_far = len(reader.problems)
     variants = read_variants(reader, raw["method"], search or Search())
     reference = _reference(reader, top.reference, variants) if top and len(reader.problems) == so_far else ""
-    if data is not None:
-        for line in data.problems("data", path.parent):
+    if data is not None and (wrong := data.problems("data", path.parent)):
+        for line in wrong:
             reader.problem(*line.split(": ", 1))
+        data = None
     if top is not None:
         _check_top(reader, top)
-    if reader.problems or not (top and task and data and train and search):
-        raise InputError(*dict.fromkeys(reader.problems))
-    name = top.name or path.stem
-    return Study(
-        name=name,
-        model=_model(top.model, path.parent),
-        seeds=top.seeds,
-        out=path.parent / Path(top.out or f"results/{name}").expanduser(),
-        reference=reference,
+    name = top.name or path.stem if top else path.stem
+    model = _model(top.model, path.parent) if top and top.model else None
+    out = path.parent / Path(top.out or f"results/{name}").expanduser() if top else None
+    study = None
+    if not reader.problems:
+        assert top and model and out and task and data and train and search
+        study = Study(
+            name=name,
+            model=model,
+            seeds=top.seeds,
+            out=out,
+            reference=reference,
+            task=task,
+            data=data,
+            train=train,
+            search=search,
+            variants=variants,
+            path=path,
+            top=top,
+        )
+    return Draft(
+        path=path,
+        problems=tuple(dict.fromkeys(reader.problems)),
+        model=model,
+        out=out,
         task=task,
         data=data,
         train=train,
-        search=search,
         variants=variants,
-        path=path,
-        top=top,
+        study=study,
     )
 
 

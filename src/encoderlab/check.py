@@ -1,0 +1,216 @@
+"""Everything about a study that can be checked without training: every problem at once, and what the study would do."""
+
+from __future__ import annotations
+
+import copy
+import tempfile
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from encoderlab import backbone as backbones
+from encoderlab import config
+from encoderlab.backbone import Backbone
+from encoderlab.config import Draft, Study, Train, Variant
+from encoderlab.data import DataConfig, Splits, example_rows, load_splits
+from encoderlab.errors import InputError
+from encoderlab.tasks import Encoded, Task
+from encoderlab.training.forward import choose_device, choose_precision
+
+CUT_ROWS = 0.1  # a larger share of rows that lose tokens is worth a warning
+
+
+@dataclass(frozen=True, kw_only=True)
+class SplitReport:
+    """One split. labels: rows per class. tokens: what is left after cutting."""
+
+    origin: str
+    rows: int
+    labels: dict[str, int]
+    tokens: int
+    rows_cut: int
+    tokens_lost: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class VariantReport:
+    """One variant: trained parameters of the adapter and of the head, all parameters, and the learning rates to try."""
+
+    label: str
+    adapter: int
+    head: int
+    total: int
+    learning_rates: tuple[float, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class CheckReport:
+    """A study without problems: what it would train, on what. `runs`: how many of each kind."""
+
+    name: str
+    path: str
+    model: str
+    max_length: int
+    device: str
+    precision: str
+    splits: dict[str, SplitReport]
+    examples: list[tuple[str, str]]
+    variants: list[VariantReport]
+    reference: str
+    runs: dict[str, int]
+    warnings: list[str]
+
+    def as_dict(self) -> dict[str, Any]:
+        return asdict(self)
+
+
+def check(path: Path, overrides: Sequence[str] = (), *, cache: Path | None = None) -> CheckReport:
+    """Look at everything; `cache` is a folder for tokens. InputError with every problem of file, data and model."""
+    found = _look(config.read(path, overrides))
+    study, base = found.study, found.backbone
+    encoded = {
+        name: study.task.encode(rows, base.tokenizer, study.train.max_length, found.class_names, cache)
+        for name, rows in found.splits.items()
+    }
+    device = choose_device(study.train.device)
+    dtype, why = choose_precision(device, study.train.precision)
+    trials = sum(len(v.learning_rates) for v in study.variants if len(v.learning_rates) > 1)
+    return CheckReport(
+        name=study.name,
+        path=str(path),
+        model=study.model,
+        max_length=study.train.max_length,
+        device=str(device),
+        precision=f"{str(dtype).removeprefix('torch.')} ({why})",
+        splits={
+            name: _split_report(rows.origin, encoded[name], found.class_names) for name, rows in found.splits.items()
+        },
+        examples=example_rows(found.splits.train, study.task.label_column),
+        variants=[
+            VariantReport(label=v.label, learning_rates=v.learning_rates, **found.counts[v.label])
+            for v in study.variants
+        ],
+        reference=study.reference,
+        runs={"trials": trials, "runs": len(study.variants) * len(study.seeds), "baselines": 1 + len(study.seeds)},
+        warnings=[*found.splits.warnings, *_cut_warnings(encoded, study.train.max_length)],
+    )
+
+
+def prepare(study: Study) -> tuple[Splits, list[str], list[str]]:
+    """Splits, class names and warnings of a study that has no problem; InputError with all of them otherwise."""
+    found = _look(study)
+    return found.splits, found.class_names, list(found.splits.warnings)
+
+
+def _cut_warnings(encoded: dict[str, Encoded], max_length: int) -> list[str]:
+    return [
+        f"data.{name}: {split.rows_cut} of {len(split)} rows ({split.rows_cut / len(split):.0%}) are longer than "
+        f"train.max_length = {max_length}; {split.tokens_lost / (split.tokens_lost + len(split.ids)):.0%} of the "
+        "tokens are lost"
+        for name, split in encoded.items()
+        if split.rows_cut > CUT_ROWS * len(split)
+    ]
+
+
+def _split_report(origin: str, encoded: Encoded, class_names: Sequence[str]) -> SplitReport:
+    labels = encoded.labels.tolist()
+    return SplitReport(
+        origin=origin,
+        rows=len(encoded),
+        labels={name: labels.count(i) for i, name in enumerate(class_names)},
+        tokens=len(encoded.ids),
+        rows_cut=encoded.rows_cut,
+        tokens_lost=encoded.tokens_lost,
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Found:
+    """A study without problems, with its rows and its model; counts: {label of a variant: parameters}."""
+
+    study: Study
+    splits: Splits
+    class_names: list[str]
+    backbone: Backbone
+    counts: dict[str, dict[str, int]]
+
+
+def _look(study: Study | Draft) -> _Found:
+    """Opens rows and model, inserts every method into a copy of the model. InputError with every problem."""
+    file = study.path
+    problems = list(study.problems) if isinstance(study, Draft) else []
+    if study.out is not None and (line := out_problem(study.out)):
+        problems.append(f"{file}: out: {line}")
+    if study.train is not None and study.train.device == "cuda" and not torch.cuda.is_available():
+        problems.append(f'{file}: train.device: torch finds no CUDA device here; use "auto" or "cpu"')
+    splits, class_names = None, ["0", "1"]  # two classes stand in where the data says nothing
+    if study.data is not None and study.task is not None:
+        try:
+            splits, class_names = _rows(study.data, study.task, file.parent)
+        except InputError as error:
+            problems += [f"{file}: {line}" for line in error.problems]
+    backbone, counts = None, {}
+    if study.model is not None and study.task is not None:
+        try:
+            backbone = backbones.load(study.model, head=study.task.head, class_names=class_names, seed=0)
+        except InputError as error:
+            problems += [f"{file}: {line}" for line in error.problems]
+    if backbone is not None:
+        problems += [f"{file}: {line}" for line in _length_problems(backbone, study.train)]
+        for variant in study.variants:
+            try:
+                counts[variant.label] = _insert(backbone, variant)
+            except InputError as error:
+                problems += [f"{file}: method.{variant.label}: {line}" for line in error.problems]
+    complete = study.study if isinstance(study, Draft) else study
+    if problems or complete is None or splits is None or backbone is None:
+        raise InputError(*dict.fromkeys(problems))
+    return _Found(study=complete, splits=splits, class_names=class_names, backbone=backbone, counts=counts)
+
+
+def _rows(data: DataConfig, task: Task, base: Path) -> tuple[Splits, list[str]]:
+    splits = load_splits(data, text=task.text_columns, label=task.label_column, base=base)
+    return splits, task.class_names(splits)
+
+
+def _length_problems(backbone: Backbone, train: Train | None) -> list[str]:
+    limit = positions(backbone)
+    if train is None or train.max_length <= limit:
+        return []
+    return [f"train.max_length: {train.max_length}, but {backbone.name} has {limit} positions; use at most {limit}"]
+
+
+def positions(backbone: Backbone) -> int:
+    """The most tokens that the model takes. A position table with a padding row counts from the row after it."""
+    rows = backbone.model.config.max_position_embeddings
+    words = backbone.trunk.get_input_embeddings()  # type: ignore[operator]
+    for module in backbone.trunk.modules():
+        if isinstance(module, nn.Embedding) and module is not words and module.num_embeddings == rows:
+            return rows if module.padding_idx is None else rows - module.padding_idx - 1
+    return rows
+
+
+def _insert(backbone: Backbone, variant: Variant) -> dict[str, int]:
+    """Parameters of the variant, from a copy of the model; InputError if the method does not fit."""
+    if problems := variant.method.problems(backbone.model.config):
+        raise InputError(*problems)
+    trial = replace(backbone, model=copy.deepcopy(backbone.model))
+    variant.method.inject(trial, 0)
+    return trial.counts()
+
+
+def out_problem(out: Path) -> str | None:
+    """Why results cannot be written to `out`, as one line, or None; tried with a file that vanishes again."""
+    there = next(folder for folder in (out, *out.absolute().parents) if folder.exists())
+    if not there.is_dir():
+        return f"{there} is a file; expected a folder, or a name that is free"
+    try:
+        with tempfile.TemporaryFile(dir=there) as file:
+            file.write(b"x")
+    except OSError as error:
+        return f"cannot write in {there} ({error.strerror or error}); choose another folder, e.g. with -s out=FOLDER"
+    return None

@@ -1,0 +1,209 @@
+"""The commands. Results go to stdout, talk to stderr; exit 0 done, 1 failed, 2 wrong input, 130 interrupted.
+
+What a command needs is imported inside it, so that `--help` answers at once.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Annotated, Any, TextIO
+
+import typer
+
+from encoderlab import __version__
+from encoderlab.errors import EncoderlabError, InputError
+
+app = typer.Typer(
+    name="encoderlab",
+    add_completion=False,
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+    help="Compare ways of fine-tuning a BERT-family encoder on your own data, fairly; use the winner.",
+)
+
+StudyFile = Annotated[Path, typer.Argument(metavar="STUDY", help="A study file (TOML).")]
+RunFolder = Annotated[Path, typer.Argument(metavar="RUN", help="The folder of a finished run: OUT/runs/ID.")]
+Overrides = Annotated[
+    list[str] | None, typer.Option("-s", metavar="KEY=VALUE", help="Set a key of the study file; repeatable.")
+]
+Json = Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")]
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Runs the command line and exits. What a user can meet becomes one line per problem on stderr."""
+    try:
+        app(arguments)
+    except SystemExit as stop:
+        if stop.code == 130:
+            _say("interrupted; the same command goes on where it stopped")
+        raise
+    except EncoderlabError as error:
+        _say(*str(error).splitlines())
+        sys.exit(error.exit_code)
+    except OSError as error:
+        if error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EPERM, errno.EROFS):
+            raise
+        where = f"{error.filename}: " if error.filename else ""
+        _say(f"{where}{error.strerror}; what is finished is kept, the same command goes on from there")
+        sys.exit(1)
+
+
+def _say(*lines: str) -> None:
+    for line in lines:
+        print(f"encoderlab: {line}", file=sys.stderr)
+
+
+def _quiet() -> None:
+    """Keeps the libraries' own talk out of the way. Before they are imported."""
+    os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+    os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
+    os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
+    os.environ.setdefault("HF_DATASETS_DISABLE_PROGRESS_BARS", "1")
+
+
+def _print_json(value: Any) -> None:
+    import json
+
+    print(json.dumps(value, indent=1, ensure_ascii=False))
+
+
+def _version(asked: bool) -> None:
+    if asked:
+        print(f"encoderlab {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _top(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version and exit.")
+    ] = False,
+) -> None:
+    _quiet()
+
+
+@app.command()
+def compare(study: StudyFile, override: Overrides = None, json: Json = False) -> None:
+    """Train every method of a study with every seed, and write the report. Goes on where it was stopped."""
+    from encoderlab.study import compare
+
+    _finish(compare(study, override or ()), json)
+
+
+def _finish(report: Path, json: bool) -> None:
+    """Prints what a study found, its report's path last."""
+    import json as codec
+
+    from encoderlab import show
+
+    if json:
+        _print_json(codec.loads((report.parent / "summary.json").read_text(encoding="utf-8")))
+        return
+    settings = codec.loads((report.parent / "study.json").read_text(encoding="utf-8"))
+    show.summary(report.parent, settings["reference"])
+    print(report)
+
+
+@app.command()
+def train(
+    study: StudyFile,
+    method: Annotated[str | None, typer.Option(help="Which variant, by its label, e.g. 'lora rank=8'.")] = None,
+    seed: Annotated[int | None, typer.Option(help="Which seed.")] = None,
+    learning_rate: Annotated[float | None, typer.Option(help="Default: the middle candidate of the study.")] = None,
+    override: Overrides = None,
+) -> None:
+    """Do one run of a study and print its folder."""
+    from encoderlab.single import train
+
+    print(train(study, override or (), label=method, seed=seed, learning_rate=learning_rate))
+
+
+@app.command()
+def check(
+    study: StudyFile,
+    override: Overrides = None,
+    time: Annotated[
+        bool, typer.Option("--time", help="Time a few steps of every method; say how long the study takes.")
+    ] = False,
+    json: Json = False,
+) -> None:
+    """Report every problem of a study at once; if there is none, what it would train, and on what."""
+    from encoderlab import check, show
+    from encoderlab.estimate import estimate
+    from encoderlab.study import cache_folder
+
+    report = check.check(study, override or (), cache=cache_folder() / "tokens")
+    expected = estimate(study, override or ()) if time else None
+    if json:
+        _print_json({**report.as_dict(), "expected": expected.as_dict() if expected else None})
+        return
+    show.checked(report)
+    if expected:
+        show.estimated(expected)
+
+
+@app.command()
+def evaluate(
+    run: RunFolder,
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="Labelled rows, in any format of [data].")],
+    json: Json = False,
+) -> None:
+    """Score a finished run on a labelled file."""
+    from encoderlab import predict, show
+
+    result = predict.evaluate(run, file)
+    _print_json(result) if json else show.evaluated(result)
+
+
+@app.command()
+def predict(
+    run: RunFolder,
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="Rows with the text column(s) of the run.")],
+    out: Annotated[Path | None, typer.Option("-o", metavar="OUT", help="A CSV file; default: stdout.")] = None,
+) -> None:
+    """Add a label and probabilities to the rows of a file; writes CSV."""
+    from encoderlab.predict import predict
+
+    with _written(out) as stream:
+        rows = predict(run, file, stream)
+    _say(f"{rows} rows")
+
+
+@contextmanager
+def _written(path: Path | None) -> Iterator[TextIO]:
+    """stdout, or a file that appears under its name once it is whole."""
+    if path is None:
+        if hasattr(sys.stdout, "reconfigure"):
+            sys.stdout.reconfigure(encoding="utf-8")  # type: ignore[union-attr]
+        yield sys.stdout
+        return
+    beside = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        stream = beside.open("w", encoding="utf-8", newline="")
+    except OSError as error:
+        raise InputError(f"-o {path}: cannot be written ({error.strerror}); choose another file") from None
+    try:
+        with stream:
+            yield stream
+        beside.replace(path)
+    finally:
+        beside.unlink(missing_ok=True)
+
+
+@app.command()
+def demo(
+    out: Annotated[Path, typer.Option(metavar="DIR", help="Folder of the demo's study and results.")] = Path(
+        "encoderlab-demo"
+    ),
+    json: Json = False,
+) -> None:
+    """Compare five methods on movie-review sentences, with a small encoder; fetches both once."""
+    from encoderlab import demo
+
+    _finish(demo.run(out), json)

@@ -1,0 +1,163 @@
+"""What the commands print: tables of a study, a check, an estimate, an evaluation."""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+
+from encoderlab.check import CheckReport
+from encoderlab.estimate import Estimate
+from encoderlab.timing import words as duration
+
+
+def table(title: str, columns: Sequence[str], rows: Sequence[Sequence[str]], text: int = 1) -> None:
+    """Prints to stdout, the first `text` columns left-aligned. Cells are plain: no markup, no control characters."""
+    grid = Table(title=title or None, title_justify="left", title_style="bold", box=None, padding=(0, 2, 0, 0))
+    for i, name in enumerate(columns):
+        grid.add_column(name, justify="left" if i < text else "right", no_wrap=True)
+    for row in rows:
+        grid.add_row(*("".join(c if c.isprintable() else " " for c in cell) for cell in row))
+    console = Console(markup=False, highlight=False, emoji=False)
+    if not console.is_terminal:
+        console.width = 500  # a file or a pipe has no width to fit into
+    console.print(grid)
+
+
+def summary(out: Path, reference: str) -> None:
+    """The rows of out/summary.csv, best first."""
+    with (out / "summary.csv").open(encoding="utf-8", newline="") as file:
+        rows = list(csv.DictReader(file))
+    rows.sort(key=lambda row: -_number(row["accuracy"], -1.0))
+    columns = (f"vs {reference}", "p (Holm)", "adapter", "head", "train")
+    table(
+        "",
+        ("method", "test accuracy", "95 % interval", *columns),
+        [
+            (
+                row["variant"],
+                _percent(row["accuracy"]),
+                _between(row["accuracy_rows_low"], row["accuracy_rows_high"]),
+                "" if row["variant"] == reference else _points(row["difference"]),
+                _p(row["holm_p"]),
+                _count(row["adapter_parameters"]),
+                _count(row["head_parameters"]),
+                duration(_number(row["train_seconds"], 0.0)) if _number(row["train_seconds"], 0.0) else "",
+            )
+            for row in rows
+        ],
+    )
+
+
+def _number(cell: str, absent: float) -> float:
+    return float(cell) if cell else absent
+
+
+def _percent(cell: str) -> str:
+    return f"{100 * float(cell):.1f} %" if cell else "failed"
+
+
+def _between(low: str, high: str) -> str:
+    return f"{100 * float(low):.1f} to {100 * float(high):.1f}" if low and high else ""
+
+
+def _points(cell: str) -> str:
+    return f"{100 * float(cell):+.1f}" if cell else ""
+
+
+def _p(cell: str) -> str:
+    return "" if not cell else "<0.001" if float(cell) < 0.001 else f"{float(cell):.3f}"
+
+
+def _count(cell: str) -> str:
+    return f"{float(cell):,.0f}" if cell else ""
+
+
+def checked(report: CheckReport) -> None:
+    """What a study would train, and on what."""
+    print(f"{report.name}: {report.model}, {report.max_length} tokens, {report.device}, {report.precision}\n")
+    labels = list(report.splits["train"].labels)
+    shown = labels if len(labels) <= 6 else []
+    table(
+        "data",
+        ("split", "from", "rows", *(f"label {name}" for name in shown), "rows cut", "tokens lost"),
+        [
+            (
+                name,
+                split.origin,
+                f"{split.rows:,}",
+                *(f"{split.labels[label]:,}" for label in shown),
+                f"{split.rows_cut:,} ({split.rows_cut / split.rows:.0%})",
+                f"{split.tokens_lost:,} ({split.tokens_lost / (split.tokens_lost + split.tokens):.0%})",
+            )
+            for name, split in report.splits.items()
+        ],
+        text=2,
+    )
+    print()
+    table("examples", ("label", "text"), report.examples, text=2)
+    print()
+    table(
+        "methods",
+        ("variant", "learning rates", "adapter", "head", "trained"),
+        [
+            (
+                one.label,
+                ", ".join(f"{rate:g}" for rate in one.learning_rates),
+                f"{one.adapter:,}",
+                f"{one.head:,}",
+                f"{(one.adapter + one.head) / one.total:.2%} of {one.total:,}",
+            )
+            for one in report.variants
+        ],
+        text=2,
+    )
+    number = report.runs
+    print(f"\n{number['trials']} trials, {number['runs']} runs, {number['baselines']} baselines; ", end="")
+    print(f"compared with {report.reference}")
+    for line in report.warnings:
+        print(f"warning: {line}")
+
+
+def estimated(estimate: Estimate) -> None:
+    """Minutes and memory of a study, per variant and in all."""
+    print()
+    table(
+        "expected on this machine",
+        ("variant", "runs", "time", "peak memory"),
+        [(one.label, str(one.runs), duration(one.seconds), _memory(one.memory_mb)) for one in estimate.costs]
+        + [
+            (
+                "whole study",
+                str(sum(one.runs for one in estimate.costs)),
+                duration(estimate.seconds),
+                _memory(estimate.memory_mb),
+            )
+        ],
+    )
+
+
+def _memory(megabytes: float | None) -> str:
+    return "unknown" if megabytes is None else f"{megabytes:,.0f} MB"
+
+
+def evaluated(result: Mapping[str, Any]) -> None:
+    """Metrics of a run on a file."""
+    for line in result["notes"]:
+        print(f"note: {line}")
+    single = {name: value for name, value in result.items() if isinstance(value, int | float)}
+    for name, value in single.items():
+        print(f"{name.replace('_', ' '):16} {value if isinstance(value, int) else format(value, '.4f')}")
+    print()
+    table(
+        "",
+        ("label", "precision", "recall", "f1", "rows"),
+        [
+            (one["label"], *(f"{one[key]:.4f}" for key in ("precision", "recall", "f1")), str(one["support"]))
+            for one in result["per_class"]
+        ],
+    )
