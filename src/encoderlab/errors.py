@@ -1,8 +1,8 @@
 """The errors a user can meet.
 
-    EncoderlabError          exit 1
-    ├── InputError           exit 2: a file, a value or a name is wrong; nothing was computed
-    └── RunFailed            exit 1: one run could not go on; the study continues with the next
+EncoderlabError          exit 1
+├── InputError           exit 2: a file, a value or a name is wrong; nothing was computed
+└── RunFailed            exit 1: one run could not go on; the study continues with the next
 """
 
 from __future__ import annotations

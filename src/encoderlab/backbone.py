@@ -1,0 +1,229 @@
+"""A pretrained encoder and its tokenizer, and the one table of what each family calls its parts.
+
+No other file names a part of a model. To add a family, add a row to `FAMILIES`: paths of the parts inside one layer,
+as the model's own code in transformers spells them, and run the tests, which are parametrised over the table.
+"""
+
+from __future__ import annotations
+
+import difflib
+import hashlib
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+import transformers
+from torch import nn
+
+from encoderlab import attention
+from encoderlab.errors import InputError
+from encoderlab.randomness import derive
+
+ROLES = ("query", "key", "value", "attention_out", "ffn_in", "ffn_out")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Family:
+    """Where one family keeps its parts. Paths are relative to one layer, `layers` to the trunk."""
+
+    layers: str
+    query: str
+    key: str
+    value: str
+    attention_out: str
+    ffn_in: str
+    ffn_out: str
+    attention: str  # the module that calls the attention function
+    after_attention: str  # what the attention sublayer returns, after its dropout and before the residual sum
+    after_ffn: str
+    ffn_norm: str  # the LayerNorm over (residual + feed-forward output)
+
+
+_BERT = Family(
+    layers="encoder.layer",
+    query="attention.self.query",
+    key="attention.self.key",
+    value="attention.self.value",
+    attention_out="attention.output.dense",
+    ffn_in="intermediate.dense",
+    ffn_out="output.dense",
+    attention="attention.self",
+    after_attention="attention.output.dropout",
+    after_ffn="output.dropout",
+    ffn_norm="output.LayerNorm",
+)
+
+FAMILIES: dict[str, Family] = {
+    "bert": _BERT,
+    "roberta": _BERT,
+    "distilbert": Family(
+        layers="transformer.layer",
+        query="attention.q_lin",
+        key="attention.k_lin",
+        value="attention.v_lin",
+        attention_out="attention.out_lin",
+        ffn_in="ffn.lin1",
+        ffn_out="ffn.lin2",
+        attention="attention",
+        after_attention="attention.out_lin",
+        after_ffn="ffn",
+        ffn_norm="output_layer_norm",
+    ),
+}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Backbone:
+    """A model with a task head, and what is known about it.
+
+    `fresh`: names of the parameters that the checkpoint did not hold, drawn anew from (seed, "head").
+    `fingerprint`: sha256 over names and bytes of the pretrained trunk tensors.
+    """
+
+    name: str
+    model: Any  # a transformers PreTrainedModel; its generated signatures defeat the type checker
+    tokenizer: Any
+    family: Family
+    fresh: frozenset[str]
+    fingerprint: str
+
+    @property
+    def trunk(self) -> nn.Module:
+        return self.model.base_model
+
+    @property
+    def trunk_prefix(self) -> str:
+        return "" if self.trunk is self.model else self.model.base_model_prefix + "."
+
+    def layers(self) -> list[nn.Module]:
+        return list(self.trunk.get_submodule(self.family.layers))  # type: ignore[arg-type]
+
+    def part(self, layer: int, path: str) -> nn.Module:
+        """`path` is a value of the `Family` row, e.g. `family.ffn_norm`."""
+        return self.layers()[layer].get_submodule(path)
+
+    def attentions(self) -> list[nn.Module]:
+        """The modules that call the attention function, one a layer."""
+        return [layer.get_submodule(self.family.attention) for layer in self.layers()]
+
+    def heads(self) -> list[nn.Module]:
+        """The modules outside the trunk: the task's prediction head."""
+        return [child for child in self.model.children() if child is not self.trunk]
+
+    def is_head(self, parameter: str) -> bool:
+        """True for a parameter of the task head and for one that the checkpoint lacks, wherever it sits."""
+        return parameter in self.fresh or not parameter.startswith(self.trunk_prefix)
+
+    def trainable(self) -> Iterator[tuple[str, nn.Parameter]]:
+        return ((name, p) for name, p in self.model.named_parameters() if p.requires_grad)
+
+    def counts(self) -> dict[str, int]:
+        """Trained parameters of the adapter and of the head, and all parameters, as {"adapter", "head", "total"}."""
+        adapter = head = 0
+        for name, parameter in self.trainable():
+            if self.is_head(name):
+                head += parameter.numel()
+            else:
+                adapter += parameter.numel()
+        return {"adapter": adapter, "head": head, "total": sum(p.numel() for p in self.model.parameters())}
+
+    def linear_paths(self, target: str, layers: Sequence[int]) -> list[str]:
+        """Trunk-relative paths of the linear layers that `target` names: a role in each of `layers`, or one exact
+        path."""
+        if target in ROLES:
+            return [f"{self.family.layers}.{i}.{getattr(self.family, target)}" for i in layers]
+        known = [name for name, module in self.trunk.named_modules() if isinstance(module, nn.Linear)]
+        if target in known:
+            return [target]
+        close = difflib.get_close_matches(target, [*ROLES, *known], n=3, cutoff=0.5) or list(ROLES)
+        raise InputError(
+            f"target {target!r}: no linear layer of that name in {self.name}; "
+            f"closest: {', '.join(close)} (a role of {'/'.join(ROLES)}, or an exact module path)"
+        )
+
+    def layer_numbers(self, layers: str | Sequence[int]) -> list[int]:
+        """`"all"`, `"last"` or numbers from 0; negative numbers count from the end. InputError where there is no
+        such layer."""
+        count = len(self.layers())
+        if layers == "all":
+            return list(range(count))
+        if layers == "last":
+            return [count - 1]
+        wrong = [i for i in layers if not isinstance(i, int) or not -count <= i < count]
+        if wrong:
+            raise InputError(f"layers {wrong}: {self.name} has layers 0 to {count - 1} (or 'all', 'last')")
+        return sorted({i % count for i in layers})  # type: ignore[operator]
+
+
+def load(name: str, *, head: str, class_names: Sequence[str], seed: int) -> Backbone:
+    """Read encoder and tokenizer in fp32 from a folder or the hub's cache, with a fresh head for `class_names`.
+
+    `head` names the transformers Auto class ("AutoModelForSequenceClassification"). Raises InputError for a folder
+    that is no model, a hub name that can't be had, a family that is not in the table.
+    """
+    config = _config(name)
+    family = FAMILIES.get(config.model_type)
+    if family is None:
+        raise InputError(
+            f"model {name!r}: family {config.model_type!r} is not supported; known: {', '.join(FAMILIES)}. "
+            "To add one, add its row of part names to FAMILIES in encoderlab/backbone.py"
+        )
+    config.id2label = dict(enumerate(class_names))
+    config.label2id = {label: i for i, label in enumerate(class_names)}
+    with torch.random.fork_rng(devices=[]), _quiet():
+        torch.manual_seed(derive(seed, "head"))
+        try:
+            model, info = getattr(transformers, head).from_pretrained(
+                name, config=config, dtype=torch.float32, attn_implementation=attention.NAME, output_loading_info=True
+            )
+            tokenizer = transformers.AutoTokenizer.from_pretrained(name)
+        except (OSError, ValueError, KeyError, RuntimeError) as error:
+            raise InputError(f"model {name!r}: could not be loaded: {_first_line(error)}") from None
+    fresh = frozenset(info["missing_keys"]) & {n for n, _ in model.named_parameters()}
+    backbone = Backbone(name=name, model=model, tokenizer=tokenizer, family=family, fresh=fresh, fingerprint="")
+    return Backbone(**{**backbone.__dict__, "fingerprint": _fingerprint(backbone)})
+
+
+def _config(name: str) -> Any:
+    folder = Path(name).expanduser()
+    if folder.is_dir() and not (folder / "config.json").is_file():
+        raise InputError(f"model {name!r}: the folder holds no config.json, so it is no model folder")
+    if not folder.is_dir() and (name.startswith((".", "/", "~")) or name.count("/") > 1):
+        raise InputError(f"model {name!r}: there is no such folder")
+    try:
+        return transformers.AutoConfig.from_pretrained(name)
+    except (OSError, ValueError, KeyError) as error:
+        where = (
+            "is it a model's config.json?" if folder.is_dir() else "not in the local cache, and the hub did not give it"
+        )
+        raise InputError(f"model {name!r}: {where} ({_first_line(error)})") from None
+
+
+def _fingerprint(backbone: Backbone) -> str:
+    digest = hashlib.sha256()
+    for name, tensor in sorted(backbone.trunk.state_dict().items()):
+        if backbone.trunk_prefix + name not in backbone.fresh:
+            digest.update(f"{name}{tuple(tensor.shape)}".encode())
+            digest.update(tensor.contiguous().numpy())
+    return digest.hexdigest()
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error).strip() or type(error).__name__).splitlines()[0]
+
+
+class _quiet:
+    """Silence transformers' loading report: `fresh` says the same, and is acted upon."""
+
+    def __enter__(self) -> None:
+        self.level = transformers.logging.get_verbosity()
+        self.bar = transformers.utils.logging.is_progress_bar_enabled()
+        transformers.logging.set_verbosity_error()
+        transformers.utils.logging.disable_progress_bar()
+
+    def __exit__(self, *_: object) -> None:
+        transformers.logging.set_verbosity(self.level)
+        if self.bar:
+            transformers.utils.logging.enable_progress_bar()

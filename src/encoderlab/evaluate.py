@@ -1,0 +1,110 @@
+"""From files to predictions: a run folder, or a method's tensors, becomes a merged model in its compute precision.
+
+Evaluation starts from what was saved, never from the model in memory: what is measured is what a user would load.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from encoderlab import backbone as backbones
+from encoderlab import runs
+from encoderlab.backbone import Backbone
+from encoderlab.errors import InputError
+from encoderlab.methods import METHODS, Method
+from encoderlab.tasks import TASKS, Encoded, Task
+from encoderlab.training.forward import Computed, choose_device, choose_precision
+from encoderlab.training.forward import logits as forward_logits
+
+
+@dataclass(frozen=True, kw_only=True)
+class Loaded:
+    """A model ready for inference, with what is needed to read rows and to name its answers."""
+
+    backbone: Backbone
+    model: Computed
+    task: Task
+    class_names: list[str]
+    max_length: int
+    token_budget: int
+    device: torch.device
+
+    @property
+    def tokenizer(self) -> Any:
+        return self.backbone.tokenizer
+
+
+def load_run(folder: Path, *, device: str = "auto", precision: str = "auto") -> Loaded:
+    """The model of a finished run. InputError where the folder is no run, or the run has no adapter file."""
+    config_file = folder / "config.json"
+    if not config_file.is_file() or not (folder / "adapter" / "adapter_config.json").is_file():
+        raise InputError(f"{folder}: not the folder of a finished run (expected config.json and adapter/ in it)")
+    config = runs.read_json(config_file)
+    place = choose_device(device)
+    return assemble(
+        model=config["model"]["name"],
+        task=build(TASKS, "kind", config["task"]),
+        method=build(METHODS, "name", config["method"]),
+        class_names=config["class_names"],
+        seed=config["seed"],
+        train=config["train"],
+        fill=lambda b: runs.load_adapter(b, folder / "adapter"),
+        device=place,
+        dtype=choose_precision(place, precision)[0],
+    )
+
+
+def assemble(
+    *,
+    model: str,
+    task: Task,
+    method: Method | None,
+    class_names: list[str],
+    seed: int,
+    train: Mapping[str, Any],
+    fill: Callable[[Backbone], None],
+    device: torch.device,
+    dtype: torch.dtype,
+) -> Loaded:
+    """Load the base in fp32, insert the method, `fill` its tensors, merge, then cast. No method: the untrained
+    model."""
+    backbone = backbones.load(model, head=task.head, class_names=class_names, seed=seed)
+    if method is not None:
+        method.inject(backbone, seed)
+        fill(backbone)
+        method.merge(backbone)
+    backbone.model.requires_grad_(False)
+    return Loaded(
+        backbone=backbone,
+        model=Computed(backbone, dtype, device),
+        task=task,
+        class_names=class_names,
+        max_length=train["max_length"],
+        token_budget=train["token_budget"],
+        device=device,
+    )
+
+
+def logits(loaded: Loaded, encoded: Encoded, tick: Callable[[int], None] | None = None) -> np.ndarray:
+    """float32 (rows, classes), in the rows' order."""
+    pad_id = loaded.tokenizer.pad_token_id
+    budget = 4 * loaded.token_budget  # no gradients: the memory of one layer, not of all
+    return forward_logits(loaded.model, encoded, pad_id=pad_id, budget=budget, device=loaded.device, tick=tick)
+
+
+def build(classes: tuple[type, ...], key: str, section: Mapping[str, Any]) -> Any:
+    """The dataclass of a resolved section, as `config.json` keeps it: the class whose `key` has the section's value."""
+    cls = next(c for c in classes if getattr(c, key, None) == section[key])
+    return cls(**{name: tuple(value) if isinstance(value, list) else value for name, value in section.items()})
+
+
+def from_tensors(tensors: Mapping[str, Tensor], origin: str) -> Callable[[Backbone], None]:
+    """A `fill` that copies these tensors, of the adapter file's names."""
+    return lambda backbone: runs.fill(backbone, tensors, origin)

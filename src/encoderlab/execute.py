@@ -1,0 +1,255 @@
+"""One run, from its job to its result.json: train what is not trained yet, evaluate from the files, write the
+account."""
+
+from __future__ import annotations
+
+import shutil
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from encoderlab import backbone as backbones
+from encoderlab import evaluate, runs
+from encoderlab.config import Train
+from encoderlab.errors import RunFailed
+from encoderlab.methods import Method
+from encoderlab.tasks import Encoded, Task
+from encoderlab.training import Trainer
+from encoderlab.training.loop import Tick
+
+Kind = Literal["run", "trial", "baseline"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Bench:
+    """What all runs of a study share: rows as tokens, the base model's name and fingerprint, precision, device, the
+    folder of the runs.
+
+    index: per split, int64 (rows,): each row's number in its source.
+    """
+
+    model: str
+    fingerprint: str
+    task: Task
+    class_names: list[str]
+    train: Encoded
+    validation: Encoded
+    test: Encoded
+    index: Mapping[str, np.ndarray]
+    settings: Train
+    device: torch.device
+    dtype: torch.dtype
+    why: str
+    folder: Path
+
+
+@dataclass(frozen=True, kw_only=True)
+class Job:
+    """One run to do. `method` None with `name` "majority" or "untrained" is a baseline."""
+
+    kind: Kind
+    name: str
+    variant: str
+    method: Method | None
+    learning_rate: float | None
+    seed: int | None
+    settings: Train
+    train: Encoded
+
+
+def resolve(bench: Bench, job: Job) -> dict[str, Any]:
+    """The resolved config of a job. All of it but the model's name is hashed into the run's id: the fingerprint
+    stands for the model."""
+    settings = asdict(job.settings)
+    for not_in_result in ("device", "precision"):
+        settings.pop(not_in_result)
+    method = None if job.method is None else asdict(replace(job.method, learning_rate=None))
+    data = {
+        split: {"fingerprint": encoded.fingerprint, "labels": runs.array_hash(encoded.labels)}
+        for split, encoded in (("train", job.train), ("validation", bench.validation), ("test", bench.test))
+    }
+    return {
+        "kind": job.kind,
+        "name": job.name,
+        "model": {"name": bench.model, "fingerprint": bench.fingerprint},
+        "task": asdict(bench.task),  # type: ignore[call-overload]
+        "class_names": bench.class_names,
+        "data": data,
+        "train": settings,
+        "precision": str(bench.dtype).removeprefix("torch."),
+        "method": method,
+        "learning_rate": job.learning_rate,
+        "seed": job.seed,
+    }
+
+
+def execute(bench: Bench, job: Job, tick: Tick) -> dict[str, Any]:
+    """Do a job, or take its result from its folder. Returns result.json's content; a run that fails has status
+    "failed"."""
+    config = resolve(bench, job)
+    config = runs.as_json(config)
+    number = runs.run_id({**config, "model": bench.fingerprint})
+    folder = bench.folder / number
+    if (folder / "result.json").is_file():
+        return runs.read_json(folder / "result.json")
+    runs.write_json(folder / "config.json", config)
+    result: dict[str, Any] = {
+        "id": number,
+        "status": "done",
+        "reason": None,
+        "kind": job.kind,
+        "method": job.name,
+        "variant": job.variant,
+        "seed": job.seed,
+        "learning_rate": job.learning_rate,
+        "config": config,
+        "class_names": bench.class_names,
+        "splits": {},
+        "parameters": {"adapter": None, "head": None, "total": None},
+        "train_seconds": 0.0,
+        "epochs": 0,
+        "best_epoch": None,
+        "steps": 0,
+        "peak_memory_mb": None,
+        "inference_ms_per_example": None,
+        "adapter_bytes": None,
+        "precision": {"compute": config["precision"], "why": bench.why},
+        "warnings": [],
+        "versions": runs.versions(),
+        "hardware": runs.hardware(),
+    }
+    try:
+        if job.name == "majority":
+            result |= _majority(bench, folder)
+        elif job.method is None:
+            result |= _untrained(bench, job, folder, tick)
+        else:
+            result |= _trained(bench, job, job.method, folder, tick)
+    except RunFailed as error:
+        result |= {"status": "failed", "reason": str(error), "splits": {}}
+    except (torch.OutOfMemoryError, MemoryError):
+        reason = f"out of memory; try a smaller token_budget (now {job.settings.token_budget}) or max_length"
+        result |= {"status": "failed", "reason": reason, "splits": {}}
+    runs.write_json(folder / "result.json", result)
+    if result["status"] == "done":
+        shutil.rmtree(folder / "checkpoint", ignore_errors=True)
+    return result
+
+
+def _trained(bench: Bench, job: Job, method: Method, folder: Path, tick: Tick) -> dict[str, Any]:
+    runs.reset_peak_memory()
+    assert job.learning_rate is not None and job.seed is not None
+    backbone = backbones.load(bench.model, head=bench.task.head, class_names=bench.class_names, seed=job.seed)
+    method.inject(backbone, job.seed)
+    counts = backbone.counts()
+    trainer = Trainer(
+        backbone=backbone,
+        task=bench.task,
+        train=job.train,
+        validation=bench.validation,
+        class_names=bench.class_names,
+        settings=job.settings,
+        learning_rate=job.learning_rate,
+        seed=job.seed,
+        dtype=bench.dtype,
+        device=bench.device,
+        folder=folder,
+        tick=tick,
+    )
+    try:
+        trained = trainer.run()
+    except RunFailed:
+        if (kept := trainer.best()) is not None:
+            _save(bench, job, method, backbone, kept, folder)
+        raise
+    peak = runs.peak_memory_mb(bench.device)
+    account = {
+        "parameters": counts,
+        "train_seconds": trained.seconds,
+        "epochs": trained.epochs,
+        "best_epoch": trained.best_epoch,
+        "steps": trained.steps,
+        "peak_memory_mb": peak,
+    }
+    if job.kind == "trial":
+        best = trained.history[trained.best_epoch - 1]["validation"]
+        return account | {"splits": {"validation": {"rows": len(bench.validation), **best}}}
+    account["adapter_bytes"] = _save(bench, job, method, backbone, trained.tensors, folder)
+    del trainer, backbone
+    loaded = _assemble(bench, job, evaluate.from_tensors(trained.tensors, str(folder)))
+    return account | _evaluate(bench, loaded, folder, tick)
+
+
+def _save(
+    bench: Bench, job: Job, method: Method, backbone: backbones.Backbone, tensors: Mapping[str, Tensor], folder: Path
+) -> int:
+    config = {
+        "method": asdict(replace(method, learning_rate=None)),
+        "task": asdict(bench.task),  # type: ignore[call-overload]
+        "class_names": bench.class_names,
+        "max_length": job.settings.max_length,
+        "seed": job.seed,
+    }
+    return runs.save_adapter(backbone, folder / "adapter", runs.as_json(config), tensors)
+
+
+def _assemble(bench: Bench, job: Job, fill: Callable[[backbones.Backbone], None]) -> evaluate.Loaded:
+    assert job.seed is not None
+    return evaluate.assemble(
+        model=bench.model,
+        task=bench.task,
+        method=job.method,
+        class_names=bench.class_names,
+        seed=job.seed,
+        train=asdict(job.settings),
+        fill=fill,
+        device=bench.device,
+        dtype=bench.dtype,
+    )
+
+
+def _untrained(bench: Bench, job: Job, folder: Path, tick: Tick) -> dict[str, Any]:
+    runs.reset_peak_memory()
+    loaded = _assemble(bench, job, lambda backbone: None)
+    total = sum(p.numel() for p in loaded.backbone.model.parameters())
+    account = {"parameters": {"adapter": 0, "head": 0, "total": total}}
+    account |= _evaluate(bench, loaded, folder, tick)
+    return account | {"peak_memory_mb": runs.peak_memory_mb(bench.device)}
+
+
+def _majority(bench: Bench, folder: Path) -> dict[str, Any]:
+    """Every row gets the training rows' label frequencies as its probabilities."""
+    counts = np.bincount(bench.train.labels, minlength=len(bench.class_names))
+    scores = np.log(counts / counts.sum()).astype(np.float32)
+    splits = {
+        name: _score(bench, name, encoded, np.tile(scores, (len(encoded), 1)), folder)
+        for name, encoded in _held_out(bench)
+    }
+    return {"splits": splits, "parameters": {"adapter": 0, "head": 0, "total": 0}}
+
+
+def _evaluate(bench: Bench, loaded: evaluate.Loaded, folder: Path, tick: Tick) -> dict[str, Any]:
+    splits, milliseconds = {}, 0.0
+    for name, encoded in _held_out(bench):
+        start = time.perf_counter()
+        scores = evaluate.logits(loaded, encoded, lambda tokens: tick(tokens, None))
+        milliseconds = 1000 * (time.perf_counter() - start) / len(encoded)
+        splits[name] = _score(bench, name, encoded, scores, folder)
+    return {"splits": splits, "inference_ms_per_example": milliseconds}  # of test, the last
+
+
+def _score(bench: Bench, name: str, encoded: Encoded, scores: np.ndarray, folder: Path) -> dict[str, Any]:
+    if not np.isfinite(scores).all():
+        raise RunFailed(f"the {name} logits are not finite")
+    runs.write_predictions(folder / "predictions" / f"{name}.safetensors", scores, encoded.labels, bench.index[name])
+    return {"rows": len(encoded), **bench.task.metrics(scores, encoded.labels, bench.class_names)}
+
+
+def _held_out(bench: Bench) -> tuple[tuple[str, Encoded], ...]:
+    return ("validation", bench.validation), ("test", bench.test)

@@ -1,0 +1,86 @@
+r"""Bottleneck adapters: a small two-layer network after a sublayer, with a residual connection around it.
+
+    A(h) = U act(D h + d) + u          D: (bottleneck, hidden)   U: (hidden, bottleneck)
+
+    houlsby   (Houlsby et al. 2019, arXiv:1902.00751): after attention and after feed-forward,
+              out = LN(x + h + A(h))              h: what the sublayer returns, x: its input
+    pfeiffer  (Pfeiffer et al. 2020, arXiv:2005.00052): after feed-forward only, reading the layer's own normalised sum,
+              out = LN(s + A(LN(s)))              s = x + h
+
+U and u start at zero, so the model is unchanged at step 0.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Any, ClassVar, Literal, final
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from encoderlab.backbone import Backbone
+from encoderlab.methods.base import Method, positive
+from encoderlab.randomness import torch_generator
+
+ACTIVATIONS = {"relu": F.relu, "gelu": F.gelu, "swish": F.silu, "tanh": torch.tanh}
+
+
+class Bottleneck(nn.Module):
+    """A(h) of the module's head line; (..., hidden) -> (..., hidden)."""
+
+    def __init__(self, hidden: int, bottleneck: int, activation: str, generator: torch.Generator) -> None:
+        super().__init__()
+        self.down = nn.Linear(hidden, bottleneck)
+        self.up = nn.Linear(bottleneck, hidden)
+        self.activation = ACTIVATIONS[activation]
+        with torch.no_grad():
+            self.down.weight.normal_(std=1 / math.sqrt(hidden), generator=generator)
+            for zero in (self.down.bias, self.up.weight, self.up.bias):
+                zero.zero_()
+
+    def forward(self, h: Tensor) -> Tensor:
+        return self.up(self.activation(self.down(h)))
+
+
+def _after_sublayer(module: nn.Module, args: tuple[Any, ...], h: Tensor) -> Tensor:
+    return h + module.adapter(h)  # type: ignore[operator]
+
+
+def _around_norm(norm: nn.Module, args: tuple[Tensor, ...], normed: Tensor) -> Tensor:
+    s = args[0]
+    assert isinstance(norm, nn.LayerNorm)
+    return F.layer_norm(s + norm.adapter(normed), norm.normalized_shape, norm.weight, norm.bias, norm.eps)  # type: ignore[operator]
+
+
+@final
+@dataclass(frozen=True, kw_only=True)
+class Adapter(Method):
+    """bottleneck: width of the small network; activation: relu, gelu, swish or tanh; placement: pfeiffer or houlsby;
+    layers: "all", "last" or numbers."""
+
+    name: Literal["adapter"] = "adapter"
+    bottleneck: int = 48
+    activation: Literal["relu", "gelu", "swish", "tanh"] = "relu"
+    placement: Literal["pfeiffer", "houlsby"] = "pfeiffer"
+    layers: Literal["all", "last"] | tuple[int, ...] = "all"
+    default_learning_rate: ClassVar[float] = 1e-3
+    summary: ClassVar[str] = "a small network after the sublayers"
+
+    def insert(self, backbone: Backbone, seed: int) -> None:
+        family = backbone.family
+        hidden = backbone.model.config.hidden_size
+        for layer in backbone.layer_numbers(self.layers):
+            if self.placement == "houlsby":
+                places = [(family.after_attention, _after_sublayer), (family.after_ffn, _after_sublayer)]
+            else:
+                places = [(family.ffn_norm, _around_norm)]
+            for path, hook in places:
+                host = backbone.part(layer, path)
+                generator = torch_generator(seed, f"adapter:{layer}:{path}")
+                host.register_module("adapter", Bottleneck(hidden, self.bottleneck, self.activation, generator))
+                host.register_forward_hook(hook)
+
+    def problems(self, config: Any) -> list[str]:
+        return positive("bottleneck", self.bottleneck, "the width of the small network")

@@ -1,0 +1,22 @@
+"""Full fine-tuning: every weight of the encoder and the head trains. The reference that the others are held against."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar, Literal, final
+
+from encoderlab.backbone import Backbone
+from encoderlab.methods.base import Method
+
+
+@final
+@dataclass(frozen=True, kw_only=True)
+class Full(Method):
+    """W <- W - step, for every W (Devlin et al. 2019, arXiv:1810.04805, section 4)."""
+
+    name: Literal["full"] = "full"
+    default_learning_rate: ClassVar[float] = 5e-5
+    summary: ClassVar[str] = "every weight trains"
+
+    def insert(self, backbone: Backbone, seed: int) -> None:
+        backbone.model.requires_grad_(True)

@@ -1,0 +1,22 @@
+"""Frozen encoder, trained head: what the pretrained features give by themselves. The baseline of every study."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar, Literal, final
+
+from encoderlab.backbone import Backbone
+from encoderlab.methods.base import Method
+
+
+@final
+@dataclass(frozen=True, kw_only=True)
+class Head(Method):
+    """y = head(encoder(x)), the encoder fixed (a linear probe: Alain & Bengio 2016, arXiv:1610.01644)."""
+
+    name: Literal["head"] = "head"
+    default_learning_rate: ClassVar[float] = 3e-3
+    summary: ClassVar[str] = "frozen encoder, the head trains"
+
+    def insert(self, backbone: Backbone, seed: int) -> None:
+        """Nothing to add: the head trains under every method."""

@@ -1,0 +1,117 @@
+r"""LoRA (Hu et al. 2021, arXiv:2106.09685): a low-rank change beside a frozen linear layer.
+
+    y = x W' + b + s (x A') B'          A: (rank, in)   B: (out, rank)
+
+    s = alpha / rank, or alpha / sqrt(rank) with rslora (Kalajdzievski 2023, arXiv:2312.03732)
+
+A starts random (Kaiming-uniform with a = sqrt(5), as the paper's code), B at zero: at step 0 the model is unchanged.
+Merging is exact: W + s B A is the same function, and costs nothing at inference.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, ClassVar, Literal, final
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from encoderlab.backbone import Backbone
+from encoderlab.errors import InputError
+from encoderlab.methods.base import Method, positive
+from encoderlab.randomness import torch_generator
+
+
+class LoraLinear(nn.Linear):
+    """A linear layer with its low-rank change. Shares weight and bias with the layer it replaces, under the same
+    names."""
+
+    def __init__(self, base: nn.Linear, rank: int, scale: float, dropout: float, generator: torch.Generator) -> None:
+        nn.Module.__init__(self)
+        self.in_features, self.out_features = base.in_features, base.out_features
+        self.weight, self.bias = base.weight, base.bias
+        self.rank, self.scale = rank, scale
+        self.lora_A = nn.Linear(base.in_features, rank, bias=False)
+        self.lora_B = nn.Linear(rank, base.out_features, bias=False)
+        self.lora_dropout = nn.Dropout(dropout)
+        with torch.no_grad():
+            bound = 1 / math.sqrt(base.in_features)
+            self.lora_A.weight.uniform_(-bound, bound, generator=generator)
+            self.lora_B.weight.zero_()
+
+    def forward(self, input: Tensor) -> Tensor:
+        low = F.linear(self.lora_dropout(input), self.lora_A.weight)
+        return F.linear(input, self.weight, self.bias) + F.linear(low, self.lora_B.weight * self.scale)
+
+    def delta(self) -> Tensor:
+        """s B A, (out, in)."""
+        return self.scale * (self.lora_B.weight @ self.lora_A.weight)
+
+    def merged(self) -> nn.Linear:
+        """A plain layer with weight W + s B A; this one keeps its W, so dropping the result unmerges."""
+        plain = nn.Linear(self.in_features, self.out_features, bias=self.bias is not None, device="meta")
+        plain.weight = nn.Parameter((self.weight + self.delta()).detach(), requires_grad=False)
+        plain.bias = self.bias
+        return plain
+
+
+@final
+@dataclass(frozen=True, kw_only=True)
+class Lora(Method):
+    """rank: the number of rows of A, not a fraction of the weights; alpha: scale of the change; dropout: on its input;
+    rslora: scale by sqrt(rank);
+    target: roles (query, key, value, attention_out, ffn_in, ffn_out) or exact module paths;
+    layers: "all", "last" or numbers."""
+
+    name: Literal["lora"] = "lora"
+    rank: int = 8
+    alpha: float = 16.0
+    dropout: float = 0.0
+    rslora: bool = False
+    target: tuple[str, ...] = ("query", "value")
+    layers: Literal["all", "last"] | tuple[int, ...] = "all"
+    default_learning_rate: ClassVar[float] = 1e-3
+    summary: ClassVar[str] = "a low-rank change beside chosen linear layers"
+
+    def insert(self, backbone: Backbone, seed: int) -> None:
+        numbers = backbone.layer_numbers(self.layers)
+        for path in dict.fromkeys(p for target in self.target for p in backbone.linear_paths(target, numbers)):
+            base = backbone.trunk.get_submodule(path)
+            assert isinstance(base, nn.Linear)
+            if self.rank > min(base.in_features, base.out_features):
+                raise InputError(
+                    f"rank = {self.rank}: larger than the layer {path} ({base.in_features} to {base.out_features}); "
+                    f"use at most {min(base.in_features, base.out_features)}"
+                )
+            scale = self.alpha / (math.sqrt(self.rank) if self.rslora else self.rank)
+            generator = torch_generator(seed, f"lora:{path}")
+            _replace(backbone.trunk, path, LoraLinear(base, self.rank, scale, self.dropout, generator))
+
+    def merge(self, backbone: Backbone) -> None:
+        for path, module in list(backbone.trunk.named_modules()):
+            if isinstance(module, LoraLinear):
+                _replace(backbone.trunk, path, module.merged())
+
+    def problems(self, config: Any) -> list[str]:
+        found = positive("rank", self.rank, "the number of rows of A, not a share of the weights")
+        if self.rank > config.hidden_size:
+            found.append(f"rank = {self.rank}: larger than the layers ({config.hidden_size} wide); use a smaller rank")
+        if not 0 <= self.dropout < 1:
+            found.append(f"dropout = {self.dropout}: expected 0 <= dropout < 1")
+        if not self.target:
+            found.append("target = []: expected at least one role or module path")
+        return found
+
+
+def unmerged(model: nn.Module, sources: Sequence[tuple[str, LoraLinear]]) -> None:
+    """Put the layers of `sources` (path, layer) back where `merge` took them out: exact, since they kept their W."""
+    for path, layer in sources:
+        _replace(model, path, layer)
+
+
+def _replace(root: nn.Module, path: str, module: nn.Module) -> None:
+    parent, _, name = path.rpartition(".")
+    setattr(root.get_submodule(parent), name, module)

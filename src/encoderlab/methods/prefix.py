@@ -1,0 +1,78 @@
+r"""Prefix tuning (Li & Liang 2021, arXiv:2101.00190): learned keys and values in front of every layer's own.
+
+    head_i = softmax(q_i [P_k ; k_i]' / sqrt(d)) [P_v ; v_i]          P_k, P_v: (heads, length, head size), per layer
+
+Nothing is put among the tokens: positions are unshifted, and all positions of the model stay usable. The prefix is
+trained directly, without the paper's reparametrisation network. It starts as the keys and values that the frozen
+encoder itself computes for `length` random tokens of its vocabulary: values of the right size, which the paper found
+to matter in small data. Step 0 is therefore not the unchanged model.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, ClassVar, Literal, final
+
+import torch
+from torch import Tensor, nn
+
+from encoderlab.backbone import Backbone
+from encoderlab.methods.base import Method, positive
+from encoderlab.randomness import torch_generator
+
+
+@final
+@dataclass(frozen=True, kw_only=True)
+class Prefix(Method):
+    """length: learned key-value pairs per layer and head; layers: "all", "last" or numbers."""
+
+    name: Literal["prefix"] = "prefix"
+    length: int = 16
+    layers: Literal["all", "last"] | tuple[int, ...] = "all"
+    default_learning_rate: ClassVar[float] = 1e-2
+    summary: ClassVar[str] = "learned keys and values in front of each layer's own"
+
+    def insert(self, backbone: Backbone, seed: int) -> None:
+        family, config = backbone.family, backbone.model.config
+        heads = config.num_attention_heads
+        numbers = backbone.layer_numbers(self.layers)
+        projections = [(i, role) for i in numbers for role in ("key", "value")]
+        start = _projected(backbone, projections, self.length, seed)
+        for i in numbers:
+            attention = backbone.part(i, family.attention)
+            for role in ("key", "value"):
+                split = start[i, role].view(self.length, heads, -1).transpose(0, 1)  # (heads, length, head size)
+                attention.register_parameter(f"prefix_{role}", nn.Parameter(split.contiguous()))
+
+    def problems(self, config: Any) -> list[str]:
+        return positive("length", self.length, "learned key-value pairs per layer")
+
+
+def _keep(seen: dict[tuple[int, str], Tensor], at: tuple[int, str]) -> Any:
+    """A forward hook that stores the first row of what a module returns."""
+
+    def hook(module: nn.Module, args: Any, output: Tensor) -> None:
+        seen[at] = output[0].clone()
+
+    return hook
+
+
+@torch.no_grad()
+def _projected(
+    backbone: Backbone, projections: list[tuple[int, str]], length: int, seed: int
+) -> dict[tuple[int, str], Tensor]:
+    """What each projection gives, (length, hidden), for `length` random tokens run through the encoder as one text."""
+    ids = torch.randint(len(backbone.tokenizer), (1, length), generator=torch_generator(seed, "prefix"))
+    ids = ids.clamp(max=backbone.trunk.get_input_embeddings().num_embeddings - 1)  # type: ignore[operator]
+    seen: dict[tuple[int, str], Tensor] = {}
+    hooks = []
+    for i, role in projections:
+        linear = backbone.part(i, getattr(backbone.family, role))
+        hooks.append(linear.register_forward_hook(_keep(seen, (i, role))))
+    training = backbone.model.training
+    backbone.model.eval()
+    backbone.trunk(input_ids=ids)
+    backbone.model.train(training)
+    for hook in hooks:
+        hook.remove()
+    return seen

@@ -1,0 +1,225 @@
+"""A study: every variant with every seed, the learning rate of each chosen on validation, the baselines, one table,
+one page.
+
+Runs what is missing and nothing else: a finished run is taken from its folder, an interrupted one goes on from its
+checkpoint.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from encoderlab import backbone as backbones
+from encoderlab import check, config, report, runs
+from encoderlab.config import Study, Variant
+from encoderlab.data import Splits
+from encoderlab.execute import Bench, Job, execute
+from encoderlab.randomness import numpy_generator
+from encoderlab.tasks import Encoded
+from encoderlab.timing import Meter, Work
+from encoderlab.training.forward import choose_device, choose_precision
+
+TRIAL_SEED = 0
+
+
+def compare(path: Path, overrides: Sequence[str] = ()) -> Path:
+    """Run a whole study file; returns the path of the report. Raises InputError before anything is trained if
+    anything is wrong."""
+    study = config.load(path, overrides)
+    splits, class_names, warnings = check.prepare(study)
+    bench = open_bench(study, splits, class_names)
+    meter = Meter(planned(study, bench))
+    header = _header(study, splits, bench, warnings)
+    done: list[str] = []
+    search: list[dict[str, Any]] = []
+
+    def keep() -> None:
+        runs.write_json(study.out / "study.json", {**header, "runs": done, "search": search})
+
+    def do(job: Job) -> dict[str, Any]:
+        with meter.job(work_of(job, bench)) as tick:
+            result = execute(bench, job, tick)
+        done.append(result["id"])
+        meter.say(result)
+        keep()
+        return result
+
+    try:
+        for job in baselines(study, bench):
+            do(job)
+        for variant in study.variants:
+            rate = _search(study, bench, variant, do, search)
+            for seed in study.seeds:
+                do(run_job(study, bench, variant, rate, seed))
+        keep()
+    finally:
+        meter.close()
+    return report.write(study.out)
+
+
+def open_bench(study: Study, splits: Splits, class_names: list[str]) -> Bench:
+    """Tokens (from the cache on disk where they are there), device and precision for a study's runs."""
+    device = choose_device(study.train.device)
+    dtype, why = choose_precision(device, study.train.precision)
+    base = backbones.load(study.model, head=study.task.head, class_names=class_names, seed=0)
+    cache = cache_folder() / "tokens"
+    encoded = {
+        name: study.task.encode(rows, base.tokenizer, study.train.max_length, class_names, cache)
+        for name, rows in splits.items()
+    }
+    return Bench(
+        model=study.model,
+        fingerprint=base.fingerprint,
+        task=study.task,
+        class_names=class_names,
+        **encoded,
+        index={name: rows.index for name, rows in splits.items()},
+        settings=study.train,
+        device=device,
+        dtype=dtype,
+        why=why,
+        folder=study.out / "runs",
+    )
+
+
+def cache_folder() -> Path:
+    """$ENCODERLAB_CACHE, else encoderlab/ in $XDG_CACHE_HOME, else ~/.cache/encoderlab."""
+    if own := os.environ.get("ENCODERLAB_CACHE"):
+        return Path(own)
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "encoderlab"
+
+
+def baselines(study: Study, bench: Bench) -> list[Job]:
+    """The majority class, and the model before training, once per seed of its fresh head."""
+    common: dict[str, Any] = {
+        "kind": "baseline",
+        "method": None,
+        "learning_rate": None,
+        "settings": study.train,
+        "train": bench.train,
+    }
+    untrained = [Job(name="untrained", variant="untrained", seed=seed, **common) for seed in study.seeds]
+    return [Job(name="majority", variant="majority", seed=None, **common), *untrained]
+
+
+def run_job(study: Study, bench: Bench, variant: Variant, rate: float, seed: int) -> Job:
+    return Job(
+        kind="run",
+        name=variant.method.name,
+        variant=variant.label,
+        method=variant.method,
+        learning_rate=rate,
+        seed=seed,
+        settings=study.train,
+        train=bench.train,
+    )
+
+
+def trial_job(study: Study, bench: Bench, variant: Variant, rate: float) -> Job:
+    """A short run on some of the training rows, the same rows for every method and rate."""
+    settings = replace(study.train, epochs=study.search.epochs, patience=None)
+    count = min(study.search.rows, len(bench.train))
+    rows = np.sort(numpy_generator(TRIAL_SEED, "trial rows").permutation(len(bench.train))[:count])
+    job = run_job(study, bench, variant, rate, TRIAL_SEED)
+    return replace(job, kind="trial", settings=settings, train=take(bench.train, rows))
+
+
+def take(encoded: Encoded, rows: np.ndarray) -> Encoded:
+    """Some rows of an encoded split, in the given order."""
+    spans = [slice(encoded.offsets[row], encoded.offsets[row + 1]) for row in rows]
+    types = encoded.type_ids
+    return replace(
+        encoded,
+        ids=np.concatenate([encoded.ids[span] for span in spans]),
+        offsets=np.concatenate([[0], np.cumsum(encoded.lengths[rows])]).astype(np.int64),
+        type_ids=None if types is None else np.concatenate([types[span] for span in spans]),
+        labels=encoded.labels[rows],
+        fingerprint=f"{encoded.fingerprint}:{runs.array_hash(rows)}",
+    )
+
+
+def planned(study: Study, bench: Bench) -> list[Work]:
+    """The work of every run of the study, for the time that is left."""
+    jobs = baselines(study, bench)
+    for variant in study.variants:
+        first, *others = variant.learning_rates
+        if others:
+            jobs += [trial_job(study, bench, variant, rate) for rate in variant.learning_rates]
+        jobs += [run_job(study, bench, variant, first, seed) for seed in study.seeds]
+    return [work_of(job, bench) for job in jobs]
+
+
+def work_of(job: Job, bench: Bench) -> Work:
+    held_out = int(bench.validation.offsets[-1])
+    forward = 0 if job.name == "majority" else held_out * (job.settings.epochs if job.method else 0)
+    if job.kind != "trial" and job.name != "majority":
+        forward += held_out + int(bench.test.offsets[-1])
+    trained = int(job.train.offsets[-1]) * job.settings.epochs if job.method else 0
+    seed = "" if job.seed is None or job.kind == "trial" else f" seed {job.seed}"
+    rate = f" learning rate {job.learning_rate:.3g}" if job.kind == "trial" else ""
+    return Work(group=job.variant, title=f"{job.variant}{rate}{seed}", trained=trained, forward=forward)
+
+
+def _search(study: Study, bench: Bench, variant: Variant, do: Any, search: list[dict[str, Any]]) -> float:
+    """The candidate with the best validation score in its trial; ties go to the lower loss. One candidate needs no
+    trial."""
+    entry: dict[str, Any] = {"method": variant.method.name, "variant": variant.label, "candidates": []}
+    first, *others = variant.learning_rates
+    if others:
+        for rate in variant.learning_rates:
+            result = do(trial_job(study, bench, variant, rate))
+            scores = result["splits"].get("validation", {})
+            entry["candidates"].append(
+                {
+                    "learning_rate": rate,
+                    "accuracy": scores.get("accuracy"),
+                    "loss": scores.get("loss"),
+                    study.task.best: scores.get(study.task.best),
+                    "run": result["id"],
+                    "status": result["status"],
+                }
+            )
+    else:
+        entry["candidates"].append(
+            {"learning_rate": first, "accuracy": None, "loss": None, "run": None, "status": "not tried"}
+        )
+    done = [c for c in entry["candidates"] if c["status"] == "done"]
+    best = max(done, key=lambda c: (c[study.task.best], -c["loss"]), default=entry["candidates"][0])
+    entry["chosen"] = best["learning_rate"]
+    search.append(entry)
+    return best["learning_rate"]
+
+
+def _header(study: Study, splits: Splits, bench: Bench, warnings: Sequence[str]) -> dict[str, Any]:
+    data, truncation = {}, {}
+    for name, rows in splits.items():
+        encoded: Encoded = getattr(bench, name)
+        counts = np.bincount(encoded.labels, minlength=len(bench.class_names))
+        data[name] = {
+            "origin": rows.origin,
+            "rows": len(rows),
+            "fingerprint": rows.fingerprint,
+            "labels": {label: int(n) for label, n in zip(bench.class_names, counts, strict=True)},
+        }
+        truncation[name] = {
+            "rows": len(rows),
+            "rows_cut": encoded.rows_cut,
+            "tokens_lost": encoded.tokens_lost,
+            "max_length": study.train.max_length,
+        }
+    return {
+        "study": config.resolved(study),
+        "warnings": list(warnings),
+        "reference": study.reference,
+        "data": data,
+        "truncation": truncation,
+        "precision": {"compute": str(bench.dtype).removeprefix("torch."), "why": bench.why},
+        "versions": runs.versions(),
+        "hardware": runs.hardware(),
+    }

@@ -1,0 +1,55 @@
+"""From encoded rows to the tensors of one forward pass, with little padding.
+
+An optimizer step is `batch_size` rows whatever the hardware. Its rows are sorted by length and cut into micro-batches
+of at most `budget` tokens, padding included. Each row's loss is divided by the rows of the whole batch, so the summed
+gradient is that of the padded batch.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from encoderlab.randomness import numpy_generator
+from encoderlab.tasks import Encoded
+
+
+def epoch_batches(rows: int, batch_size: int, seed: int, epoch: int) -> list[np.ndarray]:
+    """The row numbers of each optimizer step of an epoch; every row once, the last batch may be smaller."""
+    order = numpy_generator(seed, "order", epoch).permutation(rows)
+    return [order[start : start + batch_size] for start in range(0, rows, batch_size)]
+
+
+def micro_batches(lengths: np.ndarray, rows: np.ndarray, budget: int) -> Iterator[np.ndarray]:
+    """Cut `rows` into groups of similar length, longest first, each at most `budget` tokens after padding (or a
+    single row)."""
+    rows = rows[np.argsort(-lengths[rows], kind="stable")]
+    start = 0
+    while start < len(rows):
+        count = max(1, budget // int(lengths[rows[start]]))
+        yield rows[start : start + count]
+        start += count
+
+
+def collate(encoded: Encoded, rows: Sequence[int] | np.ndarray, pad_id: int, device: torch.device) -> dict[str, Tensor]:
+    """The model's inputs for some rows: input_ids, attention_mask (left out where nothing is padded),
+    token_type_ids where used."""
+    spans = [slice(encoded.offsets[row], encoded.offsets[row + 1]) for row in rows]
+    lengths = [span.stop - span.start for span in spans]
+    shape = (len(spans), max(lengths))
+    ids = np.full(shape, pad_id, dtype=np.int64)
+    types = np.zeros(shape, dtype=np.int64)
+    for i, (span, length) in enumerate(zip(spans, lengths, strict=True)):
+        ids[i, :length] = encoded.ids[span]
+        if encoded.type_ids is not None:
+            types[i, :length] = encoded.type_ids[span]
+    inputs = {"input_ids": torch.from_numpy(ids)}
+    if min(lengths) < max(lengths):
+        mask = np.arange(shape[1])[None, :] < np.array(lengths)[:, None]
+        inputs["attention_mask"] = torch.from_numpy(mask.astype(np.int64))
+    if encoded.type_ids is not None:
+        inputs["token_type_ids"] = torch.from_numpy(types)
+    return {name: tensor.to(device, non_blocking=True) for name, tensor in inputs.items()}

@@ -1,0 +1,95 @@
+"""A model in its compute precision, and one pass over rows without gradients.
+
+Frozen weights are cast to the compute precision once. Trainable ones stay fp32, with their optimizer state, and are
+cast at use, so their gradients arrive in fp32. The head runs in fp32 throughout: it is small, and its logits should
+not be rounded. No autocast: the residual stream has one precision.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.func import functional_call
+
+from encoderlab.backbone import Backbone
+from encoderlab.tasks import Encoded
+from encoderlab.training.batches import collate, micro_batches
+
+
+def choose_precision(device: torch.device, wanted: str) -> tuple[torch.dtype, str]:
+    """The compute precision for a device, "auto" resolved, and the reason in a few words."""
+    if wanted == "fp32":
+        return torch.float32, "asked for"
+    if wanted == "bf16":
+        return torch.bfloat16, "asked for"
+    if device.type == "cuda":
+        if torch.cuda.is_bf16_supported():
+            return torch.bfloat16, "the GPU multiplies bf16 matrices in hardware"
+        return torch.float32, "the GPU has no bf16 matrix products"
+    if device.type == "cpu" and torch.cpu._is_amx_tile_supported():
+        return torch.bfloat16, "the CPU multiplies bf16 matrices in hardware (AMX)"
+    return torch.float32, f"no matrix hardware for bf16 on this {device.type}: fp32 is the faster one"
+
+
+def choose_device(wanted: str) -> torch.device:
+    if wanted == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    return torch.device(wanted)
+
+
+class Computed(nn.Module):
+    """A backbone's model, run in `dtype`. Casts the frozen tensors in place; call it after `Method.inject` or
+    `merge`."""
+
+    def __init__(self, backbone: Backbone, dtype: torch.dtype, device: torch.device) -> None:
+        super().__init__()
+        self.model, self.dtype = backbone.model, dtype
+        in_head = {id(p) for head in backbone.heads() for p in head.parameters()}
+        for parameter in self.model.parameters():
+            if not parameter.requires_grad and id(parameter) not in in_head:
+                parameter.data = parameter.data.to(dtype)
+        self.model.to(device)
+        self.cast = (
+            [n for n, p in self.model.named_parameters() if p.requires_grad and id(p) not in in_head]
+            if dtype != torch.float32
+            else []
+        )
+        if dtype != torch.float32:
+            for head in backbone.heads():
+                head.register_forward_pre_hook(_to_fp32)
+
+    def forward(self, **inputs: Tensor) -> Tensor:
+        """The logits, fp32."""
+        if not self.cast:
+            return self.model(**inputs).logits
+        parameters = {name: self.model.get_parameter(name).to(self.dtype) for name in self.cast}
+        return functional_call(self.model, parameters, args=(), kwargs=inputs).logits
+
+
+def _to_fp32(module: nn.Module, args: tuple[Any, ...]) -> tuple[Any, ...]:
+    return tuple(a.float() if isinstance(a, Tensor) and a.is_floating_point() else a for a in args)
+
+
+@torch.no_grad()
+def logits(
+    model: Computed, encoded: Encoded, *, pad_id: int, budget: int, device: torch.device, tick: Any = None
+) -> np.ndarray:
+    """The logits of all rows in their order, float32 (rows, classes). Rows run in batches of similar length;
+    `tick(tokens)` after each."""
+    lengths = np.diff(encoded.offsets)
+    model.eval()
+    rows = np.arange(len(lengths))
+    out: np.ndarray | None = None
+    for chosen in micro_batches(lengths, rows, budget):
+        batch = collate(encoded, chosen, pad_id, device)
+        result = model(**batch).float().cpu().numpy()
+        if out is None:
+            out = np.empty((len(rows), result.shape[1]), dtype=np.float32)
+        out[chosen] = result
+        if tick is not None:
+            tick(int(lengths[chosen].sum()))
+    assert out is not None, "no rows"
+    return out

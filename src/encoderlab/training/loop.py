@@ -1,0 +1,224 @@
+"""The one training loop. What varies comes in as an object; no method, task or family is named here.
+
+AdamW (Loshchilov & Hutter 2019, arXiv:1711.05101) on the trainable tensors, linear warm-up and linear decay to zero,
+clipping by the global norm. Weight decay spares vectors (biases, norms). After each epoch: validation, checkpoint.
+The best epoch's tensors are what a run gives.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+import torch
+from accelerate import Accelerator
+from torch import Tensor
+
+from encoderlab.backbone import Backbone
+from encoderlab.errors import RunFailed
+from encoderlab.randomness import Noise, use_noise
+from encoderlab.runs import adapter_tensors
+from encoderlab.tasks import Encoded, Task
+from encoderlab.training import checkpoint
+from encoderlab.training.batches import collate, epoch_batches, micro_batches
+from encoderlab.training.forward import Computed, logits
+
+
+class Settings(Protocol):
+    """The part of the study's `[train]` section that the loop reads."""
+
+    @property
+    def epochs(self) -> int: ...
+    @property
+    def batch_size(self) -> int: ...
+    @property
+    def warmup(self) -> float: ...
+    @property
+    def weight_decay(self) -> float: ...
+    @property
+    def clip(self) -> float: ...
+    @property
+    def patience(self) -> int | None: ...
+    @property
+    def token_budget(self) -> int: ...
+
+
+@dataclass(frozen=True, kw_only=True)
+class Trained:
+    """What a finished training gives: the best epoch's tensors under the adapter file's names, and the account."""
+
+    tensors: dict[str, Tensor]
+    epochs: int
+    best_epoch: int
+    steps: int
+    seconds: float
+    history: list[dict[str, Any]]
+
+
+Tick = Callable[[int, float | None], None]  # (tokens worked through, loss or None)
+
+
+@dataclass(kw_only=True)
+class Trainer:
+    """One run: an injected backbone, rows, and where to write. `run()` trains, or goes on from the folder's checkpoint.
+
+    Raises RunFailed at the first non-finite loss or gradient.
+    """
+
+    backbone: Backbone
+    task: Task
+    train: Encoded
+    validation: Encoded
+    class_names: list[str]
+    settings: Settings
+    learning_rate: float
+    seed: int
+    dtype: torch.dtype
+    device: torch.device
+    folder: Path
+    tick: Tick = lambda tokens, loss: None
+
+    def __post_init__(self) -> None:
+        self.noise = Noise()
+        use_noise(self.backbone.model, self.noise)
+        for module in self.backbone.attentions():
+            module.noise = self.noise  # type: ignore[assignment]
+        self.accelerator = Accelerator(cpu=self.device.type == "cpu", mixed_precision="no")
+        self.model = Computed(self.backbone, self.dtype, self.device)
+        self.parameters = [p for _, p in self.backbone.trainable()]
+        groups = [
+            {"params": [p for p in self.parameters if p.ndim > 1], "weight_decay": self.settings.weight_decay},
+            {"params": [p for p in self.parameters if p.ndim <= 1], "weight_decay": 0.0},
+        ]
+        self.optimizer = torch.optim.AdamW(groups, lr=self.learning_rate, fused=True)
+        self.lengths = np.diff(self.train.offsets)
+        self.pad_id = self.backbone.tokenizer.pad_token_id
+
+    @property
+    def total_steps(self) -> int:
+        return self.settings.epochs * math.ceil(len(self.lengths) / self.settings.batch_size)
+
+    def rate(self, step: int) -> float:
+        """The learning rate of a step counted from 0: linear up over the warm-up's share, linear down to zero."""
+        warm = round(self.settings.warmup * self.total_steps)
+        if step < warm:
+            return self.learning_rate * (step + 1) / warm
+        return self.learning_rate * (self.total_steps - step) / max(1, self.total_steps - warm)
+
+    def step(self, step: int, rows: np.ndarray) -> tuple[float, float]:
+        """One optimizer step on `rows`; returns the mean loss and the gradient's norm before clipping."""
+        self.model.train()
+        total = 0.0
+        for micro, chosen in enumerate(micro_batches(self.lengths, rows, self.settings.token_budget)):
+            self.noise.reset(self.seed, step, micro)
+            scores = self.model(**collate(self.train, chosen, self.pad_id, self.device))
+            labels = torch.from_numpy(self.train.labels[chosen]).to(self.device)
+            loss = self.task.losses(scores, labels).sum() / len(rows)
+            self.accelerator.backward(loss)
+            total += loss.item()
+        norm = float(self.accelerator.clip_grad_norm_(self.parameters, self.settings.clip))  # type: ignore[arg-type]
+        if not (math.isfinite(total) and math.isfinite(norm)):
+            raise RunFailed(
+                f"the loss or its gradient is not finite at step {step + 1} of {self.total_steps} (loss {total}, "
+                f"gradient {norm}, learning rate {self.rate(step):.2g}); try a smaller learning rate"
+            )
+        for group in self.optimizer.param_groups:
+            group["lr"] = self.rate(step)
+        self.optimizer.step()
+        self.optimizer.zero_grad()
+        return total, norm
+
+    def run(self) -> Trained:
+        """Train to the end or to the stopping rule."""
+        tensors = adapter_tensors(self.backbone)
+        folder = self.folder / "checkpoint"
+        progress = checkpoint.load(folder, tensors, self.optimizer) or checkpoint.Progress()
+        log = _Log(self.folder / "metrics.jsonl", progress.log_lines)
+        for epoch in range(progress.epoch + 1, self.settings.epochs + 1):
+            if self._should_stop(progress):
+                break
+            losses = []
+            for rows in epoch_batches(len(self.lengths), self.settings.batch_size, self.seed, epoch):
+                start, tokens = time.perf_counter(), int(self.lengths[rows].sum())
+                loss, norm = self.step(progress.step, rows)
+                seconds = time.perf_counter() - start
+                log.write(
+                    event="step",
+                    step=progress.step + 1,
+                    epoch=epoch,
+                    loss=loss,
+                    learning_rate=self.rate(progress.step),
+                    grad_norm=norm,
+                    seconds=seconds,
+                    tokens=tokens,
+                )
+                progress.step += 1
+                progress.seconds += seconds
+                losses.append(loss * len(rows))
+                self.tick(tokens, loss)
+            entry = {
+                "epoch": epoch,
+                "step": progress.step,
+                "train_loss": sum(losses) / len(self.lengths),
+                "validation": self._validate(),
+                "seconds": progress.seconds,
+            }
+            log.write(event="epoch", **entry)
+            progress.history.append(entry)
+            progress.epoch = epoch
+            score = (entry["validation"][self.task.best], -entry["validation"]["loss"])
+            if not progress.best_epoch or score > progress.best_score:
+                progress.best_epoch, progress.best_score = epoch, score
+            progress.log_lines = log.lines
+            checkpoint.save(folder, progress, tensors, self.optimizer)
+        return Trained(
+            tensors=checkpoint.best(folder, progress),
+            epochs=progress.epoch,
+            best_epoch=progress.best_epoch,
+            steps=progress.step,
+            seconds=progress.seconds,
+            history=progress.history,
+        )
+
+    def best(self) -> dict[str, Tensor] | None:
+        """The best epoch's tensors as the checkpoint has them; None before the first epoch's end."""
+        tensors = adapter_tensors(self.backbone)
+        progress = checkpoint.load(self.folder / "checkpoint", tensors, self.optimizer)
+        return checkpoint.best(self.folder / "checkpoint", progress) if progress else None
+
+    def _should_stop(self, progress: checkpoint.Progress) -> bool:
+        patience = self.settings.patience
+        return patience is not None and progress.epoch - progress.best_epoch >= patience
+
+    def _validate(self) -> dict[str, float]:
+        scores = logits(
+            self.model,
+            self.validation,
+            pad_id=self.pad_id,
+            budget=4 * self.settings.token_budget,
+            device=self.device,
+            tick=lambda tokens: self.tick(tokens, None),
+        )
+        metrics = self.task.metrics(scores, self.validation.labels, self.class_names)
+        return {name: value for name, value in metrics.items() if isinstance(value, float)}
+
+
+class _Log:
+    """metrics.jsonl, cut back to the lines the checkpoint knows of; what came after them is trained again."""
+
+    def __init__(self, path: Path, keep: int) -> None:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        kept = path.read_text(encoding="utf-8").splitlines(keepends=True)[:keep] if path.exists() else []
+        path.write_text("".join(kept), encoding="utf-8")
+        self.path, self.lines = path, len(kept)
+
+    def write(self, **entry: Any) -> None:
+        with self.path.open("a", encoding="utf-8") as file:
+            file.write(json.dumps(entry) + "\n")
+        self.lines += 1
