@@ -111,6 +111,7 @@ def _measure(study: Study, bench: Bench, variant: Variant) -> _Speed:
         if seconds > SECONDS:
             break
     some = take(bench.validation, np.arange(min(FORWARD_ROWS, len(bench.validation))))
+    forward = 0.0
     for _ in range(2):  # the first does not count
         start = time.perf_counter()
         logits(trainer.model, some, pad_id=trainer.pad_id, budget=4 * bench.settings.token_budget, device=bench.device)

@@ -24,14 +24,13 @@ def train(
     Raises InputError as `check`, and RunFailed if the run failed."""
     study = config.load(path, overrides)
     variant, seed = _variant(study, label), _seed(study, seed)
+    if learning_rate is not None and not 0 < learning_rate < float("inf"):
+        raise InputError(f"--learning-rate {learning_rate:g}: expected a number above 0")
+    splits, class_names, warnings = check.prepare(replace(study, variants=(variant,)))
     if learning_rate is None:
         learning_rate = variant.learning_rates[len(variant.learning_rates) // 2]
         if len(variant.learning_rates) > 1:
             print(f"learning rate {learning_rate:g}, the middle candidate; `compare` tries them all", file=sys.stderr)
-    elif not 0 < learning_rate < float("inf"):
-        raise InputError(f"--learning-rate {learning_rate:g}: expected a number above 0")
-    study = replace(study, variants=(variant,))
-    splits, class_names, warnings = check.prepare(study)
     for line in warnings:
         print(f"warning: {line}", file=sys.stderr)
     bench = open_bench(study, splits, class_names)

@@ -129,9 +129,9 @@ def _task_class(raw: Any) -> type[Task]:
 
 
 def _model(name: str, folder: Path) -> str:
-    """A path, if there is such a folder or the name is spelled as a path; else the name, for the hub."""
+    """An absolute path, if there is such a folder or the name is spelled as a path; else the name, for the hub."""
     path = folder / Path(name).expanduser()
-    return str(path) if path.is_dir() or name.startswith((".", "/", "~")) else name
+    return str(path.absolute()) if path.is_dir() or name.startswith((".", "/", "~")) else name
 
 
 def _check_top(reader: Reader, top: Top) -> None:

@@ -106,7 +106,7 @@ class Variant:
 class Study:
     """A study file, complete and ready to use; `top` has model and out as they are written.
 
-    model: a path, or a name on the hub
+    model: an absolute path, or a name on the hub
     reference: the label of a variant
     path: the study file; relative paths start at its `folder`
     """

@@ -1,0 +1,250 @@
+"""The commands, run for real on a tiny encoder: what they print and where, exit codes, and how fast help is."""
+
+from __future__ import annotations
+
+import csv
+import errno
+import io
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from contextlib import redirect_stderr, redirect_stdout
+from pathlib import Path
+
+import pytest
+
+import encoderlab
+from encoderlab import cli, predict
+
+TRAIN = "text,label\n" + "".join(
+    f"{text},{label}\n"
+    for text, label in [
+        ("good film", "pos"),
+        ("bad film", "neg"),
+        ("very good plot", "pos"),
+        ("not good acting", "neg"),
+    ]
+    for _ in range(8)
+)
+STUDY = """
+model = "{model}"
+name = "tiny"
+out = "out"
+seeds = [0]
+[data]
+train = "train.csv"
+test = "train.csv"
+[train]
+epochs = 1
+max_length = 16
+[search]
+candidates = 1
+[[method]]
+name = "lora"
+rank = 2
+"""
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory, tiny_model: Callable[[str], Path]) -> Path:
+    folder = tmp_path_factory.mktemp("study")
+    (folder / "train.csv").write_text(TRAIN)
+    (folder / "study.toml").write_text(STUDY.format(model=tiny_model("bert")))
+    return folder
+
+
+@pytest.fixture(scope="module")
+def run(folder: Path) -> Path:
+    """The folder of a trained run."""
+    done = command("train", "study.toml", "--method", "lora", cwd=folder)
+    assert done.returncode == 0, done.stderr
+    (line,) = done.stdout.splitlines()
+    return folder / line
+
+
+def command(*arguments: str, cwd: Path) -> subprocess.CompletedProcess[str]:
+    """What the command line does with these arguments, without the seconds that a process of its own takes to start."""
+    out, err = io.StringIO(), io.StringIO()
+    with pytest.MonkeyPatch.context() as patch, redirect_stdout(out), redirect_stderr(err):
+        patch.chdir(cwd)
+        patch.setenv("ENCODERLAB_CACHE", str(cwd / "cache"))
+        with pytest.raises(SystemExit) as stop:
+            cli.main(arguments)
+    return subprocess.CompletedProcess(arguments, int(stop.value.code or 0), out.getvalue(), err.getvalue())
+
+
+def test_help_is_fast_and_imports_nothing_heavy() -> None:
+    code = """
+import sys, time
+from encoderlab import cli
+try:
+    cli.main(["--help"])
+except SystemExit as stop:
+    heavy = {"torch", "transformers", "datasets", "sklearn", "pydantic", "numpy", "rich"} & set(sys.modules)
+    sys.exit(f"{heavy=} {time.process_time()=}" if heavy or stop.code or time.process_time() > 0.5 else 0)
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert all(name in done.stdout for name in ("compare", "train", "check", "evaluate", "predict", "demo"))
+
+
+def test_version(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as stop:
+        cli.main(["--version"])
+    assert stop.value.code == 0
+    assert capsys.readouterr().out == f"encoderlab {encoderlab.__version__}\n"
+
+
+def test_check_shows_the_study_and_its_cost(folder: Path) -> None:
+    done = command("check", "study.toml", "--time", cwd=folder)
+    assert done.returncode == 0, done.stderr
+    assert done.stderr == ""
+    for shown in ("tiny: ", "label neg", "rows cut", "good film", "lora", "0.001", "0 trials, 2 runs, 2 baselines"):
+        assert shown in done.stdout
+    assert "warning: data.test is the same data as data.train" in done.stdout
+    assert "whole study" in done.stdout and "MB" in done.stdout
+    assert not (folder / "out").exists()
+
+
+def test_check_json_counts_what_trains(folder: Path) -> None:
+    done = command("check", "study.toml", "--json", "-s", "method.lora.rank=[2, 4]", cwd=folder)
+    assert done.returncode == 0, done.stderr
+    report = json.loads(done.stdout)
+    # 2 layers, query and value, A and B of 32 x rank each; the head is 32 x 2 + 2 and the fresh pooler 32 x 32 + 32
+    adapters = {one["label"]: one["adapter"] for one in report["variants"]}
+    assert adapters == {"lora rank=2": 512, "lora rank=4": 1024, "head": 0}
+    assert report["splits"]["test"]["labels"] == {"neg": 16, "pos": 16}
+    assert report["runs"] == {"trials": 0, "runs": 3, "baselines": 2}
+    assert report["expected"] is None
+
+
+def test_compare_prints_the_table_and_the_report_last(folder: Path) -> None:
+    environment = {**os.environ, "ENCODERLAB_CACHE": str(folder / "cache")}
+    arguments = [sys.executable, "-m", "encoderlab", "compare", "study.toml", "-s", "out=compared"]
+    done = subprocess.run(arguments, cwd=folder, env=environment, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    lines = done.stdout.splitlines()
+    assert lines[-1] == "compared/report.html" and (folder / lines[-1]).is_file()
+    assert lines[0].split()[:3] == ["method", "test", "accuracy"]
+    assert {line.split()[0] for line in lines[1:-1]} == {"lora", "head", "majority", "untrained"}
+
+    again = command("compare", "study.toml", "-s", "out=compared", "--json", cwd=folder)
+    assert again.returncode == 0, again.stderr
+    assert json.loads(again.stdout) == json.loads((folder / "compared" / "summary.json").read_text())
+
+
+def test_predict_keeps_columns_rows_and_order(run: Path, folder: Path) -> None:
+    texts = [f'{"good" if i % 3 else "bad"} film {"very " * (i % 11)}, "{i}"' for i in range(predict.BLOCK + 90)]
+    with (folder / "new.csv").open("w", newline="") as file:
+        csv.writer(file).writerows([("id", "text", "label"), *((i, text, "?") for i, text in enumerate(texts))])
+    done = command("predict", str(run), "new.csv", cwd=folder)
+    assert done.returncode == 0, done.stderr
+    rows = list(csv.DictReader(io.StringIO(done.stdout)))
+    assert [(row["id"], row["text"], row["label"]) for row in rows] == [
+        (str(i), text, "?") for i, text in enumerate(texts)
+    ]
+    assert list(rows[0])[3:] == ["predicted_label", "probability", "probability_neg", "probability_pos"]
+    for row in rows:
+        both = {name: float(row[f"probability_{name}"]) for name in ("neg", "pos")}
+        assert abs(sum(both.values()) - 1) < 1e-5
+        assert both[row["predicted_label"]] == float(row["probability"]) == max(both.values())
+
+    alone = [row for row in rows if row["id"] == str(predict.BLOCK + 7)]
+    with (folder / "one.csv").open("w", newline="") as file:
+        csv.writer(file).writerows([("text",), (texts[predict.BLOCK + 7],)])
+    done = command("predict", str(run), "one.csv", "-o", "answers.csv", cwd=folder)
+    assert done.stdout == "" and "encoderlab: 1 rows" in done.stderr
+    (row,) = csv.DictReader(io.StringIO((folder / "answers.csv").read_text()))
+    assert row["label"] == alone[0]["predicted_label"]
+    assert float(row["probability"]) == pytest.approx(float(alone[0]["probability"]), abs=0.01)
+
+
+FORMATS = {
+    "a.csv": b'\xef\xbb\xbftext,n\r\n"good, ""film""",1\r\n\r\nbad,2\r\n',
+    "a.tsv": b'text\tn\ngood "film" a\t1\n"bad"\t2\n',
+    "b.tsv": b'text\tn\n"good\tfilm"\t1\nbad\t2\n',
+    "a.jsonl": b'{"text": "good", "n": 1}\n\n{"text": null, "more": [1, "x"]}\n',
+    "a.json": b'[{"text": "good", "n": 1}, {"text": "bad", "n": 2}]',
+}
+
+
+@pytest.mark.parametrize("name", FORMATS)
+def test_streaming_reads_what_reading_whole_does(name: str, tmp_path: Path) -> None:
+    from encoderlab.data import Source, read
+
+    path = tmp_path / name
+    path.write_bytes(FORMATS[name])
+    whole = read(Source(path=str(path)), tmp_path)
+    columns, records = predict.stream(path)
+    rows = list(records)
+    assert len(rows) == 2 and columns == list(whole.columns)
+    assert {column: [row.get(column) for row in rows] for column in columns} == dict(whole.columns)
+
+
+@pytest.mark.parametrize(
+    "name, content, said",
+    [
+        ("a.csv", b"text\nok\ncaf\xe9\n", "a.csv:3: byte 0xE9 is not UTF-8"),
+        ("a.csv", b"text,n\nok,1\nok\n", "a.csv: record 3: 1 fields, but the header has 2"),
+        ("a.csv", b'text\n"open\n', "a.csv: record 2: unexpected end of data; is a quote missing?"),
+        ("a.csv", b"", "a.csv: the file is empty"),
+        ("a.csv", b"text\n", "a.csv: no rows"),
+        ("a.csv", b"txt\nok\n", "a.csv: no column 'text'; the columns are 'txt'; did you mean 'txt'?"),
+        ("a.jsonl", b'{"text": "ok"}\n{"text": \n', "a.jsonl:2: not JSON"),
+        ("a.jsonl", b"[1]\n", "a.jsonl:1: a list; expected one object per line"),
+        ("a.csv.gz", b"\x1f\x8b\x08\x00\x00", "a.csv.gz: not a complete gzip file"),
+        ("a.docx", b"x", "a.docx has no known ending"),
+    ],
+)
+def test_predict_refuses_a_broken_file_and_leaves_no_output(
+    run: Path, tmp_path: Path, name: str, content: bytes, said: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / name).write_bytes(content)
+    with pytest.raises(SystemExit) as stop:
+        cli.main(["predict", str(run), str(tmp_path / name), "-o", str(tmp_path / "answers.csv")])
+    printed = capsys.readouterr()
+    assert stop.value.code == 2 and said in printed.err.replace(f"{tmp_path}{os.sep}", "")
+    assert len(printed.err.splitlines()) == 1 and printed.out == ""
+    assert [path.name for path in tmp_path.iterdir()] == [name]
+
+
+def test_evaluate_scores_as_the_run_did(run: Path, folder: Path) -> None:
+    done = command("evaluate", str(run), "train.csv", "--json", cwd=folder)
+    assert done.returncode == 0, done.stderr
+    result = json.loads(done.stdout)
+    own = json.loads((run / "result.json").read_text())["splits"]["test"]  # the same file
+    assert {name: result[name] for name in own} == own
+    shown = command("evaluate", str(run), "train.csv", cwd=folder)
+    assert f"accuracy         {own['accuracy']:.4f}" in shown.stdout and "precision" in shown.stdout
+
+
+def test_usage_errors_exit_2(folder: Path) -> None:
+    for arguments in (("compare",), ("compare", "study.toml", "--nonsense"), ("nonsense",)):
+        done = command(*arguments, cwd=folder)
+        assert done.returncode == 2 and done.stdout == "" and "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize(
+    "error, code, said",
+    [
+        (KeyboardInterrupt(), 130, "encoderlab: interrupted; the same command goes on where it stopped"),
+        (OSError(errno.ENOSPC, "No space left on device", "x/y"), 1, "encoderlab: x/y: No space left on device; what"),
+        (PermissionError(errno.EACCES, "Permission denied", "x/y"), 1, "encoderlab: x/y: Permission denied; what"),
+    ],
+)
+def test_interruptions_are_one_line(
+    error: BaseException, code: int, said: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from encoderlab import study
+
+    def stop(*_: object) -> None:
+        raise error
+
+    monkeypatch.setattr(study, "compare", stop)
+    with pytest.raises(SystemExit) as exit:
+        cli.main(["compare", "study.toml"])
+    assert exit.value.code == code
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith(said)
