@@ -183,6 +183,12 @@ def test_a_folder_that_is_no_run(refused: Refused, command: str) -> None:
     assert line.startswith(".: not the folder of a finished run")
 
 
+@pytest.mark.parametrize("out, said", [(".", "a folder; expected"), ("none/answers.csv", "cannot be written (No such")])
+def test_answers_that_cannot_be_written(refused: Refused, out: str, said: str) -> None:
+    (line,) = refused(".", "test.csv", "-o", out, command="predict")
+    assert line.startswith(f"-o {out}: {said}")
+
+
 def test_train_needs_one_method_and_one_seed(refused: Refused) -> None:
     (line,) = refused("study.toml", "--seed", "0", command="train")
     assert line.startswith("study.toml: several methods; choose one with --method: 'full', 'lora'")

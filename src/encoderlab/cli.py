@@ -183,6 +183,8 @@ def _written(path: Path | None) -> Iterator[TextIO]:
             sys.stdout.reconfigure(encoding="utf-8")  # type: ignore[union-attr]
         yield sys.stdout
         return
+    if path.is_dir():
+        raise InputError(f"-o {path}: a folder; expected the name of a file")
     beside = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
         stream = beside.open("w", encoding="utf-8", newline="")
