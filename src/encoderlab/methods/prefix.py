@@ -29,7 +29,7 @@ class Prefix(Method):
     name: Literal["prefix"] = "prefix"
     length: int = 16
     layers: Literal["all", "last"] | tuple[int, ...] = "all"
-    default_learning_rate: ClassVar[float] = 1e-2
+    default_learning_rate: ClassVar[float] = 3e-2
     summary: ClassVar[str] = "learned keys and values in front of each layer's own"
 
     def insert(self, backbone: Backbone, seed: int) -> None:

@@ -27,7 +27,7 @@ def epoch_batches(rows: int, batch_size: int, seed: int, epoch: int) -> list[np.
 
 
 def micro_batches(lengths: np.ndarray, rows: np.ndarray, budget: int) -> list[np.ndarray]:
-    """Cut `rows`, longest first, into groups of similar length: each at most `budget` tokens after padding (or one row).
+    """Cut `rows`, longest first, into groups of similar length, each at most `budget` tokens after padding or one row.
 
     Of all such cuts the cheapest, where a group costs its padded tokens and `GROUP_COST` more. Found by dynamic
     programming: best[j] = min over i of best[i] + cost(rows i to j).
