@@ -11,7 +11,6 @@ Merging is exact: W + s B A is the same function, and costs nothing at inference
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar, Literal, final
 
@@ -33,7 +32,8 @@ class LoraLinear(nn.Linear):
         nn.Module.__init__(self)
         self.in_features, self.out_features = base.in_features, base.out_features
         self.weight, self.bias = base.weight, base.bias
-        self.rank, self.scale = rank, scale
+        self.scale = scale
+        self.kept: Tensor | None = None  # W while merged
         self.lora_A = nn.Linear(base.in_features, rank, bias=False)
         self.lora_B = nn.Linear(rank, base.out_features, bias=False)
         self.lora_dropout = nn.Dropout(dropout)
@@ -43,19 +43,26 @@ class LoraLinear(nn.Linear):
             self.lora_B.weight.zero_()
 
     def forward(self, input: Tensor) -> Tensor:
+        y = F.linear(input, self.weight, self.bias)
+        if self.kept is not None:
+            return y
         low = F.linear(self.lora_dropout(input), self.lora_A.weight)
-        return F.linear(input, self.weight, self.bias) + F.linear(low, self.lora_B.weight * self.scale)
+        return y + F.linear(low, self.lora_B.weight * self.scale)
 
     def delta(self) -> Tensor:
         """s B A, (out, in)."""
         return self.scale * (self.lora_B.weight @ self.lora_A.weight)
 
-    def merged(self) -> nn.Linear:
-        """A plain layer with weight W + s B A; this one keeps its W, so dropping the result unmerges."""
-        plain = nn.Linear(self.in_features, self.out_features, bias=self.bias is not None, device="meta")
-        plain.weight = nn.Parameter((self.weight + self.delta()).detach(), requires_grad=False)
-        plain.bias = self.bias
-        return plain
+    @torch.no_grad()
+    def merge(self) -> None:
+        """Use W + s B A as the weight; W is kept aside, untouched, so that `unmerge` is exact to the bit."""
+        if self.kept is None:
+            self.kept = self.weight.data
+            self.weight = nn.Parameter(self.kept + self.delta(), requires_grad=False)
+
+    def unmerge(self) -> None:
+        if self.kept is not None:
+            self.weight, self.kept = nn.Parameter(self.kept, requires_grad=False), None
 
 
 @final
@@ -91,9 +98,13 @@ class Lora(Method):
             _replace(backbone.trunk, path, LoraLinear(base, self.rank, scale, self.dropout, generator))
 
     def merge(self, backbone: Backbone) -> None:
-        for path, module in list(backbone.trunk.named_modules()):
-            if isinstance(module, LoraLinear):
-                _replace(backbone.trunk, path, module.merged())
+        for layer in _layers(backbone):
+            layer.merge()
+
+    def unmerge(self, backbone: Backbone) -> None:
+        """Undo `merge`: the weights are the pretrained ones again, bit for bit."""
+        for layer in _layers(backbone):
+            layer.unmerge()
 
     def problems(self, config: Any) -> list[str]:
         found = positive("rank", self.rank, "the number of rows of A, not a share of the weights")
@@ -106,10 +117,8 @@ class Lora(Method):
         return found
 
 
-def unmerged(model: nn.Module, sources: Sequence[tuple[str, LoraLinear]]) -> None:
-    """Put the layers of `sources` (path, layer) back where `merge` took them out: exact, since they kept their W."""
-    for path, layer in sources:
-        _replace(model, path, layer)
+def _layers(backbone: Backbone) -> list[LoraLinear]:
+    return [module for module in backbone.trunk.modules() if isinstance(module, LoraLinear)]
 
 
 def _replace(root: nn.Module, path: str, module: nn.Module) -> None:

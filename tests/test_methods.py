@@ -1,0 +1,287 @@
+"""Every method on every family, one text and pairs: what the contract in docs/design.md promises."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor
+
+from encoderlab import backbone as backbones
+from encoderlab import runs
+from encoderlab.backbone import FAMILIES, Backbone
+from encoderlab.errors import InputError
+from encoderlab.methods import METHODS, Adapter, Full, Head, Lora, Method, Prefix
+from encoderlab.methods.lora import LoraLinear
+
+CASES: list[Method] = [
+    *(cls() for cls in METHODS),
+    Lora(rank=3, alpha=5, rslora=True, target=("query", "key", "value", "attention_out", "ffn_in", "ffn_out")),
+    Lora(rank=2, layers="last"),
+    Adapter(placement="houlsby", bottleneck=5, activation="gelu"),
+    Prefix(length=3, layers=(0,)),
+]
+HEAD = "AutoModelForSequenceClassification"
+CLASSES = ["no", "maybe", "yes"]
+
+Make = Callable[..., Backbone]
+
+
+@pytest.fixture
+def make(tiny_model: Callable[[str], Path]) -> Make:
+    def build(family: str, method: Method | None = None, *, seed: int = 0, method_seed: int = 0) -> Backbone:
+        made = backbones.load(str(tiny_model(family)), head=HEAD, class_names=CLASSES, seed=seed)
+        made.model.eval()
+        if method is not None:
+            method.inject(made, method_seed)
+        return made
+
+    return build
+
+
+def inputs(backbone: Backbone, pair: bool) -> dict[str, Tensor]:
+    texts: list[Any] = ["a good film", "the plot was not very good and the acting bad", "bad"]
+    second = ["not bad", "a film", "the acting was good"] if pair else None
+    return backbone.tokenizer(texts, second, padding=True, return_tensors="pt")
+
+
+@pytest.mark.parametrize("pair", [False, True], ids=["text", "pair"])
+@pytest.mark.parametrize("method", CASES, ids=repr)
+@pytest.mark.parametrize("family", FAMILIES)
+def test_contract(family: str, method: Method, pair: bool, make: Make, tmp_path: Path) -> None:
+    plain = make(family)
+    batch = inputs(plain, pair)
+    with torch.no_grad():
+        before = plain.model(**batch).logits
+    tuned = make(family, method)
+    pretrained = {name: p.detach().clone() for name, p in plain.model.named_parameters()}
+
+    after = tuned.model(**batch).logits
+    if not isinstance(method, Prefix):
+        torch.testing.assert_close(after, before, rtol=0, atol=1e-6)
+
+    # what trains: the method's own parameters and the head, and every one of them is reached by the loss
+    torch.nn.functional.cross_entropy(after, torch.tensor([0, 1, 2])).backward()
+    trained = dict(tuned.trainable())
+    own = trained.keys() - pretrained.keys()
+    assert {name for name in trained if tuned.is_head(name)} == {n for n in pretrained if plain.is_head(n)}
+    if isinstance(method, Full):
+        assert trained.keys() == pretrained.keys()
+    elif isinstance(method, Head):
+        assert not own
+    else:
+        assert own and all(tuned.is_head(name) for name in trained.keys() & pretrained.keys())
+    for name, parameter in trained.items():
+        assert parameter.grad is not None, name
+
+    # a few real steps, so that nothing is zero any more
+    optimizer = torch.optim.AdamW(list(trained.values()), lr=1e-2)
+    for _ in range(3):
+        optimizer.step()
+        optimizer.zero_grad()
+        torch.nn.functional.cross_entropy(tuned.model(**batch).logits, torch.tensor([0, 1, 2])).backward()
+    with torch.no_grad():
+        wanted = tuned.model(**batch).logits
+    assert not torch.allclose(wanted, before, atol=1e-4)
+    for name, parameter in tuned.model.named_parameters():
+        if name in pretrained and name not in trained:
+            assert torch.equal(parameter, pretrained[name]), f"{name} is frozen and has moved"
+
+    # save, load over another seed's draws: equal to the bit
+    runs.save_adapter(tuned, tmp_path / "adapter", {}, runs.adapter_tensors(tuned))
+    loaded = make(family, method, seed=7, method_seed=8)
+    with torch.no_grad():
+        assert not torch.equal(loaded.model(**batch).logits, wanted)
+        runs.load_adapter(loaded, tmp_path / "adapter")
+        assert torch.equal(loaded.model(**batch).logits, wanted)
+
+        # merged: the same function
+        method.merge(loaded)
+        torch.testing.assert_close(loaded.model(**batch).logits, wanted, rtol=0, atol=1e-5)
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_lora_merges_to_w_plus_scaled_ba_and_unmerges_to_the_bit(family: str, make: Make) -> None:
+    method = Lora(rank=2, alpha=7, target=("query", "ffn_in"))
+    tuned = make(family, method)
+    layers = {n: m for n, m in tuned.trunk.named_modules() if isinstance(m, LoraLinear)}
+    assert len(layers) == 2 * len(tuned.layers())
+    generator = torch.Generator().manual_seed(0)
+    for layer in layers.values():
+        layer.lora_B.weight.data.normal_(generator=generator)
+    originals = {name: layer.weight.clone() for name, layer in layers.items()}
+    method.merge(tuned)
+    method.merge(tuned)  # twice is once
+    for name, layer in layers.items():
+        a, b = layer.lora_A.weight.detach().double().numpy(), layer.lora_B.weight.detach().double().numpy()
+        np.testing.assert_allclose(layer.weight.numpy(), originals[name].detach().numpy() + 7 / 2 * b @ a, atol=1e-5)
+    method.unmerge(tuned)
+    for name, layer in layers.items():
+        assert torch.equal(layer.weight, originals[name])
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_prefix_shifts_no_position_and_leaves_every_position_usable(family: str, make: Make) -> None:
+    """A prefix of the text's own keys and values changes nothing: softmax over [K; K] weighs [V; V] as K weighs V."""
+    length = 64  # all positions of the model
+    plain, tuned = make(family), make(family, Prefix(length=length))
+    ids = torch.randint(5, len(plain.tokenizer), (1, length), generator=torch.Generator().manual_seed(0))
+    for i, attention in enumerate(tuned.attentions()):
+        for role in ("key", "value"):
+            parameter = getattr(attention, f"prefix_{role}")
+            assert parameter.shape == (2, length, 16)  # (heads, length, head size)
+            parameter.data.mul_(50)  # so that it matters: random weights attend to everything alike
+
+            def copy(_module: Any, _args: Any, y: Tensor, to: Tensor = parameter) -> None:
+                to.data.copy_(y[0].view(length, 2, 16).transpose(0, 1))
+
+            plain.part(i, getattr(plain.family, role)).register_forward_hook(copy)
+    with torch.no_grad():
+        before = tuned.model(input_ids=ids).logits
+        wanted = plain.model(input_ids=ids).logits
+        assert not torch.allclose(before, wanted, atol=1e-5)
+        torch.testing.assert_close(tuned.model(input_ids=ids).logits, wanted, rtol=0, atol=1e-6)
+
+
+def attention_by_hand(q: Tensor, k: Tensor, v: Tensor, pk: Tensor, pv: Tensor, mask: Tensor) -> Tensor:
+    """One query at a time, as the equation is written; float64."""
+    out = torch.zeros_like(q)
+    for b in range(q.shape[0]):
+        for h in range(q.shape[1]):
+            keys = torch.cat([pk[h], k[b, h][mask[b]]])
+            values = torch.cat([pv[h], v[b, h][mask[b]]])
+            for t in range(q.shape[2]):
+                weights = torch.softmax(keys @ q[b, h, t] / q.shape[-1] ** 0.5, dim=0)
+                out[b, h, t] = weights @ values
+    return out
+
+
+@pytest.mark.parametrize("grad", [False, True], ids=["inference", "training"])
+def test_attention_against_the_equation(grad: bool) -> None:
+    from encoderlab.attention import attention
+
+    generator = torch.Generator().manual_seed(1)
+    q, k, v = (torch.randn(2, 3, 6, 4, generator=generator, dtype=torch.float64) for _ in range(3))
+    module = torch.nn.Module()
+    module.prefix_key = torch.randn(3, 2, 4, generator=generator, dtype=torch.float64)
+    module.prefix_value = torch.randn(3, 2, 4, generator=generator, dtype=torch.float64)
+    mask = torch.ones(2, 6, dtype=torch.bool)
+    mask[1, 4:] = False
+    additive = torch.zeros(2, 1, 6, 6, dtype=torch.float64).masked_fill(~mask[:, None, None, :], -1e30)
+    with torch.set_grad_enabled(grad):
+        context, _ = attention(module, q, k, v, additive)
+    wanted = attention_by_hand(q, k, v, module.prefix_key, module.prefix_value, mask)
+    torch.testing.assert_close(context, wanted.transpose(1, 2), rtol=0, atol=1e-12)
+
+
+def test_houlsby_and_pfeiffer_follow_their_equations(make: Make) -> None:
+    """One BERT layer's second half, recomputed from the weights: out = LN(s + A(...)), as adapter.py's head states."""
+    for placement in ("pfeiffer", "houlsby"):
+        tuned = make("bert", Adapter(placement=placement, bottleneck=4, layers="last"))
+        generator = torch.Generator().manual_seed(3)
+        for name, parameter in tuned.model.named_parameters():
+            if "adapter" in name:
+                parameter.data.normal_(std=0.5, generator=generator)
+        layer: Any = tuned.layers()[-1]
+        seen: dict[str, Tensor] = {}
+        layer.intermediate.register_forward_hook(lambda m, x, y, seen=seen: seen.update(x=x[0]))
+        layer.register_forward_hook(lambda m, x, y, seen=seen: seen.update(out=y if isinstance(y, Tensor) else y[0]))
+        with torch.no_grad():
+            tuned.model(**inputs(tuned, False))
+            x = seen["x"]
+            h = layer.output.dense(layer.intermediate(x))
+            norm = layer.output.LayerNorm
+            plain = lambda s, norm=norm: torch.nn.functional.layer_norm(s, (32,), norm.weight, norm.bias, norm.eps)  # noqa: E731
+            host = layer.output.LayerNorm if placement == "pfeiffer" else layer.output.dropout
+            a = host.adapter
+            small = lambda z, a=a: torch.relu(z @ a.down.weight.T + a.down.bias) @ a.up.weight.T + a.up.bias  # noqa: E731
+            wanted = plain(x + h + small(plain(x + h))) if placement == "pfeiffer" else plain(x + h + small(h))
+        torch.testing.assert_close(seen["out"], wanted, rtol=0, atol=1e-5)
+
+
+def test_counts_keep_adapter_and_head_apart(make: Make) -> None:
+    hidden, layers, classes = 32, 2, 3
+    pooler, classifier = hidden * hidden + hidden, hidden * classes + classes
+    counts = make("bert", Lora(rank=4)).counts()
+    assert counts["adapter"] == layers * 2 * 4 * (hidden + hidden)
+    assert counts["head"] in (classifier, classifier + pooler)
+    assert make("bert", Prefix(length=3)).counts()["adapter"] == layers * 2 * 3 * hidden
+    assert make("bert", Adapter(bottleneck=6)).counts()["adapter"] == layers * (2 * hidden * 6 + 6 + hidden)
+    assert make("bert", Head()).counts()["adapter"] == 0
+    full = make("bert", Full()).counts()
+    assert full["adapter"] + full["head"] == full["total"]
+
+
+def test_published_counts_on_bert_base_and_distilbert() -> None:
+    """LoRA r=8 on query and value, Pfeiffer and Houlsby adapters with 48 (hidden / 16), prefix 30: as in the papers."""
+    from transformers import AutoConfig, AutoModelForSequenceClassification
+
+    def count(family: str, method: Method) -> dict[str, int]:
+        model = AutoModelForSequenceClassification.from_config(
+            AutoConfig.for_model(family, num_labels=2, vocab_size=100)
+        )
+        tokenizer: Any = range(100)  # the prefix draws token numbers below its length
+        made = Backbone(
+            name=family, model=model, tokenizer=tokenizer, family=FAMILIES[family], fresh=frozenset(), fingerprint=""
+        )
+        method.inject(made, 0)
+        return made.counts()
+
+    assert count("bert", Lora())["adapter"] == 294_912
+    assert count("bert", Adapter())["adapter"] == 894_528
+    assert count("bert", Adapter(placement="houlsby"))["adapter"] == 1_789_056
+    assert count("bert", Prefix(length=30))["adapter"] == 552_960
+    distil = count("distilbert", Lora())
+    assert (distil["adapter"], distil["head"]) == (147_456, 592_130)
+
+
+def test_draws_depend_on_the_seed_and_the_place_alone(make: Make) -> None:
+    torch.manual_seed(1)
+    one = dict(make("bert", Lora(), seed=1, method_seed=1).trainable())
+    torch.manual_seed(2)
+    two = dict(make("bert", Lora(), seed=1, method_seed=1).trainable())
+    other = dict(make("bert", Lora(), seed=2, method_seed=2).trainable())
+    for name, parameter in one.items():
+        assert torch.equal(parameter, two[name])
+        assert "lora_B" in name or "bias" in name or not torch.equal(parameter, other[name]), name
+
+
+@pytest.mark.parametrize(
+    ("method", "said"),
+    [
+        (Lora(rank=33), "rank = 33: larger than the layer"),
+        (Lora(target=("querry",)), "closest: query"),
+        (Lora(target=("encoder.layer.0.attention.self.quer",)), "encoder.layer.0.attention.self.query"),
+        (Lora(layers=(5,)), "has layers 0 to 1"),
+        (Adapter(layers=(-3,)), "has layers 0 to 1"),
+    ],
+    ids=repr,
+)
+def test_what_cannot_be_inserted_is_said_in_one_line(method: Method, said: str, make: Make) -> None:
+    with pytest.raises(InputError, match=said.replace("(", r"\(")) as caught:
+        make("bert", method)
+    assert len(caught.value.problems) == 1 and "\n" not in str(caught.value)
+
+
+def test_one_exact_path_gets_one_lora(make: Make) -> None:
+    tuned = make("bert", Lora(target=("encoder.layer.1.output.dense",), rank=2))
+    assert [n for n, _ in tuned.trainable() if "lora_A" in n] == ["bert.encoder.layer.1.output.dense.lora_A.weight"]
+
+
+def test_a_wrong_adapter_file_is_named_not_half_loaded(make: Make, tmp_path: Path) -> None:
+    small, large = make("bert", Lora(rank=2)), make("bert", Lora(rank=3))
+    runs.save_adapter(small, tmp_path, {}, runs.adapter_tensors(small))
+    with pytest.raises(InputError, match="of another shape"):
+        runs.load_adapter(large, tmp_path)
+    with pytest.raises(InputError, match="missing.*not in the model"):
+        runs.load_adapter(make("bert", Adapter()), tmp_path)
+    with pytest.raises(InputError, match="another base"):
+        runs.load_adapter(make("roberta", Lora(rank=2)), tmp_path)
+    tensors = runs.adapter_tensors(small)
+    tensors.pop("head.classifier.weight")
+    with pytest.raises(ValueError, match="without.*classifier.weight"):
+        runs.save_adapter(small, tmp_path, {}, tensors)

@@ -1,0 +1,298 @@
+"""The loop against independent ways to the same numbers: PEFT's LoRA, the padded batch, the run that nobody killed."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from encoderlab import backbone as backbones
+from encoderlab.config import Train
+from encoderlab.data import Rows
+from encoderlab.errors import RunFailed
+from encoderlab.methods import METHODS, Adapter, Full, Lora, Method, Prefix
+from encoderlab.randomness import Noise, derive
+from encoderlab.tasks import Classification
+from encoderlab.training import Trainer
+from encoderlab.training.batches import GROUP_COST, collate, epoch_batches, micro_batches
+from encoderlab.training.forward import Computed, choose_precision, logits
+
+WORDS = "good bad film the a was not very plot acting and".split()
+TASK = Classification()
+CLASSES = ["no", "yes"]
+CPU = torch.device("cpu")
+
+
+def rows(count: int, seed: int) -> Rows:
+    """Texts of very uneven length, "yes" where "good" is the more frequent word."""
+    rng = np.random.default_rng(seed)
+    texts = [" ".join(rng.choice(WORDS, size=rng.integers(1, 30))) for _ in range(count)]
+    labels = ["yes" if t.split().count("good") > t.split().count("bad") else "no" for t in texts]
+    return Rows(columns={"text": texts, "label": labels}, origin="made", index=np.arange(count), notes=())
+
+
+Build = Callable[..., Trainer]
+
+
+@pytest.fixture
+def build(tiny_model: Callable[[str], Path], tmp_path: Path) -> Build:
+    def make(
+        method: Method, *, folder: str = "run", family: str = "bert", dropout: bool = True, **changes: Any
+    ) -> Trainer:
+        backbone = backbones.load(str(tiny_model(family)), head=TASK.head, class_names=CLASSES, seed=0)
+        if not dropout:
+            for module in backbone.model.modules():
+                if isinstance(module, torch.nn.Dropout):
+                    module.p = 0.0
+        method.inject(backbone, 0)
+        encode = lambda r: TASK.encode(r, backbone.tokenizer, 64, CLASSES)  # noqa: E731
+        keywords: dict[str, Any] = {
+            "settings": Train(epochs=2, batch_size=8, max_length=64),
+            "learning_rate": 1e-2,
+            "seed": 0,
+            "dtype": torch.float32,
+            "train": encode(rows(40, 1)),
+        }
+        keywords |= changes
+        return Trainer(
+            backbone=backbone,
+            task=TASK,
+            validation=encode(rows(16, 2)),
+            class_names=CLASSES,
+            device=CPU,
+            folder=tmp_path / folder,
+            **keywords,
+        )
+
+    return make
+
+
+def test_lora_trains_as_peft_does(build: Build, tiny_model: Callable[[str], Path]) -> None:
+    """Same A, B and rows, fp32, no dropout: the losses of 20 steps agree to 1e-5."""
+    from peft import LoraConfig, get_peft_model
+
+    ours = build(Lora(rank=4, alpha=8), dropout=False, settings=Train(epochs=4, batch_size=8, clip=1e9))
+    model = backbones.load(str(tiny_model("bert")), head=TASK.head, class_names=CLASSES, seed=0).model
+    for module in model.modules():
+        if isinstance(module, torch.nn.Dropout):
+            module.p = 0.0
+    config = LoraConfig(
+        r=4, lora_alpha=8, lora_dropout=0.0, target_modules=["query", "value"], modules_to_save=["classifier"]
+    )
+    theirs: Any = get_peft_model(model, config)
+    for name, parameter in theirs.named_parameters():
+        if ".default." not in name:
+            assert not parameter.requires_grad
+            continue
+        mine = ours.backbone.model.get_parameter(
+            name.removeprefix("base_model.model.").replace("modules_to_save.default.", "").replace(".default", "")
+        )
+        parameter.data.copy_(mine.data)
+    trained = [(n, p) for n, p in theirs.named_parameters() if p.requires_grad]
+    assert sum(p.numel() for _, p in trained) == sum(p.numel() for _, p in ours.backbone.trainable())
+    optimizer = torch.optim.AdamW(
+        [
+            {"params": [p for _, p in trained if p.ndim > 1], "weight_decay": 0.01},
+            {"params": [p for _, p in trained if p.ndim <= 1], "weight_decay": 0.0},
+        ]
+    )
+    theirs.train()
+    step = 0
+    for epoch in range(1, 5):
+        for chosen in epoch_batches(40, 8, 0, epoch):
+            loss, _ = ours.step(step, chosen)
+            batch = collate(ours.train, chosen, ours.pad_id, CPU)
+            target = torch.from_numpy(ours.train.labels[chosen])
+            other = torch.nn.functional.cross_entropy(theirs(**batch).logits, target)
+            optimizer.zero_grad()
+            other.backward()
+            for group in optimizer.param_groups:
+                group["lr"] = ours.rate(step)
+            optimizer.step()
+            assert loss == pytest.approx(other.item(), abs=1e-5), step
+            step += 1
+    assert step == 20
+
+
+@pytest.mark.parametrize("method", [cls() for cls in METHODS], ids=lambda m: m.name)
+def test_micro_batches_have_the_padded_batchs_gradient(method: Method, build: Build) -> None:
+    settings = Train(epochs=1, batch_size=24, weight_decay=0.0, clip=1e9, token_budget=48)
+    chosen = np.arange(24)
+    gradients = []
+    for budget in (48, 10**6):
+        trainer = build(method, dropout=False, settings=replace(settings, token_budget=budget))
+        groups = micro_batches(trainer.lengths, chosen, budget)
+        assert len(groups) > 8 if budget == 48 else len(groups) < 4
+        trainer.optimizer.step = lambda: None  # type: ignore[assignment]
+        trainer.optimizer.zero_grad = lambda: None  # type: ignore[assignment]
+        trainer.step(0, chosen)
+        gradients.append({name: p.grad for name, p in trainer.backbone.trainable()})
+    padded = build(method, dropout=False, settings=settings)
+    padded.model.train()
+    scores = padded.model(**collate(padded.train, chosen, padded.pad_id, CPU))
+    torch.nn.functional.cross_entropy(scores, torch.from_numpy(padded.train.labels[chosen])).backward()
+    for name, parameter in padded.backbone.trainable():
+        for found in gradients:
+            torch.testing.assert_close(found[name], parameter.grad, rtol=0, atol=1e-6, msg=name)
+
+
+def test_micro_batches_cover_every_row_once_and_are_the_cheapest_cut() -> None:
+    rng = np.random.default_rng(0)
+    for _ in range(30):
+        lengths = rng.integers(1, 60, size=20)
+        chosen = rng.permutation(20)[:7]
+        groups = micro_batches(lengths, chosen, 90)
+        assert sorted(np.concatenate(groups)) == sorted(chosen)
+        cost = lambda g, lengths=lengths: len(g) * lengths[g].max() + GROUP_COST  # noqa: E731
+        assert all(len(g) == 1 or len(g) * lengths[g].max() <= 90 for g in groups)
+        ordered = chosen[np.argsort(-lengths[chosen], kind="stable")]
+        cheapest = math.inf
+        for cuts in range(2**6):  # every way to cut seven rows
+            parts = np.split(ordered, [i + 1 for i in range(6) if cuts >> i & 1])
+            if all(len(g) == 1 or len(g) * lengths[g].max() <= 90 for g in parts):
+                cheapest = min(cheapest, sum(map(cost, parts)))
+        assert sum(map(cost, groups)) == cheapest
+
+
+def test_one_batch_padded_or_alone_gives_the_same_logits(build: Build) -> None:
+    for family in backbones.FAMILIES:
+        trainer = build(Prefix(length=2), family=family)
+        together = logits(trainer.model, trainer.train, pad_id=trainer.pad_id, budget=10**6, device=CPU)
+        alone = logits(trainer.model, trainer.train, pad_id=trainer.pad_id, budget=1, device=CPU)
+        np.testing.assert_allclose(together, alone, atol=1e-5)
+
+
+@pytest.mark.parametrize("method", [Full(), Lora(dropout=0.1), Adapter()], ids=lambda m: m.name)
+def test_a_run_that_goes_on_from_its_checkpoint_equals_the_undisturbed_one(
+    method: Method, build: Build, tmp_path: Path
+) -> None:
+    """Killed in the middle of the third epoch: the same tensors, history and log, to the bit."""
+    settings = Train(epochs=4, batch_size=8)
+    whole = build(method, folder="whole", settings=settings)
+    wanted = whole.run()
+
+    class Killed(BaseException):
+        pass
+
+    def kill(tokens: int, loss: float | None) -> None:
+        steps.append(loss)
+        if len([s for s in steps if s is not None]) == 13:
+            raise Killed
+
+    steps: list[float | None] = []
+    with pytest.raises(Killed):
+        build(method, folder="cut", settings=settings, tick=kill).run()
+    again = build(method, folder="cut", settings=settings)
+    torch.manual_seed(99)  # whatever else the process does with the global generator
+    got = again.run()
+    assert got.best_epoch == wanted.best_epoch and got.steps == wanted.steps == 20
+    for name, tensor in wanted.tensors.items():
+        assert torch.equal(tensor, got.tensors[name]), name
+    clean = lambda h: [{k: v for k, v in e.items() if k != "seconds"} for e in h]  # noqa: E731
+    assert clean(got.history) == clean(wanted.history)
+    logs = [
+        [json.loads(x) for x in (tmp_path / f / "metrics.jsonl").read_text().splitlines()] for f in ("whole", "cut")
+    ]
+    assert clean(logs[0]) == clean(logs[1])
+
+
+def test_a_torn_checkpoint_is_not_used(build: Build, tmp_path: Path) -> None:
+    settings = Train(epochs=2, batch_size=8)
+    wanted = build(Lora(), folder="whole", settings=settings).run()
+    build(Lora(), folder="torn", settings=settings).run()
+    last = tmp_path / "torn" / "checkpoint" / "last.safetensors"
+    last.write_bytes(last.read_bytes()[:-100])
+    got = build(Lora(), folder="torn", settings=settings).run()
+    assert all(torch.equal(t, got.tensors[n]) for n, t in wanted.tensors.items())
+
+
+def test_the_best_epoch_is_what_a_run_gives_and_patience_stops_it(build: Build) -> None:
+    trainer = build(Lora(), settings=Train(epochs=12, batch_size=8, patience=2), learning_rate=3e-2)
+    trained = trainer.run()
+    scores = [(e["validation"]["accuracy"], -e["validation"]["loss"]) for e in trained.history]
+    assert trained.best_epoch == 1 + scores.index(max(scores))
+    assert trained.epochs == len(scores) and (trained.epochs == 12 or trained.epochs - trained.best_epoch == 2)
+    fresh = build(Lora(), folder="other")
+    from encoderlab.runs import fill
+
+    fill(fresh.backbone, trained.tensors, "the best epoch")
+    again = fresh._validate()
+    assert again["accuracy"] == scores[trained.best_epoch - 1][0]
+    assert again["loss"] == -scores[trained.best_epoch - 1][1]
+
+
+def test_a_loss_that_is_not_finite_stops_the_run_and_keeps_its_best(
+    build: Build, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    trainer = build(Full(), settings=Train(epochs=3, batch_size=8))
+    original, calls = Classification.losses, []
+
+    def overflowing(self: Classification, scores: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
+        calls.append(1)
+        return original(self, scores, labels) * (math.inf if len(calls) > 12 else 1.0)
+
+    monkeypatch.setattr(Classification, "losses", overflowing)
+    with pytest.raises(RunFailed, match=r"not finite at step \d+ of 15.*smaller learning rate"):
+        trainer.run()
+    kept = trainer.best()
+    assert kept is not None and all(torch.isfinite(t).all() for t in kept.values())
+
+
+def test_learning_rate_rises_and_falls_in_straight_lines(build: Build) -> None:
+    trainer = build(Lora(), settings=Train(epochs=4, batch_size=4, warmup=0.25), learning_rate=1.0)
+    rates = [trainer.rate(step) for step in range(trainer.total_steps)]
+    assert trainer.total_steps == 40
+    np.testing.assert_allclose(rates[:10], np.arange(1, 11) / 10)
+    np.testing.assert_allclose(rates[10:], np.arange(30, 0, -1) / 30)
+
+
+def test_dropout_is_exact_in_distribution_and_comes_from_its_place_in_the_run() -> None:
+    noise = Noise()
+    like = torch.empty(1000, 1003)
+    for dtype in (torch.float32, torch.bfloat16):
+        noise.reset(3, 5, 1)
+        mask = noise.mask(like.to(dtype), 0.1)
+        assert mask.dtype == dtype and mask.shape == like.shape
+        dropped, scale = (mask == 0).float().mean().item(), mask.max().item()
+        p = round(0.1 * 256) / 256
+        assert abs(dropped - p) < 5 * math.sqrt(p * (1 - p) / like.numel())
+        assert scale == pytest.approx(1 / (1 - p), rel=2**-8 if dtype == torch.bfloat16 else 1e-6)
+        assert set(mask.unique().tolist()) == {0.0, scale}
+    noise.reset(3, 5, 1)
+    again = noise.mask(like.to(torch.bfloat16), 0.1)
+    assert torch.equal(mask, again)
+    noise.reset(3, 5, 2)
+    assert not torch.equal(mask, noise.mask(like.to(torch.bfloat16), 0.1))
+    rows_kept = (again != 0).float().mean(dim=1)  # no row or column is favoured
+    assert (rows_kept - (1 - 26 / 256)).abs().max() < 6 * math.sqrt(0.1 * 0.9 / 1003)
+
+
+def test_seeds_of_purposes_are_pinned() -> None:
+    assert derive(0, "head") == derive(0, "head") != derive(0, "order")
+    assert derive(0, "a", 1, 2) != derive(0, "a", 12)
+
+
+def test_precision_is_chosen_by_device_and_says_why() -> None:
+    dtype, why = choose_precision(CPU, "auto")
+    assert dtype == (torch.bfloat16 if torch.cpu._is_amx_tile_supported() else torch.float32) and why
+    assert choose_precision(CPU, "bf16") == (torch.bfloat16, "asked for")
+
+
+@pytest.mark.parametrize("method", [cls() for cls in METHODS], ids=lambda m: m.name)
+def test_bf16_trains_fp32_parameters_and_an_fp32_head(method: Method, build: Build) -> None:
+    exact = build(method, dropout=False, folder="fp32", learning_rate=1e-3)
+    trainer = build(method, dropout=False, folder="bf16", learning_rate=1e-3, dtype=torch.bfloat16)
+    assert all(p.dtype == torch.float32 for _, p in trainer.backbone.trainable())
+    frozen = [p for n, p in trainer.backbone.model.named_parameters() if not p.requires_grad]
+    assert all(p.dtype == torch.bfloat16 for p in frozen)
+    chosen = epoch_batches(40, 8, 0, 1)
+    for step, batch in enumerate(chosen):
+        loss, _ = trainer.step(step, batch)
+        assert loss == pytest.approx(exact.step(step, batch)[0], abs=0.02)
