@@ -22,7 +22,7 @@ from encoderlab.randomness import Noise, derive
 from encoderlab.tasks import Classification
 from encoderlab.training import Trainer
 from encoderlab.training.batches import GROUP_COST, collate, epoch_batches, micro_batches
-from encoderlab.training.forward import Computed, choose_precision, logits
+from encoderlab.training.forward import choose_precision, logits
 
 WORDS = "good bad film the a was not very plot acting and".split()
 TASK = Classification()
