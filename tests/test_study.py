@@ -104,11 +104,13 @@ def test_a_study_gives_its_table_its_page_and_repeats_nothing(write_study: Write
         assert math.isfinite(float(row["loss"]))
 
     kept = read_json(out / "study.json")
+    results = [read_json(out / "runs" / i / "result.json") for i in kept["runs"]]
     assert {len(entry["candidates"]) for entry in kept["search"]} == {3}
     for entry in kept["search"]:
         best = max(entry["candidates"], key=lambda c: (c["accuracy"], -c["loss"]))
         assert entry["chosen"] == best["learning_rate"]
-        chosen = {r["learning_rate"] for i in kept["runs"] if (r := read_json(out / "runs" / i / "result.json"))["kind"] == "run" and r["variant"] == entry["variant"]}  # fmt: skip
+        of_variant = [r for r in results if r["kind"] == "run" and r["variant"] == entry["variant"]]
+        chosen = {r["learning_rate"] for r in of_variant}
         assert chosen == {entry["chosen"]}
         for candidate in entry["candidates"]:  # the test rows are looked at once, and not here
             assert set(read_json(out / "runs" / candidate["run"] / "result.json")["splits"]) == {"validation"}
@@ -201,7 +203,8 @@ def test_wrong_input_stops_before_anything_is_trained(write_study: Write) -> Non
 def test_what_changes_the_numbers_changes_the_id(write_study: Write) -> None:
     path = write_study("ids", '[[method]]\nname = "lora"\nlearning_rate = 1e-3\n', seeds="[0]", epochs=1)
     ids = set()
-    for override in ("seeds=[0]", "seeds=[1]", "train.batch_size=4", "method.lora.alpha=3", "method.lora.learning_rate=2e-3"):  # fmt: skip
+    lora = ["method.lora.alpha=3", "method.lora.learning_rate=2e-3"]
+    for override in ["seeds=[0]", "seeds=[1]", "train.batch_size=4", *lora]:
         study.compare(path, ["search.candidates=1", override])
         results = map(read_json, (path.parent / "out").glob("runs/*/result.json"))
         ids.add(frozenset(r["id"] for r in results if r["method"] == "lora"))

@@ -1,0 +1,38 @@
+"""The time left of a study: tokens still to do, at the speed each variant has shown."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+
+from encoderlab import timing
+from encoderlab.timing import TRAINING_COST, Meter, Work, words
+
+
+def test_time_left_follows_each_variants_own_speed(monkeypatch: pytest.MonkeyPatch) -> None:
+    clock = [100.0]
+    monkeypatch.setattr(timing.time, "perf_counter", lambda: clock[0])
+    fast = Work(group="fast", title="fast", trained=100, forward=60)
+    slow = Work(group="slow", title="slow", trained=100, forward=60)
+    unseen = Work(group="unseen", title="unseen", trained=10, forward=0)
+    meter = Meter([fast, fast, slow, slow, unseen])
+    assert math.isnan(meter.seconds_left())
+    for work, seconds in ((fast, 1.0), (slow, 10.0)):
+        with meter.job(work) as tick:
+            clock[0] += 0.9 * seconds
+            tick(100, 0.5)
+            clock[0] += 0.1 * seconds
+            tick(60, None)
+    units = 100 * TRAINING_COST + 60
+    mean = 11.0 / (2 * units)
+    assert meter.seconds_left() == pytest.approx(1.0 + 10.0 + 10 * TRAINING_COST * mean)
+    with meter.job(fast):
+        pass  # was finished already: nothing ticked, and it leaves the account
+    assert meter.seconds_left() == pytest.approx(10.0 + 10 * TRAINING_COST * mean)
+    meter.close()
+
+
+def test_durations_as_people_say_them() -> None:
+    said = [words(s) for s in (12.4, 89, 600, 5399, 9000, math.nan)]
+    assert said == ["12 s", "89 s", "10 min", "90 min", "2.5 h", "unknown time"]
