@@ -16,7 +16,7 @@ from pathlib import Path
 
 import pytest
 
-from encoderlab import demo
+from encoderlab import demo, files
 from encoderlab.config import load
 from encoderlab.errors import InputError
 
@@ -132,7 +132,7 @@ def test_near_neutral_sentences_are_dropped() -> None:
 KILLED = """
 import os, signal, sys
 from pathlib import Path
-from encoderlab import demo
+from encoderlab import demo, files
 from encoderlab.config import load
 def fill(folder):
     (folder / "train.csv").write_text("half")
@@ -173,9 +173,9 @@ def test_a_cache_that_cannot_be_written_is_one_line(tmp_path: Path) -> None:
 def test_cache_folder(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "xdg"))
     monkeypatch.delenv("ENCODERLAB_CACHE", raising=False)
-    assert demo.cache_folder() == tmp_path / "xdg" / "encoderlab"
+    assert files.cache_folder() == tmp_path / "xdg" / "encoderlab"
     monkeypatch.setenv("ENCODERLAB_CACHE", str(tmp_path / "own"))
-    assert demo.cache_folder() == tmp_path / "own"
+    assert files.cache_folder() == tmp_path / "own"
 
 
 def test_the_study_is_valid_and_survives_odd_paths(tmp_path: Path) -> None:

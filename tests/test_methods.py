@@ -19,7 +19,7 @@ from encoderlab.methods import METHODS, Adapter, Full, Head, Lora, Method, Prefi
 from encoderlab.methods.lora import LoraLinear
 
 CASES: list[Method] = [
-    *(cls() for cls in METHODS),
+    *(Full(), Head(), Lora(), Adapter(), Prefix()),
     Lora(rank=3, alpha=5, rslora=True, target=("query", "key", "value", "attention_out", "ffn_in", "ffn_out")),
     Lora(rank=2, layers="last"),
     Adapter(placement="houlsby", bottleneck=5, activation="gelu"),
@@ -27,6 +27,11 @@ CASES: list[Method] = [
 ]
 HEAD = "AutoModelForSequenceClassification"
 CLASSES = ["no", "maybe", "yes"]
+
+
+def test_every_method_is_among_the_cases() -> None:
+    assert set(METHODS) == {type(case) for case in CASES}
+
 
 Make = Callable[..., Backbone]
 

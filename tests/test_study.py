@@ -19,8 +19,8 @@ import pytest
 
 from encoderlab import study
 from encoderlab.errors import InputError
+from encoderlab.files import read_json
 from encoderlab.results import COLUMNS
-from encoderlab.runs import read_json
 
 NOT_METRICS = ("train_seconds", "peak_memory_mb", "inference_ms_per_example")
 WORDS = "good bad film the a was not very plot acting and".split()

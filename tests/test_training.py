@@ -17,7 +17,7 @@ from encoderlab import backbone as backbones
 from encoderlab.config import Train
 from encoderlab.data import Rows
 from encoderlab.errors import RunFailed
-from encoderlab.methods import METHODS, Adapter, Full, Lora, Method, Prefix
+from encoderlab.methods import Adapter, Full, Head, Lora, Method, Prefix
 from encoderlab.randomness import Noise, derive
 from encoderlab.tasks import Classification
 from encoderlab.training import Trainer
@@ -27,6 +27,7 @@ from encoderlab.training.forward import choose_precision, logits
 WORDS = "good bad film the a was not very plot acting and".split()
 TASK = Classification()
 CLASSES = ["no", "yes"]
+EACH: list[Method] = [Full(), Head(), Lora(), Adapter(), Prefix()]
 CPU = torch.device("cpu")
 
 
@@ -121,7 +122,7 @@ def test_lora_trains_as_peft_does(build: Build, tiny_model: Callable[[str], Path
     assert step == 20
 
 
-@pytest.mark.parametrize("method", [cls() for cls in METHODS], ids=lambda m: m.name)
+@pytest.mark.parametrize("method", EACH, ids=lambda m: m.name)
 def test_micro_batches_have_the_padded_batchs_gradient(method: Method, build: Build) -> None:
     settings = Train(epochs=1, batch_size=24, weight_decay=0.0, clip=1e9, token_budget=48)
     chosen = np.arange(24)
@@ -285,7 +286,7 @@ def test_precision_is_chosen_by_device_and_says_why() -> None:
     assert choose_precision(CPU, "bf16") == (torch.bfloat16, "asked for")
 
 
-@pytest.mark.parametrize("method", [cls() for cls in METHODS], ids=lambda m: m.name)
+@pytest.mark.parametrize("method", EACH, ids=lambda m: m.name)
 def test_bf16_trains_fp32_parameters_and_an_fp32_head(method: Method, build: Build) -> None:
     exact = build(method, dropout=False, folder="fp32", learning_rate=1e-3)
     trainer = build(method, dropout=False, folder="bf16", learning_rate=1e-3, dtype=torch.bfloat16)

@@ -136,7 +136,7 @@ def check(
     """Report every problem of a study at once; if there is none, what it would train, and on what."""
     from encoderlab import check, show
     from encoderlab.estimate import estimate
-    from encoderlab.study import cache_folder
+    from encoderlab.files import cache_folder
 
     report = check.check(study, override or (), cache=cache_folder() / "tokens")
     expected = estimate(study, override or ()) if time else None

@@ -15,7 +15,6 @@ import csv
 import hashlib
 import io
 import json
-import os
 import re
 import shutil
 import subprocess
@@ -29,6 +28,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from encoderlab.errors import InputError
+from encoderlab.files import cache_folder
 
 NEUTRAL = 0.5  # |mean rating| below this is no clear opinion: 533 of the 10,605 sentences
 TRAIN_ROWS = 2200  # half of them positive
@@ -96,14 +96,6 @@ def prepare(cache: Path | None = None) -> DemoFiles:
 
     folder = publish(cache, name, fill)
     return DemoFiles(train=folder / "train.csv", test=folder / "test.csv", model=folder / "model")
-
-
-def cache_folder() -> Path:
-    """$ENCODERLAB_CACHE, else $XDG_CACHE_HOME/encoderlab, else ~/.cache/encoderlab."""
-    if own := os.environ.get("ENCODERLAB_CACHE"):
-        return Path(own)
-    shared = os.environ.get("XDG_CACHE_HOME")
-    return (Path(shared) if shared else Path.home() / ".cache") / "encoderlab"
 
 
 def publish(cache: Path, name: str, fill: Callable[[Path], object]) -> Path:

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from encoderlab import backbone as backbones
-from encoderlab import runs
+from encoderlab import files, runs
 from encoderlab.backbone import Backbone
 from encoderlab.errors import InputError
 from encoderlab.methods import METHODS, Method
@@ -46,7 +46,7 @@ def load_run(folder: Path, *, device: str = "auto", precision: str = "auto") -> 
     config_file = folder / "config.json"
     if not config_file.is_file() or not (folder / "adapter" / "adapter_config.json").is_file():
         raise InputError(f"{folder}: not the folder of a finished run (expected config.json and adapter/ in it)")
-    config = runs.read_json(config_file)
+    config = files.read_json(config_file)
     place = choose_device(device)
     return assemble(
         model=config["model"]["name"],

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from encoderlab import backbone as backbones
-from encoderlab import evaluate, runs
+from encoderlab import evaluate, files, runs
 from encoderlab.config import Train
 from encoderlab.errors import RunFailed
 from encoderlab.methods import Method
@@ -97,8 +97,8 @@ def execute(bench: Bench, job: Job, tick: Tick) -> dict[str, Any]:
     number = runs.run_id({**config, "model": bench.fingerprint})
     folder = bench.folder / number
     if (folder / "result.json").is_file():
-        return runs.read_json(folder / "result.json")
-    runs.write_json(folder / "config.json", config)
+        return files.read_json(folder / "result.json")
+    files.write_json(folder / "config.json", config)
     result: dict[str, Any] = {
         "id": number,
         "status": "done",
@@ -136,7 +136,7 @@ def execute(bench: Bench, job: Job, tick: Tick) -> dict[str, Any]:
     except (torch.OutOfMemoryError, MemoryError):
         reason = f"out of memory; try a smaller token_budget (now {job.settings.token_budget}) or max_length"
         result |= {"status": "failed", "reason": reason, "splits": {}}
-    runs.write_json(folder / "result.json", result)
+    files.write_json(folder / "result.json", result)
     if result["status"] == "done":
         shutil.rmtree(folder / "checkpoint", ignore_errors=True)
     return result

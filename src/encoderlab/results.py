@@ -11,7 +11,6 @@ import csv
 import io
 import json
 import math
-import os
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import reduce
@@ -25,6 +24,7 @@ from safetensors.numpy import load_file
 
 from encoderlab import stats
 from encoderlab.errors import InputError
+from encoderlab.files import read_json, write_text
 
 SPLITS = ("validation", "test")
 SPLIT_METRICS = ("rows", "loss", "accuracy", "macro_f1", "macro_precision", "macro_recall")
@@ -238,26 +238,6 @@ def read_predictions(folder: Path, split: str) -> Predictions | None:
         raise InputError(
             f"{path}: not readable as predictions ({error}); delete the run's folder and run the study again"
         ) from None
-
-
-def read_json(path: Path) -> dict[str, Any]:
-    """A JSON object of a study folder, or InputError saying which file and why."""
-    try:
-        return json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise InputError(f"{path}: no such file; expected the output folder of `encoderlab compare`") from None
-    except (OSError, ValueError) as error:
-        raise InputError(f"{path}: not readable as JSON ({error}); delete it and run the study again") from None
-
-
-def write_text(path: Path, text: str) -> None:
-    """Write beside and rename: a reader sees the old file or the new one, never half of it."""
-    beside = path.with_name(f".{path.name}.new")
-    try:
-        beside.write_text(text, encoding="utf-8", newline="")
-        os.replace(beside, path)
-    except OSError as error:
-        raise InputError(f"{path}: cannot be written ({error.strerror}); free space or choose another `out`") from None
 
 
 def _own_numbers(variant: Variant) -> dict[str, Any]:

@@ -13,19 +13,16 @@ trunk ("encoder.layer.0.attention.self.query.lora_A.weight"); those of the task 
 from __future__ import annotations
 
 import contextlib
-import errno
 import hashlib
 import json
 import os
 import platform
-import shutil
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import safetensors
 import torch
 from safetensors.numpy import save_file as save_numpy
 from safetensors.torch import load_file, save_file
@@ -33,6 +30,7 @@ from torch import Tensor
 
 from encoderlab.backbone import Backbone
 from encoderlab.errors import InputError
+from encoderlab.files import read_json, write_atomically, write_json
 
 FORMAT = "encoderlab/1"
 
@@ -52,40 +50,6 @@ def array_hash(array: np.ndarray) -> str:
     """sha256 over dtype, shape and bytes."""
     header = f"{array.dtype.str}{array.shape}".encode()
     return hashlib.sha256(header + np.ascontiguousarray(array).tobytes()).hexdigest()
-
-
-def write_atomically(path: Path, write: Callable[[Path], None]) -> None:
-    """Call `write` on a name beside `path`, then rename. A full disk leaves the old file and gives one clear line."""
-    beside = path.with_name(f".{path.name}.{os.getpid()}.part")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        write(beside)
-        os.replace(beside, path)
-    except (OSError, safetensors.SafetensorError) as error:
-        with contextlib.suppress(OSError):
-            beside.unlink(missing_ok=True)
-        if getattr(error, "errno", None) == errno.ENOSPC or "No space left" in str(error):
-            free = shutil.disk_usage(path.parent).free // 2**20
-            raise InputError(
-                f"{path}: the disk is full ({free} MB free); what was finished is kept: "
-                "free some space and run the same command again"
-            ) from None
-        if isinstance(error, OSError) and error.errno in (errno.EACCES, errno.EROFS, errno.EPERM, errno.ENOTDIR):
-            raise InputError(f"{path}: cannot be written ({error.strerror}); choose another `out`") from None
-        raise
-
-
-def write_json(path: Path, value: Any) -> None:
-    text = json.dumps(value, indent=1, ensure_ascii=False, allow_nan=False) + "\n"
-    write_atomically(path, lambda beside: _write_text(beside, text))
-
-
-def _write_text(path: Path, text: str) -> None:
-    path.write_text(text, encoding="utf-8")
-
-
-def read_json(path: Path) -> Any:
-    return json.loads(path.read_text(encoding="utf-8"))
 
 
 def write_predictions(path: Path, logits: np.ndarray, labels: np.ndarray, index: np.ndarray) -> None:

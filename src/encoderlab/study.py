@@ -7,7 +7,6 @@ checkpoint.
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -16,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from encoderlab import backbone as backbones
-from encoderlab import check, config, report, runs
+from encoderlab import check, config, files, report, runs
 from encoderlab.config import Study, Variant
 from encoderlab.data import Splits
 from encoderlab.execute import Bench, Job, execute
@@ -40,7 +39,7 @@ def compare(path: Path, overrides: Sequence[str] = ()) -> Path:
     search: list[dict[str, Any]] = []
 
     def keep() -> None:
-        runs.write_json(study.out / "study.json", {**header, "runs": done, "search": search})
+        files.write_json(study.out / "study.json", {**header, "runs": done, "search": search})
 
     def do(job: Job) -> dict[str, Any]:
         with meter.job(work_of(job, bench)) as tick:
@@ -68,7 +67,7 @@ def open_bench(study: Study, splits: Splits, class_names: list[str]) -> Bench:
     device = choose_device(study.train.device)
     dtype, why = choose_precision(device, study.train.precision)
     base = backbones.load(study.model, head=study.task.head, class_names=class_names, seed=0)
-    cache = cache_folder() / "tokens"
+    cache = files.cache_folder() / "tokens"
     encoded = {
         name: study.task.encode(rows, base.tokenizer, study.train.max_length, class_names, cache)
         for name, rows in splits.items()
@@ -86,13 +85,6 @@ def open_bench(study: Study, splits: Splits, class_names: list[str]) -> Bench:
         why=why,
         folder=study.out / "runs",
     )
-
-
-def cache_folder() -> Path:
-    """$ENCODERLAB_CACHE, else encoderlab/ in $XDG_CACHE_HOME, else ~/.cache/encoderlab."""
-    if own := os.environ.get("ENCODERLAB_CACHE"):
-        return Path(own)
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "encoderlab"
 
 
 def baselines(study: Study, bench: Bench) -> list[Job]:

@@ -16,6 +16,7 @@ import numpy as np
 from jinja2 import Environment, StrictUndefined
 
 from encoderlab import results
+from encoderlab.files import write_text
 from encoderlab.report import confusion, curves, figures, headline, text
 from encoderlab.results import Table
 
@@ -28,7 +29,7 @@ def write(out: Path) -> Path:
     The same folder gives the same page, byte for byte. Raises InputError as `results.collect` does.
     """
     path = Path(out) / "report.html"
-    results.write_text(path, page(results.collect(Path(out))))
+    write_text(path, page(results.collect(Path(out))))
     return path
 
 

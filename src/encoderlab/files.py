@@ -1,0 +1,66 @@
+"""Where things are kept, and how a file is written so that a kill or a full disk leaves the old one or the new one."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import json
+import os
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from safetensors import SafetensorError
+
+from encoderlab.errors import InputError
+
+
+def cache_folder() -> Path:
+    """$ENCODERLAB_CACHE, else $XDG_CACHE_HOME/encoderlab, else ~/.cache/encoderlab."""
+    if own := os.environ.get("ENCODERLAB_CACHE"):
+        return Path(own)
+    shared = os.environ.get("XDG_CACHE_HOME")
+    return (Path(shared) if shared else Path.home() / ".cache") / "encoderlab"
+
+
+def write_atomically(path: Path, write: Callable[[Path], object]) -> None:
+    """Call `write` on a name beside `path`, then rename. InputError for a full disk or a closed folder."""
+    beside = path.with_name(f".{path.name}.{os.getpid()}.part")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        write(beside)
+        os.replace(beside, path)
+    except (OSError, SafetensorError) as error:
+        with contextlib.suppress(OSError):
+            beside.unlink(missing_ok=True)
+        if getattr(error, "errno", None) in (errno.ENOSPC, errno.EDQUOT) or "No space left" in str(error):
+            free = shutil.disk_usage(path.parent).free // 2**20
+            raise InputError(
+                f"{path}: the disk is full ({free} MB free); what was finished is kept: "
+                "free some space and run the same command again"
+            ) from None
+        if isinstance(error, OSError):
+            raise InputError(f"{path}: cannot be written ({error.strerror}); choose another `out`") from None
+        raise
+
+
+def write_text(path: Path, text: str) -> None:
+    def write(beside: Path) -> None:
+        beside.write_text(text, encoding="utf-8", newline="")
+
+    write_atomically(path, write)
+
+
+def write_json(path: Path, value: Any) -> None:
+    write_text(path, json.dumps(value, indent=1, ensure_ascii=False, allow_nan=False) + "\n")
+
+
+def read_json(path: Path) -> Any:
+    """A JSON file of a study folder, or InputError saying which file and why."""
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise InputError(f"{path}: no such file; expected the output folder of `encoderlab compare`") from None
+    except (OSError, ValueError) as error:
+        raise InputError(f"{path}: not readable as JSON ({error}); delete it and run the study again") from None
