@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from encoderlab import report, results
+from encoderlab import report, results, show
 from encoderlab.report import headline, text
 from encoderlab.report.labels import Box, place
 from fixtures_runs import MORE_SPECS, SPECS, Spec, write_study
@@ -121,8 +121,13 @@ def test_every_part_of_the_study_is_on_the_page(page: Page, out: Path) -> None:
         assert row["variant"] in page.text
         assert text.percent(row["accuracy"]) in page.words
         assert text.count(row["adapter_parameters"]) in page.words
+        if row["accuracy_seeds_low"] is not None:
+            ends = [text.percent(row[f"accuracy_seeds_{end}"]) for end in ("low", "high")]
+            assert f"{ends[0]} to {ends[1]}" in page.words
     assert "loss is not finite at step 40" in page.text
-    assert "2, 1 failed" in page.text
+    assert "2, 1 failed" in page.text and "2 pairs of seeds" in page.words
+    assert "prefix length=16 (2; means over 2 and 3)" in page.text
+    assert "No choice used them" in page.text and "looked at once" not in page.text
     assert "Every method had 3 candidates" in page.text
     assert '"max_length": 128' in page.text
     assert "2.13.0" in page.words
@@ -138,7 +143,10 @@ def test_the_headline_follows_from_the_tests(tmp_path: Path) -> None:
     assert f"trains {row['adapter_parameters']:,} parameters" in told[1] and "a head of 148,610" in told[1]
     assert f"The most accurate, {choice['best']}" in told[2] and "cannot be told from chance" in told[2]
     assert "Measurably worse: prefix length=16, head" in told[2]
-    assert f"{text.percent(row['accuracy_rows_low'])} to {text.percent(row['accuracy_rows_high'])} %" in told[3]
+    assert "its training steps took" in told[1]
+    for over in ("rows", "seeds"):
+        ends = [text.percent(row[f"accuracy_{over}_{end}"]) for end in ("low", "high")]
+        assert f"{ends[0]} to {ends[1]} %" in told[3]
 
 
 def test_full_fine_tuning_is_told_as_what_it_is(tmp_path: Path) -> None:
@@ -162,6 +170,27 @@ def test_a_study_of_failures_still_has_a_page(tmp_path: Path) -> None:
     words = Page(report.write(out).read_text(encoding="utf-8")).text
     assert "No method can be recommended" in words
     assert "loss is not finite" in words
+
+
+def test_the_page_says_where_a_comparison_is_missing(tmp_path: Path) -> None:
+    out = write_study(tmp_path, specs=SPECS[:2], seeds=(0,), rows=200)
+    (out / "runs" / "lora-rank4-0" / "predictions" / "test.safetensors").unlink()
+    page = Page(report.write(out).read_text(encoding="utf-8"))
+    assert "not comparable" in page.words and "– to –" not in page.text
+    assert "lora rank=4 is not compared with full: test predictions are missing." in page.words
+
+
+def test_the_terminal_shows_both_intervals_and_what_to_know(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    out = write_study(tmp_path, specs=SPECS[:2], rows=200, failed=[("full", 1)])
+    table = results.collect(out)
+    show.summary(out, "full")
+    printed = capsys.readouterr().out
+    row = next(r for r in table.summary if r["variant"] == "lora rank=4")
+    line = next(line for line in printed.splitlines() if line.startswith("lora rank=4"))
+    for over, more in (("rows", ""), ("seeds", " (3)")):
+        ends = [text.percent(row[f"accuracy_{over}_{end}"]) for end in ("low", "high")]
+        assert f"{ends[0]}-{ends[1]}{more}" in line
+    assert f"warning: {table.caveats[0]}" in printed.splitlines()
 
 
 def test_many_classes_list_their_confusions_instead_of_a_matrix(tmp_path: Path) -> None:

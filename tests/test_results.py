@@ -156,3 +156,47 @@ def test_damaged_files_are_one_clear_line(tmp_path: Path) -> None:
     (out / "runs" / "full-0" / "result.json").write_text('{"id": ')
     with pytest.raises(InputError, match=r"full-0/result.json: not readable as JSON"):
         results.collect(out)
+
+
+def change(path: Path, **values: object) -> None:
+    path.write_text(json.dumps(json.loads(path.read_text()) | values))
+
+
+def test_labels_are_the_study_s_not_those_of_an_older_result(tmp_path: Path) -> None:
+    out = write_study(tmp_path, specs=SPECS[:2], seeds=(0,), rows=200)
+    change(out / "study.json", labels={"lora-rank4-0": {"method": "lora", "variant": "lora rank=4 alpha=8"}})
+    table = results.collect(out)
+    assert [row["variant"] for row in table.summary] == ["majority", "untrained", "full", "lora rank=4 alpha=8"]
+    assert read(out / "results.csv")[-1]["variant"] == "lora rank=4 alpha=8"
+
+
+def test_a_reference_that_is_no_variant_is_told(tmp_path: Path) -> None:
+    out = write_study(tmp_path, specs=SPECS[:2], seeds=(0,), rows=200)
+    change(out / "study.json", reference="full rank=1")
+    (caveat,) = results.collect(out).caveats
+    assert "Nothing is compared with the reference, full rank=1" in caveat and "lora rank=4" in caveat
+    assert json.loads((out / "summary.json").read_text())["caveats"] == [caveat]
+
+
+def test_runs_of_other_versions_and_machines_are_told(tmp_path: Path) -> None:
+    out = write_study(tmp_path, specs=SPECS[:2], seeds=(0, 1), rows=200)
+    here = {"versions": {"torch": "2.13.0", "numpy": "2"}, "hardware": {"cpu": "A", "threads": 2, "gpus": ["H100"]}}
+    for run in json.loads((out / "study.json").read_text())["runs"]:
+        change(out / "runs" / run / "result.json", **here)
+    assert results.collect(out).caveats == []
+    older = {"versions": {"torch": "2.9.0", "numpy": "2"}, "hardware": {"cpu": "A", "threads": 2, "gpus": []}}
+    change(out / "runs" / "full-1" / "result.json", **older)
+    assert results.collect(out).caveats == [
+        "The runs differ in versions, and their times are compared: torch 2.13.0 (6 runs), 2.9.0 (1 run).",
+        "The runs differ in hardware, and their times are compared: gpus H100 (6 runs), none (1 run).",
+    ]
+
+
+def test_the_interval_over_seeds_stays_a_share(tmp_path: Path) -> None:
+    out = write_study(tmp_path, specs=[Spec("full", "", 0.97, 10, 1.0, 1e-4)], seeds=(0, 1), rows=200)
+    result = out / "runs" / "full-0" / "result.json"
+    run = json.loads(result.read_text())
+    run["splits"]["test"]["accuracy"] = 0.9
+    result.write_text(json.dumps(run))
+    row = results.collect(out).summary[-1]
+    assert row["accuracy_seeds_low"] < 0.9 and row["accuracy_seeds_high"] == 1.0

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -29,19 +30,22 @@ def table(title: str, columns: Sequence[str], rows: Sequence[Sequence[str]], tex
 
 
 def summary(out: Path, reference: str) -> None:
-    """The rows of out/summary.csv, best first."""
+    """The rows of out/summary.csv, best first, and what to know before comparing them."""
     with (out / "summary.csv").open(encoding="utf-8", newline="") as file:
         rows = list(csv.DictReader(file))
     rows.sort(key=lambda row: -_number(row["accuracy"], -1.0))
-    columns = (f"vs {reference}", "p (Holm)", "adapter", "head", "train")
     table(
         "",
-        ("method", "test accuracy", "95 % interval", *columns),
+        (
+            *("method", "accuracy", "95 % rows", "95 % seeds (n)"),
+            *(f"vs {reference}", "p (Holm)", "adapter", "head", "train"),
+        ),
         [
             (
                 row["variant"],
                 _percent(row["accuracy"]),
                 _between(row["accuracy_rows_low"], row["accuracy_rows_high"]),
+                f"{_between(row['accuracy_seeds_low'], row['accuracy_seeds_high'])} ({row['seeds']})".strip(),
                 "" if row["variant"] == reference else _points(row["difference"]),
                 _p(row["holm_p"]),
                 _count(row["adapter_parameters"]),
@@ -51,6 +55,8 @@ def summary(out: Path, reference: str) -> None:
             for row in rows
         ],
     )
+    for line in json.loads((out / "summary.json").read_text(encoding="utf-8"))["caveats"]:
+        print(f"warning: {line}")
 
 
 def _number(cell: str, absent: float) -> float:
@@ -62,7 +68,7 @@ def _percent(cell: str) -> str:
 
 
 def _between(low: str, high: str) -> str:
-    return f"{100 * float(low):.1f} to {100 * float(high):.1f}" if low and high else ""
+    return f"{100 * float(low):.1f}-{100 * float(high):.1f}" if low and high else ""
 
 
 def _points(cell: str) -> str:

@@ -67,6 +67,8 @@ def _context(table: Table) -> dict[str, Any]:
         "headline": headline.sentences(table),
         "chosen": best,
         "reference": study.get("reference"),
+        "reference_seeds": next((row["seeds"] for row in summary if row["variant"] == study.get("reference")), 0),
+        "caveats": table.caveats,
         "summary": summary,
         "look": look,
         "figures": _figures(table, summary, done, look),
@@ -99,7 +101,7 @@ def _figures(
     if any(row["kind"] == "run" and row["accuracy"] is not None for row in summary):
         label = "adapter parameters, log axis (the head's not included)"
         drawn["parameters"] = figures.cost(summary, look, "adapter_parameters", label, "parameters", heads=True)
-        label = "training time of one run, log axis"
+        label = "time of one run's training steps, log axis"
         drawn["time"] = figures.cost(summary, look, "train_seconds", label, "time", heads=False)
     found, lines = {}, {}
     for row in summary:

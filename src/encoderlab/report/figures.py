@@ -91,9 +91,10 @@ def ranking(
             each = seeds.get(row["variant"], ())
             axes.plot([100 * s for s in each], [y] * len(each), "|", color=style.colour, ms=9, mew=1.2, zorder=3)
             axes.plot([100 * mean], [y], marker=style.marker, color=style.colour, ms=7, mec="white", mew=0.8, zorder=4)
-        interval = f"{text.percent(row['accuracy_rows_low'])} to {text.percent(row['accuracy_rows_high'])}"
         axes.annotate(text.percent(mean), (1, y), (7, 0), weight="bold", color=INK, **beside)
-        axes.annotate(interval, (1, y), (36, 0), color=SOFT, **beside)
+        if row["accuracy_rows_low"] is not None:
+            interval = f"{text.percent(row['accuracy_rows_low'])} to {text.percent(row['accuracy_rows_high'])}"
+            axes.annotate(interval, (1, y), (36, 0), color=SOFT, **beside)
     axes.set_yticks(range(len(rows)))
     axes.set_yticklabels([row["variant"] for row in rows], parse_math=False)
     _plain(axes, "x")

@@ -29,7 +29,10 @@ def sentences(table: Table) -> list[str]:
 def _verdict(row: Mapping[str, Any], choice: Mapping[str, Any]) -> str:
     right = f"{text.percent(row['accuracy'])} % of {text.count(row['rows'])} test rows right"
     if choice["beats_majority"] is False:
-        return f"Use none of these yet: the best, {row['variant']}, is no better than always one label ({right})."
+        return (
+            f"Use none of these yet: the most accurate, {row['variant']}, is not shown to be better than always giving "
+            f"one label ({right})."
+        )
     return f"Use {row['variant']}: {right}."
 
 
@@ -42,38 +45,60 @@ def _cost(row: Mapping[str, Any]) -> str:
     else:
         trains = f"trains nothing but {head} parameters"
     speed = f"one example takes {text.milliseconds(row['inference_ms_per_example'])} ms"
-    run = f"one run took {text.duration(row['train_seconds'])}"
+    run = f"its training steps took {text.duration(row['train_seconds'])}"
     return f"It {trains}; {run}, its file is {text.size(row['adapter_bytes'])}, and {speed}."
 
 
 def _rivals(choice: Mapping[str, Any], rows: Mapping[str, Mapping[str, Any]]) -> str:
-    best, others = choice["best"], [name for name in choice["equals"] if name != choice["variant"]]
-    worse = f" Measurably worse: {_names(choice['worse'])}." if choice["worse"] else ""
-    if choice["variant"] != best:
-        interval = f"{text.points(choice['difference_low'])} to {text.points(choice['difference_high'])}"
-        p = text.p_value(choice["holm_p"])
-        p = f"p {p}" if p.startswith("<") else f"p = {p}"
-        return (
-            f"The most accurate, {best}, got {text.percent(rows[best]['accuracy'])} %: the difference of "
-            f"{text.points(choice['difference'])} points cannot be told from chance, and on other rows it may be "
-            f"{interval} (95 % interval; McNemar {p} after Holm).{worse}"
-        )
+    best, chosen = choice["best"], choice["variant"]
+    if not (choice["equals"][1:] or choice["worse"] or choice["incomparable"]):
+        told = ["Nothing else was trained to its end."]
+    else:
+        told = ["It is the most accurate." if chosen == best else _against_best(choice, rows)]
+    others = [name for name in choice["equals"] if name not in (chosen, best, *choice["unproven"])]
     if others:
-        return f"It is the most accurate; not distinguishable, but with more to train: {_names(others)}.{worse}"
-    return f"It is the most accurate.{worse}" if worse else "Nothing else was trained to its end."
+        told.append(
+            f"Not distinguishable from {'it' if chosen == best else best}, but at a higher cost: {_names(others)}."
+        )
+    if choice["beats_majority"] is None:
+        told.append("Whether it is better than always giving one label could not be tested.")
+    unproven = [name for name in choice["unproven"] if name != chosen]
+    if unproven:
+        told.append(f"Not shown to be better than always giving one label: {_names(unproven)}.")
+    if choice["worse"]:
+        told.append(f"Measurably worse: {_names(choice['worse'])}.")
+    if choice["incomparable"]:
+        why = [f"{name} ({obstacle})" for name, obstacle in choice["incomparable"].items()]
+        told.append(f"Not comparable with {'it' if chosen == best else best}: {_names(why)}.")
+    return " ".join(told)
+
+
+def _against_best(choice: Mapping[str, Any], rows: Mapping[str, Mapping[str, Any]]) -> str:
+    best, chosen = rows[choice["best"]], rows[choice["variant"]]
+    interval = f"{text.points(choice['difference_low'])} to {text.points(choice['difference_high'])}"
+    p = text.p_value(choice["holm_p"])
+    p = f"p {p}" if p.startswith("<") else f"p = {p}"
+    pairs = choice["pairs"]
+    fewer = pairs < max(best["seeds"], chosen["seeds"])
+    only = f" over {pairs} pair{'s' * (pairs > 1)} of seeds" if fewer else ""
+    return (
+        f"The most accurate, {choice['best']}, got {text.percent(best['accuracy'])} %: the difference of "
+        f"{text.points(choice['difference'])} points{only} cannot be told from chance, and on other rows it may be "
+        f"{interval} (95 % interval; McNemar {p} after Holm)."
+    )
 
 
 def _certainty(row: Mapping[str, Any]) -> str:
-    rows = "The rows of the test set allow "
     if row["accuracy_rows_low"] is None:
         told = "Its predictions are not on disk, so there is no interval over rows; "
     else:
-        told = (
-            rows + f"{text.percent(row['accuracy_rows_low'])} to {text.percent(row['accuracy_rows_high'])} % (95 %); "
-        )
+        rows = f"{text.percent(row['accuracy_rows_low'])} to {text.percent(row['accuracy_rows_high'])} %"
+        told = f"The rows of the test set allow {rows} (95 %); "
     if row["seeds"] == 1:
         return told + "with one seed, how much another run would differ is unknown."
-    return told + f"its {row['seeds']} seeds differ by {text.percent(row['accuracy_sd'], 2)} points (sd)."
+    seeds = f"{text.percent(row['accuracy_seeds_low'])} to {text.percent(row['accuracy_seeds_high'])} %"
+    sd = text.percent(row["accuracy_sd"], 2)
+    return told + f"its {row['seeds']} seeds differ by {sd} points (sd), which allows a mean of {seeds} (95 %)."
 
 
 def _names(names: list[str], most: int = 4) -> str:

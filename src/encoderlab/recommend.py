@@ -1,0 +1,75 @@
+"""Which variant to use: the cheapest that no test can tell from the most accurate one and that beats the majority."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from typing import Any
+
+from encoderlab import stats
+from encoderlab.comparison import Variant, against, compare
+
+SIGNIFICANT = 0.05
+
+
+def recommend(found: Sequence[Variant], summary: Sequence[Mapping[str, Any]]) -> dict[str, Any] | None:
+    """The choice as a dict; None if nothing was trained to its end.
+
+    `variant` is chosen, `best` the most accurate; `equals` cannot be told from the best (which is among them), `worse`
+    can, `incomparable` says by name why no test was possible. `unproven`: the equals for which the interval of the
+    difference to the majority class is not above zero; none of them is chosen unless the best is `unproven` itself,
+    and then `beats_majority` is False (None: there is nothing to test that with). The difference and its test are those
+    of the choice to the best.
+
+    Cheap: fewest adapter parameters, then shortest training. A variant is worse than the best if the bootstrap interval
+    of its difference lies below zero or Holm's p (family: every trained variant against the best) is below 0.05 with a
+    negative difference: two chances to be found worse, so that a cheap method is not recommended on a weak test alone.
+    """
+    rows = {row["variant"]: row for row in summary}
+    trained = [v for v in found if v.kind == "run" and rows[v.name]["accuracy"] is not None]
+    if not trained:
+        return None
+    best = max(trained, key=lambda v: rows[v.name]["accuracy"])
+    compared = against(trained, best)
+    p = stats.holm([math.nan if c.mcnemar_p is None else c.mcnemar_p for c in compared.values()])
+    adjusted = dict(zip(compared, map(float, p), strict=True))
+    worse = [
+        name
+        for name, c in compared.items()
+        if c.difference is not None
+        and c.difference_high is not None
+        and c.difference < 0
+        and (c.difference_high < 0 or adjusted[name] < SIGNIFICANT)
+    ]
+    incomparable = {name: c.obstacle for name, c in compared.items() if c.obstacle}
+    equals = [best.name, *(name for name in compared if name not in worse and name not in incomparable)]
+    floor = _above_majority(found, equals)
+    untested = floor[best.name] is None
+    proven = [name for name in equals if floor[name] or (untested and floor[name] is None)]
+    chosen = min(proven or [best.name], key=lambda name: _cost(rows[name]))
+    to_best = compared.get(chosen) or compare(best, best)
+    return {
+        "variant": chosen,
+        "best": best.name,
+        "equals": equals,
+        "unproven": [name for name in equals if name not in proven],
+        "worse": worse,
+        "incomparable": incomparable,
+        **{key: value for key, value in asdict(to_best).items() if key != "obstacle"},
+        "holm_p": adjusted.get(chosen),
+        "beats_majority": floor[chosen],
+    }
+
+
+def _above_majority(found: Sequence[Variant], names: Sequence[str]) -> dict[str, bool | None]:
+    """Whether the interval of the difference to the majority class lies above zero; None where there is none."""
+    majority = next((v for v in found if v.kind == "baseline" and v.name == "majority"), None)
+    compared = against(found, majority)
+    lows = {name: compared[name].difference_low if name in compared else None for name in names}
+    return {name: None if low is None else low > 0 for name, low in lows.items()}
+
+
+def _cost(row: Mapping[str, Any]) -> tuple[float, float]:
+    costs = (row["adapter_parameters"], row["train_seconds"])
+    return tuple(math.inf if cost is None else cost for cost in costs)  # pyright: ignore[reportReturnType]

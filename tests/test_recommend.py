@@ -1,0 +1,147 @@
+"""Which variant is recommended, what the first lines say of it, and what cannot be compared."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from safetensors.numpy import load_file, save_file
+
+from encoderlab import results
+from encoderlab.report import headline
+from encoderlab.results import Table
+from fixtures_runs import Spec, write_study
+
+ROWS = 200
+FULL = Spec("full", "", 0.8, 1000, 60.0, 1e-4)
+LORA = Spec("lora", "rank=4", 0.8, 10, 50.0, 1e-3)
+HEAD = Spec("head", "", 0.8, 0, 20.0, 1e-3)
+
+
+def study(out: Path, *specs: Spec, seeds: tuple[int, ...] = (0,), **right: np.ndarray) -> Path:
+    """A study over ROWS rows, numbered 0, 3, 6, ... in their source; `right`: which of them a method gets right."""
+    write_study(out, specs=specs, seeds=seeds, rows=ROWS)
+    for method, which in right.items():
+        for folder in (out / "runs").glob(f"{method}-*"):
+            tensors = load_file(predictions(folder))
+            answer = np.where(which[tensors["index"] // 3], tensors["labels"], 1 - tensors["labels"])
+            save_file(tensors | {"logits": np.eye(2, dtype=np.float32)[answer]}, predictions(folder))
+            run = json.loads((folder / "result.json").read_text())
+            run["splits"]["test"]["accuracy"] = which.mean()
+            (folder / "result.json").write_text(json.dumps(run))
+    return out
+
+
+def predictions(folder: Path) -> Path:
+    return folder / "predictions" / "test.safetensors"
+
+
+def told(table: Table) -> str:
+    return " ".join(headline.sentences(table))
+
+
+def some(count: int, seed: int) -> np.ndarray:
+    """(ROWS,) bool, `count` of them True."""
+    return np.random.default_rng(seed).permutation(ROWS) < count
+
+
+def test_a_cheap_equal_that_does_not_beat_the_majority_is_not_chosen(tmp_path: Path) -> None:
+    full = some(134, 1)
+    head = full.copy()  # 12 rows fewer: not distinguishable, but at 61 % no better than 50 % plus luck can be
+    head[np.flatnonzero(full)[:40]] = False
+    head[np.flatnonzero(~full)[:28]] = True
+    table = results.collect(study(tmp_path, FULL, HEAD, full=full, head=head))
+    choice = table.recommendation
+    assert choice is not None
+    assert choice["equals"] == ["full", "head"] and choice["unproven"] == ["head"]
+    assert (choice["variant"], choice["beats_majority"]) == ("full", True)
+    assert told(table).startswith("Use full: 67.0 % of 200 test rows right.")
+    assert "Not shown to be better than always giving one label: head." in told(table)
+
+
+def test_use_none_is_said_of_the_most_accurate(tmp_path: Path) -> None:
+    table = results.collect(study(tmp_path, FULL, HEAD, full=some(108, 1), head=some(104, 2)))
+    assert table.recommendation is not None and table.recommendation["beats_majority"] is False
+    first = "Use none of these yet: the most accurate, full, is not shown to be better than always giving one label"
+    assert told(table).startswith(first)
+
+
+def test_without_the_majority_s_predictions_nothing_is_claimed_about_it(tmp_path: Path) -> None:
+    out = study(tmp_path, FULL, LORA)
+    predictions(out / "runs" / "majority-None").unlink()
+    table = results.collect(out)
+    assert table.recommendation is not None and table.recommendation["beats_majority"] is None
+    assert "Whether it is better than always giving one label could not be tested." in told(table)
+
+
+def missing(out: Path) -> None:
+    predictions(out / "runs" / "lora-rank4-0").unlink()
+    predictions(out / "runs" / "lora-rank4-1").unlink()
+
+
+def apart(out: Path) -> None:
+    for name in ("full-0", "lora-rank4-1"):
+        path = out / "runs" / name / "result.json"
+        failed = {"status": "failed", "reason": "loss is not finite", "splits": {}}
+        path.write_text(json.dumps(json.loads(path.read_text()) | failed))
+
+
+def other_rows(out: Path) -> None:
+    for path in map(predictions, (out / "runs").glob("lora-*")):
+        tensors = load_file(path)
+        save_file(tensors | {"index": tensors["index"] + 1}, path)
+
+
+def other_labels(out: Path) -> None:
+    for path in map(predictions, (out / "runs").glob("lora-*")):
+        tensors = load_file(path)
+        flipped = np.where(tensors["index"] < 21, 1 - tensors["labels"], tensors["labels"])
+        save_file(tensors | {"labels": flipped}, path)
+
+
+@pytest.mark.parametrize(
+    "damage, obstacle",
+    [
+        (missing, "test predictions are missing"),
+        (apart, "no seed was finished in both"),
+        (other_rows, "they were tested on different rows"),
+        (other_labels, "the labels of 7 of 200 test rows differ between their runs"),
+    ],
+)
+def test_what_cannot_be_compared_is_not_called_worse(tmp_path: Path, damage: Any, obstacle: str) -> None:
+    out = study(tmp_path, FULL, LORA, seeds=(0, 1), full=some(160, 1), lora=some(159, 2))
+    damage(out)
+    table = results.collect(out)
+    choice = table.recommendation
+    assert choice is not None
+    assert (choice["variant"], choice["worse"], choice["incomparable"]) == ("full", [], {"lora rank=4": obstacle})
+    assert f"Not comparable with it: lora rank=4 ({obstacle})." in told(table)
+    assert "worse" not in told(table)
+    assert f"lora rank=4 is not compared with full: {obstacle}." in table.caveats
+    row = next(r for r in table.summary if r["variant"] == "lora rank=4")
+    assert (row["difference"], row["mcnemar_p"], row["holm_p"], row["pairs"]) == (None, None, None, 0)
+
+
+def test_a_difference_over_fewer_seeds_than_the_means_says_so(tmp_path: Path) -> None:
+    out = study(tmp_path, FULL, LORA, seeds=(0, 1, 2), full=some(160, 1), lora=some(159, 1))
+    table = results.collect(out)
+    assert table.caveats == []
+    assert {r["variant"]: r["pairs"] for r in table.summary} == {
+        "majority": 3, "untrained": 3, "full": None, "lora rank=4": 3,
+    }  # fmt: skip
+    predictions(out / "runs" / "lora-rank4-1").unlink()
+    table = results.collect(out)
+    assert {r["variant"]: r["pairs"] for r in table.summary}["lora rank=4"] == 2
+    assert len(table.caveats) == 1 and "lora rank=4 (2; means over 3 and 3)" in table.caveats[0]
+    assert "points over 2 pairs of seeds cannot be told from chance" in told(table)
+
+
+def test_a_baseline_of_which_one_seed_is_left_is_paired_with_that_seed_alone(tmp_path: Path) -> None:
+    out = study(tmp_path, FULL, seeds=(0, 1, 2))
+    for seed in (1, 2):
+        predictions(out / "runs" / f"untrained-{seed}").unlink()
+    rows = {r["variant"]: r for r in results.collect(out).summary}
+    assert (rows["untrained"]["pairs"], rows["majority"]["pairs"]) == (1, 3)
