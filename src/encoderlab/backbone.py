@@ -8,18 +8,31 @@ from __future__ import annotations
 
 import difflib
 import hashlib
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import torch
 import transformers
-from torch import nn
+from huggingface_hub.errors import StrictDataclassError
+from safetensors import SafetensorError
+from torch import Tensor, nn
 
 from encoderlab import attention
 from encoderlab.errors import InputError
 from encoderlab.randomness import derive
+
+# Keys of a config that say where a model is from or what its head answers, not what the encoder computes.
+NOT_THE_FUNCTION = {
+    "_name_or_path",
+    "architectures",
+    "dtype",
+    "id2label",
+    "label2id",
+    "problem_type",
+    "transformers_version",
+}
 
 ROLES = ("query", "key", "value", "attention_out", "ffn_in", "ffn_out")
 
@@ -39,6 +52,7 @@ class Family:
     after_attention: str  # what the attention sublayer returns, after its dropout and before the residual sum
     after_ffn: str
     ffn_norm: str  # the LayerNorm over (residual + feed-forward output)
+    pooler: str = "pooler"  # the part of the trunk that a checkpoint may lack
 
 
 _BERT = Family(
@@ -79,7 +93,8 @@ class Backbone:
     """A model with a task head, and what is known about it.
 
     `fresh`: names of the parameters that the checkpoint did not hold, drawn anew from (seed, "head").
-    `fingerprint`: sha256 over names and bytes of the pretrained trunk tensors.
+    `fingerprint`: sha256 over the trunk: its pretrained tensors, and its config as far as it shapes the function.
+    `head_fingerprint`: the same over the head's tensors, for a checkpoint that brings its head.
     """
 
     name: str
@@ -88,6 +103,7 @@ class Backbone:
     family: Family
     fresh: frozenset[str]
     fingerprint: str
+    head_fingerprint: str = ""
 
     @property
     def trunk(self) -> nn.Module:
@@ -176,14 +192,49 @@ def load(name: str, *, head: str, class_names: Sequence[str], seed: int) -> Back
         torch.manual_seed(derive(seed, "head"))
         try:
             model, info = getattr(transformers, head).from_pretrained(
-                name, config=config, dtype=torch.float32, attn_implementation=attention.NAME, output_loading_info=True
+                name,
+                config=config,
+                dtype=torch.float32,
+                attn_implementation=attention.NAME,
+                output_loading_info=True,
+                ignore_mismatched_sizes=True,  # a head for other classes is drawn anew; the trunk is checked below
             )
             tokenizer = transformers.AutoTokenizer.from_pretrained(name)
-        except (OSError, ValueError, KeyError, RuntimeError) as error:
+        except (OSError, ValueError, KeyError, TypeError, RuntimeError, SafetensorError) as error:
             raise InputError(f"model {name!r}: could not be loaded: {_first_line(error)}") from None
-    fresh = frozenset(info["missing_keys"]) & {n for n, _ in model.named_parameters()}
+    unread = {*info["missing_keys"], *(key[0] for key in info["mismatched_keys"])}
+    fresh = frozenset(unread) & {n for n, _ in model.named_parameters()}
     backbone = Backbone(name=name, model=model, tokenizer=tokenizer, family=family, fresh=fresh, fingerprint="")
-    return Backbone(**{**backbone.__dict__, "fingerprint": _fingerprint(backbone)})
+    if problems := [*_trunk_problems(backbone), *_tokenizer_problems(backbone)]:
+        raise InputError(*(f"model {name!r}: {problem}" for problem in problems))
+    in_trunk = {n: t for n, t in model.state_dict().items() if n.startswith(backbone.trunk_prefix) and n not in fresh}
+    in_head = {n: t for n, t in model.state_dict().items() if n not in in_trunk and n not in fresh}
+    shape = {key: value for key, value in config.to_dict().items() if key not in NOT_THE_FUNCTION}
+    return replace(
+        backbone, fingerprint=_digest(in_trunk, repr(sorted(shape.items()))), head_fingerprint=_digest(in_head)
+    )
+
+
+def _trunk_problems(backbone: Backbone) -> list[str]:
+    prefix, pooler = backbone.trunk_prefix, backbone.trunk_prefix + backbone.family.pooler
+    absent = sorted(n for n in backbone.fresh if n.startswith(prefix) and not n.startswith(pooler))
+    if not absent:
+        return []
+    return [
+        f"{len(absent)} of the encoder's tensors are missing in its weights or have another shape, e.g. {absent[0]}; "
+        "config.json and the weights do not belong together"
+    ]
+
+
+def _tokenizer_problems(backbone: Backbone) -> list[str]:
+    words, rows = len(backbone.tokenizer), backbone.trunk.get_input_embeddings().num_embeddings  # type: ignore[operator]
+    if words <= len(backbone.tokenizer.all_special_tokens):
+        return ["its tokenizer knows no words; expected tokenizer.json or a vocabulary file in the folder"]
+    if words > rows:
+        return [
+            f"its tokenizer has {words} tokens, but the encoder has embeddings for {rows}; they do not belong together"
+        ]
+    return []
 
 
 def _config(name: str) -> Any:
@@ -194,20 +245,20 @@ def _config(name: str) -> Any:
         raise InputError(f"model {name!r}: there is no such folder")
     try:
         return transformers.AutoConfig.from_pretrained(name)
-    except (OSError, ValueError, KeyError) as error:
+    except (OSError, ValueError, KeyError, TypeError, StrictDataclassError) as error:
         where = (
             "is it a model's config.json?" if folder.is_dir() else "not in the local cache, and the hub did not give it"
         )
         raise InputError(f"model {name!r}: {where} ({_first_line(error)})") from None
 
 
-def _fingerprint(backbone: Backbone) -> str:
-    digest = hashlib.sha256()
-    for name, tensor in sorted(backbone.trunk.state_dict().items()):
-        if backbone.trunk_prefix + name not in backbone.fresh:
-            digest.update(f"{name}{tuple(tensor.shape)}".encode())
-            digest.update(tensor.contiguous().numpy())
-    return digest.hexdigest()
+def _digest(tensors: Mapping[str, Tensor], text: str = "") -> str:
+    """sha256 over names, shapes and bytes; "" for nothing."""
+    digest = hashlib.sha256(text.encode())
+    for name, tensor in sorted(tensors.items()):
+        digest.update(f"{name}{tuple(tensor.shape)}".encode())
+        digest.update(tensor.contiguous().numpy())
+    return digest.hexdigest() if tensors else ""
 
 
 def _first_line(error: Exception) -> str:

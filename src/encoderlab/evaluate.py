@@ -5,6 +5,7 @@ Evaluation starts from what was saved, never from the model in memory: what is m
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,6 +13,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from safetensors import SafetensorError
 from torch import Tensor
 
 from encoderlab import backbone as backbones
@@ -22,6 +24,8 @@ from encoderlab.methods import METHODS, Method
 from encoderlab.tasks import TASKS, Encoded, Task
 from encoderlab.training.forward import Computed, choose_device, choose_precision
 from encoderlab.training.forward import logits as forward_logits
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -41,24 +45,37 @@ class Loaded:
         return self.backbone.tokenizer
 
 
-def load_run(folder: Path, *, device: str = "auto", precision: str = "auto") -> Loaded:
-    """The model of a finished run. InputError where the folder is no run, or the run has no adapter file."""
-    config_file = folder / "config.json"
-    if not config_file.is_file() or not (folder / "adapter" / "adapter_config.json").is_file():
-        raise InputError(f"{folder}: not the folder of a finished run (expected config.json and adapter/ in it)")
-    config = files.read_json(config_file)
+def load_run(folder: Path, *, device: str = "auto", precision: str | None = None) -> Loaded:
+    """The model of a finished run, in the precision it was scored in unless `precision` says otherwise.
+
+    InputError where the folder is no run, is not finished, or a file of it is missing or damaged. A run that failed
+    may have kept its best epoch: that is loaded, and a warning logged.
+    """
+    if not (folder / "config.json").is_file():
+        raise InputError(f"{folder}: not the folder of a run (expected config.json in it); give OUT/runs/ID")
+    if not (folder / "result.json").is_file():
+        raise InputError(f"{folder}: this run is not finished; run its study again to finish it")
+    if not (folder / "adapter" / "adapter_config.json").is_file():
+        raise InputError(f"{folder}: this run has no adapter/ (a trial, a baseline, or it failed early)")
     place = choose_device(device)
-    return assemble(
-        model=config["model"]["name"],
-        task=build(TASKS, "kind", config["task"]),
-        method=build(METHODS, "name", config["method"]),
-        class_names=config["class_names"],
-        seed=config["seed"],
-        train=config["train"],
-        fill=lambda b: runs.load_adapter(b, folder / "adapter"),
-        device=place,
-        dtype=choose_precision(place, precision)[0],
-    )
+    try:
+        config, result = files.read_json(folder / "config.json"), files.read_json(folder / "result.json")
+        if result["status"] != "done":
+            log.warning("%s: this run failed (%s); using the best epoch before that", folder, result["reason"])
+        stored = {"bfloat16": "bf16", "float32": "fp32"}[config["precision"]]
+        return assemble(
+            model=config["model"]["name"],
+            task=build(TASKS, "kind", config["task"]),
+            method=build(METHODS, "name", config["method"]),
+            class_names=config["class_names"],
+            seed=config["seed"],
+            train=config["train"],
+            fill=lambda b: runs.load_adapter(b, folder / "adapter"),
+            device=place,
+            dtype=choose_precision(place, precision or stored)[0],
+        )
+    except (KeyError, TypeError, ValueError, StopIteration, OSError, SafetensorError) as error:
+        raise InputError(f"{folder}: a file of this run is damaged ({type(error).__name__}: {error})") from None
 
 
 def assemble(

@@ -17,7 +17,7 @@ from torch import Tensor
 from encoderlab import backbone as backbones
 from encoderlab import evaluate, files, runs
 from encoderlab.config import Train
-from encoderlab.errors import RunFailed
+from encoderlab.errors import InputError, RunFailed
 from encoderlab.methods import Method
 from encoderlab.tasks import Encoded, Task
 from encoderlab.training import Trainer
@@ -72,8 +72,10 @@ def resolve(bench: Bench, job: Job) -> dict[str, Any]:
     method = None if job.method is None else asdict(replace(job.method, learning_rate=None))
     data = {
         split: {"fingerprint": encoded.fingerprint, "labels": runs.array_hash(encoded.labels)}
-        for split, encoded in (("train", job.train), ("validation", bench.validation), ("test", bench.test))
+        for split, encoded in (("train", job.train), *_held_out(bench))
     }
+    for split, _ in _held_out(bench):
+        data[split]["index"] = runs.array_hash(bench.index[split])  # predictions of two runs are paired by it
     return {
         "kind": job.kind,
         "name": job.name,
@@ -83,6 +85,7 @@ def resolve(bench: Bench, job: Job) -> dict[str, Any]:
         "data": data,
         "train": settings,
         "precision": str(bench.dtype).removeprefix("torch."),
+        "device": bench.device.type,
         "method": method,
         "learning_rate": job.learning_rate,
         "seed": job.seed,
@@ -92,12 +95,11 @@ def resolve(bench: Bench, job: Job) -> dict[str, Any]:
 def execute(bench: Bench, job: Job, tick: Tick) -> dict[str, Any]:
     """Do a job, or take its result from its folder. Returns result.json's content; a run that fails has status
     "failed"."""
-    config = resolve(bench, job)
-    config = runs.as_json(config)
+    config = runs.as_json(resolve(bench, job))
     number = runs.run_id({**config, "model": bench.fingerprint})
     folder = bench.folder / number
-    if (folder / "result.json").is_file():
-        return files.read_json(folder / "result.json")
+    if (stored := _finished(folder)) is not None:
+        return stored | {"method": job.name, "variant": job.variant}  # a label depends on the study around it
     files.write_json(folder / "config.json", config)
     result: dict[str, Any] = {
         "id": number,
@@ -133,13 +135,32 @@ def execute(bench: Bench, job: Job, tick: Tick) -> dict[str, Any]:
             result |= _trained(bench, job, job.method, folder, tick)
     except RunFailed as error:
         result |= {"status": "failed", "reason": str(error), "splits": {}}
-    except (torch.OutOfMemoryError, MemoryError):
-        reason = f"out of memory; try a smaller token_budget (now {job.settings.token_budget}) or max_length"
-        result |= {"status": "failed", "reason": reason, "splits": {}}
+    except (MemoryError, RuntimeError) as error:
+        if not (isinstance(error, MemoryError | torch.OutOfMemoryError) or "can't allocate memory" in str(error)):
+            raise
+        budget = job.settings.token_budget
+        reason = (
+            f"out of memory; the same command tries again, or use a smaller token_budget (now {budget}) or max_length"
+        )
+        result |= {"status": "failed", "reason": reason, "splits": {}, "try_again": True}
     files.write_json(folder / "result.json", result)
     if result["status"] == "done":
         shutil.rmtree(folder / "checkpoint", ignore_errors=True)
     return result
+
+
+def _finished(folder: Path) -> dict[str, Any] | None:
+    """The result of a run that is there with all that a study reads of it; None where it is to be done (again)."""
+    try:
+        result = files.read_json(folder / "result.json")
+        there = all((folder / "predictions" / f"{split}.safetensors").is_file() for split in _predicted(result))
+        return result if there and not result.get("try_again") else None
+    except (InputError, KeyError, TypeError, AttributeError):
+        return None  # no such file, or a damaged one
+
+
+def _predicted(result: dict[str, Any]) -> list[str]:
+    return [] if result["kind"] == "trial" else list(result["splits"])
 
 
 def _trained(bench: Bench, job: Job, method: Method, folder: Path, tick: Tick) -> dict[str, Any]:

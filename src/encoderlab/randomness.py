@@ -45,7 +45,7 @@ class Noise:
 
     def mask(self, like: Tensor, p: float) -> Tensor:
         """Shape, dtype and device of `like`; 0 with probability round(256 p)/256, else 1/(1 - that probability)."""
-        threshold = round(p * 256)
+        threshold = min(round(p * 256), 255)
         scale = 256 / (256 - threshold)
         if like.device.type != "cpu":
             draw = torch.empty(like.shape, dtype=torch.uint8, device=like.device)

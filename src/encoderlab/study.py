@@ -35,16 +35,17 @@ def compare(path: Path, overrides: Sequence[str] = ()) -> Path:
     bench = open_bench(study, splits, class_names)
     meter = Meter(planned(study, bench))
     header = _header(study, splits, bench, warnings)
-    done: list[str] = []
+    done: dict[str, dict[str, str]] = {}
     search: list[dict[str, Any]] = []
 
     def keep() -> None:
-        files.write_json(study.out / "study.json", {**header, "runs": done, "search": search})
+        account = {"runs": list(done), "labels": done, "search": search}
+        files.write_json(study.out / "study.json", {**header, **account})
 
     def do(job: Job) -> dict[str, Any]:
         with meter.job(work_of(job, bench)) as tick:
             result = execute(bench, job, tick)
-        done.append(result["id"])
+        done[result["id"]] = {"method": job.name, "variant": job.variant}
         meter.say(result)
         keep()
         return result
@@ -74,7 +75,7 @@ def open_bench(study: Study, splits: Splits, class_names: list[str]) -> Bench:
     }
     return Bench(
         model=study.model,
-        fingerprint=base.fingerprint,
+        fingerprint=f"{base.fingerprint} {base.head_fingerprint}".strip(),
         task=study.task,
         class_names=class_names,
         **encoded,
@@ -117,9 +118,19 @@ def trial_job(study: Study, bench: Bench, variant: Variant, rate: float) -> Job:
     """A short run on some of the training rows, the same rows for every method and rate."""
     settings = replace(study.train, epochs=study.search.epochs, patience=None)
     count = min(study.search.rows, len(bench.train))
-    rows = np.sort(numpy_generator(TRIAL_SEED, "trial rows").permutation(len(bench.train))[:count])
+    rows = some_rows(bench.train.labels, count)
     job = run_job(study, bench, variant, rate, TRIAL_SEED)
     return replace(job, kind="trial", settings=settings, train=take(bench.train, rows))
+
+
+def some_rows(labels: np.ndarray, count: int) -> np.ndarray:
+    """`count` row numbers, ascending, each class with its share of them; the same for every method and rate."""
+    order = numpy_generator(TRIAL_SEED, "trial rows").permutation(len(labels))
+    share = np.empty(len(labels))  # how much of its class is taken before a row's turn
+    for label in np.unique(labels):
+        members = order[labels[order] == label]
+        share[members] = np.arange(len(members)) / len(members)
+    return np.sort(order[np.argsort(share[order], kind="stable")][:count])
 
 
 def take(encoded: Encoded, rows: np.ndarray) -> Encoded:

@@ -21,7 +21,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from encoderlab.backbone import Backbone
-from encoderlab.methods.base import Method, positive
+from encoderlab.methods.base import Method, positive, some_layers
 from encoderlab.randomness import torch_generator
 
 ACTIVATIONS = {"relu": F.relu, "gelu": F.gelu, "swish": F.silu, "tanh": torch.tanh}
@@ -83,4 +83,5 @@ class Adapter(Method):
                 host.register_forward_hook(hook)
 
     def problems(self, config: Any) -> list[str]:
-        return positive("bottleneck", self.bottleneck, "the width of the small network")
+        width = positive("bottleneck", self.bottleneck, "the width of the small network")
+        return width + some_layers(self.layers)

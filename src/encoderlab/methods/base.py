@@ -43,6 +43,13 @@ class Method(ABC):
         return []
 
 
+def some_layers(layers: str | tuple[int, ...]) -> list[str]:
+    """The problem with a choice of layers that chooses none, if there is one."""
+    return (
+        [] if layers else ["layers = []: expected at least one layer; to train the head alone, use the method 'head'"]
+    )
+
+
 def positive(name: str, value: int, meaning: str) -> list[str]:
     """The problem with a count that is not at least 1, if there is one."""
     return [] if value >= 1 else [f"{name} = {value}: expected a whole number of at least 1 ({meaning})"]

@@ -20,7 +20,7 @@ from torch import Tensor, nn
 
 from encoderlab.backbone import Backbone
 from encoderlab.errors import InputError
-from encoderlab.methods.base import Method, positive
+from encoderlab.methods.base import Method, positive, some_layers
 from encoderlab.randomness import torch_generator
 
 
@@ -112,6 +112,9 @@ class Lora(Method):
             found.append(f"rank = {self.rank}: larger than the layers ({config.hidden_size} wide); use a smaller rank")
         if not 0 <= self.dropout < 1:
             found.append(f"dropout = {self.dropout}: expected 0 <= dropout < 1")
+        if not (self.alpha > 0 and math.isfinite(self.alpha)):
+            found.append(f"alpha = {self.alpha}: expected a number above 0, or the change is nothing")
+        found += some_layers(self.layers)
         if not self.target:
             found.append("target = []: expected at least one role or module path")
         return found

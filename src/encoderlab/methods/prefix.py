@@ -17,7 +17,7 @@ import torch
 from torch import Tensor, nn
 
 from encoderlab.backbone import Backbone
-from encoderlab.methods.base import Method, positive
+from encoderlab.methods.base import Method, positive, some_layers
 from encoderlab.randomness import torch_generator
 
 
@@ -45,7 +45,7 @@ class Prefix(Method):
                 attention.register_parameter(f"prefix_{role}", nn.Parameter(split.contiguous()))
 
     def problems(self, config: Any) -> list[str]:
-        return positive("length", self.length, "learned key-value pairs per layer")
+        return positive("length", self.length, "learned key-value pairs per layer") + some_layers(self.layers)
 
 
 def _keep(seen: dict[tuple[int, str], Tensor], at: tuple[int, str]) -> Any:

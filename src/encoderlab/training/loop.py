@@ -22,6 +22,7 @@ from torch import Tensor
 
 from encoderlab.backbone import Backbone
 from encoderlab.errors import RunFailed
+from encoderlab.files import append_text, write_text
 from encoderlab.randomness import Noise, use_noise
 from encoderlab.runs import adapter_tensors
 from encoderlab.tasks import Encoded, Task
@@ -169,6 +170,8 @@ class Trainer:
                 "validation": self._validate(),
                 "seconds": progress.seconds,
             }
+            if not math.isfinite(entry["validation"]["loss"]):
+                raise RunFailed(f"the validation loss is not finite after epoch {epoch}; try a smaller learning rate")
             log.write(event="epoch", **entry)
             progress.history.append(entry)
             progress.epoch = epoch
@@ -213,12 +216,10 @@ class _Log:
     """metrics.jsonl, cut back to the lines the checkpoint knows of; what came after them is trained again."""
 
     def __init__(self, path: Path, keep: int) -> None:
-        path.parent.mkdir(parents=True, exist_ok=True)
         kept = path.read_text(encoding="utf-8").splitlines(keepends=True)[:keep] if path.exists() else []
-        path.write_text("".join(kept), encoding="utf-8")
+        write_text(path, "".join(kept))
         self.path, self.lines = path, len(kept)
 
     def write(self, **entry: Any) -> None:
-        with self.path.open("a", encoding="utf-8") as file:
-            file.write(json.dumps(entry) + "\n")
+        append_text(self.path, json.dumps(entry) + "\n")
         self.lines += 1
