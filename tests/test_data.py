@@ -12,6 +12,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from datasets import Dataset, DatasetDict
 
 from encoderlab.data import (
     DataConfig,
@@ -130,9 +131,9 @@ def test_a_cut_leaves_the_last_row_of_a_class_in_train(tmp_path: Path) -> None:
 
 
 def test_asking_for_more_rows_than_there_are_takes_all(tmp_path: Path) -> None:
-    splits = load(tmp_path, numbered(10), numbered(4), validation=Source(path="test.jsonl", rows=9))
-    assert len(splits.validation) == 4
-    assert "data.validation: rows = 9, but there are 4; all of them are used" in splits.warnings
+    splits = load(tmp_path, numbered(10), numbered(4), test=Source(path="test.jsonl", rows=9))
+    assert len(splits.test) == 4
+    assert "data.test: rows = 9, but there are 4; all of them are used" in splits.warnings
 
 
 def test_a_fraction_of_too_few_rows_is_an_error(tmp_path: Path) -> None:
@@ -147,6 +148,9 @@ def test_a_fraction_of_too_few_rows_is_an_error(tmp_path: Path) -> None:
     [
         ([0, 1], ["0", "1"], ["0", "1"]),
         ([10, 9], [10.0, 9.0], ["9", "10"]),
+        ([1, -2], ["1.0", "-2.00"], ["-2", "1"]),
+        ([0, 1.0], ["-0.0", "1.0"], ["0", "1"]),
+        (["1.5", "2"], ["1.5", "2.0"], ["1.5", "2"]),
         ([True, False], ["True", "FALSE"], ["false", "true"]),
         (["b ", "A"], ["b", " A"], ["A", "b"]),
     ],
@@ -165,12 +169,12 @@ def test_what_is_no_class_is_an_error_with_its_row(label: object, tmp_path: Path
 
 
 def test_unlabelled_rows_are_dropped_and_counted(tmp_path: Path) -> None:
-    unlabelled = [None, "", "  ", float("nan"), -1, -1.0, "-1"]
+    unlabelled = [None, "", "  ", float("nan"), -1, -1.0, "-1", " -1.0"]
     records = [*numbered(20), *({"text": f"no label {i}", "label": label} for i, label in enumerate(unlabelled))]
     splits = load(tmp_path, records[::-1], numbered(4))
     used = [i for rows in (splits.train, splits.validation) for i in rows.index]
-    assert sorted(used) == list(range(7, 27))
-    assert "train.jsonl: 7 of 27 rows are unlabelled and were dropped (4 empty, 3 -1)" in splits.warnings
+    assert sorted(used) == list(range(8, 28))
+    assert "train.jsonl: 8 of 28 rows are unlabelled and were dropped (4 empty, 4 -1)" in splits.warnings
 
 
 def test_a_test_file_without_labels_is_an_error(tmp_path: Path) -> None:
@@ -193,9 +197,9 @@ def test_missing_columns_of_every_split_are_reported_at_once(tmp_path: Path) -> 
 
 def test_empty_texts_are_counted_and_kept(tmp_path: Path) -> None:
     empty = [{"text": text, "label": "a"} for text in ("", "  ", None, float("nan"))]
-    splits = load(tmp_path, [*numbered(20), *empty], numbered(4), validation=Source(path="test.jsonl"))
-    assert len(splits.train) == 24 and splits.train.columns["text"][-2:] == ["", ""]
-    assert "data.train: 4 of 24 rows have an empty text; they are kept" in splits.warnings
+    splits = load(tmp_path, numbered(20), [*numbered(4), *empty])
+    assert len(splits.test) == 8 and splits.test.columns["text"][-2:] == ["", ""]
+    assert "data.test: 4 of 8 rows have an empty text; they are kept" in splits.warnings
 
 
 def test_texts_are_strings_whatever_the_file_holds(tmp_path: Path) -> None:
@@ -214,11 +218,35 @@ def test_without_a_label_column_every_row_stays(tmp_path: Path) -> None:
     assert rows.columns == {"text": ["x", ""]}
 
 
-def test_texts_shared_with_train_are_counted(tmp_path: Path) -> None:
-    test = [{"text": " text\n 3 ", "label": "a"}, {"text": "text 4", "label": "a"}, {"text": "new", "label": "b"}]
-    splits = load(tmp_path, numbered(10), test, validation=Source(path="test.jsonl", rows=3))
-    expected = "the text of 2 of 3 rows (66.7 %) also occurs in train; a method that remembers it scores higher"
-    assert splits.warnings == (f"data.validation: {expected}", f"data.test: {expected}")
+def test_texts_that_two_splits_share_are_counted(tmp_path: Path) -> None:
+    shared = [{"text": " text\n 3 ", "label": "a"}, {"text": "text 4", "label": "a"}, {"text": "new", "label": "b"}]
+    write_jsonl(tmp_path / "dev.jsonl", [*shared, {"text": "", "label": "a"}])
+    test = [*shared[1:], {"text": "", "label": "a"}, {"text": "newer", "label": "b"}]  # an empty text is no leak
+    splits = load(tmp_path, numbered(10), test, validation=Source(path="dev.jsonl"))
+    remembered = "also occurs in train; a method that remembers it scores higher"
+    assert [line for line in splits.warnings if "empty text" not in line] == [
+        f"data.validation: the text of 2 of 4 rows (50.0 %) {remembered}",
+        f"data.test: the text of 1 of 4 rows (25.0 %) {remembered}",
+        "data.test: the text of 2 of 4 rows (50.0 %) also occurs in validation; epochs and learning rates are chosen "
+        "on it",
+    ]
+
+
+@pytest.mark.parametrize("split, refused", [("train", True), ("extra", False)])
+def test_validation_and_test_must_not_be_the_same_data(split: str, refused: bool, tmp_path: Path) -> None:
+    part = Dataset.from_list([{"text": "x", "label": 0}])
+    DatasetDict({"train": part, "extra": part}).save_to_disk(tmp_path / "folder")
+    test = Source(path="folder", split="train", rows=100)
+    validation = Source(path="./folder", split=split, rows=5, seed=3)
+    problems = DataConfig(train=Source(hub="x"), validation=validation, test=test).problems("data", tmp_path)
+    assert len(problems) == refused
+    assert all(line.startswith("data.validation.path: the same data as data.test; epochs and") for line in problems)
+    hub = DataConfig(
+        train=Source(hub="x"), validation=Source(hub="x", split=split), test=Source(hub="x", split="train")
+    )
+    problems = hub.problems("data", tmp_path)
+    assert len(problems) == refused and all(line.startswith("data.validation.hub: the same") for line in problems)
+    assert DataConfig(train=Source(hub="x")).problems("data", tmp_path) == []  # two cuts are not the same
 
 
 def test_a_split_that_is_the_training_file_is_named(tmp_path: Path) -> None:
@@ -262,14 +290,17 @@ def test_example_rows_show_each_class_on_one_line(tmp_path: Path) -> None:
 def test_imdb_full_files(shared: Path) -> None:
     config = DataConfig(
         train=Source(path="train.jsonl.gz"),
-        validation=Source(path="test_5k.jsonl.gz"),
+        validation=Source(fraction=0.2),
         test=Source(path="test_5k.jsonl.gz"),
     )
     splits = load_splits(config, text=["text"], label="label", base=shared / "data" / "imdb")
-    assert [len(rows) for _, rows in splits.items()] == [25_000, 5_000, 5_000]
-    assert Counter(splits.train.columns["label"]) == {"0": 12_500, "1": 12_500}
-    # 123 in the official test split of 25,000; 24 in this sample of it
-    assert "data.test: the text of 24 of 5000 rows (0.5 %) also occurs in train" in "\n".join(splits.warnings)
+    assert [len(rows) for _, rows in splits.items()] == [20_000, 5_000, 5_000]
+    assert Counter(splits.train.columns["label"]) == {"0": 10_000, "1": 10_000}
+    # 123 of the official test split of 25,000 are in train, 24 in this sample of it; the cut has taken 4 of these
+    shared_with = dict(
+        re.findall(r"data.test: the text of (\d+) of 5000 rows .* also occurs in (\w+)", "\n".join(splits.warnings))
+    )
+    assert shared_with == {"20": "train", "4": "validation"}
 
 
 def test_mnli_pairs_with_string_labels_and_null_genres(shared: Path) -> None:

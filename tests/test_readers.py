@@ -6,6 +6,7 @@ import csv
 import gzip
 import json
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
@@ -100,7 +101,7 @@ BROKEN: dict[str, tuple[str, bytes, str]] = {
         gzip.compress(b'{"text": "\xff"}'),
         r"a\.jsonl\.gz:1: byte 0xFF is not UTF-8",
     ),
-    "empty": ("a.csv", b"", r"a\.csv: the file is empty; expected at least one labelled row"),
+    "empty": ("a.csv", b"", r"a\.csv: the file is empty; expected a header and at least one row"),
     "only a BOM": ("a.csv", b"\xef\xbb\xbf", r"a\.csv: the file is empty"),
     "blank": ("a.jsonl", b"\n \n", r"a\.jsonl: the file is empty"),
     "only a header": ("a.csv", b"text,label\n", r"a\.csv: no rows \(columns: 'text', 'label'\)"),
@@ -124,6 +125,20 @@ BROKEN: dict[str, tuple[str, bytes, str]] = {
     ),
     "JSONL of lists": ("a.jsonl", b'{"text": "x"}\n[1]\n', r"a\.jsonl:2: a list; expected one object per line"),
     "bad JSON": ("a.json", b'[{"text": "x"},\n{"text" "y"}]', r"a\.json:2: not JSON: Expecting ':' delimiter"),
+    "a number of 5,000 digits": (
+        "a.json",
+        b'[{"text": "x", "label": ' + b"1" * 5000 + b"}]",
+        r"a\.json: a whole number has more than 4300 digits; write it as a string",
+    ),
+    "a number of 5,000 digits in a line": (
+        "a.jsonl",
+        b'{}\n{"a": ' + b"1" * 5000 + b"}",
+        r"a\.jsonl:2: a whole number",
+    ),
+    "200,000 levels": ("a.json", b"[" * 200_000, r"a\.json: values are nested too deeply to be read"),
+    "200,000 levels in a line": ("a.jsonl", b"[" * 200_000, r"a\.jsonl:1: values are nested too deeply"),
+    "a blank JSON file": ("a.json", b" \n", r"a\.json: the file is empty"),
+    "a name too long for the system": (f"{'x' * 300}.csv", b"", r"^no such file: .*x\.csv"),
     "JSONL as JSON": ("a.json", b'{"text": "x"}\n{"text": "y"}\n', r"a\.json:2: not JSON: .* is a \.jsonl file"),
     "JSON by columns": (
         "a.json",
@@ -143,7 +158,8 @@ def test_a_broken_file_is_one_line(case: str, tmp_path: Path) -> None:
     name, content, message = BROKEN[case]
     path = tmp_path / name
     path.parent.mkdir(exist_ok=True)
-    path.write_bytes(content)
+    with suppress(OSError):  # no file can have that name
+        path.write_bytes(content)
     with pytest.raises(InputError, match=message) as caught:
         read(Source(path=name.removesuffix("/dataset_info.json")), tmp_path)
     assert "\n" not in str(caught.value)
@@ -153,3 +169,8 @@ def test_a_field_longer_than_the_csv_default_is_read(tmp_path: Path) -> None:
     text = "word " * 40_000
     write_delimited(tmp_path / "a.csv", ",", [{"text": text, "label": "1"}])
     assert read(Source(path="a.csv"), tmp_path).columns["text"] == [text]
+
+
+def test_carriage_returns_alone_end_the_lines_of_a_csv(tmp_path: Path) -> None:
+    (tmp_path / "mac.csv").write_bytes(b'text,label\rx,1\r"y\rz",0\r')
+    assert read(Source(path="mac.csv"), tmp_path).columns == {"text": ["x", "y\rz"], "label": ["1", "0"]}

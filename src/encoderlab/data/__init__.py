@@ -1,6 +1,7 @@
 """File, folder or hub name -> named splits of rows, each with a fingerprint.
 
 source    what a study file says about its data, and everything that can be wrong with that
+records   CSV, TSV and JSONL, record by record
 readers   one function per format; bytes in, columns out
 rows      Rows, canonical labels
 splits    which rows become train, validation and test

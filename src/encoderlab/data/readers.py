@@ -1,22 +1,17 @@
 """From a file, a folder or a hub name to rows: one function per format.
 
-Files are UTF-8 (a byte order mark is ignored) and are read whole. What is wrong with one is reported with its line.
+Everything is read whole here; `records` reads the formats that have records one by one.
 """
 
 from __future__ import annotations
 
-import csv
-import gzip
-import io
-import json
-import re
-import zlib
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from encoderlab.data import records
 from encoderlab.data.rows import Rows
 from encoderlab.data.source import Source, file_format, path_problem
 from encoderlab.errors import InputError
@@ -44,91 +39,20 @@ def read(source: Source, base: Path) -> Rows:
     return Rows(columns, origin, np.arange(count, dtype=np.int64))
 
 
-def _read_text(path: Path) -> str:
-    try:
-        data = gzip.decompress(path.read_bytes()) if path.suffix.lower() == ".gz" else path.read_bytes()
-    except (gzip.BadGzipFile, EOFError, zlib.error) as error:
-        raise InputError(f"{path}: not a complete gzip file ({error}); copy or download it again") from None
-    except OSError as error:
-        raise InputError(f"{path}: cannot be read: {error.strerror or error}") from None
-    try:
-        text = data.decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        line = data.count(b"\n", 0, error.start) + 1
-        byte = data[error.start]
-        raise InputError(
-            f"{path}:{line}: byte 0x{byte:02X} is not UTF-8; save the file as UTF-8, e.g. iconv -f LATIN1 -t UTF-8"
-        ) from None
-    if not text.strip():
-        raise InputError(f"{path}: the file is empty; expected at least one labelled row")
-    return text
-
-
-def _read_csv(path: Path) -> Columns:
-    return _table(path, _quoted_records(path, _read_text(path), ","))
-
-
-_WHOLLY_QUOTED = re.compile(r'"((?:[^"]|"")*)"')
-
-
-def _read_tsv(path: Path) -> Columns:
-    """TSV has two dialects. If every line has as many tabs as the header, a line is a record and a stray quote is a
-    character (GLUE); otherwise quoted fields may hold tabs and line breaks (spreadsheets)."""
-    text = _read_text(path)
-    lines = [line.removesuffix("\r") for line in text.split("\n")]
-    if len({line.count("\t") for line in lines if line}) > 1:
-        return _table(path, _quoted_records(path, text, "\t"))
-
-    def unquote(field: str) -> str:
-        whole = _WHOLLY_QUOTED.fullmatch(field)
-        return whole[1].replace('""', '"') if whole else field
-
-    return _table(
-        path, ((number, [unquote(f) for f in line.split("\t")]) for number, line in enumerate(lines, 1) if line)
-    )
-
-
-def _quoted_records(path: Path, text: str, delimiter: str) -> Iterable[tuple[int, list[str]]]:
-    """(line where the record starts, fields) of a quoted table, blank lines left out."""
-    csv.field_size_limit(2**31 - 1)  # the default refuses fields above 128 KiB
-    # strict: a quote that is never closed is an error instead of a field that swallows the rest of the file.
-    reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, strict=True)
-    start = 1
-    try:
-        for fields in reader:
-            if fields:
-                yield start, fields
-            start = reader.line_num + 1
-    except csv.Error as error:
-        raise InputError(
-            f'{path}:{start}: {error}; is a quote missing? expected quoted fields as in "a, ""b"""'
-        ) from None
-
-
-def _table(path: Path, records: Iterable[tuple[int, list[str]]]) -> Columns:
-    records = iter(records)
-    line, header = next(records)
-    names = [name.strip() for name in header]
-    if len(set(names)) < len(names):
-        raise InputError(f"{path}:{line}: the header names a column twice: {', '.join(map(repr, names))}")
+def _read_table(path: Path) -> Columns:
+    names, rows = records.table(path)
     columns: Columns = {name: [] for name in names}
-    for line, fields in records:
-        if len(fields) != len(names):
-            raise InputError(
-                f"{path}:{line}: {len(fields)} fields, but the header has {len(names)}: {', '.join(map(repr, names))}; "
-                "quote a field that holds the delimiter"
-            )
-        for name, field in zip(names, fields, strict=True):
-            columns[name].append(field)
+    for fields in rows:
+        for column, field in zip(columns.values(), fields, strict=True):
+            column.append(field)
     return columns
 
 
 def _read_json(path: Path) -> Columns:
-    try:
-        content = json.loads(_read_text(path))
-    except json.JSONDecodeError as error:
-        hint = "; one object per line is a .jsonl file" if error.msg == "Extra data" else ""
-        raise InputError(f"{path}:{error.lineno}: not JSON: {error.msg}{hint}") from None
+    text = "".join(records.lines(path))
+    if not text.strip():
+        raise InputError(f"{path}: the file is empty; expected a list of objects")
+    content = records.json_value(text, path, "a list of objects (one object per line is a .jsonl file)")
     objects = content.get("data") if isinstance(content, dict) else content
     if not isinstance(objects, list):
         raise InputError(f'{path}: expected a list of objects, or {{"data": [...]}}')
@@ -141,23 +65,11 @@ def _read_json(path: Path) -> Columns:
 
 
 def _read_jsonl(path: Path) -> Columns:
-    objects = []
-    for number, line in enumerate(_read_text(path).split("\n"), 1):
-        if not line.strip():
-            continue
-        try:
-            value = json.loads(line)
-        except json.JSONDecodeError as error:
-            raise InputError(f"{path}:{number}: not JSON: {error.msg}; expected one object per line") from None
-        if not isinstance(value, dict):
-            raise InputError(f"{path}:{number}: a {type(value).__name__}; expected one object per line")
-        objects.append(value)
-    return _from_objects(objects)
+    return _from_objects(list(records.objects(path)))
 
 
-def _from_objects(objects: list[dict]) -> Columns:
-    names = dict.fromkeys(name for value in objects for name in value)
-    return {name: [value.get(name) for value in objects] for name in names}
+def _from_objects(objects: list[dict[str, Any]]) -> Columns:
+    return {name: [value.get(name) for value in objects] for name in records.column_names(objects)}
 
 
 def _read_parquet(path: Path) -> Columns:
@@ -171,8 +83,8 @@ def _read_parquet(path: Path) -> Columns:
 
 
 _READERS: dict[str, Callable[[Path], Columns]] = {
-    "csv": _read_csv,
-    "tsv": _read_tsv,
+    "csv": _read_table,
+    "tsv": _read_table,
     "json": _read_json,
     "jsonl": _read_jsonl,
     "parquet": _read_parquet,

@@ -1,7 +1,7 @@
 """Rows of a data set, and what a label is.
 
 A class is known by a canonical name, a string, so that the same label matches across files: 1 in a JSONL and "1" in a
-CSV are the class "1"; true, True and "TRUE" are "true".
+CSV are the class "1", and so is the "1.0" that pandas writes; true, True and "TRUE" are "true".
 """
 
 from __future__ import annotations
@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 import math
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
@@ -59,6 +60,9 @@ class Rows:
         return self.digest(self.columns)
 
 
+_WHOLE_AS_FLOAT = re.compile(r"-?[0-9]{1,300}\.0+")  # a column of whole numbers with a gap is one of floats to pandas
+
+
 def canonical_label(value: object) -> str | None:
     """The class name of a label as it stands in a file, or None for an unlabelled row (null, empty, NaN, -1).
 
@@ -67,7 +71,10 @@ def canonical_label(value: object) -> str | None:
         return None
     if isinstance(value, str):
         name = value.strip()
-        name = name.lower() if name.lower() in ("true", "false") else name
+        if name.lower() in ("true", "false"):
+            name = name.lower()
+        elif _WHOLE_AS_FLOAT.fullmatch(name):
+            name = str(int(name.partition(".")[0]))
     elif isinstance(value, bool):
         name = str(value).lower()
     elif isinstance(value, int) or (isinstance(value, float) and value.is_integer()):
@@ -132,7 +139,7 @@ def prepare(rows: Rows, *, text: Sequence[str], label: str | None) -> Rows:
             "use labelled rows, e.g. a cut from train: { fraction = 0.2 }"
         )
     raw = rows.columns[label]
-    minus_one = sum(name is None and str(raw[i]).strip() in ("-1", "-1.0") for i, name in enumerate(columns[label]))
+    minus_one = sum(name is None and str(raw[i]).strip().startswith("-1") for i, name in enumerate(columns[label]))
     empty = len(rows) - len(kept) - minus_one
     note = f"{rows.origin}: {len(rows) - len(kept)} of {len(rows)} rows are unlabelled and were dropped"
     prepared = prepared.take(kept)

@@ -5,6 +5,7 @@ Relative paths start at `base`, the folder of the study file.
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass
 from difflib import get_close_matches
 from pathlib import Path
@@ -27,14 +28,14 @@ def file_format(path: Path) -> str | None:
 
 def path_problem(path: Path) -> str | None:
     """What is wrong with `path` before it is opened, as one line without a subject, or None."""
-    if path.is_dir():
+    if os.path.isdir(path):  # unlike Path.is_dir, false for a name that is too long
         if (path / DATASET_FOLDER).is_file() or (path / DATASET_DICT_FOLDER).is_file():
             return None
         return (
             f"{path} is a folder that `datasets` did not save; name a file in it, or a folder written by save_to_disk"
         )
-    if not path.is_file():
-        names = [entry.name for entry in path.parent.iterdir()] if path.parent.is_dir() else []
+    if not os.path.isfile(path):
+        names = os.listdir(path.parent) if os.path.isdir(path.parent) else []
         near = get_close_matches(path.name, names, n=1)
         return f"no such file: {path}" + (f"; did you mean {near[0]!r}?" if near else "")
     if file_format(path) is None:
@@ -70,7 +71,16 @@ class Source:
     def location(self, base: Path) -> Path:
         """The absolute or `base`-relative path of a source that has one."""
         assert self.path is not None
-        return base / Path(self.path).expanduser()
+        return base / os.path.expanduser(self.path)
+
+    def same_as(self, other: Source, base: Path) -> bool:
+        """Whether both read the same rows, sampling apart; a cut is the same as nothing."""
+
+        def identity(one: Source) -> tuple:
+            place = one.location(base).resolve() if one.path is not None else one.hub
+            return place, one.config, one.split, one.revision
+
+        return None not in (identity(self)[0], identity(other)[0]) and identity(self) == identity(other)
 
     def problems(self, where: str, base: Path, *, may_cut: bool = True) -> list[str]:
         """Everything wrong with this source, one line each; `where` is its place in the study file ("data.test")."""
@@ -93,7 +103,7 @@ class Source:
         for name in ("config", "revision"):
             if getattr(self, name) is not None and self.hub is None:
                 found.append(f"{where}.{name}: only a hub data set has one; remove it, or name the data set with `hub`")
-        is_file = self.path is not None and not self.location(base).is_dir()
+        is_file = self.path is not None and not os.path.isdir(self.location(base))
         if self.split is not None and (is_file or (self.path is None and self.hub is None)):
             found.append(f"{where}.split: only a hub data set or a `datasets` folder has splits; remove it")
         return found
@@ -111,8 +121,15 @@ class DataConfig:
     def problems(self, where: str, base: Path) -> list[str]:
         """Everything wrong that shows without reading the data, one line each; `where` names the section ("data")."""
         found = self.train.problems(f"{where}.train", base, may_cut=False)
-        found += self.validation.problems(f"{where}.validation", base)
-        found += self.test.problems(f"{where}.test", base)
+        held_out = self.validation.problems(f"{where}.validation", base) + self.test.problems(f"{where}.test", base)
+        found += held_out
+        if not held_out and self.validation.same_as(self.test, base):
+            key = "path" if self.validation.path is not None else "hub"
+            found.append(
+                f"{where}.validation.{key}: the same data as {where}.test; epochs and learning rates are chosen on "
+                f"validation, so test would no longer be unseen. Name other rows, or cut them from train: "
+                f"{{ fraction = 0.1 }}"
+            )
         cut = (self.validation.fraction or 0) + (self.test.fraction or 0)
         if cut >= 1 and not any(".fraction" in line for line in found):
             found.append(

@@ -66,7 +66,7 @@ def load_splits(config: DataConfig, *, text: Sequence[str], label: str, base: Pa
             warnings.append(f"data.{name}: rows = {source.rows}, but there are {len(rows[name])}; all of them are used")
 
     for name in ("validation", "test"):
-        if _same_source(sources[name], config.train, base):
+        if sources[name].same_as(config.train, base):
             warnings.append(f"data.{name} is the same data as data.train: its scores measure memory, not skill")
     warnings += _text_warnings(rows, text)
     return Splits(rows["train"], rows["validation"], rows["test"], tuple(dict.fromkeys(warnings)))
@@ -117,16 +117,8 @@ def _apportion(counts: np.ndarray, total: int, *, upper: np.ndarray, lower: int)
     return shares
 
 
-def _same_source(source: Source, train: Source, base: Path) -> bool:
-    def identity(one: Source) -> tuple:
-        place = one.location(base).resolve() if one.path is not None else one.hub
-        return place, one.config, one.split, one.revision
-
-    return source.fraction is None and identity(source) == identity(train)
-
-
 def _text_warnings(rows: dict[str, Rows], text: Sequence[str]) -> list[str]:
-    """Empty texts per split, and texts of validation and test that train has as well (white space apart)."""
+    """Empty texts per split, and texts that two splits share (white space apart)."""
     found = []
     texts = {
         name: [tuple(" ".join(cell.split()) for cell in cells) for cells in _records(part, text)]
@@ -135,14 +127,15 @@ def _text_warnings(rows: dict[str, Rows], text: Sequence[str]) -> list[str]:
     for name, part in rows.items():
         if empty := _count(texts[name], lambda cells: not all(cells)):
             found.append(f"data.{name}: {empty} of {len(part)} rows have an empty text; they are kept")
-    known = {cells for cells in texts["train"] if any(cells)}
-    for name in ("validation", "test"):
+    for name, other, effect in (
+        ("validation", "train", "a method that remembers it scores higher"),
+        ("test", "train", "a method that remembers it scores higher"),
+        ("test", "validation", "epochs and learning rates are chosen on it"),
+    ):
+        known = {cells for cells in texts[other] if any(cells)}
         if shared := _count(texts[name], known.__contains__):
-            share = 100 * shared / len(rows[name])
-            found.append(
-                f"data.{name}: the text of {shared} of {len(rows[name])} rows ({share:.1f} %) also occurs in train; "
-                "a method that remembers it scores higher"
-            )
+            share = f"{shared} of {len(rows[name])} rows ({100 * shared / len(rows[name]):.1f} %)"
+            found.append(f"data.{name}: the text of {share} also occurs in {other}; {effect}")
     return found
 
 
