@@ -11,12 +11,16 @@ import subprocess
 import sys
 from collections.abc import Callable
 from contextlib import redirect_stderr, redirect_stdout
+from datetime import datetime
+from decimal import Decimal
 from pathlib import Path
 
+import pyarrow
+import pyarrow.parquet
 import pytest
 
 import encoderlab
-from encoderlab import cli, predict
+from encoderlab import check, cli, config, predict
 
 TRAIN = "text,label\n" + "".join(
     f"{text},{label}\n"
@@ -127,7 +131,7 @@ def test_compare_prints_the_table_and_the_report_last(folder: Path) -> None:
     assert done.returncode == 0, done.stderr
     lines = done.stdout.splitlines()
     assert lines[-1] == "compared/report.html" and (folder / lines[-1]).is_file()
-    assert lines[0].split()[:3] == ["method", "test", "accuracy"]
+    assert lines[0].startswith("method ") and "accuracy" in lines[0]
     assert {line.split()[0] for line in lines[1:-1]} == {"lora", "head", "majority", "untrained"}
 
     again = command("compare", "study.toml", "-s", "out=compared", "--json", cwd=folder)
@@ -161,6 +165,26 @@ def test_predict_keeps_columns_rows_and_order(run: Path, folder: Path) -> None:
     assert float(row["probability"]) == pytest.approx(float(alone[0]["probability"]), abs=0.01)
 
 
+def test_predict_leaves_the_users_values_alone(run: Path, folder: Path) -> None:
+    times = [datetime(2020, 1, 2, 3, 4), None]
+    columns = {"text": ["good", "bad"], "x": [1e-9, 1234567.12345678], "t": times, "d": [Decimal("1.50")] * 2}
+    pyarrow.parquet.write_table(pyarrow.table({**columns, "o": [{"t": times}, None]}), folder / "a.parquet")
+    done = command("predict", str(run), "a.parquet", "-o", "a.csv", cwd=folder)
+    assert done.returncode == 0, done.stderr
+    rows = list(csv.DictReader(io.StringIO((folder / "a.csv").read_text())))
+    assert [row["x"] for row in rows] == ["1e-09", "1234567.12345678"]
+    assert [row["t"] for row in rows] == ["2020-01-02 03:04:00", ""] and rows[0]["d"] == "1.50"
+    assert json.loads(rows[0]["o"]) == {"t": ["2020-01-02 03:04:00", None]}
+    assert all(len(row["probability"]) == len("0.123456") for row in rows)
+
+    for source, out in (("a.csv", "b.csv"), ("b.csv", "c.csv")):
+        assert command("predict", str(run), source, "-o", out, cwd=folder).returncode == 0
+    names = ["label", "probability", "probability_neg", "probability_pos"]
+    (first, _) = csv.DictReader(io.StringIO((folder / "c.csv").read_text()))
+    assert list(first)[5:] == [f"{'predicted_' * times}{name}" for times in range(3) for name in names]
+    assert first["x"] == "1e-09"
+
+
 FORMATS = {
     "a.csv": b'\xef\xbb\xbftext,n\r\n"good, ""film""",1\r\n\r\nbad,2\r\n',
     "a.tsv": b'text\tn\ngood "film" a\t1\n"bad"\t2\n',
@@ -178,21 +202,22 @@ def test_streaming_reads_what_reading_whole_does(name: str, tmp_path: Path) -> N
     path.write_bytes(FORMATS[name])
     whole = read(Source(path=str(path)), tmp_path)
     columns, records = predict.stream(path)
-    rows = list(records)
-    assert len(rows) == 2 and columns == list(whole.columns)
-    assert {column: [row.get(column) for row in rows] for column in columns} == dict(whole.columns)
+    assert columns == list(whole.columns)
+    assert [tuple(record) for record in records] == list(zip(*whole.columns.values(), strict=True))
 
 
 @pytest.mark.parametrize(
     "name, content, said",
     [
         ("a.csv", b"text\nok\ncaf\xe9\n", "a.csv:3: byte 0xE9 is not UTF-8"),
-        ("a.csv", b"text,n\nok,1\nok\n", "a.csv: record 3: 1 fields, but the header has 2"),
-        ("a.csv", b'text\n"open\n', "a.csv: record 2: unexpected end of data; is a quote missing?"),
+        ("a.csv", b"text,n\n\nok,1\nok\n", "a.csv:4: 1 fields, but the header has 2"),
+        ("a.csv", b'text\n"open\n', "a.csv:2: unexpected end of data; is a quote missing?"),
         ("a.csv", b"", "a.csv: the file is empty"),
         ("a.csv", b"text\n", "a.csv: no rows"),
         ("a.csv", b"txt\nok\n", "a.csv: no column 'text'; the columns are 'txt'; did you mean 'txt'?"),
         ("a.jsonl", b'{"text": "ok"}\n{"text": \n', "a.jsonl:2: not JSON"),
+        ("a.jsonl", b'{"text": "a", "n": ' + b"1" * 5000 + b"}", "a.jsonl:1: a whole number has more than 4300 digits"),
+        ("a.jsonl", b"\n" + b"[" * 200_000, "a.jsonl:2: values are nested too deeply"),
         ("a.jsonl", b"[1]\n", "a.jsonl:1: a list; expected one object per line"),
         ("a.csv.gz", b"\x1f\x8b\x08\x00\x00", "a.csv.gz: not a complete gzip file"),
         ("a.docx", b"x", "a.docx has no known ending"),
@@ -232,6 +257,9 @@ def test_usage_errors_exit_2(folder: Path) -> None:
         (KeyboardInterrupt(), 130, "encoderlab: interrupted; the same command goes on where it stopped"),
         (OSError(errno.ENOSPC, "No space left on device", "x/y"), 1, "encoderlab: x/y: No space left on device; what"),
         (PermissionError(errno.EACCES, "Permission denied", "x/y"), 1, "encoderlab: x/y: Permission denied; what"),
+        (OSError(errno.EIO, "Input/output error", "x/y"), 1, "encoderlab: x/y: Input/output error"),
+        (ConnectionError("no route to hub\nmore"), 1, "encoderlab: no route to hub"),
+        (TimeoutError(), 1, "encoderlab: TimeoutError"),
     ],
 )
 def test_interruptions_are_one_line(
@@ -247,4 +275,50 @@ def test_interruptions_are_one_line(
         cli.main(["compare", "study.toml"])
     assert exit.value.code == code
     (line,) = capsys.readouterr().err.splitlines()
-    assert line.startswith(said)
+    assert line.startswith(said) and line.endswith((said, "goes on from there"))
+
+
+@pytest.mark.parametrize("size", [1, 1_000_000])
+def test_a_reader_that_left_is_no_error(size: int) -> None:
+    """As in `encoderlab ... | head -1`: what is printed fits in a buffer, or does not."""
+    code = f"""
+from encoderlab import cli
+@cli.app.command()
+def much():
+    print("x" * {size})
+cli.main(["much"])
+"""
+    environment = {name: value for name, value in os.environ.items() if name != "PYTHONUNBUFFERED"}
+    reading, writing = os.pipe()
+    os.close(reading)
+    try:
+        done = subprocess.run(
+            [sys.executable, "-c", code], env=environment, stdout=writing, stderr=subprocess.PIPE, text=True
+        )
+    finally:
+        os.close(writing)
+    assert done.returncode == 1 and done.stderr == ""
+
+
+def test_libraries_do_not_talk_about_the_network() -> None:
+    code = """
+import logging
+from encoderlab import cli
+try:
+    cli.main(["check", "absent.toml"])
+except SystemExit:
+    import huggingface_hub  # sets the level of its own logger
+    for name in ("huggingface_hub.utils._http", "httpx", "urllib3.connectionpool"):
+        logging.getLogger(name).warning("retrying")
+"""
+    environment = {name: value for name, value in os.environ.items() if name != "HF_HUB_VERBOSITY"}
+    done = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True)
+    assert done.stderr.splitlines() == ["encoderlab: absent.toml: no such file"]
+
+
+def test_compare_and_train_hear_of_what_truncation_takes(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("ENCODERLAB_CACHE", str(folder / "cache"))
+    (folder / "long.csv").write_text(TRAIN.replace("good film", "good film " * 9))
+    _, _, warnings = check.prepare(config.load(folder / "study.toml", ["data.train=long.csv"]))
+    line = next(line for line in warnings if "longer than" in line)
+    assert line.startswith("data.train: ") and "train.max_length = 16" in line and "of the tokens are lost" in line

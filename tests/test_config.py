@@ -1,21 +1,17 @@
-"""Study files: what they mean, every problem at once, and the reference page held to the dataclasses."""
+"""Study files: what they mean, and every problem at once."""
 
 from __future__ import annotations
 
 import json
-from dataclasses import MISSING, fields
 from pathlib import Path
 
 import pytest
 
 from encoderlab import config
-from encoderlab.config.values import show, types, words
 from encoderlab.data import Source
 from encoderlab.errors import InputError
-from encoderlab.methods import METHODS, Adapter, Lora
-from encoderlab.tasks import TASKS
+from encoderlab.methods import Adapter, Lora
 
-ROOT = Path(__file__).resolve().parents[1]
 SHORT = 'model = "org/encoder"\n[data]\ntrain = "train.csv"\n'
 
 
@@ -107,6 +103,12 @@ def test_the_search_grid_is_geometric_around_the_default(candidates: int, expect
     assert config.Search(candidates=candidates, factor=4).around(1e-3) == expected
 
 
+@pytest.mark.parametrize("candidates, factor", [(100, 1.1), (100, 100.0)])
+def test_the_largest_search_grids_hold_different_numbers(candidates: int, factor: float) -> None:
+    rates = config.Search(candidates=candidates, factor=factor).around(5e-5)
+    assert len(set(rates)) == candidates and 0 < min(rates) and max(rates) < float("inf")
+
+
 def test_every_problem_at_once_each_with_its_place(write) -> None:
     text = """
 nam = "x"
@@ -181,6 +183,9 @@ rank = 3
         ("name = '../x'\n[data]\ntrain = 'train.csv'", "name: expected a name without slashes"),
         ("out = ''\n[data]\ntrain = 'train.csv'", "out: is empty"),
         ("reference = 'lorra'\n[data]\ntrain = 'train.csv'", "reference: no method 'lorra'; did you mean 'lora'?"),
+        ("[task]\ntext='label'\n[data]\ntrain = 'train.csv'", "task.text: column 'label' is the label as well"),
+        ("[task]\ntext=['text', 'label']\n[data]\ntrain = 'train.csv'", "task.text: column 'label' is the label"),
+        ("[task]\ntext=['text', 'text']\n[data]\ntrain = 'train.csv'", "task.text: column 'text' is there twice"),
         ("name = 1979-05-27\n[data]\ntrain = 'train.csv'", "name: expected a string, got 1979-05-27"),
     ],
 )
@@ -241,6 +246,11 @@ def test_overrides(write) -> None:
         ),
         ("method.lora.rank=0.2", "-s method.lora.rank=0.2: expected a whole number, got 0.2"),
         ("method=1", "-s method=1: unknown key method"),
+        ("search.factor=1e308", "-s search.factor=1e308: expected a number from 1.1 to 100, got 1e+308"),
+        ("search.candidates=5000", "-s search.candidates=5000: expected a whole number from 1 to 100, got 5000"),
+        (f"train.epochs={'1' * 5000}", f"-s train.epochs={'1' * 5000}: expected a whole number from 1 up"),
+        (f"train.epochs={'[' * 5000}", "-s train.epochs=[[["),
+        (f"data.train={'x' * 300}.csv", f"-s data.train={'x' * 300}.csv: no such file"),
     ],
 )
 def test_a_wrong_override_is_blamed_itself(write, override: str, expected: str) -> None:
@@ -256,6 +266,11 @@ def test_a_file_that_is_no_study(tmp_path: Path) -> None:
     assert line.startswith("not TOML: Invalid value (at line 1, column 5)")
     assert problems(tmp_path / "studi.toml") == ["no such file; did you mean 'study.toml'?"]
     assert problems(tmp_path) == ["a folder; expected a study file (TOML)"]
+    path.write_text("a = " + "1" * 5000)
+    assert len(problems(path)) == 1
+    path.write_text("a = " + "[" * 5000)
+    (line,) = problems(path)
+    assert line.startswith("values are nested too deeply")
     path.write_bytes(b"a = 1\nb = '\xe9'\n")
     with pytest.raises(InputError, match="study.toml:2: byte 0xE9 is not UTF-8"):
         config.load(path)
@@ -285,20 +300,3 @@ def test_resolved_is_complete_and_as_written(write) -> None:
         ("lora rank=8", 8, 3),
         ("head", None, 3),
     ]
-
-
-def table(section: type) -> list[str]:
-    """The lines of docs/study-file.md for one section; the key that chooses the section is its heading."""
-    lines = []
-    for f in fields(section):
-        if f.name != ("name" if section in METHODS else "kind"):
-            default = "required" if f.default is MISSING else "" if f.default is None else f"`{show(f.default)}`"
-            meaning = config.meanings(section)[f.name]
-            lines.append(f"| `{f.name}` | {default} | {words(types(section)[f.name])} | {meaning} |")
-    return lines
-
-
-@pytest.mark.parametrize("section", [config.Top, config.Train, config.Search, Source, *TASKS, *METHODS])
-def test_the_reference_page_lists_every_key(section: type) -> None:
-    page = (ROOT / "docs" / "study-file.md").read_text(encoding="utf-8")
-    assert "\n".join(table(section)) in page, "\n".join(table(section))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import os
 import tempfile
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
@@ -13,7 +14,7 @@ import torch
 from torch import nn
 
 from encoderlab import backbone as backbones
-from encoderlab import config
+from encoderlab import config, files
 from encoderlab.backbone import Backbone
 from encoderlab.config import Draft, Study, Train, Variant
 from encoderlab.data import DataConfig, Splits, example_rows, load_splits
@@ -68,14 +69,11 @@ class CheckReport:
         return asdict(self)
 
 
-def check(path: Path, overrides: Sequence[str] = (), *, cache: Path | None = None) -> CheckReport:
-    """Look at everything; `cache` is a folder for tokens. InputError with every problem of file, data and model."""
+def check(path: Path, overrides: Sequence[str] = ()) -> CheckReport:
+    """Look at everything. InputError with every problem of file, data and model."""
     found = _look(config.read(path, overrides))
-    study, base = found.study, found.backbone
-    encoded = {
-        name: study.task.encode(rows, base.tokenizer, study.train.max_length, found.class_names, cache)
-        for name, rows in found.splits.items()
-    }
+    study = found.study
+    encoded = _encode(found)
     device = choose_device(study.train.device)
     dtype, why = choose_precision(device, study.train.precision)
     trials = sum(len(v.learning_rates) for v in study.variants if len(v.learning_rates) > 1)
@@ -96,24 +94,36 @@ def check(path: Path, overrides: Sequence[str] = (), *, cache: Path | None = Non
         ],
         reference=study.reference,
         runs={"trials": trials, "runs": len(study.variants) * len(study.seeds), "baselines": 1 + len(study.seeds)},
-        warnings=[*found.splits.warnings, *_cut_warnings(encoded, study.train.max_length)],
+        warnings=_warnings(found, encoded),
     )
 
 
 def prepare(study: Study) -> tuple[Splits, list[str], list[str]]:
     """Splits, class names and warnings of a study that has no problem; InputError with all of them otherwise."""
     found = _look(study)
-    return found.splits, found.class_names, list(found.splits.warnings)
+    return found.splits, found.class_names, _warnings(found, _encode(found))
 
 
-def _cut_warnings(encoded: dict[str, Encoded], max_length: int) -> list[str]:
-    return [
+def _encode(found: _Found) -> dict[str, Encoded]:
+    """Tokens of every split, kept on disk for `study.open_bench`."""
+    cache = files.cache_folder() / "tokens"
+    task, tokenizer, max_length = found.study.task, found.backbone.tokenizer, found.study.train.max_length
+    return {
+        name: task.encode(rows, tokenizer, max_length, found.class_names, cache) for name, rows in found.splits.items()
+    }
+
+
+def _warnings(found: _Found, encoded: dict[str, Encoded]) -> list[str]:
+    """What the data says about itself, and the splits of which truncation takes much."""
+    max_length = found.study.train.max_length
+    cut = [
         f"data.{name}: {split.rows_cut} of {len(split)} rows ({split.rows_cut / len(split):.0%}) are longer than "
         f"train.max_length = {max_length}; {split.tokens_lost / (split.tokens_lost + len(split.ids)):.0%} of the "
         "tokens are lost"
         for name, split in encoded.items()
         if split.rows_cut > CUT_ROWS * len(split)
     ]
+    return [*found.splits.warnings, *cut]
 
 
 def _split_report(origin: str, encoded: Encoded, class_names: Sequence[str]) -> SplitReport:
@@ -204,13 +214,23 @@ def _insert(backbone: Backbone, variant: Variant) -> dict[str, int]:
 
 
 def out_problem(out: Path) -> str | None:
-    """Why results cannot be written to `out`, as one line, or None; tried with a file that vanishes again."""
-    there = next(folder for folder in (out, *out.absolute().parents) if folder.exists())
+    """Why results cannot be written to `out`, as one line, or None; tried with a folder that vanishes again."""
+    whole = Path(os.path.abspath(out))
+    there = next(folder for folder in (whole, *whole.parents) if os.path.exists(folder))  # false for a wrong name
     if not there.is_dir():
         return f"{there} is a file; expected a folder, or a name that is free"
     try:
-        with tempfile.TemporaryFile(dir=there) as file:
-            file.write(b"x")
+        with tempfile.TemporaryDirectory(dir=there) as folder:
+            trial = Path(folder)
+            try:
+                (trial / whole.relative_to(there)).mkdir(parents=True, exist_ok=True)
+            except (OSError, ValueError) as error:  # too long, or with a character that no name can have
+                return f"{str(out)!r} cannot be a folder ({_reason(error)}); choose another name"
+            (trial / "x").write_bytes(b"x")
     except OSError as error:
-        return f"cannot write in {there} ({error.strerror or error}); choose another folder, e.g. with -s out=FOLDER"
+        return f"cannot write in {there} ({_reason(error)}); choose another folder, e.g. with -s out=FOLDER"
     return None
+
+
+def _reason(error: Exception) -> str:
+    return getattr(error, "strerror", None) or str(error)

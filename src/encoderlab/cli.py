@@ -6,12 +6,13 @@ What a command needs is imported inside it, so that `--help` answers at once.
 from __future__ import annotations
 
 import errno
+import io
+import logging
 import os
 import sys
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, Any, TextIO
+from typing import Annotated, Any
 
 import typer
 
@@ -27,6 +28,8 @@ app = typer.Typer(
     help="Compare ways of fine-tuning a BERT-family encoder on your own data, fairly; use the winner.",
 )
 
+WRITING = (errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EPERM, errno.EROFS)  # errors that end a study half-way
+
 StudyFile = Annotated[Path, typer.Argument(metavar="STUDY", help="A study file (TOML).")]
 RunFolder = Annotated[Path, typer.Argument(metavar="RUN", help="The folder of a finished run: OUT/runs/ID.")]
 Overrides = Annotated[
@@ -38,7 +41,10 @@ Json = Annotated[bool, typer.Option("--json", help="Print JSON instead of a tabl
 def main(arguments: Sequence[str] | None = None) -> None:
     """Runs the command line and exits. What a user can meet becomes one line per problem on stderr."""
     try:
-        app(arguments)
+        try:
+            app(arguments)
+        finally:
+            sys.stdout.flush()  # here, where it can still be answered that nobody reads any more
     except SystemExit as stop:
         if stop.code == 130:
             _say("interrupted; the same command goes on where it stopped")
@@ -46,11 +52,14 @@ def main(arguments: Sequence[str] | None = None) -> None:
     except EncoderlabError as error:
         _say(*str(error).splitlines())
         sys.exit(error.exit_code)
+    except BrokenPipeError:  # the reader of our output has left, as `head` does
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # for what Python flushes at its end
+        sys.exit(1)
     except OSError as error:
-        if error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EPERM, errno.EROFS):
-            raise
         where = f"{error.filename}: " if error.filename else ""
-        _say(f"{where}{error.strerror}; what is finished is kept, the same command goes on from there")
+        what = error.strerror or str(error).partition("\n")[0] or type(error).__name__
+        kept = "; what is finished is kept, the same command goes on from there" if error.errno in WRITING else ""
+        _say(f"{where}{what}{kept}")
         sys.exit(1)
 
 
@@ -61,6 +70,9 @@ def _say(*lines: str) -> None:
 
 def _quiet() -> None:
     """Keeps the libraries' own talk out of the way. Before they are imported."""
+    for library in ("httpx", "httpx2", "urllib3"):
+        logging.getLogger(library).setLevel(logging.ERROR)
+    os.environ.setdefault("HF_HUB_VERBOSITY", "error")
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
     os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
     os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
@@ -136,9 +148,8 @@ def check(
     """Report every problem of a study at once; if there is none, what it would train, and on what."""
     from encoderlab import check, show
     from encoderlab.estimate import estimate
-    from encoderlab.files import cache_folder
 
-    report = check.check(study, override or (), cache=cache_folder() / "tokens")
+    report = check.check(study, override or ())
     expected = estimate(study, override or ()) if time else None
     if json:
         _print_json({**report.as_dict(), "expected": expected.as_dict() if expected else None})
@@ -168,34 +179,25 @@ def predict(
     out: Annotated[Path | None, typer.Option("-o", metavar="OUT", help="A CSV file; default: stdout.")] = None,
 ) -> None:
     """Add a label and probabilities to the rows of a file; writes CSV."""
+    from encoderlab.files import write_atomically
     from encoderlab.predict import predict
 
-    with _written(out) as stream:
-        rows = predict(run, file, stream)
+    rows = 0
+
+    def write(path: Path) -> None:
+        nonlocal rows
+        with path.open("w", encoding="utf-8", newline="") as stream:
+            rows = predict(run, file, stream)
+
+    if out is not None:
+        if (out.exists() and not out.is_file()) or not out.parent.is_dir():  # a device must not be replaced
+            raise InputError(f"-o {out}: expected the name of a file, in a folder that exists")
+        write_atomically(out, write)
+    else:
+        if isinstance(sys.stdout, io.TextIOWrapper):
+            sys.stdout.reconfigure(encoding="utf-8")
+        rows = predict(run, file, sys.stdout)
     _say(f"{rows} rows")
-
-
-@contextmanager
-def _written(path: Path | None) -> Iterator[TextIO]:
-    """stdout, or a file that appears under its name once it is whole."""
-    if path is None:
-        if hasattr(sys.stdout, "reconfigure"):
-            sys.stdout.reconfigure(encoding="utf-8")  # type: ignore[union-attr]
-        yield sys.stdout
-        return
-    if path.is_dir():
-        raise InputError(f"-o {path}: a folder; expected the name of a file")
-    beside = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
-        stream = beside.open("w", encoding="utf-8", newline="")
-    except OSError as error:
-        raise InputError(f"-o {path}: cannot be written ({error.strerror}); choose another file") from None
-    try:
-        with stream:
-            yield stream
-        beside.replace(path)
-    finally:
-        beside.unlink(missing_ok=True)
 
 
 @app.command()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import tomllib
 from collections.abc import Mapping, Sequence
@@ -57,6 +58,8 @@ def read(path: Path, overrides: Sequence[str] = ()) -> Draft:
     sections = ("task", "data", "train", "search", "method")
     top = reader.section(Top, {key: value for key, value in raw.items() if key not in sections}, "", sections)
     task = reader.section(task_class, raw.get("task", {}), "task")
+    for line in task.problems() if task is not None else ():
+        reader.problem(*f"task.{line}".split(": ", 1))
     data = reader.section(DataConfig, raw.get("data", {}), "data")
     train = reader.section(Train, raw.get("train", {}), "train")
     search = reader.section(Search, raw.get("search", {}), "search")
@@ -71,7 +74,7 @@ def read(path: Path, overrides: Sequence[str] = ()) -> Draft:
         _check_top(reader, top)
     name = top.name or path.stem if top else path.stem
     model = _model(top.model, path.parent) if top and top.model else None
-    out = path.parent / Path(top.out or f"results/{name}").expanduser() if top else None
+    out = path.parent / os.path.expanduser(top.out or f"results/{name}") if top else None
     study = None
     if not reader.problems:
         assert top and model and out and task and data and train and search
@@ -103,7 +106,7 @@ def read(path: Path, overrides: Sequence[str] = ()) -> Draft:
 
 
 def _parse(path: Path) -> dict[str, Any]:
-    if path.is_dir():
+    if os.path.isdir(path):
         raise InputError(f"{path}: a folder; expected a study file (TOML)")
     try:
         return tomllib.loads(path.read_bytes().decode("utf-8-sig"))
@@ -117,7 +120,9 @@ def _parse(path: Path) -> dict[str, Any]:
         line = error.object.count(b"\n", 0, error.start) + 1
         byte = error.object[error.start]
         raise InputError(f"{path}:{line}: byte 0x{byte:02X} is not UTF-8; save the file as UTF-8") from None
-    except tomllib.TOMLDecodeError as error:
+    except RecursionError:
+        raise InputError(f"{path}: values are nested too deeply to be read; expected a study file (TOML)") from None
+    except ValueError as error:  # TOMLDecodeError, or a whole number that Python refuses to convert
         raise InputError(f"{path}: not TOML: {error}") from None
 
 
@@ -130,8 +135,8 @@ def _task_class(raw: Any) -> type[Task]:
 
 def _model(name: str, folder: Path) -> str:
     """An absolute path, if there is such a folder or the name is spelled as a path; else the name, for the hub."""
-    path = folder / Path(name).expanduser()
-    return str(path.absolute()) if path.is_dir() or name.startswith((".", "/", "~")) else name
+    path = folder / os.path.expanduser(name)
+    return str(path.absolute()) if os.path.isdir(path) or name.startswith((".", "/", "~")) else name
 
 
 def _check_top(reader: Reader, top: Top) -> None:

@@ -49,7 +49,8 @@ class Train:
     clip: largest norm of a step's gradient
     patience: stop after this many epochs without a better validation score; default: never
     precision: bf16 or fp32; auto chooses by device, and says why
-    token_budget: tokens of one micro-batch, padding included; less takes less memory and changes no result
+    token_budget: tokens of one micro-batch, padding included; less takes less memory, and results differ only by the
+        draw of dropout masks
     device: cpu or cuda; auto takes the GPU if there is one
     """
 
@@ -71,13 +72,14 @@ class Search:
     """How the learning rate of each method is chosen: short trials, compared on validation.
 
     candidates: learning rates per method that names none itself; with 1 it is the method's default, without a trial
-    factor: between one candidate and the next; the method's default is in the middle
+    factor: between one candidate and the next; the method's default is the middle one, or half a step from the two
+        middle ones if their number is even
     rows: training rows of a trial, at most
     epochs: of a trial
     """
 
-    candidates: Count = 3
-    factor: Annotated[float, Gt(1)] = 3.0
+    candidates: Annotated[int, Ge(1), Le(100)] = 3
+    factor: Annotated[float, Ge(1.1), Le(100)] = 3.0
     rows: Count = 1000
     epochs: Count = 2
 

@@ -123,5 +123,5 @@ def toml_value(text: str) -> Any:
     """What stands after the = of `-s`: a TOML value, or else a string without its quotes."""
     try:
         return tomllib.loads(f"value = {text}")["value"]
-    except tomllib.TOMLDecodeError:
+    except (ValueError, RecursionError):  # no TOML, or a number or a nesting that Python refuses
         return text

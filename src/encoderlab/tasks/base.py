@@ -68,6 +68,10 @@ class Task(ABC):
         """The column that the model predicts."""
 
     @abstractmethod
+    def problems(self) -> list[str]:
+        """Everything wrong that shows without the data, one line each: the key, a colon, what is wrong with it."""
+
+    @abstractmethod
     def class_names(self, splits: Splits) -> list[str]:
         """The classes in the order of the logits. Raises InputError for labels that cannot be learned or scored."""
 

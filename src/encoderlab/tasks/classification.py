@@ -43,6 +43,13 @@ class Classification(Task):
     def label_column(self) -> str:
         return self.label
 
+    def problems(self) -> list[str]:
+        if self.label in self.text_columns:
+            return [f"text: column {self.label!r} is the label as well; expected the column(s) with the text alone"]
+        if len(set(self.text_columns)) < len(self.text_columns):
+            return [f"text: column {self.text[0]!r} is there twice; name two columns, or one for a single text"]
+        return []
+
     def class_names(self, splits: Splits) -> list[str]:
         """The classes of train: by value if all are whole numbers, else alphabetically.
 

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 from collections.abc import Sequence
 from contextlib import suppress
 from itertools import chain
@@ -17,6 +16,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from encoderlab.data import Rows
+from encoderlab.errors import InputError
+from encoderlab.files import write_atomically
 from encoderlab.tasks.base import Encoded
 
 if TYPE_CHECKING:
@@ -102,15 +103,9 @@ def _load(file: Path) -> dict[str, np.ndarray] | None:
 
 
 def _save(file: Path, arrays: dict[str, np.ndarray]) -> None:
-    """Written beside and renamed. A cache that cannot be written costs time later, so it is no reason to stop."""
+    """A cache that cannot be written costs time later, so it is no reason to stop."""
     from safetensors import SafetensorError
     from safetensors.numpy import save_file
 
-    beside = file.with_name(f"{file.name}.{os.getpid()}.tmp")
-    try:
-        file.parent.mkdir(parents=True, exist_ok=True)
-        save_file(arrays, beside)
-        beside.replace(file)
-    except (OSError, SafetensorError):
-        with suppress(OSError):
-            beside.unlink(missing_ok=True)
+    with suppress(InputError, OSError, SafetensorError):
+        write_atomically(file, lambda beside: save_file(arrays, beside))
