@@ -242,7 +242,11 @@ test  = {{ path = {quoted(files.test)} }}
 
 [train]
 epochs = 2
-max_length = 64
+batch_size = 32
+max_length = 48
+
+[search]
+rows = 320
 """
     study += "".join(f'\n[[method]]\nname = "{name}"\n' for name in METHODS)
     path = folder / "demo.toml"
