@@ -203,7 +203,7 @@ def test_the_real_archives(tmp_path: Path) -> None:
             pytest.skip(f"no package index here: {error}")
         raise
     rows = {}
-    for path, total in ((files.train, 2200), (files.test, 1000)):
+    for path, total in ((files.train, demo.TRAIN_ROWS), (files.test, demo.TEST_ROWS)):
         with path.open(encoding="utf-8", newline="") as file:
             rows[path] = list(csv.DictReader(file))
         assert Counter(row["label"] for row in rows[path]) == {"positive": total // 2, "negative": total // 2}
