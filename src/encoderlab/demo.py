@@ -246,7 +246,7 @@ batch_size = 32
 max_length = 40
 
 [search]
-rows = 250
+rows = 160
 """
     study += "".join(f'\n[[method]]\nname = "{name}"\n' for name in METHODS)
     path = folder / "demo.toml"
