@@ -11,13 +11,11 @@ from typing import Any
 
 import numpy as np
 
-from encoderlab import backbone as backbones
 from encoderlab import check, config, runs
 from encoderlab.config import Study, Variant
-from encoderlab.execute import Bench
-from encoderlab.study import open_bench, planned, take
+from encoderlab.execute import Bench, open_trainer
+from encoderlab.study import open_bench, planned, run_job, take
 from encoderlab.timing import Work
-from encoderlab.training import Trainer
 from encoderlab.training.batches import epoch_batches
 from encoderlab.training.forward import logits
 
@@ -80,26 +78,12 @@ def estimate(path: Path, overrides: Sequence[str] = ()) -> Estimate:
 
 def _measure(study: Study, bench: Bench, variant: Variant) -> _Speed:
     runs.reset_peak_memory()
-    seed = study.seeds[0]
+    job = run_job(study, bench, variant, variant.learning_rates[0], study.seeds[0])
     start = time.perf_counter()
-    backbone = backbones.load(bench.model, head=bench.task.head, class_names=bench.class_names, seed=seed)
-    variant.method.inject(backbone, seed)
-    load = time.perf_counter() - start
     with tempfile.TemporaryDirectory() as folder:
-        trainer = Trainer(
-            backbone=backbone,
-            task=bench.task,
-            train=bench.train,
-            validation=bench.validation,
-            class_names=bench.class_names,
-            settings=bench.settings,
-            learning_rate=variant.learning_rates[0],
-            seed=seed,
-            dtype=bench.dtype,
-            device=bench.device,
-            folder=Path(folder),
-        )
-    batches = epoch_batches(len(bench.train), bench.settings.batch_size, seed, 1)
+        trainer = open_trainer(bench, job, variant.method, Path(folder), lambda tokens, loss: None)
+    load = time.perf_counter() - start
+    batches = epoch_batches(len(bench.train), bench.settings.batch_size, trainer.seed, 1)
     seconds, tokens = 0.0, 0
     for number in range(1 + STEPS):
         rows = batches[number % len(batches)]

@@ -163,13 +163,12 @@ def _predicted(result: dict[str, Any]) -> list[str]:
     return [] if result["kind"] == "trial" else list(result["splits"])
 
 
-def _trained(bench: Bench, job: Job, method: Method, folder: Path, tick: Tick) -> dict[str, Any]:
-    runs.reset_peak_memory()
+def open_trainer(bench: Bench, job: Job, method: Method, folder: Path, tick: Tick) -> Trainer:
+    """The base model with the job's method in it, ready to train into `folder`."""
     assert job.learning_rate is not None and job.seed is not None
     backbone = backbones.load(bench.model, head=bench.task.head, class_names=bench.class_names, seed=job.seed)
     method.inject(backbone, job.seed)
-    counts = backbone.counts()
-    trainer = Trainer(
+    return Trainer(
         backbone=backbone,
         task=bench.task,
         train=job.train,
@@ -183,6 +182,12 @@ def _trained(bench: Bench, job: Job, method: Method, folder: Path, tick: Tick) -
         folder=folder,
         tick=tick,
     )
+
+
+def _trained(bench: Bench, job: Job, method: Method, folder: Path, tick: Tick) -> dict[str, Any]:
+    runs.reset_peak_memory()
+    trainer = open_trainer(bench, job, method, folder, tick)
+    backbone, counts = trainer.backbone, trainer.backbone.counts()
     try:
         trained = trainer.run()
     except RunFailed:

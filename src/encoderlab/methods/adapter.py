@@ -66,7 +66,6 @@ class Adapter(Method):
     placement: Literal["pfeiffer", "houlsby"] = "pfeiffer"
     layers: Literal["all", "last"] | tuple[int, ...] = "all"
     default_learning_rate: ClassVar[float] = 1e-3
-    summary: ClassVar[str] = "a small network after the sublayers"
 
     def insert(self, backbone: Backbone, seed: int) -> None:
         family = backbone.family

@@ -21,7 +21,6 @@ class Method(ABC):
     learning_rate: float | tuple[float, ...] | None = None
 
     default_learning_rate: ClassVar[float]
-    summary: ClassVar[str]  # one line for listings
 
     @abstractmethod
     def insert(self, backbone: Backbone, seed: int) -> None:

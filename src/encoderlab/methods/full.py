@@ -16,7 +16,6 @@ class Full(Method):
 
     name: Literal["full"] = "full"
     default_learning_rate: ClassVar[float] = 5e-5
-    summary: ClassVar[str] = "every weight trains"
 
     def insert(self, backbone: Backbone, seed: int) -> None:
         backbone.model.requires_grad_(True)

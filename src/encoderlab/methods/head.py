@@ -16,7 +16,6 @@ class Head(Method):
 
     name: Literal["head"] = "head"
     default_learning_rate: ClassVar[float] = 3e-3
-    summary: ClassVar[str] = "frozen encoder, the head trains"
 
     def insert(self, backbone: Backbone, seed: int) -> None:
         """Nothing to add: the head trains under every method."""

@@ -81,7 +81,6 @@ class Lora(Method):
     target: tuple[str, ...] = ("query", "value")
     layers: Literal["all", "last"] | tuple[int, ...] = "all"
     default_learning_rate: ClassVar[float] = 1e-3
-    summary: ClassVar[str] = "a low-rank change beside chosen linear layers"
 
     def insert(self, backbone: Backbone, seed: int) -> None:
         numbers = backbone.layer_numbers(self.layers)

@@ -30,7 +30,6 @@ class Prefix(Method):
     length: int = 16
     layers: Literal["all", "last"] | tuple[int, ...] = "all"
     default_learning_rate: ClassVar[float] = 3e-2
-    summary: ClassVar[str] = "learned keys and values in front of each layer's own"
 
     def insert(self, backbone: Backbone, seed: int) -> None:
         family, config = backbone.family, backbone.model.config
