@@ -42,10 +42,12 @@ def main() -> None:
     classes = sorted(set(rows.columns["label"]))
     ours = backbones.load(str(files.model), head=task.head, class_names=classes, seed=0)
     encoded = task.encode(rows, ours.tokenizer, MAX_LENGTH, classes)
-    Lora(rank=RANK).inject(ours, 0)
+    method = Lora(rank=RANK)
+    method.inject(ours, 0)
     with tempfile.TemporaryDirectory() as folder:
         trainer = Trainer(
             backbone=ours,
+            method=method,
             task=task,
             train=encoded,
             validation=encoded,

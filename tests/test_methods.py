@@ -101,7 +101,7 @@ def test_contract(family: str, method: Method, pair: bool, make: Make, tmp_path:
     loaded = make(family, method, seed=7, method_seed=8)
     with torch.no_grad():
         assert not torch.equal(loaded.model(**batch).logits, wanted)
-        runs.load_adapter(loaded, tmp_path / "adapter")
+        runs.load_adapter(loaded, method, tmp_path / "adapter")
         assert torch.equal(loaded.model(**batch).logits, wanted)
 
         # merged: the same function
@@ -281,11 +281,11 @@ def test_a_wrong_adapter_file_is_named_not_half_loaded(make: Make, tmp_path: Pat
     small, large = make("bert", Lora(rank=2)), make("bert", Lora(rank=3))
     runs.save_adapter(small, tmp_path, {}, runs.adapter_tensors(small))
     with pytest.raises(InputError, match="of another shape"):
-        runs.load_adapter(large, tmp_path)
+        runs.load_adapter(large, Lora(rank=2), tmp_path)
     with pytest.raises(InputError, match="missing.*not in the model"):
-        runs.load_adapter(make("bert", Adapter()), tmp_path)
+        runs.load_adapter(make("bert", Adapter()), Adapter(), tmp_path)
     with pytest.raises(InputError, match="another base"):
-        runs.load_adapter(make("roberta", Lora(rank=2)), tmp_path)
+        runs.load_adapter(make("roberta", Lora(rank=2)), Lora(rank=2), tmp_path)
     tensors = runs.adapter_tensors(small)
     tensors.pop("head.classifier.weight")
     with pytest.raises(ValueError, match="without.*classifier.weight"):

@@ -18,7 +18,7 @@ from encoderlab.config import Train
 from encoderlab.data import Rows
 from encoderlab.errors import RunFailed
 from encoderlab.methods import Adapter, Full, Head, Lora, Method, Prefix
-from encoderlab.randomness import Noise, derive
+from encoderlab.randomness import Dropout, Noise, derive
 from encoderlab.tasks import Classification
 from encoderlab.training import Trainer
 from encoderlab.training.batches import GROUP_COST, collate, epoch_batches, micro_batches
@@ -27,7 +27,7 @@ from encoderlab.training.forward import choose_precision, logits
 WORDS = "good bad film the a was not very plot acting and".split()
 TASK = Classification()
 CLASSES = ["no", "yes"]
-EACH: list[Method] = [Full(), Head(), Lora(), Adapter(), Prefix()]
+EACH: list[Method] = [Full(), Head(), Lora(dropout=0.1), Adapter(), Adapter(placement="houlsby"), Prefix()]
 CPU = torch.device("cpu")
 
 
@@ -48,11 +48,11 @@ def build(tiny_model: Callable[[str], Path], tmp_path: Path) -> Build:
         method: Method, *, folder: str = "run", family: str = "bert", dropout: bool = True, **changes: Any
     ) -> Trainer:
         backbone = backbones.load(str(tiny_model(family)), head=TASK.head, class_names=CLASSES, seed=0)
+        method.inject(backbone, 0)
         if not dropout:
             for module in backbone.model.modules():
-                if isinstance(module, torch.nn.Dropout):
+                if isinstance(module, Dropout):
                     module.p = 0.0
-        method.inject(backbone, 0)
         encode = lambda r: TASK.encode(r, backbone.tokenizer, 64, CLASSES)  # noqa: E731
         keywords: dict[str, Any] = {
             "settings": Train(epochs=2, batch_size=8, max_length=64),
@@ -64,6 +64,7 @@ def build(tiny_model: Callable[[str], Path], tmp_path: Path) -> Build:
         keywords |= changes
         return Trainer(
             backbone=backbone,
+            method=method,
             task=TASK,
             validation=encode(rows(16, 2)),
             class_names=CLASSES,
@@ -82,7 +83,7 @@ def test_lora_trains_as_peft_does(build: Build, tiny_model: Callable[[str], Path
     ours = build(Lora(rank=4, alpha=8), dropout=False, settings=Train(epochs=4, batch_size=8, clip=1e9))
     model = backbones.load(str(tiny_model("bert")), head=TASK.head, class_names=CLASSES, seed=0).model
     for module in model.modules():
-        if isinstance(module, torch.nn.Dropout):
+        if isinstance(module, Dropout):
             module.p = 0.0
     config = LoraConfig(
         r=4, lora_alpha=8, lora_dropout=0.0, target_modules=["query", "value"], modules_to_save=["classifier"]
@@ -223,7 +224,7 @@ def test_the_best_epoch_is_what_a_run_gives_and_patience_stops_it(build: Build) 
     fresh = build(Lora(), folder="other")
     from encoderlab.runs import fill
 
-    fill(fresh.backbone, trained.tensors, "the best epoch")
+    fill(fresh.backbone, Lora(), trained.tensors, "the best epoch")
     again = fresh._validate()
     assert again["accuracy"] == scores[trained.best_epoch - 1][0]
     assert again["loss"] == -scores[trained.best_epoch - 1][1]

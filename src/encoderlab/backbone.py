@@ -1,15 +1,11 @@
-"""A pretrained encoder and its tokenizer, and the one table of what each family calls its parts.
-
-No other file names a part of a model. To add a family, add a row to `FAMILIES`: paths of the parts inside one layer,
-as the model's own code in transformers spells them, and run the tests, which are parametrised over the table.
-"""
+"""A pretrained encoder with a head, its tokenizer, and what is known about its parts."""
 
 from __future__ import annotations
 
 import difflib
 import hashlib
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +17,8 @@ from torch import Tensor, nn
 
 from encoderlab import attention
 from encoderlab.errors import InputError
-from encoderlab.randomness import derive
+from encoderlab.families import FAMILIES, ROLES, Family
+from encoderlab.randomness import Noise, derive, use_noise
 
 # Keys of a config that say where a model is from or what its head answers, not what the encoder computes.
 NOT_THE_FUNCTION = {
@@ -34,65 +31,14 @@ NOT_THE_FUNCTION = {
     "transformers_version",
 }
 
-ROLES = ("query", "key", "value", "attention_out", "ffn_in", "ffn_out")
-
-
-@dataclass(frozen=True, kw_only=True)
-class Family:
-    """Where one family keeps its parts. Paths are relative to one layer, `layers` to the trunk."""
-
-    layers: str
-    query: str
-    key: str
-    value: str
-    attention_out: str
-    ffn_in: str
-    ffn_out: str
-    attention: str  # the module that calls the attention function
-    after_attention: str  # what the attention sublayer returns, after its dropout and before the residual sum
-    after_ffn: str
-    ffn_norm: str  # the LayerNorm over (residual + feed-forward output)
-    pooler: str = "pooler"  # the part of the trunk that a checkpoint may lack
-
-
-_BERT = Family(
-    layers="encoder.layer",
-    query="attention.self.query",
-    key="attention.self.key",
-    value="attention.self.value",
-    attention_out="attention.output.dense",
-    ffn_in="intermediate.dense",
-    ffn_out="output.dense",
-    attention="attention.self",
-    after_attention="attention.output.dropout",
-    after_ffn="output.dropout",
-    ffn_norm="output.LayerNorm",
-)
-
-FAMILIES: dict[str, Family] = {
-    "bert": _BERT,
-    "roberta": _BERT,
-    "distilbert": Family(
-        layers="transformer.layer",
-        query="attention.q_lin",
-        key="attention.k_lin",
-        value="attention.v_lin",
-        attention_out="attention.out_lin",
-        ffn_in="ffn.lin1",
-        ffn_out="ffn.lin2",
-        attention="attention",
-        after_attention="attention.out_lin",
-        after_ffn="ffn",
-        ffn_norm="output_layer_norm",
-    ),
-}
-
 
 @dataclass(frozen=True, kw_only=True)
 class Backbone:
     """A model with a task head, and what is known about it.
 
     `fresh`: names of the parameters that the checkpoint did not hold, drawn anew from (seed, "head").
+    `noise`: what every dropout inside the model draws from.
+    `frozen_head`: the head is a pretrained one that stays as it is (masked LM), so that only the adapter moves.
     `fingerprint`: sha256 over the trunk: its pretrained tensors, and its config as far as it shapes the function.
     `head_fingerprint`: the same over the head's tensors, for a checkpoint that brings its head.
     """
@@ -104,6 +50,8 @@ class Backbone:
     fresh: frozenset[str]
     fingerprint: str
     head_fingerprint: str = ""
+    noise: Noise = field(default_factory=Noise)
+    frozen_head: bool = False
 
     @property
     def trunk(self) -> nn.Module:
@@ -113,24 +61,45 @@ class Backbone:
     def trunk_prefix(self) -> str:
         return "" if self.trunk is self.model else self.model.base_model_prefix + "."
 
+    def layer_paths(self) -> list[str]:
+        """Trunk-relative path of each layer. Layers that share their weights are one."""
+        first, *rest = self.family.layers.split(".*.")
+        lists = [first]
+        for inner in rest:
+            lists = [f"{path}.{inner}" for path in self._members(lists)]
+        return self._members(lists)
+
+    def _members(self, lists: Sequence[str]) -> list[str]:
+        """Trunk-relative paths of everything in some module lists."""
+        return [f"{path}.{name}" for path in lists for name, _ in self.trunk.get_submodule(path).named_children()]
+
     def layers(self) -> list[nn.Module]:
-        return list(self.trunk.get_submodule(self.family.layers))  # type: ignore[arg-type]
+        return [self.trunk.get_submodule(path) for path in self.layer_paths()]
 
     def part(self, layer: int, path: str) -> nn.Module:
         """`path` is a value of the `Family` row, e.g. `family.ffn_norm`."""
         return self.layers()[layer].get_submodule(path)
+
+    def outputs(self, role: str, width: int) -> slice:
+        """Which of the `width` outputs of the linear layer of query, key or value are that role's: all, or where the
+        family's three are fused, a third."""
+        if not self.family.fused:
+            return slice(0, width)
+        third, place = width // 3, ("query", "key", "value").index(role)
+        return slice(place * third, (place + 1) * third)
 
     def attentions(self) -> list[nn.Module]:
         """The modules that call the attention function, one a layer."""
         return [layer.get_submodule(self.family.attention) for layer in self.layers()]
 
     def heads(self) -> list[nn.Module]:
-        """The modules outside the trunk: the task's prediction head."""
-        return [child for child in self.model.children() if child is not self.trunk]
+        """The modules outside the trunk: the task's prediction head. None of a bare encoder."""
+        return [] if self.trunk is self.model else [c for c in self.model.children() if c is not self.trunk]
 
     def is_head(self, parameter: str) -> bool:
-        """True for a parameter of the task head and for one that the checkpoint lacks, wherever it sits."""
-        return parameter in self.fresh or not parameter.startswith(self.trunk_prefix)
+        """True for a parameter of a task head that trains, and for one that the checkpoint lacks, wherever it sits."""
+        outside = not parameter.startswith(self.trunk_prefix)
+        return parameter in self.fresh or (outside and not self.frozen_head)
 
     def trainable(self) -> Iterator[tuple[str, nn.Parameter]]:
         return ((name, p) for name, p in self.model.named_parameters() if p.requires_grad)
@@ -149,7 +118,8 @@ class Backbone:
         """Trunk-relative paths of the linear layers that `target` names: a role in each of `layers`, or one exact
         path."""
         if target in ROLES:
-            return [f"{self.family.layers}.{i}.{getattr(self.family, target)}" for i in layers]
+            paths = self.layer_paths()
+            return [f"{paths[i]}.{getattr(self.family, target)}" for i in layers]
         known = [name for name, module in self.trunk.named_modules() if isinstance(module, nn.Linear)]
         if target in known:
             return [target]
@@ -184,7 +154,7 @@ def load(name: str, *, head: str, class_names: Sequence[str], seed: int) -> Back
     if family is None:
         raise InputError(
             f"model {name!r}: family {config.model_type!r} is not supported; known: {', '.join(FAMILIES)}. "
-            "To add one, add its row of part names to FAMILIES in encoderlab/backbone.py"
+            "To add one, add its row of part names to FAMILIES in encoderlab/families.py"
         )
     config.id2label = dict(enumerate(class_names))
     config.label2id = {label: i for i, label in enumerate(class_names)}
@@ -204,7 +174,20 @@ def load(name: str, *, head: str, class_names: Sequence[str], seed: int) -> Back
             raise InputError(f"model {name!r}: could not be loaded: {_first_line(error)}") from None
     unread = {*info["missing_keys"], *(key[0] for key in info["mismatched_keys"])}
     fresh = frozenset(unread) & {n for n, _ in model.named_parameters()}
-    backbone = Backbone(name=name, model=model, tokenizer=tokenizer, family=family, fresh=fresh, fingerprint="")
+    noise = Noise()
+    use_noise(model, noise)  # before a method inserts its parts: hooks on a dropout module stay where they are put
+    backbone = Backbone(
+        name=name,
+        model=model,
+        tokenizer=tokenizer,
+        family=family,
+        fresh=fresh,
+        fingerprint="",
+        noise=noise,
+        frozen_head=head == "AutoModelForMaskedLM",
+    )
+    for module in backbone.attentions():
+        module.noise = noise  # type: ignore[assignment]
     if problems := [*_trunk_problems(backbone), *_tokenizer_problems(backbone)]:
         raise InputError(*(f"model {name!r}: {problem}" for problem in problems))
     in_trunk = {n: t for n, t in model.state_dict().items() if n.startswith(backbone.trunk_prefix) and n not in fresh}

@@ -206,7 +206,7 @@ def positions(backbone: Backbone) -> int:
 
 def _insert(backbone: Backbone, variant: Variant) -> dict[str, int]:
     """Parameters of the variant, from a copy of the model; InputError if the method does not fit."""
-    if problems := variant.method.problems(backbone.model.config):
+    if problems := variant.method.problems(backbone):
         raise InputError(*problems)
     trial = replace(backbone, model=copy.deepcopy(backbone.model))
     variant.method.inject(trial, 0)

@@ -70,7 +70,8 @@ def load_run(folder: Path, *, device: str = "auto", precision: str | None = None
             class_names=config["class_names"],
             seed=config["seed"],
             train=config["train"],
-            fill=lambda b: runs.load_adapter(b, folder / "adapter"),
+            read=lambda b: runs.read_adapter(b, folder / "adapter"),
+            origin=str(folder / "adapter"),
             device=place,
             dtype=choose_precision(place, precision or stored)[0],
         )
@@ -86,16 +87,17 @@ def assemble(
     class_names: list[str],
     seed: int,
     train: Mapping[str, Any],
-    fill: Callable[[Backbone], None],
+    read: Callable[[Backbone], Mapping[str, Tensor]] | None,
+    origin: str,
     device: torch.device,
     dtype: torch.dtype,
 ) -> Loaded:
-    """Load the base in fp32, insert the method, `fill` its tensors, merge, then cast. No method: the untrained
-    model."""
+    """Load the base in fp32, insert the method, fill in the tensors that `read` gives, merge, then cast. No method:
+    the untrained model. `origin` is where the tensors are from, for messages."""
     backbone = backbones.load(model, head=task.head, class_names=class_names, seed=seed)
-    if method is not None:
+    if method is not None and read is not None:
         method.inject(backbone, seed)
-        fill(backbone)
+        runs.fill(backbone, method, read(backbone), origin)
         method.merge(backbone)
     backbone.model.requires_grad_(False)
     return Loaded(
@@ -120,8 +122,3 @@ def build(classes: tuple[type, ...], key: str, section: Mapping[str, Any]) -> An
     """The dataclass of a resolved section, as `config.json` keeps it: the class whose `key` has the section's value."""
     cls = next(c for c in classes if getattr(c, key, None) == section[key])
     return cls(**{name: tuple(value) if isinstance(value, list) else value for name, value in section.items()})
-
-
-def from_tensors(tensors: Mapping[str, Tensor], origin: str) -> Callable[[Backbone], None]:
-    """A `fill` that copies these tensors, of the adapter file's names."""
-    return lambda backbone: runs.fill(backbone, tensors, origin)

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import shutil
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
@@ -170,6 +170,7 @@ def open_trainer(bench: Bench, job: Job, method: Method, folder: Path, tick: Tic
     method.inject(backbone, job.seed)
     return Trainer(
         backbone=backbone,
+        method=method,
         task=bench.task,
         train=job.train,
         validation=bench.validation,
@@ -208,7 +209,7 @@ def _trained(bench: Bench, job: Job, method: Method, folder: Path, tick: Tick) -
         return account | {"splits": {"validation": {"rows": len(bench.validation), **best}}}
     account["adapter_bytes"] = _save(bench, job, method, backbone, trained.tensors, folder)
     del trainer, backbone
-    loaded = _assemble(bench, job, evaluate.from_tensors(trained.tensors, str(folder)))
+    loaded = _assemble(bench, job, trained.tensors, folder)
     return account | _evaluate(bench, loaded, folder, tick)
 
 
@@ -225,7 +226,7 @@ def _save(
     return runs.save_adapter(backbone, folder / "adapter", runs.as_json(config), tensors)
 
 
-def _assemble(bench: Bench, job: Job, fill: Callable[[backbones.Backbone], None]) -> evaluate.Loaded:
+def _assemble(bench: Bench, job: Job, tensors: Mapping[str, Tensor], folder: Path) -> evaluate.Loaded:
     assert job.seed is not None
     return evaluate.assemble(
         model=bench.model,
@@ -234,7 +235,8 @@ def _assemble(bench: Bench, job: Job, fill: Callable[[backbones.Backbone], None]
         class_names=bench.class_names,
         seed=job.seed,
         train=asdict(job.settings),
-        fill=fill,
+        read=lambda backbone: tensors,
+        origin=str(folder),
         device=bench.device,
         dtype=bench.dtype,
     )
@@ -242,7 +244,7 @@ def _assemble(bench: Bench, job: Job, fill: Callable[[backbones.Backbone], None]
 
 def _untrained(bench: Bench, job: Job, folder: Path, tick: Tick) -> dict[str, Any]:
     runs.reset_peak_memory()
-    loaded = _assemble(bench, job, lambda backbone: None)
+    loaded = _assemble(bench, job, {}, folder)
     total = sum(p.numel() for p in loaded.backbone.model.parameters())
     account = {"parameters": {"adapter": 0, "head": 0, "total": total}}
     account |= _evaluate(bench, loaded, folder, tick)

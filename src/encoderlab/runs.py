@@ -31,6 +31,7 @@ from torch import Tensor
 from encoderlab.backbone import Backbone
 from encoderlab.errors import InputError
 from encoderlab.files import read_json, write_atomically, write_json
+from encoderlab.methods import Method
 
 FORMAT = "encoderlab/1"
 
@@ -97,21 +98,27 @@ def save_adapter(backbone: Backbone, folder: Path, config: Mapping[str, Any], te
     return path.stat().st_size
 
 
-def load_adapter(backbone: Backbone, folder: Path) -> None:
-    """Fill an injected backbone from an adapter folder. Names and shapes must match one to one, the base must be
-    the same: InputError otherwise."""
+def read_adapter(backbone: Backbone, folder: Path) -> dict[str, Tensor]:
+    """The tensors of an adapter folder under the adapter file's names. InputError for another base."""
     config = read_json(folder / "adapter_config.json")
     if config["base_fingerprint"] != backbone.fingerprint:
         raise InputError(
             f"{folder}: trained on another base than {backbone.name} (fingerprints "
             f"{config['base_fingerprint'][:12]} and {backbone.fingerprint[:12]}); give it the encoder it was trained on"
         )
-    fill(backbone, load_file(folder / "adapter_model.safetensors"), str(folder))
+    return load_file(folder / "adapter_model.safetensors")
 
 
-def fill(backbone: Backbone, tensors: Mapping[str, Tensor], origin: str) -> None:
-    """Copy tensors of the adapter file's names into the model; anything missing, left over or of another shape is
-    an InputError."""
+def load_adapter(backbone: Backbone, method: Method, folder: Path) -> None:
+    """Fill a backbone with `method` in it from an adapter folder. Names and shapes must match one to one, the base
+    must be the same: InputError otherwise."""
+    fill(backbone, method, read_adapter(backbone, folder), str(folder))
+
+
+def fill(backbone: Backbone, method: Method, tensors: Mapping[str, Tensor], origin: str) -> None:
+    """Copy tensors of the adapter file's names into the model with `method` in it; anything missing, left over or of
+    another shape is an InputError."""
+    method.resize(backbone, tensors)
     wanted = adapter_tensors(backbone)
     missing, extra = wanted.keys() - tensors.keys(), tensors.keys() - wanted.keys()
     shapes = [n for n in wanted.keys() & tensors.keys() if wanted[n].shape != tensors[n].shape]

@@ -81,6 +81,6 @@ class Adapter(Method):
                 host.register_module("adapter", Bottleneck(hidden, self.bottleneck, self.activation, generator))
                 host.register_forward_hook(hook)
 
-    def problems(self, config: Any) -> list[str]:
+    def problems(self, backbone: Backbone) -> list[str]:
         width = positive("bottleneck", self.bottleneck, "the width of the small network")
         return width + some_layers(self.layers)

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import ClassVar
+
+from torch import Tensor
 
 from encoderlab.backbone import Backbone
 
@@ -37,9 +40,38 @@ class Method(ABC):
     def merge(self, backbone: Backbone) -> None:  # noqa: B027  (nothing to fold is the common case, not an omission)
         """Fold the method into the pretrained weights where that gives the same function. In place."""
 
-    def problems(self, config: Any) -> list[str]:
-        """What is wrong with this section for a model of this transformers config; one line each."""
+    def problems(self, backbone: Backbone) -> list[str]:
+        """Why this section does not fit this model, whose part names and sizes it may read; one line each."""
         return []
+
+    # Moments of a run. Most methods need none of them.
+
+    def rate_factors(self, backbone: Backbone) -> dict[str, float]:
+        """{parameter: what multiplies the run's learning rate}, for those that do not train at the plain rate."""
+        return {}
+
+    def regulariser(self, backbone: Backbone) -> Tensor | None:
+        """A term that a step's loss gets once, a scalar; or None."""
+        return None
+
+    def after_step(self, backbone: Backbone, step: int, steps: int) -> None:  # noqa: B027
+        """Called after optimizer step `step` (from 1) of `steps`, while its gradients are still there."""
+
+    def state(self, backbone: Backbone) -> dict[str, Tensor]:
+        """What `after_step` remembers, by name: tensors that a resumed run needs and a user does not. Filled in
+        place."""
+        return {}
+
+    def settled(self, step: int, steps: int) -> bool:
+        """Whether an epoch that ends after this step may become the run's result."""
+        return True
+
+    def trimmed(self, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """The tensors to save, of the adapter file's names: without those that no longer do anything."""
+        return dict(tensors)
+
+    def resize(self, backbone: Backbone, tensors: Mapping[str, Tensor]) -> None:  # noqa: B027
+        """Give the inserted parts the sizes of a saved file, where training changed them."""
 
 
 def some_layers(layers: str | tuple[int, ...]) -> list[str]:

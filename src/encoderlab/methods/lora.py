@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Any, ClassVar, Literal, final
+from typing import ClassVar, Literal, final
 
 import torch
 import torch.nn.functional as F
@@ -21,14 +21,16 @@ from torch import Tensor, nn
 from encoderlab.backbone import Backbone
 from encoderlab.errors import InputError
 from encoderlab.methods.base import Method, positive, some_layers
-from encoderlab.randomness import torch_generator
+from encoderlab.randomness import Dropout, torch_generator
 
 
 class LoraLinear(nn.Linear):
     """A linear layer with its low-rank change. Shares weight and bias with the layer it replaces, under the same
     names."""
 
-    def __init__(self, base: nn.Linear, rank: int, scale: float, dropout: float, generator: torch.Generator) -> None:
+    def __init__(
+        self, base: nn.Linear, rank: int, scale: float, dropout: nn.Module, generator: torch.Generator
+    ) -> None:
         nn.Module.__init__(self)
         self.in_features, self.out_features = base.in_features, base.out_features
         self.weight, self.bias = base.weight, base.bias
@@ -36,7 +38,7 @@ class LoraLinear(nn.Linear):
         self.kept: Tensor | None = None  # W while merged
         self.lora_A = nn.Linear(base.in_features, rank, bias=False)
         self.lora_B = nn.Linear(rank, base.out_features, bias=False)
-        self.lora_dropout = nn.Dropout(dropout)
+        self.lora_dropout = dropout
         with torch.no_grad():
             bound = 1 / math.sqrt(base.in_features)
             self.lora_A.weight.uniform_(-bound, bound, generator=generator)
@@ -93,8 +95,9 @@ class Lora(Method):
                     f"use at most {min(base.in_features, base.out_features)}"
                 )
             scale = self.alpha / (math.sqrt(self.rank) if self.rslora else self.rank)
+            dropout = Dropout(self.dropout, backbone.noise)
             generator = torch_generator(seed, f"lora:{path}")
-            _replace(backbone.trunk, path, LoraLinear(base, self.rank, scale, self.dropout, generator))
+            _replace(backbone.trunk, path, LoraLinear(base, self.rank, scale, dropout, generator))
 
     def merge(self, backbone: Backbone) -> None:
         for layer in _layers(backbone):
@@ -105,10 +108,10 @@ class Lora(Method):
         for layer in _layers(backbone):
             layer.unmerge()
 
-    def problems(self, config: Any) -> list[str]:
+    def problems(self, backbone: Backbone) -> list[str]:
         found = positive("rank", self.rank, "the number of rows of A, not a share of the weights")
-        if self.rank > config.hidden_size:
-            found.append(f"rank = {self.rank}: larger than the layers ({config.hidden_size} wide); use a smaller rank")
+        if self.rank > (hidden := backbone.model.config.hidden_size):
+            found.append(f"rank = {self.rank}: larger than the layers ({hidden} wide); use a smaller rank")
         if not 0 <= self.dropout < 1:
             found.append(f"dropout = {self.dropout}: expected 0 <= dropout < 1")
         if not (self.alpha > 0 and math.isfinite(self.alpha)):

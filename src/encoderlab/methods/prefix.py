@@ -43,15 +43,15 @@ class Prefix(Method):
                 split = start[i, role].view(self.length, heads, -1).transpose(0, 1)  # (heads, length, head size)
                 attention.register_parameter(f"prefix_{role}", nn.Parameter(split.contiguous()))
 
-    def problems(self, config: Any) -> list[str]:
+    def problems(self, backbone: Backbone) -> list[str]:
         return positive("length", self.length, "learned key-value pairs per layer") + some_layers(self.layers)
 
 
-def _keep(seen: dict[tuple[int, str], Tensor], at: tuple[int, str]) -> Any:
-    """A forward hook that stores the first row of what a module returns."""
+def _keep(seen: dict[tuple[int, str], Tensor], at: tuple[int, str], backbone: Backbone) -> Any:
+    """A forward hook that stores the first row of what a module returns for the role."""
 
     def hook(module: nn.Module, args: Any, output: Tensor) -> None:
-        seen[at] = output[0].clone()
+        seen[at] = output[0, :, backbone.outputs(at[1], output.size(-1))].clone()
 
     return hook
 
@@ -67,7 +67,7 @@ def _projected(
     hooks = []
     for i, role in projections:
         linear = backbone.part(i, getattr(backbone.family, role))
-        hooks.append(linear.register_forward_hook(_keep(seen, (i, role))))
+        hooks.append(linear.register_forward_hook(_keep(seen, (i, role), backbone)))
     training = backbone.model.training
     backbone.model.eval()
     backbone.trunk(input_ids=ids)

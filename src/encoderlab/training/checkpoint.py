@@ -1,7 +1,8 @@
 """The state of a run at the end of an epoch, so that a killed run goes on as if nothing had happened.
 
-    checkpoint/last.safetensors          trained tensors, both Adam moments, and in the header the position and the
-    history checkpoint/best-<epoch>.safetensors  trained tensors of the best epoch so far
+    checkpoint/last.safetensors          trained tensors, both Adam moments, what the method remembers; in the header
+                                         the position and the history
+    checkpoint/best-<epoch>.safetensors  trained tensors of the best epoch so far
 
 `last` names the best epoch it belongs to and is written after it, and an older best file is removed only after that:
 whenever the process dies, the `last` on disk finds its best file. No random state is kept: draws are seeded by their
@@ -37,11 +38,18 @@ class Progress:
     history: list[dict[str, Any]] = field(default_factory=list)
 
 
-def save(folder: Path, progress: Progress, tensors: Mapping[str, Tensor], optimizer: torch.optim.AdamW) -> None:
+def save(
+    folder: Path,
+    progress: Progress,
+    tensors: Mapping[str, Tensor],
+    memory: Mapping[str, Tensor],
+    optimizer: torch.optim.AdamW,
+) -> None:
     """Write the best tensors where the last epoch is the best one, then the whole state."""
     if progress.best_epoch == progress.epoch:
         save_tensors(_best(folder, progress.epoch), tensors)
     state = {f"trained/{name}": tensor for name, tensor in tensors.items()}
+    state |= {f"memory/{name}": tensor for name, tensor in memory.items()}
     for i, (_, moments) in enumerate(sorted(optimizer.state_dict()["state"].items())):
         state |= {f"adam/{i}/{key}": value for key, value in moments.items()}
     save_tensors(folder / "last.safetensors", state, {"progress": json.dumps(asdict(progress))})
@@ -50,9 +58,11 @@ def save(folder: Path, progress: Progress, tensors: Mapping[str, Tensor], optimi
             path.unlink()
 
 
-def load(folder: Path, tensors: Mapping[str, Tensor], optimizer: torch.optim.AdamW) -> Progress | None:
-    """Fill tensors and optimizer from the checkpoint and return its position; None where there is none that can be
-    read."""
+def load(
+    folder: Path, tensors: Mapping[str, Tensor], memory: Mapping[str, Tensor], optimizer: torch.optim.AdamW
+) -> Progress | None:
+    """Fill tensors, the method's memory and the optimizer from the checkpoint and return its position; None where
+    there is none that can be read."""
     try:
         with safe_open(folder / "last.safetensors", "pt") as file:
             progress = Progress(**json.loads(file.metadata()["progress"]))
@@ -63,6 +73,8 @@ def load(folder: Path, tensors: Mapping[str, Tensor], optimizer: torch.optim.Ada
     with torch.no_grad():
         for name, tensor in tensors.items():
             tensor.copy_(state[f"trained/{name}"])
+        for name, tensor in memory.items():
+            tensor.copy_(state[f"memory/{name}"])
     adam: dict[int, dict[str, Tensor]] = {}
     for name, tensor in state.items():
         kind, _, rest = name.partition("/")

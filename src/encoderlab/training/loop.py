@@ -18,12 +18,12 @@ from typing import Any, Protocol
 import numpy as np
 import torch
 from accelerate import Accelerator
-from torch import Tensor
+from torch import Tensor, nn
 
 from encoderlab.backbone import Backbone
 from encoderlab.errors import RunFailed
 from encoderlab.files import append_text, write_text
-from encoderlab.randomness import Noise, use_noise
+from encoderlab.methods import Method
 from encoderlab.runs import adapter_tensors
 from encoderlab.tasks import Encoded, Task
 from encoderlab.training import checkpoint
@@ -73,6 +73,7 @@ class Trainer:
     """
 
     backbone: Backbone
+    method: Method  # what was inserted into the backbone
     task: Task
     train: Encoded
     validation: Encoded
@@ -86,20 +87,25 @@ class Trainer:
     tick: Tick = lambda tokens, loss: None
 
     def __post_init__(self) -> None:
-        self.noise = Noise()
-        use_noise(self.backbone.model, self.noise)
-        for module in self.backbone.attentions():
-            module.noise = self.noise  # type: ignore[assignment]
         self.accelerator = Accelerator(cpu=self.device.type == "cpu", mixed_precision="no")
         self.model = Computed(self.backbone, self.dtype, self.device)
         self.parameters = [p for _, p in self.backbone.trainable()]
-        groups = [
-            {"params": [p for p in self.parameters if p.ndim > 1], "weight_decay": self.settings.weight_decay},
-            {"params": [p for p in self.parameters if p.ndim <= 1], "weight_decay": 0.0},
-        ]
-        self.optimizer = torch.optim.AdamW(groups, lr=self.learning_rate, fused=True)
+        self.optimizer = torch.optim.AdamW(self._groups(), lr=self.learning_rate, fused=True)
         self.lengths = np.diff(self.train.offsets)
         self.pad_id = self.backbone.tokenizer.pad_token_id
+
+    def _groups(self) -> list[dict[str, Any]]:
+        """AdamW's groups: vectors do not decay, and a method may give some parameters a rate of their own."""
+        factors = self.method.rate_factors(self.backbone)
+        groups: dict[tuple[bool, float], list[nn.Parameter]] = {}
+        for decays in (True, False):
+            for name, parameter in self.backbone.trainable():
+                if (parameter.ndim > 1) == decays:
+                    groups.setdefault((decays, factors.get(name, 1.0)), []).append(parameter)
+        return [
+            {"params": group, "weight_decay": self.settings.weight_decay if decays else 0.0, "factor": factor}
+            for (decays, factor), group in groups.items()
+        ]
 
     @property
     def total_steps(self) -> int:
@@ -117,12 +123,14 @@ class Trainer:
         self.model.train()
         total = 0.0
         for micro, chosen in enumerate(micro_batches(self.lengths, rows, self.settings.token_budget)):
-            self.noise.reset(self.seed, step, micro)
+            self.backbone.noise.reset(self.seed, step, micro)
             scores = self.model(**collate(self.train, chosen, self.pad_id, self.device))
             labels = torch.from_numpy(self.train.labels[chosen]).to(self.device)
             loss = self.task.losses(scores, labels).sum() / len(rows)
             self.accelerator.backward(loss)
             total += loss.item()
+        if (extra := self.method.regulariser(self.backbone)) is not None:
+            self.accelerator.backward(extra)
         norm = float(self.accelerator.clip_grad_norm_(self.parameters, self.settings.clip))  # type: ignore[arg-type]
         if not (math.isfinite(total) and math.isfinite(norm)):
             raise RunFailed(
@@ -130,8 +138,9 @@ class Trainer:
                 f"gradient {norm}, learning rate {self.rate(step):.2g}); try a smaller learning rate"
             )
         for group in self.optimizer.param_groups:
-            group["lr"] = self.rate(step)
+            group["lr"] = self.rate(step) * group["factor"]
         self.optimizer.step()
+        self.method.after_step(self.backbone, step + 1, self.total_steps)
         self.optimizer.zero_grad()
         return total, norm
 
@@ -139,7 +148,8 @@ class Trainer:
         """Train to the end or to the stopping rule."""
         tensors = adapter_tensors(self.backbone)
         folder = self.folder / "checkpoint"
-        progress = checkpoint.load(folder, tensors, self.optimizer) or checkpoint.Progress()
+        state = self.method.state(self.backbone)
+        progress = checkpoint.load(folder, tensors, state, self.optimizer) or checkpoint.Progress()
         log = _Log(self.folder / "metrics.jsonl", progress.log_lines)
         for epoch in range(progress.epoch + 1, self.settings.epochs + 1):
             if self._should_stop(progress):
@@ -175,13 +185,14 @@ class Trainer:
             log.write(event="epoch", **entry)
             progress.history.append(entry)
             progress.epoch = epoch
-            score = (entry["validation"][self.task.best], -entry["validation"]["loss"])
+            settled = float(self.method.settled(progress.step, self.total_steps))
+            score = (settled, entry["validation"][self.task.best], -entry["validation"]["loss"])
             if not progress.best_epoch or score > progress.best_score:
                 progress.best_epoch, progress.best_score = epoch, score
             progress.log_lines = log.lines
-            checkpoint.save(folder, progress, tensors, self.optimizer)
+            checkpoint.save(folder, progress, tensors, state, self.optimizer)
         return Trained(
-            tensors=checkpoint.best(folder, progress),
+            tensors=self.method.trimmed(checkpoint.best(folder, progress)),
             epochs=progress.epoch,
             best_epoch=progress.best_epoch,
             steps=progress.step,
@@ -192,8 +203,9 @@ class Trainer:
     def best(self) -> dict[str, Tensor] | None:
         """The best epoch's tensors as the checkpoint has them; None before the first epoch's end."""
         tensors = adapter_tensors(self.backbone)
-        progress = checkpoint.load(self.folder / "checkpoint", tensors, self.optimizer)
-        return checkpoint.best(self.folder / "checkpoint", progress) if progress else None
+        folder, state = self.folder / "checkpoint", self.method.state(self.backbone)
+        progress = checkpoint.load(folder, tensors, state, self.optimizer)
+        return self.method.trimmed(checkpoint.best(folder, progress)) if progress else None
 
     def _should_stop(self, progress: checkpoint.Progress) -> bool:
         patience = self.settings.patience
