@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 # Before anything imports a library that reads them.
 os.environ["OMP_NUM_THREADS"] = "1"
@@ -28,35 +29,62 @@ def shared() -> Path:
     return folder
 
 
+WORDS = "[CLS] [SEP] [MASK] good bad film the a was not very plot acting and".split()
+LETTERS = "abcdefghijklmnopqrstuvwxyz"
+
+
+def word_pieces(*first: str, token_types: bool = True) -> BertTokenizer:
+    """WordPiece over `first`, a few words and the letters, so that any other word falls into pieces."""
+    vocab = [*first, *WORDS, *LETTERS[1:], *(f"##{letter}" for letter in LETTERS)]
+    names = ["input_ids", *(["token_type_ids"] if token_types else []), "attention_mask"]
+    return BertTokenizer(vocab={token: i for i, token in enumerate(vocab)}, model_input_names=names)
+
+
 @pytest.fixture(scope="session")
 def tiny_tokenizer() -> BertTokenizer:
-    """WordPiece over a vocabulary of a few words and the letters, so that any other word falls into pieces."""
-    words = "[PAD] [UNK] [CLS] [SEP] [MASK] good bad film the a was not very plot acting and"
-    letters = "abcdefghijklmnopqrstuvwxyz"
-    vocab = [*words.split(), *letters[1:], *(f"##{letter}" for letter in letters)]
-    return BertTokenizer(vocab={token: i for i, token in enumerate(vocab)})
+    return word_pieces("[PAD]", "[UNK]")
+
+
+# What each family's config has beside, or instead of, the sizes of most.
+SIZES = {"hidden_size": 32, "intermediate_size": 64, "num_hidden_layers": 2, "num_attention_heads": 2}
+PADDING_ROW = {"max_position_embeddings": 64 + 2}  # positions count from the row after that of the padding, 1
+NO_TYPES = {"type_vocab_size": 1}
+SHAPES: dict[str, dict[str, Any]] = {
+    "bert": SIZES,
+    "roberta": SIZES | PADDING_ROW | NO_TYPES,
+    "xlm-roberta": SIZES | PADDING_ROW | NO_TYPES,
+    "camembert": SIZES | PADDING_ROW | NO_TYPES,
+    "electra": SIZES | {"embedding_size": 16},
+    "distilbert": {"dim": 32, "hidden_dim": 64, "n_layers": 2, "n_heads": 2},
+    "albert": SIZES | {"embedding_size": 16},
+    "mpnet": SIZES | PADDING_ROW,
+    "deberta-v2": SIZES  # as DeBERTa-v3's
+    | {"relative_attention": True, "position_buckets": 8, "pos_att_type": ["p2c", "c2p"], "share_att_key": True}
+    | {"norm_rel_ebd": "layer_norm", "position_biased_input": False, "type_vocab_size": 0, "pooler_hidden_size": 32},
+    "modernbert": SIZES | {"local_attention": 8},
+}
 
 
 @pytest.fixture(scope="session")
-def tiny_model(tmp_path_factory: pytest.TempPathFactory, tiny_tokenizer: BertTokenizer) -> Callable[[str], Path]:
+def tiny_model(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
     """tiny_model(family) -> folder of an encoder with random weights: two layers, hidden 32, 64 positions."""
     made: dict[str, Path] = {}
 
     def make(family: str) -> Path:
         if family not in made:
             folder = tmp_path_factory.mktemp("models") / family
-            shape = {"distilbert": {"dim": 32, "hidden_dim": 64, "n_layers": 2, "n_heads": 2}}.get(
-                family, {"hidden_size": 32, "intermediate_size": 64, "num_hidden_layers": 2, "num_attention_heads": 2}
-            )
-            reserved = 2 if family == "roberta" else 0  # its position table starts after the padding row
-            pad = {"pad_token_id": 1} if family == "roberta" else {}
-            config = AutoConfig.for_model(
-                family, vocab_size=len(tiny_tokenizer), max_position_embeddings=64 + reserved, **shape, **pad
-            )
+            like_roberta = "max_position_embeddings" in SHAPES[family]
+            first = ("[UNK]", "[PAD]") if like_roberta else ("[PAD]", "[UNK]")
+            tokenizer = word_pieces(*first, token_types=not like_roberta)
+            names = ("pad", "cls", "sep", "bos", "eos")
+            of = {"bos": "cls", "eos": "sep"}
+            ids = {f"{name}_token_id": getattr(tokenizer, f"{of.get(name, name)}_token_id") for name in names}
+            shape = {"vocab_size": len(tokenizer), "max_position_embeddings": 64, **ids, **SHAPES[family]}
+            config = AutoConfig.for_model(family, **shape)
             with torch.random.fork_rng(devices=[]):
                 torch.manual_seed(0)
                 AutoModel.from_config(config).save_pretrained(folder)
-            tiny_tokenizer.save_pretrained(folder)
+            tokenizer.save_pretrained(folder)
             made[family] = folder
         return made[family]
 

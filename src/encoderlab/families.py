@@ -1,12 +1,13 @@
 """The one table of what each family of encoders calls its parts.
 
-No other file names a part of a model. To add a family, add a row: paths of the parts inside one layer, as the model's
-own code in transformers spells them, and run the tests, which are parametrised over the table.
+To add a family, add a row: paths of the parts inside one layer, as the model's own code in transformers spells them, a
+row of its sizes in `tests/conftest.py`, and run the tests, which are parametrised over the table. No other file names a
+part of a model, except `relative`, which stands in for two families' attention.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 ROLES = ("query", "key", "value", "attention_out", "ffn_in", "ffn_out")
 
@@ -28,7 +29,8 @@ class Family:
     attention: str  # the module that calls the attention function
     after_attention: str  # what the attention sublayer returns, after its dropout and before the residual sum
     after_ffn: str
-    ffn_norm: str  # the LayerNorm over (residual + feed-forward output)
+    ffn_norm: str | None  # the LayerNorm over (residual + feed-forward output); None where layers normalise before
+    note: str  # what is special, one or two sentences for docs/supported.md; the tests hold the row to it
     pooler: str = "pooler"  # the part of the trunk that a checkpoint may lack
 
     @property
@@ -49,11 +51,23 @@ _BERT = Family(
     after_attention="attention.output.dropout",
     after_ffn="output.dropout",
     ffn_norm="output.LayerNorm",
+    note="Classification reads the pooler. A masked-LM checkpoint has none: it is drawn anew, trained and saved.",
+)
+_ROBERTA = replace(
+    _BERT,
+    note="Positions count from the row after the padding row, so 514 rows are 512 tokens. Multiple choice reads a "
+    "pooler that the checkpoints lack: it is drawn anew, trained and saved.",
 )
 
 FAMILIES: dict[str, Family] = {
     "bert": _BERT,
-    "roberta": _BERT,
+    "roberta": _ROBERTA,
+    "xlm-roberta": _ROBERTA,
+    "camembert": _ROBERTA,
+    "electra": replace(
+        _BERT,
+        note="No pooler. The small models' embeddings are narrower than their layers.",
+    ),
     "distilbert": Family(
         layers="transformer.layer",
         query="attention.q_lin",
@@ -66,5 +80,68 @@ FAMILIES: dict[str, Family] = {
         after_attention="attention.out_lin",
         after_ffn="ffn",
         ffn_norm="output_layer_norm",
+        note="No pooler and no token types; its head has two layers, `pre_classifier` and `classifier`.",
+    ),
+    "albert": Family(
+        layers="encoder.albert_layer_groups.*.albert_layers",
+        query="attention.query",
+        key="attention.key",
+        value="attention.value",
+        attention_out="attention.dense",
+        ffn_in="ffn",
+        ffn_out="ffn_output",
+        attention="attention",
+        after_attention="attention.output_dropout",
+        after_ffn="ffn_output",
+        ffn_norm="full_layer_layer_norm",
+        note="All layers share one set of weights, so they count as one layer: what a method adds is shared as well, "
+        "and its parameters are counted once.",
+    ),
+    "mpnet": Family(
+        layers="encoder.layer",
+        query="attention.attn.q",
+        key="attention.attn.k",
+        value="attention.attn.v",
+        attention_out="attention.attn.o",
+        ffn_in="intermediate.dense",
+        ffn_out="output.dense",
+        attention="attention.attn",
+        after_attention="attention.dropout",
+        after_ffn="output.dropout",
+        ffn_norm="output.LayerNorm",
+        note="Relative position bias in every layer; a learned prefix gets none. No token types. Positions count as "
+        "RoBERTa's do.",
+    ),
+    "deberta-v2": Family(
+        layers="encoder.layer",
+        query="attention.self.query_proj",
+        key="attention.self.key_proj",
+        value="attention.self.value_proj",
+        attention_out="attention.output.dense",
+        ffn_in="intermediate.dense",
+        ffn_out="output.dense",
+        attention="attention.self",
+        after_attention="attention.output.dropout",
+        after_ffn="output.dropout",
+        ffn_norm="output.LayerNorm",
+        note="DeBERTa-v2 and v3: disentangled attention; a learned prefix has content and no position. Query and key "
+        "may project positions too (v3), and what a method changes there changes them for both. Its pooler is part "
+        "of the head: drawn anew, trained and saved.",
+    ),
+    "modernbert": Family(
+        layers="layers",
+        query="attn.Wqkv",
+        key="attn.Wqkv",
+        value="attn.Wqkv",
+        attention_out="attn.Wo",
+        ffn_in="mlp.Wi",
+        ffn_out="mlp.Wo",
+        attention="attn",
+        after_attention="attn.out_drop",
+        after_ffn="mlp",
+        ffn_norm=None,
+        note="Query, key and value are one linear layer: LoRA on any of them changes all three. Layers normalise "
+        "before, so a Pfeiffer adapter reads what the feed-forward sublayer returns. A learned prefix is not rotated, "
+        "and tokens see it in local layers too.",
     ),
 }

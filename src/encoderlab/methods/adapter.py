@@ -6,6 +6,7 @@ r"""Bottleneck adapters: a small two-layer network after a sublayer, with a resi
               out = LN(x + h + A(h))              h: what the sublayer returns, x: its input
     pfeiffer  (Pfeiffer et al. 2020, arXiv:2005.00052): after feed-forward only, reading the layer's own normalised sum,
               out = LN(s + A(LN(s)))              s = x + h
+              where layers normalise before their sublayers there is no such sum: out = x + h + A(h)
 
 U and u start at zero, so the model is unchanged at step 0.
 """
@@ -73,6 +74,8 @@ class Adapter(Method):
         for layer in backbone.layer_numbers(self.layers):
             if self.placement == "houlsby":
                 places = [(family.after_attention, _after_sublayer), (family.after_ffn, _after_sublayer)]
+            elif family.ffn_norm is None:
+                places = [(family.after_ffn, _after_sublayer)]
             else:
                 places = [(family.ffn_norm, _around_norm)]
             for path, hook in places:
