@@ -1,0 +1,81 @@
+r"""(IA)^3 (Liu et al. 2022, arXiv:2205.05638, section 3.3): three learned vectors a layer that rescale activations.
+
+    softmax(q (l_k * k)' / sqrt(d)) (l_v * v)          l_k, l_v: (hidden,)     on the keys and the values
+    W2 (l_ff * act(W1 x + b1)) + b2                    l_ff: (intermediate,)   on the feed-forward activation
+
+The vectors start at one: at step 0 the model is unchanged. Merging is exact: l_k and l_v scale rows of a weight and its
+bias, l_ff scales columns. On BERT-base that is 12 (768 + 768 + 3072) = 55,296 parameters, the paper's count; a library
+that finds its layers by suffix also scales the attention's output layer, which is not in the paper.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import partial
+from typing import Any, ClassVar, Literal, final
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from encoderlab.backbone import Backbone
+from encoderlab.methods.base import Method, some_layers
+
+
+def _scaled_outputs(module: nn.Module, args: Any, y: Tensor, start: int) -> Tensor:
+    """Scale the outputs from `start` on: those of key and value, where one layer gives query, key and value."""
+    return y if module.ia3_l is None else y * _rows(module.ia3_l, start)  # type: ignore[arg-type]
+
+
+def _scaled_inputs(module: nn.Module, args: tuple[Tensor, ...]) -> tuple[Tensor, ...] | None:
+    return None if module.ia3_l is None else (args[0] * module.ia3_l.flatten(),)  # type: ignore[operator]
+
+
+def _rows(vector: Tensor, start: int) -> Tensor:
+    """The (n, 1) vector as (start + n,), ones in front."""
+    return F.pad(vector.flatten(), (start, 0), value=1.0)
+
+
+@final
+@dataclass(frozen=True, kw_only=True)
+class Ia3(Method):
+    """layers: "all", "last" or numbers."""
+
+    name: Literal["ia3"] = "ia3"
+    layers: Literal["all", "last"] | tuple[int, ...] = "all"
+    # That of the paper's recipe. A rescaling near one needs larger steps than a weight: 30 to 60 times full's.
+    default_learning_rate: ClassVar[float] = 3e-3
+
+    def insert(self, backbone: Backbone, seed: int) -> None:
+        numbers = backbone.layer_numbers(self.layers)
+        paths = dict.fromkeys(p for role in ("key", "value") for p in backbone.linear_paths(role, numbers))
+        for path in paths:
+            linear = backbone.trunk.get_submodule(path)
+            assert isinstance(linear, nn.Linear)
+            start = backbone.outputs("key", linear.out_features).start  # 0, or where the query's outputs end
+            linear.register_parameter("ia3_l", nn.Parameter(torch.ones(linear.out_features - start, 1)))
+            linear.register_forward_hook(partial(_scaled_outputs, start=start))
+        for path in backbone.linear_paths("ffn_out", numbers):
+            linear = backbone.trunk.get_submodule(path)
+            assert isinstance(linear, nn.Linear)
+            linear.register_parameter("ia3_l", nn.Parameter(torch.ones(1, linear.in_features)))
+            linear.register_forward_pre_hook(_scaled_inputs)
+
+    @torch.no_grad()
+    def merge(self, backbone: Backbone) -> None:
+        for linear in backbone.trunk.modules():
+            vector = getattr(linear, "ia3_l", None)
+            if not isinstance(linear, nn.Linear) or vector is None:
+                continue
+            if vector.size(0) == 1:
+                weight = linear.weight * vector
+            else:
+                rows = _rows(vector, linear.out_features - vector.numel())
+                weight = linear.weight * rows[:, None]
+                if linear.bias is not None:
+                    linear.bias = nn.Parameter(linear.bias * rows, requires_grad=False)
+            linear.weight = nn.Parameter(weight, requires_grad=False)
+            linear.register_parameter("ia3_l", None)  # the hooks let everything through
+
+    def problems(self, backbone: Backbone) -> list[str]:
+        return some_layers(self.layers)
