@@ -16,11 +16,12 @@ import torch
 from safetensors import SafetensorError
 from torch import Tensor
 
+from encoderlab import adapters, files
 from encoderlab import backbone as backbones
-from encoderlab import files, runs
 from encoderlab.backbone import Backbone
 from encoderlab.errors import InputError
 from encoderlab.methods import METHODS, Method
+from encoderlab.runs import build
 from encoderlab.tasks import TASKS, Encoded, Task
 from encoderlab.training.forward import Computed, choose_device, choose_precision
 from encoderlab.training.forward import logits as forward_logits
@@ -45,8 +46,9 @@ class Loaded:
         return self.backbone.tokenizer
 
 
-def load_run(folder: Path, *, device: str = "auto", precision: str | None = None) -> Loaded:
-    """The model of a finished run, in the precision it was scored in unless `precision` says otherwise.
+def load_run(folder: Path, *, device: str = "auto", precision: str | None = None, force: bool = False) -> Loaded:
+    """The model of a finished run, in the precision it was scored in unless `precision` says otherwise. `force`: on
+    another base than it was trained on, too.
 
     InputError where the folder is no run, is not finished, or a file of it is missing or damaged. A run that failed
     may have kept its best epoch: that is loaded, and a warning logged.
@@ -55,7 +57,7 @@ def load_run(folder: Path, *, device: str = "auto", precision: str | None = None
         raise InputError(f"{folder}: not the folder of a run (expected config.json in it); give OUT/runs/ID")
     if not (folder / "result.json").is_file():
         raise InputError(f"{folder}: this run is not finished; run its study again to finish it")
-    if not (folder / "adapter" / "adapter_config.json").is_file():
+    if not (folder / "adapter" / adapters.OURS).is_file():
         raise InputError(f"{folder}: this run has no adapter/ (a trial, a baseline, or it failed early)")
     place = choose_device(device)
     try:
@@ -70,7 +72,7 @@ def load_run(folder: Path, *, device: str = "auto", precision: str | None = None
             class_names=config["class_names"],
             seed=config["seed"],
             train=config["train"],
-            read=lambda b: runs.read_adapter(b, folder / "adapter"),
+            read=lambda b: adapters.read(b, folder / "adapter", force=force)[1],
             origin=str(folder / "adapter"),
             device=place,
             dtype=choose_precision(place, precision or stored)[0],
@@ -96,8 +98,9 @@ def assemble(
     the untrained model. `origin` is where the tensors are from, for messages."""
     backbone = backbones.load(model, head=task.head, class_names=class_names, seed=seed)
     if method is not None and read is not None:
+        tensors = read(backbone)
         method.inject(backbone, seed)
-        runs.fill(backbone, method, read(backbone), origin)
+        adapters.fill(backbone, method, tensors, origin)
         method.merge(backbone)
     backbone.model.requires_grad_(False)
     return Loaded(
@@ -116,9 +119,3 @@ def logits(loaded: Loaded, encoded: Encoded, tick: Callable[[int], None] | None 
     pad_id = loaded.tokenizer.pad_token_id
     budget = 4 * loaded.token_budget  # no gradients: the memory of one layer, not of all
     return forward_logits(loaded.model, encoded, pad_id=pad_id, budget=budget, device=loaded.device, tick=tick)
-
-
-def build(classes: tuple[type, ...], key: str, section: Mapping[str, Any]) -> Any:
-    """The dataclass of a resolved section, as `config.json` keeps it: the class whose `key` has the section's value."""
-    cls = next(c for c in classes if getattr(c, key, None) == section[key])
-    return cls(**{name: tuple(value) if isinstance(value, list) else value for name, value in section.items()})

@@ -14,8 +14,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from encoderlab import adapters, evaluate, files, runs
 from encoderlab import backbone as backbones
-from encoderlab import evaluate, files, runs
 from encoderlab.config import Train
 from encoderlab.errors import InputError, RunFailed
 from encoderlab.methods import Method
@@ -216,14 +216,14 @@ def _trained(bench: Bench, job: Job, method: Method, folder: Path, tick: Tick) -
 def _save(
     bench: Bench, job: Job, method: Method, backbone: backbones.Backbone, tensors: Mapping[str, Tensor], folder: Path
 ) -> int:
-    config = {
-        "method": asdict(replace(method, learning_rate=None)),
+    about = {
+        "head": bench.task.head,
         "task": asdict(bench.task),  # type: ignore[call-overload]
         "class_names": bench.class_names,
         "max_length": job.settings.max_length,
         "seed": job.seed,
     }
-    return runs.save_adapter(backbone, folder / "adapter", runs.as_json(config), tensors)
+    return adapters.save(backbone, method, tensors, folder / "adapter", about)
 
 
 def _assemble(bench: Bench, job: Job, tensors: Mapping[str, Tensor], folder: Path) -> evaluate.Loaded:

@@ -5,9 +5,6 @@ result.json.
 
 The id is the hash of the resolved config, which holds the data's and the model's fingerprints: the same command meets
 the same folder. Every file is written beside and renamed, so a kill leaves the old one or the new one.
-
-The adapter file holds every trained tensor and every fresh one, or is not written. Names are relative to the encoder
-trunk ("encoder.layer.0.attention.self.query.lora_A.weight"); those of the task head start with "head.".
 """
 
 from __future__ import annotations
@@ -25,13 +22,10 @@ from typing import Any
 import numpy as np
 import torch
 from safetensors.numpy import save_file as save_numpy
-from safetensors.torch import load_file, save_file
+from safetensors.torch import save_file
 from torch import Tensor
 
-from encoderlab.backbone import Backbone
-from encoderlab.errors import InputError
-from encoderlab.files import read_json, write_atomically, write_json
-from encoderlab.methods import Method
+from encoderlab.files import write_atomically
 
 FORMAT = "encoderlab/1"
 
@@ -45,6 +39,12 @@ def run_id(config: Mapping[str, Any]) -> str:
 def as_json(value: Any) -> Any:
     """The value as it comes back from a JSON file: tuples are lists."""
     return json.loads(json.dumps(value))
+
+
+def build(classes: tuple[type, ...], key: str, section: Mapping[str, Any]) -> Any:
+    """The dataclass of a resolved section, as a JSON file keeps it: the class whose `key` has the section's value."""
+    cls = next(c for c in classes if getattr(c, key, None) == section[key])
+    return cls(**{name: tuple(value) if isinstance(value, list) else value for name, value in section.items()})
 
 
 def array_hash(array: np.ndarray) -> str:
@@ -62,73 +62,6 @@ def write_predictions(path: Path, logits: np.ndarray, labels: np.ndarray, index:
 def save_tensors(path: Path, tensors: Mapping[str, Tensor], metadata: Mapping[str, str] | None = None) -> None:
     whole = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
     write_atomically(path, lambda beside: save_file(whole, beside, dict(metadata or {})))
-
-
-def adapter_tensors(backbone: Backbone) -> dict[str, Tensor]:
-    """What training changed or the checkpoint lacked, under the names of the adapter file."""
-    return {
-        adapter_name(backbone, name): parameter.detach()
-        for name, parameter in backbone.model.named_parameters()
-        if parameter.requires_grad or name in backbone.fresh
-    }
-
-
-def adapter_name(backbone: Backbone, parameter: str) -> str:
-    prefix = backbone.trunk_prefix
-    return parameter[len(prefix) :] if parameter.startswith(prefix) else "head." + parameter
-
-
-def save_adapter(backbone: Backbone, folder: Path, config: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> int:
-    """Write adapter_config.json and adapter_model.safetensors; returns the bytes of the latter. Refuses to leave a
-    trained tensor out."""
-    missing = adapter_tensors(backbone).keys() - tensors.keys()
-    if missing:
-        raise ValueError(f"refusing to save an adapter without {sorted(missing)}")
-    path = folder / "adapter_model.safetensors"
-    save_tensors(path, tensors, {"format": "pt"})
-    write_json(
-        folder / "adapter_config.json",
-        {
-            "format": FORMAT,
-            "base_model_name_or_path": backbone.name,
-            "base_fingerprint": backbone.fingerprint,
-            **config,
-        },
-    )
-    return path.stat().st_size
-
-
-def read_adapter(backbone: Backbone, folder: Path) -> dict[str, Tensor]:
-    """The tensors of an adapter folder under the adapter file's names. InputError for another base."""
-    config = read_json(folder / "adapter_config.json")
-    if config["base_fingerprint"] != backbone.fingerprint:
-        raise InputError(
-            f"{folder}: trained on another base than {backbone.name} (fingerprints "
-            f"{config['base_fingerprint'][:12]} and {backbone.fingerprint[:12]}); give it the encoder it was trained on"
-        )
-    return load_file(folder / "adapter_model.safetensors")
-
-
-def load_adapter(backbone: Backbone, method: Method, folder: Path) -> None:
-    """Fill a backbone with `method` in it from an adapter folder. Names and shapes must match one to one, the base
-    must be the same: InputError otherwise."""
-    fill(backbone, method, read_adapter(backbone, folder), str(folder))
-
-
-def fill(backbone: Backbone, method: Method, tensors: Mapping[str, Tensor], origin: str) -> None:
-    """Copy tensors of the adapter file's names into the model with `method` in it; anything missing, left over or of
-    another shape is an InputError."""
-    method.resize(backbone, tensors)
-    wanted = adapter_tensors(backbone)
-    missing, extra = wanted.keys() - tensors.keys(), tensors.keys() - wanted.keys()
-    shapes = [n for n in wanted.keys() & tensors.keys() if wanted[n].shape != tensors[n].shape]
-    if missing or extra or shapes:
-        parts = {"missing": missing, "not in the model": extra, "of another shape": shapes}
-        said = "; ".join(f"{len(names)} {what}, e.g. {min(names)}" for what, names in parts.items() if names)
-        raise InputError(f"{origin}: the tensors do not fit the model: {said}")
-    with torch.no_grad():
-        for name, tensor in wanted.items():
-            tensor.copy_(tensors[name])
 
 
 def reset_peak_memory() -> None:

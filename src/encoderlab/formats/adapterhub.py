@@ -1,5 +1,5 @@
-"""The folder of the `adapters` library (Poth et al. 2023, arXiv:2311.11077): adapter_config.json, the adapter's weights,
-and a head's beside them."""
+"""The folder of the `adapters` library (Poth et al. 2023, arXiv:2311.11077): adapter_config.json, the adapter's
+weights, and a head's beside them."""
 
 from __future__ import annotations
 

@@ -1,30 +1,127 @@
 """The folder of the `peft` library: adapter_config.json and adapter_model.safetensors, as plain
-`PeftModel.from_pretrained` reads them."""
+`PeftModel.from_pretrained(model, folder)` reads them.
+
+    base_model.model.bert.encoder.layer.0.attention.self.query.lora_A.weight      what the method inserts
+    base_model.model.classifier.weight                                            kept whole (`modules_to_save`)
+
+PEFT finds modules by the ends of their names, and says nothing of one that it finds too many. So what is written here
+is first matched by PEFT's own rules against the model's modules: the short name ("query") where it means exactly our
+modules, else the exact paths. Every trained or fresh tensor outside the method (head, pooler) is in `modules_to_save`.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from torch import Tensor
 
 from encoderlab.backbone import Backbone
+from encoderlab.errors import InputError
+from encoderlab.files import read_json, write_json
+from encoderlab.formats import names, peft_methods
 from encoderlab.methods import Method
+from encoderlab.runs import save_tensors
+
+CONFIG, WEIGHTS = "adapter_config.json", "adapter_model.safetensors"
+TASKS = {
+    "ForSequenceClassification": "SEQ_CLS",
+    "ForTokenClassification": "TOKEN_CLS",
+    "ForQuestionAnswering": "QUESTION_ANS",
+}
 
 
 def refusal(backbone: Backbone, method: Method) -> str | None:
     """Why PEFT's format cannot hold this method (PEFT has none like it, or would compute another function); None where
     it can."""
-    raise NotImplementedError
+    if reason := peft_methods.refusal(backbone, method):
+        return reason
+    try:
+        _modules(backbone, [name for name, _ in backbone.model.named_parameters() if backbone.is_head(name)])
+    except InputError as error:
+        return str(error)
+    return None
 
 
 def write(backbone: Backbone, method: Method, tensors: Mapping[str, Tensor], folder: Path) -> None:
     """Write the folder's two files. `backbone`: with the method in it, or as loaded; `tensors`: of the adapter file's
     names, the head's and the fresh ones among them. InputError with `refusal`'s reason."""
-    raise NotImplementedError
+    if reason := refusal(backbone, method):
+        raise InputError(reason)
+    inserted = {name: tensor for name, tensor in tensors.items() if peft_methods.is_inserted(name)}
+    whole = {names.parameter_name(backbone, n): tensor for n, tensor in tensors.items() if n not in inserted}
+    modules = _modules(backbone, whole)
+    fields, files = peft_methods.encode(backbone, method, inserted)
+    for key in ("feedforward_modules", "target_modules"):  # the first is to be part of the second
+        if key in fields:
+            paths = [names.parameter_name(backbone, path) for path in fields[key]]
+            fields[key] = _targets(backbone, paths, modules)
+    if "feedforward_modules" in fields:
+        fields["target_modules"] = sorted({*fields["target_modules"], *fields["feedforward_modules"]})
+    config = {
+        "base_model_name_or_path": names.public(backbone.name),
+        "inference_mode": True,
+        "modules_to_save": modules or None,
+        **_task(backbone),
+        **fields,
+    }
+    if peft_methods.is_prompt(config["peft_type"]):
+        renamed = files | {f"base_model.{name}": tensor for name, tensor in whole.items()}
+    else:
+        files = {names.parameter_name(backbone, name): tensor for name, tensor in files.items()}
+        renamed = {f"base_model.model.{name}": tensor for name, tensor in (files | whole).items()}
+    save_tensors(folder / WEIGHTS, renamed, {"format": "pt"})
+    write_json(folder / CONFIG, dict(sorted(config.items())))
 
 
 def read(backbone: Backbone, folder: Path) -> tuple[Method, dict[str, Tensor]]:
     """The method of a folder that PEFT or `write` wrote, and its tensors under our names. `backbone`: the encoder it is
     for, under any head, without a method in it. InputError naming what is not supported."""
-    raise NotImplementedError
+    config = read_json(folder / CONFIG)
+    if not isinstance(config, dict) or "peft_type" not in config:
+        raise InputError(f"{folder / CONFIG}: not PEFT's, it says no peft_type; expected an adapter folder of PEFT")
+    stored = names.load_tensors(folder, WEIGHTS, "adapter_model.bin")
+    prefix = "base_model." if peft_methods.is_prompt(config["peft_type"]) else "base_model.model."
+    free = {name: tensor for name, tensor in stored.items() if not name.startswith(prefix)}
+    inside = names.ours(backbone, {n.removeprefix(prefix): t for n, t in stored.items() if n not in free})
+    whole = {name: tensor for name, tensor in inside.items() if not peft_methods.is_inserted(name)}
+    inserted = free | {name: tensor for name, tensor in inside.items() if name not in whole}
+    method, tensors = peft_methods.decode(backbone, config, inserted, str(folder))
+    return method, tensors | whole
+
+
+def _task(backbone: Backbone) -> dict[str, Any]:
+    """`task_type` where PEFT has one for this head; else the class, by which PEFT's Auto class finds the model."""
+    model = type(backbone.model)
+    kind = next((task for end, task in TASKS.items() if model.__name__.endswith(end)), None)
+    if backbone.trunk is backbone.model:
+        kind = "FEATURE_EXTRACTION"
+    mapping = {"base_model_class": model.__name__, "parent_library": model.__module__}
+    return {"task_type": kind, "auto_mapping": None if kind else mapping}
+
+
+def _modules(backbone: Backbone, parameters: Iterable[str]) -> list[str]:
+    """Names for `modules_to_save` that keep exactly these parameters; PEFT takes every module whose name ends so."""
+    left, chosen = set(parameters), []
+    modules = dict(backbone.model.named_modules())
+    for path, module in modules.items():  # outer modules come first
+        own = {f"{path}.{name}" for name, _ in module.named_parameters()}
+        if path and own and own <= left:
+            chosen.append(path)
+            left -= own
+    matched = {path for path in modules if any(path.endswith(end) for end in chosen)}
+    if left or matched != set(chosen):
+        raise InputError(f"PEFT's modules_to_save cannot name {min(left or matched - set(chosen))} alone")
+    return chosen
+
+
+def _targets(backbone: Backbone, paths: Sequence[str], modules_to_save: Sequence[str]) -> list[str]:
+    """`target_modules` that PEFT matches to exactly these paths: the shortest ends of names that do, else the paths."""
+    kept = tuple(f"{name}." for name in modules_to_save)
+    every = [p for p, _ in backbone.model.named_modules() if not f"{p}.".startswith(kept)]
+    for parts in range(1, 4):
+        ends = {".".join(path.split(".")[-parts:]) for path in paths}
+        if {p for p in every if p in ends or p.endswith(tuple(f".{end}" for end in ends))} == set(paths):
+            return sorted(ends)
+    return sorted(paths)

@@ -20,11 +20,11 @@ import torch
 from accelerate import Accelerator
 from torch import Tensor, nn
 
+from encoderlab.adapters import adapter_tensors
 from encoderlab.backbone import Backbone
 from encoderlab.errors import RunFailed
 from encoderlab.files import append_text, write_text
 from encoderlab.methods import Method
-from encoderlab.runs import adapter_tensors
 from encoderlab.tasks import Encoded, Task
 from encoderlab.training import checkpoint
 from encoderlab.training.batches import collate, epoch_batches, micro_batches

@@ -1,0 +1,149 @@
+"""The adapter folder: what a run gives, and what is put back into an encoder.
+
+    adapter/adapter_model.safetensors   every trained tensor and every fresh one, or it is not written
+    adapter/adapter_config.json         PEFT's, where PEFT knows the method: then the tensors carry PEFT's names too
+    adapter/encoderlab.json             ours: the method, the base model and its fingerprint, what the run was for
+    adapter/README.md                   the model card
+
+Where PEFT has no such method the tensors carry our own names (`formats.names`) and adapter_config.json is absent, so
+that no other library takes the folder for one of its own.
+
+Loading demands names and shapes one to one, or names what differs. Nothing is left at random silently: to put an
+adapter under another head, or on a bare encoder, say `head=False`.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError
+from torch import Tensor
+
+from encoderlab.backbone import Backbone
+from encoderlab.errors import InputError
+from encoderlab.files import read_json, write_json, write_text
+from encoderlab.formats import adapterhub, card, names, peft
+from encoderlab.methods import METHODS, Method
+from encoderlab.runs import as_json, build, save_tensors
+
+FORMAT = "encoderlab-adapter/2"
+OURS, WEIGHTS = "encoderlab.json", "adapter_model.safetensors"
+
+log = logging.getLogger(__name__)
+
+
+def adapter_tensors(backbone: Backbone) -> dict[str, Tensor]:
+    """What training changes or the checkpoint lacked, under our names."""
+    return {
+        names.our_name(backbone, name): parameter.detach()
+        for name, parameter in backbone.model.named_parameters()
+        if parameter.requires_grad or name in backbone.fresh
+    }
+
+
+def save(
+    backbone: Backbone,
+    method: Method,
+    tensors: Mapping[str, Tensor],
+    folder: Path,
+    about: Mapping[str, Any] | None = None,
+) -> int:
+    """Write the folder; returns the bytes of the tensors' file. Refuses to leave a trained or fresh tensor out.
+
+    `tensors`: under our names. `about`: what else encoderlab.json says (task, class_names, max_length, seed, head).
+    """
+    if missing := adapter_tensors(backbone).keys() - tensors.keys():
+        raise ValueError(f"refusing to save an adapter without {sorted(missing)}")
+    as_peft = peft.refusal(backbone, method) is None
+    if as_peft:
+        peft.write(backbone, method, tensors, folder)
+    else:
+        (folder / peft.CONFIG).unlink(missing_ok=True)
+        save_tensors(folder / WEIGHTS, tensors, {"format": "pt"})
+    said = as_json(
+        {
+            "format": FORMAT,
+            "layout": "peft" if as_peft else "encoderlab",
+            "base": {"name": names.public(backbone.name), "fingerprint": backbone.fingerprint},
+            "method": asdict(replace(method, learning_rate=None)),
+            **(about or {}),
+        }
+    )
+    write_json(folder / OURS, said)
+    write_text(folder / "README.md", card.card(said))
+    return (folder / WEIGHTS).stat().st_size
+
+
+def read(backbone: Backbone, folder: Path, *, force: bool = False) -> tuple[Method, dict[str, Tensor]]:
+    """The method of an adapter folder and its tensors under our names: one of ours, of PEFT's or of the `adapters`
+    library's. `backbone`: the encoder it is for, under any head, without a method in it.
+
+    InputError for another base than ours was trained on (only logged with `force`), for a damaged folder, and naming
+    what another library's folder holds that is not supported.
+    """
+    try:
+        if (folder / OURS).is_file():
+            return _ours(backbone, folder, force)
+        if not (folder / peft.CONFIG).is_file():
+            raise InputError(f"{folder}: no adapter folder; expected {OURS} or {peft.CONFIG} in it")
+        theirs = peft if "peft_type" in read_json(folder / peft.CONFIG) else adapterhub
+        return theirs.read(backbone, folder)
+    except (KeyError, TypeError, ValueError, AttributeError, StopIteration, OSError, SafetensorError) as error:
+        raise InputError(f"{folder}: a file of this adapter is damaged ({type(error).__name__}: {error})") from None
+
+
+def _ours(backbone: Backbone, folder: Path, force: bool) -> tuple[Method, dict[str, Tensor]]:
+    said = read_json(folder / OURS)
+    base = said["base"]
+    if said["format"] != FORMAT:
+        raise InputError(f"{folder}: its format is {said['format']!r}, this version reads {FORMAT!r}; train it again")
+    if base["fingerprint"] != backbone.fingerprint:
+        problem = (
+            f"{folder}: trained on another base ({base['name']}, fingerprint {base['fingerprint'][:12]}) than "
+            f"{names.public(backbone.name)} (fingerprint {backbone.fingerprint[:12]})"
+        )
+        if not force:
+            raise InputError(f"{problem}; give it the encoder it was trained on, or --force to use it all the same")
+        log.warning("%s; used all the same, as asked", problem)
+    method = build(METHODS, "name", said["method"])
+    if said["layout"] == "peft":
+        return method, peft.read(backbone, folder)[1]
+    return method, names.load_tensors(folder, WEIGHTS)
+
+
+def load_adapter(backbone: Backbone, folder: Path, *, head: bool = True, force: bool = False) -> Method:
+    """Put the adapter of a folder (ours, PEFT's, the `adapters` library's) into a backbone as `load` gives it; returns
+    its method. Errors as `read` and `fill`.
+
+    head: whether the file's head is the model's. With False only the encoder's part is put in, so that an adapter
+    moves to a bare encoder or under another head, which stays as it is: fresh ones random, for training.
+    """
+    method, tensors = read(backbone, folder, force=force)
+    method.inject(backbone, 0)  # what this draws is filled in below
+    fill(backbone, method, tensors, str(folder), head=head)
+    return method
+
+
+def fill(backbone: Backbone, method: Method, tensors: Mapping[str, Tensor], origin: str, *, head: bool = True) -> None:
+    """Copy tensors under our names into the model with `method` in it; anything missing, left over or of another shape
+    is an InputError. Without `head`, heads are left alone, and the pooler where not both sides have one."""
+    method.resize(backbone, tensors)
+    wanted = adapter_tensors(backbone)
+    missing, extra = wanted.keys() - tensors.keys(), tensors.keys() - wanted.keys()
+    if not head:
+        loose = (names.HEAD, f"{backbone.family.pooler}.")
+        missing, extra = ({n for n in some if not n.startswith(loose)} for some in (missing, extra))
+    used = {n: t for n, t in wanted.items() if n in tensors and (head or not n.startswith(names.HEAD))}
+    shapes = [n for n, tensor in used.items() if tensor.shape != tensors[n].shape]
+    if missing or extra or shapes:
+        parts = {"missing": missing, "not in the model": extra, "of another shape": shapes}
+        said = "; ".join(f"{len(some)} {what}, e.g. {min(some)}" for what, some in parts.items() if some)
+        raise InputError(f"{origin}: the tensors do not fit the model: {said}")
+    with torch.no_grad():
+        for name, tensor in used.items():
+            tensor.copy_(tensors[name])

@@ -1,0 +1,86 @@
+"""What tensors are called: in our adapter file, and as parameters of a model in transformers.
+
+Ours are relative to the encoder trunk ("encoder.layer.0.attention.self.query.lora_A.weight"), so that an adapter moves
+between heads; those of a head start with "head.".
+"""
+
+from __future__ import annotations
+
+import pickle
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file
+from torch import Tensor
+
+from encoderlab.backbone import Backbone
+from encoderlab.errors import InputError
+from encoderlab.families import ROLES
+
+HEAD = "head."
+
+
+def public(model: str) -> str:
+    """What a file that others get calls the base model: a hub name as it is, a folder by its last name."""
+    folder = Path(model).expanduser()
+    return folder.resolve().name if folder.is_dir() else model
+
+
+def parameter_name(backbone: Backbone, name: str) -> str:
+    """The parameter of this model that one of our names means."""
+    return name.removeprefix(HEAD) if name.startswith(HEAD) else backbone.trunk_prefix + name
+
+
+def our_name(backbone: Backbone, parameter: str) -> str:
+    """Our name of a parameter of this model."""
+    prefix = backbone.trunk_prefix
+    return parameter.removeprefix(prefix) if parameter.startswith(prefix) else HEAD + parameter
+
+
+def ours(backbone: Backbone, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Our names for tensors that are called as the parameters of some model of this family, whatever its head: with
+    the trunk's prefix ("bert.encoder...") or, from a bare encoder, without it ("encoder...")."""
+    prefix = backbone.model.base_model_prefix + "."
+    inside = {name for name, _ in backbone.trunk.named_children()}
+    bare = not any(name.startswith(prefix) for name in tensors)
+
+    def named(name: str) -> str:
+        if name.startswith(prefix):
+            return name.removeprefix(prefix)
+        return name if bare and name.partition(".")[0] in inside else HEAD + name
+
+    return {named(name): tensor for name, tensor in tensors.items()}
+
+
+def targets(backbone: Backbone, paths: Iterable[str]) -> tuple[tuple[str, ...], str | tuple[int, ...]]:
+    """(target, layers) of a method section whose linear layers are exactly `paths` (relative to the trunk): roles where
+    roles say it, else the paths themselves."""
+    wanted, every = set(paths), backbone.layer_numbers("all")
+    by_role = {role: [path for i in every for path in backbone.linear_paths(role, [i])] for role in ROLES}
+    if backbone.family.fused:
+        by_role.pop("key"), by_role.pop("value")  # one layer for the three: "query" says it
+    roles = tuple(role for role in by_role if wanted & set(by_role[role]))
+    layers = tuple(i for i in every if any(by_role[role][i] in wanted for role in roles))
+    if wanted == {by_role[role][i] for role in roles for i in layers}:
+        return roles, "all" if list(layers) == every else layers
+    return tuple(sorted(wanted)), "all"
+
+
+def load_tensors(folder: Path, *names: str) -> dict[str, Tensor]:
+    """The tensors of the first of `names` that is in the folder: safetensors, or a pickle, of which tensors only are
+    unpacked. InputError where there is none, or it is damaged."""
+    path = next((folder / name for name in names if (folder / name).is_file()), None)
+    if path is None:
+        raise InputError(f"{folder}: no adapter weights; expected {' or '.join(names)} in it")
+    try:
+        if path.suffix == ".safetensors":
+            return load_file(path)
+        tensors = torch.load(path, map_location="cpu", weights_only=True)
+    except (OSError, RuntimeError, EOFError, SafetensorError, pickle.UnpicklingError) as error:
+        said = str(error).partition("\n")[0] or type(error).__name__
+        raise InputError(f"{path}: damaged, or not a file of tensors ({said})") from None
+    if not isinstance(tensors, dict) or not all(isinstance(t, Tensor) for t in tensors.values()):
+        raise InputError(f"{path}: expected a dict of tensors, as torch.save(model.state_dict()) writes it")
+    return tensors
