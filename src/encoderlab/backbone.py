@@ -186,7 +186,10 @@ def load(name: str, *, head: str, class_names: Sequence[str], seed: int) -> Back
         noise=noise,
         frozen_head=head == "AutoModelForMaskedLM",
     )
-    for module in backbone.attentions():
+    for path, module in zip(backbone.layer_paths(), backbone.attentions(), strict=True):
+        if family.stand_in is not None:
+            module = family.stand_in(module)
+            backbone.trunk.set_submodule(f"{path}.{family.attention}", module)
         module.noise = noise  # type: ignore[assignment]
     if problems := [*_trunk_problems(backbone), *_tokenizer_problems(backbone)]:
         raise InputError(*(f"model {name!r}: {problem}" for problem in problems))

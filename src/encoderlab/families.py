@@ -7,7 +7,12 @@ part of a model, except `relative`, which stands in for two families' attention.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
+
+from torch import nn
+
+from encoderlab.relative import BiasedAttention, DisentangledAttention
 
 ROLES = ("query", "key", "value", "attention_out", "ffn_in", "ffn_out")
 
@@ -32,6 +37,7 @@ class Family:
     ffn_norm: str | None  # the LayerNorm over (residual + feed-forward output); None where layers normalise before
     note: str  # what is special, one or two sentences for docs/supported.md; the tests hold the row to it
     pooler: str = "pooler"  # the part of the trunk that a checkpoint may lack
+    stand_in: Callable[[nn.Module], nn.Module] | None = None  # makes of `attention` one that calls our function
 
     @property
     def fused(self) -> bool:
@@ -111,6 +117,7 @@ FAMILIES: dict[str, Family] = {
         ffn_norm="output.LayerNorm",
         note="Relative position bias in every layer; a learned prefix gets none. No token types. Positions count as "
         "RoBERTa's do.",
+        stand_in=BiasedAttention,
     ),
     "deberta-v2": Family(
         layers="encoder.layer",
@@ -127,6 +134,7 @@ FAMILIES: dict[str, Family] = {
         note="DeBERTa-v2 and v3: disentangled attention; a learned prefix has content and no position. Query and key "
         "may project positions too (v3), and what a method changes there changes them for both. Its pooler is part "
         "of the head: drawn anew, trained and saved.",
+        stand_in=DisentangledAttention,
     ),
     "modernbert": Family(
         layers="layers",
