@@ -9,8 +9,8 @@ import pytest
 import torch
 from transformers import AutoConfig, AutoModelForSequenceClassification
 
+from encoderlab import adapters
 from encoderlab import backbone as backbones
-from encoderlab import runs
 from encoderlab.backbone import FAMILIES, Backbone
 from encoderlab.methods import BitFit
 
@@ -44,12 +44,11 @@ def test_every_bias_is_saved_and_nothing_that_is_frozen(tiny_model: Callable[[st
     generator = torch.Generator().manual_seed(0)
     for _, parameter in made.trainable():
         parameter.data.normal_(generator=generator)
-    tensors = runs.adapter_tensors(made)
+    tensors = adapters.adapter_tensors(made)
     assert all(name.endswith(".bias") for name in tensors if not name.startswith(("head.", "pooler.")))
-    runs.save_adapter(made, tmp_path, {}, tensors)
+    adapters.save(made, method, tensors, tmp_path)
     loaded = load(tiny_model("bert"), seed=5)
-    method.inject(loaded, 5)
-    runs.load_adapter(loaded, method, tmp_path)
+    assert adapters.load_adapter(loaded, tmp_path) == method
     batch = made.tokenizer(["a good film", "bad"], padding=True, return_tensors="pt")
     with torch.no_grad():
         assert torch.equal(loaded.model(**batch).logits, made.model(**batch).logits)

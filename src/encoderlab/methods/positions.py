@@ -1,0 +1,57 @@
+"""How a model with a table of learned positions counts them, for methods that have to say it explicitly.
+
+Most families number the tokens from 0. Where the table has a padding row p (RoBERTa's kin), the tokens that are no
+padding are numbered from p + 1, and padding gets p. A model without such a table (rotary or relative positions) goes by
+where a token stands.
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from encoderlab.errors import InputError
+
+
+def arguments(trunk: nn.Module, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> dict[str, Any]:
+    """What a call of the trunk was given, by name, without the Nones."""
+    given = {**dict(zip(inspect.signature(trunk.forward).parameters, args, strict=False)), **kwargs}
+    return {name: value for name, value in given.items() if value is not None}
+
+
+def table(trunk: nn.Module) -> nn.Embedding | None:
+    """The learned absolute positions, if there are any."""
+    words, rows = trunk.get_input_embeddings(), trunk.config.max_position_embeddings  # type: ignore[operator, union-attr]
+    embeddings = (m for m in trunk.modules() if isinstance(m, nn.Embedding) and m is not words)
+    return next((embedding for embedding in embeddings if embedding.num_embeddings == rows), None)
+
+
+def usable(trunk: nn.Module) -> int:
+    """How many tokens the table has rows for, or, without one, how many the config says."""
+    rows, found = trunk.config.max_position_embeddings, table(trunk)  # type: ignore[union-attr]
+    return rows if found is None or found.padding_idx is None else rows - found.padding_idx - 1
+
+
+def counted(trunk: nn.Module, given: Mapping[str, Any], before: int = 0) -> Tensor:
+    """(batch or 1, tokens): the position of each token of a call, as the family counts, after `before` others."""
+    found = table(trunk)
+    padding = None if found is None else found.padding_idx
+    if padding is not None and "input_ids" in given:
+        real = given["input_ids"].ne(padding).long()
+        return (real.cumsum(1) + before) * real + padding
+    tokens = given["input_ids"] if "input_ids" in given else given["inputs_embeds"]
+    first = before if padding is None else before + padding + 1
+    return torch.arange(first, first + tokens.size(1), device=tokens.device).unsqueeze(0)
+
+
+def fit(trunk: nn.Module, tokens: int, taken: int) -> None:
+    """InputError where `tokens` and the `taken` ones before them are more than the model has positions for."""
+    if tokens + taken > usable(trunk):
+        raise InputError(
+            f"{tokens} tokens and {taken} learned positions in front of them: the model has {usable(trunk)} positions; "
+            f"use a max_length of at most {usable(trunk) - taken}"
+        )

@@ -1,0 +1,112 @@
+r"""Prompt tuning (Lester et al. 2021, arXiv:2104.08691): learned vectors among the word embeddings, all else frozen.
+
+    after_cls   [CLS] p_1 ... p_n w_1 w_2 ... [SEP]      the default
+    front       p_1 ... p_n [CLS] w_1 w_2 ... [SEP]      as the `peft` library does it
+
+With `after_cls` the virtual tokens share the position of [CLS], so that every real token keeps its own and all
+positions of the model stay usable. (Relative and rotary positions go by where a token stands: there the text moves away
+from [CLS] by n, and its tokens keep their distances among each other.) The virtual tokens are taken out of what the
+encoder returns: a pooler, a mean over tokens and a head that answers token by token read the real tokens only.
+
+`front` is there so that PEFT's files mean what they mean in PEFT: every position is shifted by n, n positions of the
+model are used up, nothing is taken out, and a classifier reads the first virtual token in the place of [CLS].
+
+The vectors start as the embeddings of random tokens of the vocabulary, which the paper found better than random
+numbers; step 0 is therefore not the unchanged model.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import partial
+from typing import Any, ClassVar, Literal, final
+
+import torch
+from torch import Tensor, nn
+
+from encoderlab.backbone import Backbone
+from encoderlab.methods import positions
+from encoderlab.methods.base import Method, positive
+from encoderlab.randomness import torch_generator
+
+TOKEN_WISE = ("ForMaskedLM", "ForTokenClassification", "ForQuestionAnswering")
+
+
+@final
+@dataclass(frozen=True, kw_only=True)
+class Prompt(Method):
+    """length: virtual tokens; placement: after_cls, or front as the peft library does it."""
+
+    name: Literal["prompt"] = "prompt"
+    length: int = 16
+    placement: Literal["after_cls", "front"] = "after_cls"
+    default_learning_rate: ClassVar[float] = 1e-2
+
+    def insert(self, backbone: Backbone, seed: int) -> None:
+        words = backbone.trunk.get_input_embeddings().weight  # type: ignore[operator]
+        known = min(len(backbone.tokenizer), words.size(0))
+        chosen = torch.randint(known, (self.length,), generator=torch_generator(seed, "prompt"))
+        backbone.trunk.register_parameter("prompt_embeddings", nn.Parameter(words.detach()[chosen].clone()))
+        put = partial(_put_in, at=1 if self.placement == "after_cls" else 0)
+        backbone.trunk.register_forward_pre_hook(put, with_kwargs=True)
+        if self.placement == "after_cls":
+            backbone.trunk.register_forward_hook(_take_out)
+
+    def problems(self, backbone: Backbone) -> list[str]:
+        found = positive("length", self.length, "virtual tokens")
+        if self.placement == "after_cls":
+            return found
+        limit = positions.usable(backbone.trunk)
+        if self.length >= limit:
+            found.append(f'length = {self.length}: placement "front" takes as many of the {limit} positions')
+        if type(backbone.model).__name__.endswith(TOKEN_WISE):
+            found.append(
+                'placement = "front": leaves the virtual tokens in what the encoder returns, and this head answers '
+                'token by token; use placement = "after_cls"'
+            )
+        if getattr(backbone.model.config, "classifier_pooling", "cls") == "mean":
+            found.append(
+                'placement = "front": this head averages over the real tokens, and the virtual ones stay among them; '
+                'use placement = "after_cls"'
+            )
+        return found
+
+
+def _put_in(trunk: nn.Module, args: Any, kwargs: dict[str, Any], at: int) -> tuple[tuple[()], dict[str, Any]]:
+    """The call with the virtual tokens in front of token `at`."""
+    given = positions.arguments(trunk, args, kwargs)
+    tokens = given["input_ids"] if "input_ids" in given else given["inputs_embeds"]
+    prompt: Tensor = trunk.prompt_embeddings  # type: ignore[assignment]
+    batch, length = tokens.size(0), prompt.size(0)
+
+    def longer(known: Tensor, new: Tensor) -> Tensor:
+        return torch.cat([known[:, :at], new, known[:, at:]], dim=1)
+
+    if at == 0:
+        positions.fit(trunk, tokens.size(1), length)
+    elif positions.table(trunk) is not None:
+        place = given.get("position_ids", positions.counted(trunk, given)).expand(batch, -1)
+        given["position_ids"] = longer(place, place[:, :1].expand(-1, length))
+    words = given.pop("inputs_embeds") if "inputs_embeds" in given else trunk.get_input_embeddings()(tokens)  # type: ignore[operator]
+    given.pop("input_ids", None)
+    given["inputs_embeds"] = longer(words, prompt.to(words.dtype).expand(batch, -1, -1))
+    if (mask := given.get("attention_mask")) is not None:
+        given["attention_mask"] = longer(mask, mask.new_ones(batch, length))
+    if (types := given.get("token_type_ids")) is not None:
+        given["token_type_ids"] = longer(types, types.new_zeros(batch, length))
+    return (), given
+
+
+def _take_out(trunk: nn.Module, args: Any, output: Any) -> Any:
+    """The encoder's output with the real tokens only."""
+    length: int = trunk.prompt_embeddings.size(0)  # type: ignore[operator, union-attr, assignment]
+
+    def shorter(states: Tensor) -> Tensor:
+        return torch.cat([states[:, :1], states[:, 1 + length :]], dim=1)
+
+    if isinstance(output, tuple):
+        return (shorter(output[0]), *output[1:])
+    output.last_hidden_state = shorter(output.last_hidden_state)
+    if output.get("hidden_states") is not None:
+        output.hidden_states = tuple(map(shorter, output.hidden_states))
+    return output
