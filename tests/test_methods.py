@@ -15,7 +15,22 @@ from encoderlab import adapters
 from encoderlab import backbone as backbones
 from encoderlab.backbone import FAMILIES, Backbone
 from encoderlab.errors import InputError
-from encoderlab.methods import METHODS, Adapter, BitFit, Full, Head, Ia3, Lora, Method, Prefix, Prompt
+from encoderlab.methods import (
+    METHODS,
+    AdaLora,
+    Adapter,
+    BitFit,
+    Dora,
+    Full,
+    Head,
+    Ia3,
+    Lora,
+    LoraPlus,
+    Method,
+    Prefix,
+    Prompt,
+    Qlora,
+)
 from encoderlab.methods.lora import LoraLinear
 
 CASES: list[Method] = [
@@ -28,6 +43,11 @@ CASES: list[Method] = [
     Prompt(length=3, placement="front"),
     Ia3(),
     BitFit(),
+    LoraPlus(),
+    Dora(),
+    AdaLora(rank=2, target=("query", "ffn_out")),
+    Qlora(),
+    Qlora(rank=2, layers="last", double_quantization=False),
 ]
 REFUSED = {("bitfit", "modernbert")}  # pairs where `Method.problems` says why there is nothing to train
 HEAD = "AutoModelForSequenceClassification"
@@ -74,7 +94,7 @@ def test_contract(family: str, method: Method, pair: bool, make: Make, tmp_path:
     pretrained = {name: p.detach().clone() for name, p in plain.model.named_parameters()}
 
     after = tuned.model(**batch).logits
-    if not isinstance(method, Prefix | Prompt):
+    if not isinstance(method, Prefix | Prompt | Qlora):
         torch.testing.assert_close(after, before, rtol=0, atol=1e-6)
 
     # what trains: the method's own parameters and the head, and every one of them is reached by the loss

@@ -18,114 +18,49 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from encoderlab.backbone import Backbone
-from encoderlab.errors import InputError
-from encoderlab.methods.base import Method, positive, some_layers
-from encoderlab.randomness import Dropout, torch_generator
+from encoderlab.methods.low_rank import FixedRank, LowRankLinear
 
 
-class LoraLinear(nn.Linear):
-    """A linear layer with its low-rank change. Shares weight and bias with the layer it replaces, under the same
-    names."""
+class LoraLinear(LowRankLinear):
+    """y of the module's head line."""
 
     def __init__(
         self, base: nn.Linear, rank: int, scale: float, dropout: nn.Module, generator: torch.Generator
     ) -> None:
-        nn.Module.__init__(self)
-        self.in_features, self.out_features = base.in_features, base.out_features
-        self.weight, self.bias = base.weight, base.bias
+        super().__init__(base, dropout)
         self.scale = scale
-        self.kept: Tensor | None = None  # W while merged
-        self.lora_A = nn.Linear(base.in_features, rank, bias=False)
-        self.lora_B = nn.Linear(rank, base.out_features, bias=False)
-        self.lora_dropout = dropout
-        with torch.no_grad():
-            bound = 1 / math.sqrt(base.in_features)
-            self.lora_A.weight.uniform_(-bound, bound, generator=generator)
-            self.lora_B.weight.zero_()
+        self.lora_A, self.lora_B = lora_pair(base, rank, generator)
 
-    def forward(self, input: Tensor) -> Tensor:
-        y = F.linear(input, self.weight, self.bias)
-        if self.kept is not None:
-            return y
-        low = F.linear(self.lora_dropout(input), self.lora_A.weight)
-        return y + F.linear(low, self.lora_B.weight * self.scale)
+    def tuned(self, x: Tensor) -> Tensor:
+        y = F.linear(x, self.weight, self.bias)
+        return y + F.linear(F.linear(self.lora_dropout(x), self.lora_A.weight), self.lora_B.weight * self.scale)
 
     def delta(self) -> Tensor:
         """s B A, (out, in)."""
         return self.scale * (self.lora_B.weight @ self.lora_A.weight)
 
-    @torch.no_grad()
-    def merge(self) -> None:
-        """Use W + s B A as the weight; W is kept aside, untouched, so that `unmerge` is exact to the bit."""
-        if self.kept is None:
-            self.kept = self.weight.data
-            self.weight = nn.Parameter(self.kept + self.delta(), requires_grad=False)
+    def whole(self) -> Tensor:
+        return self.weight + self.delta()
 
-    def unmerge(self) -> None:
-        if self.kept is not None:
-            self.weight, self.kept = nn.Parameter(self.kept, requires_grad=False), None
+
+def lora_pair(base: nn.Linear, rank: int, generator: torch.Generator) -> tuple[nn.Linear, nn.Linear]:
+    """A, random, and B, zero, for a layer."""
+    a = nn.Linear(base.in_features, rank, bias=False)
+    b = nn.Linear(rank, base.out_features, bias=False)
+    with torch.no_grad():
+        bound = 1 / math.sqrt(base.in_features)
+        a.weight.uniform_(-bound, bound, generator=generator)
+        b.weight.zero_()
+    return a, b
 
 
 @final
 @dataclass(frozen=True, kw_only=True)
-class Lora(Method):
-    """rank: the number of rows of A, not a fraction of the weights; alpha: scale of the change; dropout: on its input;
-    rslora: scale by sqrt(rank);
-    target: roles (query, key, value, attention_out, ffn_in, ffn_out) or exact module paths;
-    layers: "all", "last" or numbers."""
+class Lora(FixedRank):
+    """W + s B A beside chosen linear layers."""
 
     name: Literal["lora"] = "lora"
-    rank: int = 8
-    alpha: float = 16.0
-    dropout: float = 0.0
-    rslora: bool = False
-    target: tuple[str, ...] = ("query", "value")
-    layers: Literal["all", "last"] | tuple[int, ...] = "all"
     default_learning_rate: ClassVar[float] = 1e-3
 
-    def insert(self, backbone: Backbone, seed: int) -> None:
-        numbers = backbone.layer_numbers(self.layers)
-        for path in dict.fromkeys(p for target in self.target for p in backbone.linear_paths(target, numbers)):
-            base = backbone.trunk.get_submodule(path)
-            assert isinstance(base, nn.Linear)
-            if self.rank > min(base.in_features, base.out_features):
-                raise InputError(
-                    f"rank = {self.rank}: larger than the layer {path} ({base.in_features} to {base.out_features}); "
-                    f"use at most {min(base.in_features, base.out_features)}"
-                )
-            scale = self.alpha / (math.sqrt(self.rank) if self.rslora else self.rank)
-            dropout = Dropout(self.dropout, backbone.noise)
-            generator = torch_generator(seed, f"lora:{path}")
-            _replace(backbone.trunk, path, LoraLinear(base, self.rank, scale, dropout, generator))
-
-    def merge(self, backbone: Backbone) -> None:
-        for layer in _layers(backbone):
-            layer.merge()
-
-    def unmerge(self, backbone: Backbone) -> None:
-        """Undo `merge`: the weights are the pretrained ones again, bit for bit."""
-        for layer in _layers(backbone):
-            layer.unmerge()
-
-    def problems(self, backbone: Backbone) -> list[str]:
-        found = positive("rank", self.rank, "the number of rows of A, not a share of the weights")
-        if self.rank > (hidden := backbone.model.config.hidden_size):
-            found.append(f"rank = {self.rank}: larger than the layers ({hidden} wide); use a smaller rank")
-        if not 0 <= self.dropout < 1:
-            found.append(f"dropout = {self.dropout}: expected 0 <= dropout < 1")
-        if not (self.alpha > 0 and math.isfinite(self.alpha)):
-            found.append(f"alpha = {self.alpha}: expected a number above 0, or the change is nothing")
-        found += some_layers(self.layers)
-        if not self.target:
-            found.append("target = []: expected at least one role or module path")
-        return found
-
-
-def _layers(backbone: Backbone) -> list[LoraLinear]:
-    return [module for module in backbone.trunk.modules() if isinstance(module, LoraLinear)]
-
-
-def _replace(root: nn.Module, path: str, module: nn.Module) -> None:
-    parent, _, name = path.rpartition(".")
-    setattr(root.get_submodule(parent), name, module)
+    def wrap(self, base: nn.Linear, dropout: nn.Module, generator: torch.Generator) -> nn.Linear:
+        return LoraLinear(base, self.rank, self.scale, dropout, generator)
