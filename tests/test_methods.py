@@ -38,6 +38,7 @@ CASES: list[Method] = [
     Lora(rank=3, alpha=5, rslora=True, target=("query", "key", "value", "attention_out", "ffn_in", "ffn_out")),
     Lora(rank=2, layers="last"),
     Adapter(placement="houlsby", bottleneck=5, activation="gelu"),
+    Adapter(placement="parallel", bottleneck=6),
     Prefix(length=3, layers=(0,)),
     Prompt(length=5),
     Prompt(length=3, placement="front"),

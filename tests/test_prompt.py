@@ -13,7 +13,7 @@ from torch import Tensor
 from encoderlab import backbone as backbones
 from encoderlab.backbone import FAMILIES, Backbone
 from encoderlab.errors import InputError
-from encoderlab.methods import Prompt, positions
+from encoderlab.methods import Prefix, Prompt, positions
 from encoderlab.training.forward import Computed
 
 TEXTS = ["a good film", "the plot was not very good and the acting bad", "bad"]
@@ -171,3 +171,40 @@ def test_what_cannot_be_is_said_in_one_line(make: Make) -> None:
         tuned.model(input_ids=torch.full((1, 59), 7))
         with pytest.raises(InputError, match="60 tokens and 5 learned positions.*at most 59"):
             tuned.model(input_ids=torch.full((1, 60), 7))
+
+
+@pytest.mark.parametrize("family", ["bert", "roberta", "electra"])
+def test_a_shifted_prefix_is_what_peft_does(family: str, make: Make) -> None:
+    """PEFT's table is (length, 2 x layers x hidden): key and value of a layer side by side, heads inside."""
+    peft = pytest.importorskip("peft")
+    tuned, unshifted, plain = make(family), make(family), make(family)
+    Prefix(length=5, shift_positions=True).inject(tuned, 0)
+    Prefix(length=5).inject(unshifted, 0)
+    assert Prefix(shift_positions=True).problems(plain) == []
+    rows = batch(plain)
+    config = peft.PrefixTuningConfig(task_type="SEQ_CLS", num_virtual_tokens=5)
+    theirs = peft.get_peft_model(plain.model, config)
+    theirs.eval()
+    with torch.no_grad():
+        table = theirs.prompt_encoder.default.embedding.weight.view(5, 4, 2, 16)  # length, 2 x layers, heads, head size
+        for i in range(2):
+            for j, role in enumerate(("key", "value")):
+                for made in (tuned, unshifted):
+                    attention = made.part(i, made.family.attention)
+                    table[:, 2 * i + j].copy_(getattr(attention, f"prefix_{role}").transpose(0, 1))
+        wanted = theirs(**rows).logits
+        torch.testing.assert_close(tuned.model(**rows).logits, wanted, rtol=0, atol=1e-6)
+        assert not torch.allclose(unshifted.model(**rows).logits, wanted, atol=1e-4)
+        full = torch.full((1, 59), 7)
+        tuned.model(input_ids=full)
+        with pytest.raises(InputError, match="60 tokens and 5 learned positions.*at most 59"):
+            tuned.model(input_ids=torch.full((1, 60), 7))
+
+
+@pytest.mark.parametrize("family", ["distilbert", "albert", "mpnet", "deberta-v2", "modernbert"])
+def test_a_prefix_is_not_shifted_where_peft_has_none(family: str, make: Make) -> None:
+    (line,) = Prefix(shift_positions=True).problems(make(family))
+    assert "leave the positions unshifted" in line
+    assert (
+        Prefix(length=64, shift_positions=True).problems(make("bert")) != [] == Prefix(length=64).problems(make("bert"))
+    )

@@ -7,6 +7,8 @@ r"""Bottleneck adapters: a small two-layer network after a sublayer, with a resi
     pfeiffer  (Pfeiffer et al. 2020, arXiv:2005.00052): after feed-forward only, reading the layer's own normalised sum,
               out = LN(s + A(LN(s)))              s = x + h
               where layers normalise before their sublayers there is no such sum: out = x + h + A(h)
+    parallel  (He et al. 2022, arXiv:2110.04366): beside the feed-forward sublayer, reading its input,
+              out = LN(x + FFN(x) + scale A(x)), and without the LN where layers normalise before
 
 U and u start at zero, so the model is unchanged at step 0.
 """
@@ -45,6 +47,23 @@ class Bottleneck(nn.Module):
         return self.up(self.activation(self.down(h)))
 
 
+class Parallel(Bottleneck):
+    """scale A(x), added to what the sublayer makes of x. The sublayer's ends may be two modules: one hook on each."""
+
+    def __init__(self, hidden: int, bottleneck: int, activation: str, generator: torch.Generator, scale: float) -> None:
+        super().__init__(hidden, bottleneck, activation, generator)
+        self.scale = scale
+        self.x: Tensor | None = None  # between the sublayer's start and its end
+
+    def read(self, module: nn.Module, args: tuple[Tensor, ...]) -> None:
+        self.x = args[0]
+
+    def add(self, module: nn.Module, args: tuple[Any, ...], h: Tensor) -> Tensor:
+        assert self.x is not None
+        x, self.x = self.x, None
+        return h + self.scale * self(x)
+
+
 def _after_sublayer(module: nn.Module, args: tuple[Any, ...], h: Tensor) -> Tensor:
     return h + module.adapter(h)  # type: ignore[operator]
 
@@ -58,13 +77,15 @@ def _around_norm(norm: nn.Module, args: tuple[Tensor, ...], normed: Tensor) -> T
 @final
 @dataclass(frozen=True, kw_only=True)
 class Adapter(Method):
-    """bottleneck: width of the small network; activation: relu, gelu, swish or tanh; placement: pfeiffer or houlsby;
+    """bottleneck: width of the small network; activation: relu, gelu, swish or tanh;
+    placement: pfeiffer, houlsby or parallel; scale: of what a parallel adapter adds, not used by the others;
     layers: "all", "last" or numbers."""
 
     name: Literal["adapter"] = "adapter"
     bottleneck: int = 48
     activation: Literal["relu", "gelu", "swish", "tanh"] = "relu"
-    placement: Literal["pfeiffer", "houlsby"] = "pfeiffer"
+    placement: Literal["pfeiffer", "houlsby", "parallel"] = "pfeiffer"
+    scale: float = 4.0
     layers: Literal["all", "last"] | tuple[int, ...] = "all"
     default_learning_rate: ClassVar[float] = 1e-3
 
@@ -72,6 +93,14 @@ class Adapter(Method):
         family = backbone.family
         hidden = backbone.model.config.hidden_size
         for layer in backbone.layer_numbers(self.layers):
+            if self.placement == "parallel":
+                host = backbone.part(layer, family.after_ffn)
+                generator = torch_generator(seed, f"adapter:{layer}:{family.after_ffn}")
+                beside = Parallel(hidden, self.bottleneck, self.activation, generator, self.scale)
+                host.register_module("adapter", beside)
+                backbone.part(layer, family.ffn_in).register_forward_pre_hook(beside.read)
+                host.register_forward_hook(beside.add)
+                continue
             if self.placement == "houlsby":
                 places = [(family.after_attention, _after_sublayer), (family.after_ffn, _after_sublayer)]
             elif family.ffn_norm is None:
@@ -85,5 +114,7 @@ class Adapter(Method):
                 host.register_forward_hook(hook)
 
     def problems(self, backbone: Backbone) -> list[str]:
-        width = positive("bottleneck", self.bottleneck, "the width of the small network")
-        return width + some_layers(self.layers)
+        found = positive("bottleneck", self.bottleneck, "the width of the small network")
+        if not (self.scale > 0 and math.isfinite(self.scale)):
+            found.append(f"scale = {self.scale}: expected a number above 0 (of what a parallel adapter adds)")
+        return found + some_layers(self.layers)

@@ -2,7 +2,9 @@ r"""Prefix tuning (Li & Liang 2021, arXiv:2101.00190): learned keys and values i
 
     head_i = softmax(q_i [P_k ; k_i]' / sqrt(d)) [P_v ; v_i]          P_k, P_v: (heads, length, head size), per layer
 
-Nothing is put among the tokens: positions are unshifted, and all positions of the model stay usable. The prefix is
+Nothing is put among the tokens: positions are unshifted, and all positions of the model stay usable. (With
+`shift_positions` the tokens are numbered on from the prefix, as the `peft` library does where it can: its files mean
+that. It costs `length` of the model's positions.) The prefix is
 trained directly, without the paper's reparametrisation network. It starts as the keys and values that the frozen
 encoder itself computes for `length` random tokens of its vocabulary: values of the right size, which the paper found
 to matter in small data. Step 0 is therefore not the unchanged model.
@@ -10,25 +12,32 @@ to matter in small data. Step 0 is therefore not the unchanged model.
 
 from __future__ import annotations
 
+import inspect
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, ClassVar, Literal, final
 
 import torch
 from torch import Tensor, nn
 
 from encoderlab.backbone import Backbone
+from encoderlab.methods import positions
 from encoderlab.methods.base import Method, positive, some_layers
 from encoderlab.randomness import torch_generator
+
+CACHE = "past_key_values"  # the argument of a trunk through which PEFT hands its prefix
 
 
 @final
 @dataclass(frozen=True, kw_only=True)
 class Prefix(Method):
-    """length: learned key-value pairs per layer and head; layers: "all", "last" or numbers."""
+    """length: learned key-value pairs per layer and head; layers: "all", "last" or numbers;
+    shift_positions: count the tokens' positions on from the prefix, as the peft library does."""
 
     name: Literal["prefix"] = "prefix"
     length: int = 16
     layers: Literal["all", "last"] | tuple[int, ...] = "all"
+    shift_positions: bool = False
     default_learning_rate: ClassVar[float] = 3e-2
 
     def insert(self, backbone: Backbone, seed: int) -> None:
@@ -42,9 +51,29 @@ class Prefix(Method):
             for role in ("key", "value"):
                 split = start[i, role].view(self.length, heads, -1).transpose(0, 1)  # (heads, length, head size)
                 attention.register_parameter(f"prefix_{role}", nn.Parameter(split.contiguous()))
+        if self.shift_positions:
+            backbone.trunk.register_forward_pre_hook(partial(_shift, length=self.length), with_kwargs=True)
 
     def problems(self, backbone: Backbone) -> list[str]:
-        return positive("length", self.length, "learned key-value pairs per layer") + some_layers(self.layers)
+        found = positive("length", self.length, "learned key-value pairs per layer") + some_layers(self.layers)
+        if not self.shift_positions:
+            return found
+        if CACHE not in inspect.signature(backbone.trunk.forward).parameters:
+            found.append(
+                f"shift_positions = true: {backbone.name} takes no {CACHE}, so the peft library has no prefix tuning "
+                "for it; leave the positions unshifted"
+            )
+        elif self.length >= (limit := positions.usable(backbone.trunk)):
+            found.append(f"length = {self.length}: shift_positions takes as many of the {limit} positions")
+        return found
+
+
+def _shift(trunk: nn.Module, args: Any, kwargs: dict[str, Any], length: int) -> tuple[tuple[()], dict[str, Any]]:
+    """The call with positions that count on from the prefix, unless it gives positions itself."""
+    given = positions.arguments(trunk, args, kwargs)
+    place = positions.counted(trunk, given, before=length)
+    positions.fit(trunk, place.size(1), length)
+    return (), {"position_ids": place, **given}
 
 
 def _keep(seen: dict[tuple[int, str], Tensor], at: tuple[int, str], backbone: Backbone) -> Any:
