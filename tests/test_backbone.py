@@ -11,11 +11,13 @@ from typing import Any
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
-from transformers import AutoModelForSequenceClassification
+from transformers import AutoModelForMaskedLM, AutoModelForSequenceClassification
 
 from encoderlab import backbone as backbones
 from encoderlab.backbone import FAMILIES, Backbone
+from encoderlab.check import positions
 from encoderlab.errors import InputError
+from encoderlab.methods import Head
 
 HEAD = "AutoModelForSequenceClassification"
 
@@ -43,7 +45,7 @@ def test_fresh_tensors_are_the_heads_and_depend_on_the_seed(family: str, tiny_mo
     for name in drawn:
         a, b, c = (x.model.get_parameter(name) for x in (one, same, other))
         assert torch.equal(a, b) and not torch.equal(a, c)
-    assert one.fingerprint == other.fingerprint and not one.head_fingerprint
+    assert one.fingerprint == other.fingerprint and one.head_fingerprint == other.head_fingerprint
 
 
 def test_a_pooler_that_the_checkpoint_lacks_is_fresh_and_counts_as_head(copied: Path) -> None:
@@ -75,9 +77,65 @@ def test_a_checkpoints_own_head_is_kept_fingerprinted_or_drawn_anew(copied: Path
         for file in copied.glob("tokenizer*"):
             shutil.copy(file, tmp_path / name)
     two, three = load(tmp_path / "two"), load(tmp_path / "three")
-    assert not two.fresh and two.head_fingerprint
-    assert three.fresh == {"classifier.weight", "classifier.bias"} and not three.head_fingerprint
+    assert not two.fresh
+    assert three.fresh == {"classifier.weight", "classifier.bias"}
     assert two.fingerprint == three.fingerprint == load(copied).fingerprint
+    assert two.head_fingerprint != three.head_fingerprint == load(copied).head_fingerprint
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_a_masked_lm_checkpoint_keeps_its_head_and_lacks_a_pooler(
+    family: str, tiny_model: Callable[[str], Path], tmp_path: Path
+) -> None:
+    """What a domain adaptation leaves: the same trunk under every head, and no pooler where nothing reads it."""
+    folder = Path(shutil.copytree(tiny_model(family), tmp_path / "mlm"))
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        AutoModelForMaskedLM.from_pretrained(folder).save_pretrained(folder)
+    heads = ("AutoModelForMaskedLM", "AutoModel", HEAD, "AutoModelForMultipleChoice")
+    masked, bare, classifier, choice = (
+        backbones.load(str(folder), head=head, class_names=["no", "yes"], seed=0) for head in heads
+    )
+    assert len({m.fingerprint for m in (masked, bare, classifier, choice)}) == 1
+    assert not masked.fresh and masked.head_fingerprint and not bare.fresh and not bare.head_fingerprint
+    for made in (masked, bare):
+        Head().inject(made, 0)
+        assert not list(made.trainable())  # a pretrained masked-LM head stays as it is
+        assert getattr(made.trunk, made.family.pooler, None) is None
+    for made in (classifier, choice):
+        Head().inject(made, 0)
+        names = {name for name, _ in made.trainable()}
+        assert names == {n for head in made.heads() for n in _names(made, head)} | {n for n in names if ".pooler." in n}
+        assert names >= made.fresh
+
+    given = bare.tokenizer(["a good film", "bad"], padding=True, return_tensors="pt")
+    outputs = []
+    for made in (masked, bare, classifier):
+        made.model.eval()
+        with torch.no_grad():
+            outputs.append(made.trunk(**given).last_hidden_state)
+    assert torch.equal(outputs[0], outputs[1]) and torch.equal(outputs[0], outputs[2])
+
+
+def _names(made: Backbone, module: torch.nn.Module) -> set[str]:
+    return {n for n, p in made.model.named_parameters() if any(p is q for q in module.parameters())}
+
+
+def test_a_bare_encoder_keeps_the_pooler_of_its_checkpoint(tiny_model: Callable[[str], Path]) -> None:
+    bare = backbones.load(str(tiny_model("bert")), head="AutoModel", class_names=[], seed=0)
+    assert bare.trunk.pooler is not None and bare.head_fingerprint
+    assert bare.fingerprint == load(tiny_model("bert")).fingerprint
+
+
+def test_positions_that_a_model_takes(tiny_model: Callable[[str], Path]) -> None:
+    """The 64 of every tiny model, whatever else has 64 or 66 rows; and that many tokens do run."""
+    for family in FAMILIES:
+        made = load(tiny_model(family))
+        assert positions(made) == 64, family
+        made.model.eval()
+        with torch.no_grad():
+            ids = torch.full((1, 64), made.tokenizer.cls_token_id)
+            assert made.model(input_ids=ids).logits.isfinite().all()
 
 
 def rename_all(folder: Path) -> None:

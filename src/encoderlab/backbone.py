@@ -39,8 +39,9 @@ class Backbone:
     `fresh`: names of the parameters that the checkpoint did not hold, drawn anew from (seed, "head").
     `noise`: what every dropout inside the model draws from.
     `frozen_head`: the head is a pretrained one that stays as it is (masked LM), so that only the adapter moves.
-    `fingerprint`: sha256 over the trunk: its pretrained tensors, and its config as far as it shapes the function.
-    `head_fingerprint`: the same over the head's tensors, for a checkpoint that brings its head.
+    `fingerprint`: sha256 over the trunk: its pretrained tensors, and its config as far as it shapes the function. The
+    same under every head, so without the pooler, which some heads have no use for.
+    `head_fingerprint`: the same over the pretrained tensors of pooler and head, as far as the checkpoint has them.
     """
 
     name: str
@@ -60,6 +61,9 @@ class Backbone:
     @property
     def trunk_prefix(self) -> str:
         return "" if self.trunk is self.model else self.model.base_model_prefix + "."
+
+    def in_pooler(self, parameter: str) -> bool:
+        return parameter.startswith(f"{self.trunk_prefix}{self.family.pooler}.")
 
     def layer_paths(self) -> list[str]:
         """Trunk-relative path of each layer. Layers that share their weights are one."""
@@ -146,7 +150,8 @@ class Backbone:
 def load(name: str, *, head: str, class_names: Sequence[str], seed: int) -> Backbone:
     """Read encoder and tokenizer in fp32 from a folder or the hub's cache, with a fresh head for `class_names`.
 
-    `head` names the transformers Auto class ("AutoModelForSequenceClassification"). Raises InputError for a folder
+    `head` names the transformers Auto class ("AutoModelForSequenceClassification"; "AutoModel" is the bare encoder,
+    whose pooler is left out where the checkpoint has none: nothing reads it). Raises InputError for a folder
     that is no model, a hub name that can't be had, a family that is not in the table.
     """
     config = _config(name)
@@ -172,6 +177,7 @@ def load(name: str, *, head: str, class_names: Sequence[str], seed: int) -> Back
             tokenizer = transformers.AutoTokenizer.from_pretrained(name)
         except (OSError, ValueError, KeyError, TypeError, RuntimeError, SafetensorError) as error:
             raise InputError(f"model {name!r}: could not be loaded: {_first_line(error)}") from None
+    _trunk_first(model)
     unread = {*info["missing_keys"], *(key[0] for key in info["mismatched_keys"])}
     fresh = frozenset(unread) & {n for n, _ in model.named_parameters()}
     noise = Noise()
@@ -193,17 +199,33 @@ def load(name: str, *, head: str, class_names: Sequence[str], seed: int) -> Back
         module.noise = noise  # type: ignore[assignment]
     if problems := [*_trunk_problems(backbone), *_tokenizer_problems(backbone)]:
         raise InputError(*(f"model {name!r}: {problem}" for problem in problems))
-    in_trunk = {n: t for n, t in model.state_dict().items() if n.startswith(backbone.trunk_prefix) and n not in fresh}
-    in_head = {n: t for n, t in model.state_dict().items() if n not in in_trunk and n not in fresh}
+    bare_pooler = {name for name in fresh if backbone.in_pooler(name)} if backbone.trunk is model else set()
+    if bare_pooler:
+        setattr(backbone.trunk, family.pooler, None)
+    known = {n: p.detach() for n, p in model.named_parameters() if n not in fresh}
+    trunk = {n for n in known if n.startswith(backbone.trunk_prefix) and not backbone.in_pooler(n)}
     shape = {key: value for key, value in config.to_dict().items() if key not in NOT_THE_FUNCTION}
     return replace(
-        backbone, fingerprint=_digest(in_trunk, repr(sorted(shape.items()))), head_fingerprint=_digest(in_head)
+        backbone,
+        fresh=fresh - bare_pooler,
+        fingerprint=_digest(
+            {n.removeprefix(backbone.trunk_prefix): known[n] for n in trunk}, repr(sorted(shape.items()))
+        ),
+        head_fingerprint=_digest({n: t for n, t in known.items() if n not in trunk}),
     )
 
 
+def _trunk_first(model: Any) -> None:
+    """Give a tensor that trunk and head share the trunk's name: `named_parameters` calls it by the first it meets."""
+    for name, child in list(model.named_children()):
+        if child is not model.base_model:
+            delattr(model, name)
+            setattr(model, name, child)
+
+
 def _trunk_problems(backbone: Backbone) -> list[str]:
-    prefix, pooler = backbone.trunk_prefix, backbone.trunk_prefix + backbone.family.pooler
-    absent = sorted(n for n in backbone.fresh if n.startswith(prefix) and not n.startswith(pooler))
+    prefix = backbone.trunk_prefix
+    absent = sorted(n for n in backbone.fresh if n.startswith(prefix) and not backbone.in_pooler(n))
     if not absent:
         return []
     return [
