@@ -202,6 +202,28 @@ def predict(
 
 
 @app.command()
+def inspect(
+    model: Annotated[
+        str, typer.Argument(metavar="MODEL", help="A model folder (config.json is enough), or a hub name.")
+    ],
+    method: Annotated[
+        list[str] | None,
+        typer.Option(help="A method of [[method]]; repeatable. Default: every one, with its defaults."),
+    ] = None,
+    settings: Annotated[
+        list[str] | None, typer.Option("-s", metavar="KEY=VALUE", help="Set a key of the methods named; repeatable.")
+    ] = None,
+    task_classes: Annotated[int, typer.Option(help="Classes of the head.")] = 2,
+    json: Json = False,
+) -> None:
+    """Count a model's parameters by component, and what each method would train of it. Trains nothing."""
+    from encoderlab import anatomy, show
+
+    found = anatomy.inspect(model, method or (), settings or (), classes=task_classes)
+    _print_json(found.as_dict()) if json else show.anatomy(found)
+
+
+@app.command()
 def demo(
     out: Annotated[Path, typer.Option(metavar="DIR", help="Folder of the demo's study and results.")] = Path(
         "encoderlab-demo"

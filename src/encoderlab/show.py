@@ -11,6 +11,7 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
+from encoderlab.anatomy import Anatomy
 from encoderlab.check import CheckReport
 from encoderlab.estimate import Estimate
 from encoderlab.timing import words as duration
@@ -167,3 +168,39 @@ def evaluated(result: Mapping[str, Any]) -> None:
             for one in result["per_class"]
         ],
     )
+
+
+def anatomy(found: Anatomy) -> None:
+    """A model by component, and what each method would train of it."""
+    size = f"{found.layers} layers, {found.hidden} wide"
+    print(f"{found.model}: {found.family}, {size}, {found.parameters:,} parameters with a head for {found.classes}\n")
+    table(
+        "parameters",
+        ("component", "parameters", "share"),
+        [(name, f"{n:,}", f"{n / found.parameters:.1%}") for name, n in found.components.items() if n],
+    )
+    print()
+    fits = [one for one in found.shares if not one.problems]
+    table(
+        "what would train",
+        ("method", "adapter", "head", "trained", "of all", "reduction", "file"),
+        [
+            (
+                one.variant,
+                f"{one.adapter:,}",
+                f"{one.head:,}",
+                f"{one.trained:,}",
+                f"{100 * one.trained / one.total:.4g} %",
+                f"{one.total / one.trained:,.1f}x",
+                f"{one.bytes / 1e6:,.2f} MB",
+            )
+            for one in fits
+        ],
+    )
+    for one in found.shares:
+        for line in one.problems:
+            print(f"{one.variant}: {line}")
+    if found.fresh:
+        print(f"note: the weights lack {', '.join(found.fresh)}; these train, counted with the head")
+    elif found.fresh is None and found.components["pooler"]:
+        print("note: no weights on this machine; a pooler that they lack would train too, counted with the head")
