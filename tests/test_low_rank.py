@@ -17,7 +17,7 @@ from encoderlab.backbone import Backbone
 from encoderlab.config import Train
 from encoderlab.data import Rows
 from encoderlab.families import FAMILIES, ROLES
-from encoderlab.methods import Dora, Lora, LoraPlus, Method
+from encoderlab.methods import AdaLora, Dora, Lora, LoraPlus, Method
 from encoderlab.methods.dora import DoraLinear
 from encoderlab.methods.low_rank import LowRankLinear, low_rank_layers
 from encoderlab.randomness import Dropout
@@ -267,7 +267,7 @@ def test_lora_plus_rates_reach_the_parameters(build: Build) -> None:
 
 
 @pytest.mark.parametrize(
-    "method", [Lora(target=ROLES), Dora(target=ROLES), LoraPlus(target=ROLES)], ids=lambda m: m.name
+    "method", [kind(target=ROLES) for kind in (Lora, Dora, LoraPlus, AdaLora)], ids=lambda m: m.name
 )
 @pytest.mark.parametrize("family", FAMILIES)
 def test_merged_is_the_same_function_and_unmerging_exact(family: str, method: Any, tiny_model: Tiny) -> None:

@@ -116,7 +116,8 @@ class Backbone:
                 head += parameter.numel()
             else:
                 adapter += parameter.numel()
-        return {"adapter": adapter, "head": head, "total": sum(p.numel() for p in self.model.parameters())}
+        total = sum(p.numel() for p in self.model.parameters()) + sum(map(_packed, self.model.modules()))
+        return {"adapter": adapter, "head": head, "total": total}
 
     def linear_paths(self, target: str, layers: Sequence[int]) -> list[str]:
         """Trunk-relative paths of the linear layers that `target` names: a role in each of `layers`, or one exact
@@ -221,6 +222,12 @@ def _trunk_first(model: Any) -> None:
         if child is not model.base_model:
             delattr(model, name)
             setattr(model, name, child)
+
+
+def _packed(module: nn.Module) -> int:
+    """The weights of a quantised linear layer, which are no parameter."""
+    plain = not isinstance(module, nn.Linear) or "weight" in dict(module.named_parameters(recurse=False))
+    return 0 if plain else module.in_features * module.out_features
 
 
 def _trunk_problems(backbone: Backbone) -> list[str]:
