@@ -10,8 +10,9 @@ import numpy as np
 import pytest
 import torch
 from torch import Tensor
+from transformers import AttentionInterface
 
-from encoderlab import adapters
+from encoderlab import adapters, attention
 from encoderlab import backbone as backbones
 from encoderlab.backbone import FAMILIES, Backbone
 from encoderlab.errors import InputError
@@ -159,25 +160,39 @@ def test_lora_merges_to_w_plus_scaled_ba_and_unmerges_to_the_bit(family: str, ma
 
 
 @pytest.mark.parametrize("family", FAMILIES)
-def test_prefix_shifts_no_position_and_leaves_every_position_usable(family: str, make: Make) -> None:
+def test_prefix_shifts_no_position_and_leaves_every_position_usable(
+    family: str, make: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """A prefix of the text's own keys and values changes nothing: softmax over [K; K] weighs [V; V] as K weighs V."""
     length = 64  # all positions of the model
     plain, tuned = make(family), make(family, Prefix(length=length))
+    for made in (plain, tuned):
+        made.model.config.num_hidden_layers = len(made.layers())  # once through the layer that ALBERT would repeat
+        made.model.config.local_attention = 2 * length  # ModernBERT: each token sees all others, as it sees a prefix
+        for name, parameter in made.trunk.named_parameters():
+            if "relative_attention_bias" in name or "rel_embeddings" in name:
+                parameter.data.zero_()  # MPNet, DeBERTa: a prefix has no position, so for once nothing has
     ids = torch.randint(5, len(plain.tokenizer), (1, length), generator=torch.Generator().manual_seed(0))
-    for i, attention in enumerate(tuned.attentions()):
-        for role in ("key", "value"):
-            parameter = getattr(attention, f"prefix_{role}")
-            assert parameter.shape == (2, length, 16)  # (heads, length, head size)
-            parameter.data.mul_(50)  # so that it matters: random weights attend to everything alike
+    seen: dict[int, dict[str, Tensor]] = {}
+    real = attention.attention
 
-            def copy(_module: Any, _args: Any, y: Tensor, to: Tensor = parameter) -> None:
-                to.data.copy_(y[0].view(length, 2, 16).transpose(0, 1))
+    def spy(module: Any, query: Tensor, key: Tensor, value: Tensor, *args: Any, **kwargs: Any) -> Any:
+        seen[id(module)] = {"key": key[0], "value": value[0]}
+        return real(module, query, key, value, *args, **kwargs)
 
-            plain.part(i, getattr(plain.family, role)).register_forward_hook(copy)
+    monkeypatch.setattr(attention, "attention", spy)
+    monkeypatch.setitem(AttentionInterface._global_mapping, attention.NAME, spy)
     with torch.no_grad():
-        before = tuned.model(input_ids=ids).logits
         wanted = plain.model(input_ids=ids).logits
-        assert not torch.allclose(before, wanted, atol=1e-5)
+        for module in tuned.attentions():
+            for role in ("key", "value"):
+                getattr(module, f"prefix_{role}").mul_(50)  # so that it matters: random weights attend to all alike
+        assert not torch.allclose(tuned.model(input_ids=ids).logits, wanted, atol=1e-5)
+        for module, own in zip(tuned.attentions(), plain.attentions(), strict=True):
+            for role, states in seen[id(own)].items():
+                parameter = getattr(module, f"prefix_{role}")
+                assert parameter.shape == (2, length, 16)  # (heads, length, head size)
+                parameter.copy_(states)
         torch.testing.assert_close(tuned.model(input_ids=ids).logits, wanted, rtol=0, atol=1e-6)
 
 
@@ -196,8 +211,6 @@ def attention_by_hand(q: Tensor, k: Tensor, v: Tensor, pk: Tensor, pv: Tensor, m
 
 @pytest.mark.parametrize("grad", [False, True], ids=["inference", "training"])
 def test_attention_against_the_equation(grad: bool) -> None:
-    from encoderlab.attention import attention
-
     generator = torch.Generator().manual_seed(1)
     q, k, v = (torch.randn(2, 3, 6, 4, generator=generator, dtype=torch.float64) for _ in range(3))
     module = torch.nn.Module()
@@ -207,7 +220,7 @@ def test_attention_against_the_equation(grad: bool) -> None:
     mask[1, 4:] = False
     additive = torch.zeros(2, 1, 6, 6, dtype=torch.float64).masked_fill(~mask[:, None, None, :], -1e30)
     with torch.set_grad_enabled(grad):
-        context, _ = attention(module, q, k, v, additive)
+        context, _ = attention.attention(module, q, k, v, additive)
     wanted = attention_by_hand(q, k, v, module.prefix_key, module.prefix_value, mask)
     torch.testing.assert_close(context, wanted.transpose(1, 2), rtol=0, atol=1e-12)
 
