@@ -21,7 +21,7 @@ from encoderlab.backbone import Backbone
 from encoderlab.errors import InputError
 from encoderlab.files import read_json, write_json
 from encoderlab.formats import names, peft_methods
-from encoderlab.methods import Method
+from encoderlab.methods import Method, Prefix, Prompt
 from encoderlab.runs import save_tensors
 
 CONFIG, WEIGHTS = "adapter_config.json", "adapter_model.safetensors"
@@ -37,6 +37,8 @@ def refusal(backbone: Backbone, method: Method) -> str | None:
     it can."""
     if reason := peft_methods.refusal(backbone, method):
         return reason
+    if isinstance(method, Prefix | Prompt) and _task(backbone)["task_type"] is None:
+        return f"PEFT has no task for {type(backbone.model).__name__}, and its prompts and prefixes need one"
     try:
         _modules(backbone, [name for name, _ in backbone.model.named_parameters() if backbone.is_head(name)])
     except InputError as error:
@@ -122,6 +124,8 @@ def _targets(backbone: Backbone, paths: Sequence[str], modules_to_save: Sequence
     every = [p for p, _ in backbone.model.named_modules() if not f"{p}.".startswith(kept)]
     for parts in range(1, 4):
         ends = {".".join(path.split(".")[-parts:]) for path in paths}
+        if any(end[0].isdigit() for end in ends):
+            break  # a layer's number: exact, but it reads badly
         if {p for p in every if p in ends or p.endswith(tuple(f".{end}" for end in ends))} == set(paths):
             return sorted(ends)
     return sorted(paths)

@@ -9,20 +9,24 @@ PROMPT_TUNING   prompt: (length, embedding size)
 
 from __future__ import annotations
 
+import inspect
 import math
 import re
 from collections.abc import Mapping
 from typing import Any
 
+import torch
 import torch.nn.functional as F
 from torch import Tensor
 
 from encoderlab.backbone import Backbone
 from encoderlab.errors import InputError
 from encoderlab.formats import names
-from encoderlab.methods import Lora, Method
+from encoderlab.methods import AdaLora, Dora, Ia3, Lora, Method, Prefix, Prompt
+from encoderlab.methods.low_rank import FixedRank
 
 INSERTED = re.compile(r"(^|\.)(lora_\w+(\.weight|\.bias)?|ia3_l|prefix_key|prefix_value|prompt_embeddings)$")
+PROMPT = "prompt_embeddings"
 PROMPTS = ("PREFIX_TUNING", "PROMPT_TUNING")
 
 # What would make LoRA another function than ours, by the key of PEFT's config that says so.
@@ -54,10 +58,23 @@ def is_prompt(peft_type: str) -> bool:
 def refusal(backbone: Backbone, method: Method) -> str | None:
     """Why PEFT's format cannot hold this method; None where it can."""
     match method:
-        case Lora():
+        case FixedRank() | AdaLora() | Ia3():
             return None
+        case Prompt(placement=placement):
+            if placement != "front":
+                return 'PEFT puts the virtual tokens in front of [CLS], this prompt has placement = "after_cls"'
+        case Prefix(shift_positions=shift, layers=layers):
+            if not shift:
+                return "PEFT counts a prefix among the positions, this one does not (shift_positions = false)"
+            if layers != "all":
+                return "PEFT's prefix is one of all layers"
+            if len(backbone.layer_paths()) != backbone.model.config.num_hidden_layers:
+                return "PEFT's prefix has keys of its own for every layer, and this model's layers share their weights"
+            if "past_key_values" not in inspect.signature(backbone.trunk.forward).parameters:
+                return f"PEFT's prefix does not run on the family {backbone.model.config.model_type!r}"
         case _:
             return f"PEFT has no method like {method.name!r}"
+    return None
 
 
 def encode(
@@ -65,8 +82,16 @@ def encode(
 ) -> tuple[dict[str, Any], dict[str, Tensor]]:
     """(fields of PEFT's config, tensors), both with names relative to the trunk."""
     match method:
-        case Lora():
+        case FixedRank():
             return _lora_fields(method, inserted), dict(inserted)
+        case AdaLora():
+            return _adalora_fields(backbone, method, inserted), dict(inserted)
+        case Ia3():
+            return _ia3_fields(backbone, inserted), _ia3_whole(backbone, inserted)
+        case Prefix():
+            return _prompt_fields(backbone, "PREFIX_TUNING", method.length), {PROMPT: _joined(backbone, inserted)}
+        case Prompt():
+            return _prompt_fields(backbone, "PROMPT_TUNING", method.length), dict(inserted)
         case _:
             raise AssertionError(method)
 
@@ -78,6 +103,14 @@ def decode(
     match config["peft_type"]:
         case "LORA":
             return _lora(backbone, config, inserted, origin)
+        case "ADALORA":
+            return _adalora(backbone, config, inserted), dict(inserted)
+        case "IA3":
+            return _ia3(backbone, inserted, origin)
+        case "PREFIX_TUNING":
+            return Prefix(length=len(inserted[PROMPT]), shift_positions=True), _split(backbone, inserted, origin)
+        case "PROMPT_TUNING":
+            return Prompt(length=len(inserted[PROMPT]), placement="front"), dict(inserted)
         case other:
             raise InputError(f"{origin}: PEFT's {other} is not among the methods that can be read here")
 
@@ -87,18 +120,95 @@ def paths(tensors: Mapping[str, Tensor], end: str) -> list[str]:
     return [name.removesuffix(end) for name in tensors if name.endswith(end)]
 
 
-def _lora_fields(method: Lora, inserted: Mapping[str, Tensor]) -> dict[str, Any]:
+def _lora_fields(method: FixedRank, inserted: Mapping[str, Tensor]) -> dict[str, Any]:
     return {
         "peft_type": "LORA",
         "r": method.rank,
         "lora_alpha": _whole(method.alpha),
         "lora_dropout": method.dropout,
         "use_rslora": method.rslora,
-        "use_dora": False,
+        "use_dora": isinstance(method, Dora),
         "target_modules": paths(inserted, ".lora_A.weight"),
         "bias": "none",
         "fan_in_fan_out": False,
     }
+
+
+def _adalora_fields(backbone: Backbone, method: AdaLora, inserted: Mapping[str, Tensor]) -> dict[str, Any]:
+    """PEFT drops the ranks of its `rank_pattern` when it loads, and keeps the scale of `init_r`."""
+    start, pattern = method.first_rank, {}
+    for path in paths(inserted, ".lora_E"):
+        left = len(inserted[f"{path}.lora_E"])
+        pattern[f"{names.parameter_name(backbone, path)}.lora_E"] = [True] * left + [False] * (start - left)
+    return {
+        "peft_type": "ADALORA",
+        "init_r": start,
+        "target_r": method.rank,
+        "lora_alpha": _whole(method.alpha),
+        "lora_dropout": method.dropout,
+        "orth_reg_weight": method.orthogonality,
+        "beta1": method.beta1,
+        "beta2": method.beta2,
+        "deltaT": method.interval,
+        "tinit": 0,
+        "tfinal": 0,
+        "total_step": 1,  # PEFT asks for some; the ranks are chosen
+        "rank_pattern": pattern if any(not all(kept) for kept in pattern.values()) else None,
+        "target_modules": paths(inserted, ".lora_E"),
+    }
+
+
+def _ia3_fields(backbone: Backbone, inserted: Mapping[str, Tensor]) -> dict[str, Any]:
+    where = paths(inserted, ".ia3_l")
+    on_inputs = [path for path in where if inserted[f"{path}.ia3_l"].size(0) == 1]
+    return {"peft_type": "IA3", "target_modules": where, "feedforward_modules": on_inputs, "fan_in_fan_out": False}
+
+
+def _ia3_whole(backbone: Backbone, inserted: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Where one layer gives query, key and value, PEFT's vector is of all three: ones for the query."""
+    whole = {}
+    for name, vector in inserted.items():
+        out: int = backbone.trunk.get_submodule(name.removesuffix(".ia3_l")).out_features  # type: ignore[assignment]
+        on_outputs = vector.size(1) == 1 and vector.size(0) > 1
+        whole[name] = F.pad(vector, (0, 0, out - len(vector), 0), value=1.0) if on_outputs else vector
+    return whole
+
+
+def _prompt_fields(backbone: Backbone, peft_type: str, length: int) -> dict[str, Any]:
+    config = backbone.model.config
+    return {
+        "peft_type": peft_type,
+        "num_virtual_tokens": length,
+        "num_layers": config.num_hidden_layers,
+        "num_attention_heads": config.num_attention_heads,
+        "num_transformer_submodules": 1,
+        "token_dim": config.hidden_size if peft_type == "PREFIX_TUNING" else _embedding_size(backbone),
+    }
+
+
+def _embedding_size(backbone: Backbone) -> int:
+    return backbone.trunk.get_input_embeddings().embedding_dim  # type: ignore[operator, return-value]
+
+
+def _places(backbone: Backbone) -> list[str]:
+    """Our names of the prefix, in the order of PEFT's tensor: key, value of layer 0, of layer 1, ..."""
+    attention = backbone.family.attention
+    return [f"{path}.{attention}.prefix_{role}" for path in backbone.layer_paths() for role in ("key", "value")]
+
+
+def _joined(backbone: Backbone, inserted: Mapping[str, Tensor]) -> Tensor:
+    """(length, 2 layers x hidden) of the (heads, length, head size) of each layer's keys and values."""
+    return torch.stack([inserted[name] for name in _places(backbone)]).permute(2, 0, 1, 3).flatten(1).contiguous()
+
+
+def _split(backbone: Backbone, inserted: Mapping[str, Tensor], origin: str) -> dict[str, Tensor]:
+    """The inverse of `_joined`."""
+    places, heads = _places(backbone), backbone.model.config.num_attention_heads
+    prompt = inserted[PROMPT]
+    if prompt.size(1) != len(places) // 2 * 2 * backbone.model.config.hidden_size:
+        raise InputError(f"{origin}: a prefix of {prompt.size(1)} numbers a token does not fit {backbone.name}")
+    parts = prompt.view(len(prompt), len(places), heads, -1).permute(1, 2, 0, 3)
+    return {name: part.contiguous() for name, part in zip(places, parts, strict=True)}
 
 
 def _lora(
@@ -123,8 +233,47 @@ def _lora(
             tensors[f"{path}.lora_B.weight"] = F.pad(b * factor, (0, rank - own))
     target, layers = names.targets(backbone, where)
     dropout = float(config.get("lora_dropout", 0.0))
-    method = Lora(rank=rank, alpha=alpha, dropout=dropout, rslora=rslora, target=target, layers=layers)
-    return method, tensors
+    cls = Dora if config.get("use_dora") else Lora
+    return cls(rank=rank, alpha=alpha, dropout=dropout, rslora=rslora, target=target, layers=layers), tensors
+
+
+def _adalora(backbone: Backbone, config: Mapping[str, Any], inserted: Mapping[str, Tensor]) -> Method:
+    target, layers = names.targets(backbone, paths(inserted, ".lora_E"))
+    steps = config.get("total_step") or 1
+    return AdaLora(
+        rank=config.get("target_r", 8),
+        initial_rank=config.get("init_r", 12),
+        alpha=float(config.get("lora_alpha", 8)),
+        dropout=float(config.get("lora_dropout", 0.0)),
+        warmup=config.get("tinit", 0) / steps,
+        final=config.get("tfinal", 0) / steps,
+        interval=config.get("deltaT", 1),
+        beta1=config.get("beta1", 0.85),
+        beta2=config.get("beta2", 0.85),
+        orthogonality=config.get("orth_reg_weight", 0.5),
+        target=target,
+        layers=layers,
+    )
+
+
+def _ia3(backbone: Backbone, inserted: Mapping[str, Tensor], origin: str) -> tuple[Method, dict[str, Tensor]]:
+    """Ours scales the keys, the values and the feed-forward activation, as the paper; PEFT can scale other modules."""
+    target, layers = names.targets(backbone, paths(inserted, ".ia3_l"))
+    wanted = ("query", "ffn_out") if backbone.family.fused else ("key", "value", "ffn_out")
+    on_inputs = {path for i in backbone.layer_numbers("all") for path in backbone.linear_paths("ffn_out", [i])}
+    misplaced = [n for n, v in inserted.items() if (v.size(0) == 1) != (n.removesuffix(".ia3_l") in on_inputs)]
+    if target != wanted or misplaced:
+        raise InputError(
+            f"{origin}: its vectors are at {', '.join(target)}; only the paper's (IA)3 is supported, on the outputs of "
+            "key and value and on the input of the feed-forward's second layer"
+        )
+    tensors = {}
+    for name, vector in inserted.items():
+        start = 0 if vector.size(0) == 1 else backbone.outputs("key", len(vector)).start
+        if not (vector[:start] == 1).all():
+            raise InputError(f"{origin}: {name} scales the queries too, which the paper's (IA)3 does not")
+        tensors[name] = vector[start:]
+    return Ia3(layers=layers), tensors
 
 
 def _refuse_other_lora(config: Mapping[str, Any], inserted: Mapping[str, Tensor], origin: str) -> None:

@@ -1,0 +1,250 @@
+"""PEFT's folders: ours read by plain PEFT, PEFT's read by us; equal logits, with padding in the batch."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import peft
+import pytest
+import torch
+import transformers
+from torch import Tensor
+
+from encoderlab import adapters
+from encoderlab import backbone as backbones
+from encoderlab.backbone import Backbone
+from encoderlab.errors import InputError
+from encoderlab.formats import peft as our_peft
+from encoderlab.methods import AdaLora, Adapter, Dora, Ia3, Lora, LoraPlus, Method, Prefix, Prompt
+
+CLASSES = ["no", "maybe", "yes"]
+CLASSIFY = "AutoModelForSequenceClassification"
+FAMILIES = ["bert", "roberta", "distilbert"]
+SIX = ("query", "key", "value", "attention_out", "ffn_in", "ffn_out")
+Make = Callable[..., Backbone]
+
+
+@pytest.fixture
+def make(tiny_model: Callable[[str], Path]) -> Make:
+    def build(
+        family: str | Path, method: Method | None = None, *, head: str = CLASSIFY, seed: int = 0, **config: Any
+    ) -> Backbone:
+        folder = family if isinstance(family, Path) else tiny_model(family)
+        made = backbones.load(str(folder), head=head, class_names=CLASSES, seed=seed)
+        made.model.eval()
+        if method is not None:
+            method.inject(made, seed)
+            shake(p for _, p in made.trainable())
+        return made
+
+    return build
+
+
+def shake(parameters: Any) -> None:
+    """Values that matter in every trained tensor, as if training had been there."""
+    generator = torch.Generator().manual_seed(1)
+    with torch.no_grad():
+        for parameter in parameters:
+            parameter.add_(torch.randn(parameter.shape, generator=generator), alpha=0.2)
+
+
+def plain(folder: Path | str, head: str = CLASSIFY) -> Any:
+    """The base as a user of PEFT loads it, its head drawn anew."""
+    torch.manual_seed(99)
+    extra = {"num_labels": len(CLASSES)} if head == CLASSIFY else {}
+    transformers.logging.set_verbosity_error()
+    return getattr(transformers, head).from_pretrained(folder, **extra).eval()
+
+
+def batch(backbone: Backbone, choices: int = 0) -> dict[str, Tensor]:
+    texts: list[Any] = ["a good film", "the plot was not very good and the acting bad", "bad"]
+    made = backbone.tokenizer(texts, ["not bad", "a film", "the acting"], padding=True, return_tensors="pt")
+    made.pop("token_type_ids", None) if backbone.model.config.model_type == "distilbert" else None
+    return {k: v.unsqueeze(0) for k, v in made.items()} if choices else dict(made)
+
+
+@torch.no_grad()
+def same(ours: Any, theirs: Any, inputs: dict[str, Tensor]) -> None:
+    wanted = ours(**inputs).logits
+    torch.testing.assert_close(theirs(**inputs).logits, wanted, rtol=0, atol=1e-6)
+
+
+METHODS: list[Method] = [
+    Lora(rank=4),
+    Lora(rank=3, alpha=5, rslora=True, target=SIX, layers=(1,)),
+    LoraPlus(rank=2, target=("query", "ffn_out")),
+    Dora(rank=2, target=("key", "ffn_in")),
+    AdaLora(rank=2, target=("query", "attention_out")),
+    Ia3(),
+    Ia3(layers="last"),
+    Prefix(length=5, shift_positions=True),
+    Prompt(length=4, placement="front"),
+]
+
+
+@pytest.mark.parametrize("method", METHODS, ids=repr)
+@pytest.mark.parametrize("family", FAMILIES)
+def test_plain_peft_reads_our_folder(family: str, method: Method, make: Make, tmp_path: Path) -> None:
+    ours = make(family, method)
+    if reason := our_peft.refusal(ours, method):
+        assert (family, method.name) == ("distilbert", "prefix"), reason
+        return
+    adapters.save(ours, method, adapters.adapter_tensors(ours), tmp_path)
+    theirs = peft.PeftModel.from_pretrained(plain(ours.name), tmp_path)
+    same(ours.model, theirs, batch(ours))
+    known = {field for field in json.loads((tmp_path / "adapter_config.json").read_text())}
+    assert known <= set(peft.get_peft_config(json.loads((tmp_path / "adapter_config.json").read_text())).to_dict())
+    again = make(family, seed=5)
+    adapters.load_adapter(again, tmp_path)
+    inputs = batch(ours)
+    with torch.no_grad():
+        assert torch.equal(again.model(**inputs).logits, ours.model(**inputs).logits)
+
+
+def theirs(family_folder: str, config: dict[str, Any], head: str = CLASSIFY) -> Any:
+    """A model under plain PEFT with values in every trained tensor."""
+    model = peft.get_peft_model(plain(family_folder, head), peft.get_peft_config(config)).eval()
+    shake(p for p in model.parameters() if p.requires_grad)
+    return model
+
+
+def linears(family: str, *roles: str) -> list[str]:
+    return [getattr(backbones.FAMILIES[family], role) for role in roles]
+
+
+def configs(family: str) -> dict[str, dict[str, Any]]:
+    qv = linears(family, "query", "value")
+    lora = {"peft_type": "LORA", "task_type": "SEQ_CLS", "target_modules": qv}
+    six = linears(family, *SIX)
+    whole = f"{backbones.FAMILIES[family].layers}.1.{six[0]}"
+    prompt = {"task_type": "SEQ_CLS", "num_virtual_tokens": 5, "token_dim": 32, "num_attention_heads": 2}
+    return {
+        "lora": lora | {"r": 4, "lora_alpha": 6},
+        "rslora": lora | {"r": 4, "use_rslora": True, "target_modules": six, "fan_in_fan_out": False},
+        "regex": lora | {"r": 2, "target_modules": rf".*\.1\.{qv[0]}"},
+        "one layer": lora | {"r": 2, "layers_to_transform": [1]},
+        "patterns": lora | {"r": 4, "rank_pattern": {whole: 2}, "alpha_pattern": {qv[1]: 3}},
+        "dora": lora | {"r": 3, "use_dora": True},
+        "adalora": lora | {"peft_type": "ADALORA", "init_r": 4, "target_r": 2, "total_step": 10},
+        "ia3": {
+            "peft_type": "IA3",
+            "task_type": "SEQ_CLS",
+            "target_modules": rf".*({'|'.join(linears(family, 'key', 'value'))}|\d\.{six[5]})",
+            "feedforward_modules": rf".*\d\.{six[5]}",
+        },
+        "prefix": prompt | {"peft_type": "PREFIX_TUNING"},
+        "prompt": prompt | {"peft_type": "PROMPT_TUNING"},
+    }
+
+
+@pytest.mark.parametrize(
+    ("family", "kind"),
+    [(family, kind) for family in FAMILIES for kind in configs(family) if (family, kind) != ("distilbert", "prefix")],
+)  # PEFT's prefix does not run on DistilBERT
+def test_we_read_what_plain_peft_wrote(family: str, kind: str, make: Make, tmp_path: Path) -> None:
+    ours = make(family, seed=3)
+    model = theirs(ours.name, configs(family)[kind])
+    model.save_pretrained(tmp_path)
+    method = adapters.load_adapter(ours, tmp_path)
+    same(model, ours.model, batch(ours))
+    # and what we write of it is the same again
+    adapters.save(ours, method, adapters.adapter_tensors(ours), tmp_path / "again")
+    same(model, peft.PeftModel.from_pretrained(plain(ours.name), tmp_path / "again"), batch(ours))
+
+
+def from_mlm_checkpoint(tiny_model: Callable[[str], Path], folder: Path) -> Path:
+    """A BERT without a pooler, as masked-LM training leaves it."""
+    made = backbones.load(str(tiny_model("bert")), head="AutoModelForMaskedLM", class_names=[], seed=0)
+    made.model.save_pretrained(folder)
+    made.tokenizer.save_pretrained(folder)
+    return folder
+
+
+@pytest.mark.parametrize(
+    ("family", "head", "fresh"),
+    [
+        ("mlm", CLASSIFY, "pooler.dense.weight"),
+        ("mlm", "AutoModelForMultipleChoice", "pooler.dense.weight"),
+        ("roberta", "AutoModelForMultipleChoice", "head.classifier.weight"),
+        ("deberta-v2", CLASSIFY, "head.pooler.dense.weight"),
+        ("deberta-v2", "AutoModelForMultipleChoice", "head.pooler.dense.weight"),
+        ("modernbert", CLASSIFY, "head.head.dense.weight"),
+        ("albert", CLASSIFY, "head.classifier.weight"),
+        ("electra", CLASSIFY, "head.classifier.dense.weight"),
+    ],
+)
+def test_fresh_poolers_come_back_under_plain_peft(
+    family: str, head: str, fresh: str, make: Make, tiny_model: Callable[[str], Path], tmp_path: Path
+) -> None:
+    base = from_mlm_checkpoint(tiny_model, tmp_path / "mlm") if family == "mlm" else tiny_model(family)
+    for i, method in enumerate((Lora(rank=2, target=("query", "value", "ffn_out")), Ia3())):
+        ours = make(base, method, head=head)
+        tensors = adapters.adapter_tensors(ours)
+        assert fresh in tensors
+        adapters.save(ours, method, tensors, tmp_path / str(i))
+        inputs = batch(ours, choices="Choice" in head)
+        same(ours.model, peft.PeftModel.from_pretrained(plain(base, head), tmp_path / str(i)), inputs)
+        again = make(base, head=head, seed=8)
+        adapters.load_adapter(again, tmp_path / str(i))
+        same(ours.model, again.model, inputs)
+
+
+FF = ["encoder.layer.0.output.dense"]
+UNSUPPORTED: list[tuple[dict[str, Any], str]] = [
+    ({"bias": "lora_only"}, "bias = 'lora_only'"),
+    ({"init_lora_weights": "olora"}, "init_lora_weights = 'olora'"),
+    ({"target_modules": ["query", "word_embeddings"]}, "lora_embedding"),
+    ({"peft_type": "VERA", "r": 2}, "VERA is not among"),
+    ({"peft_type": "IA3", "feedforward_modules": FF, "target_modules": ["key", *FF]}, "the paper"),
+    ({"modules_to_save": ["pooler", "classifier"]}, "not in the model, e.g. pooler"),
+    ({"task_type": None}, "missing, e.g. head.classifier"),
+]
+
+
+@pytest.mark.parametrize(("change", "said"), UNSUPPORTED, ids=str)
+def test_what_we_do_not_support_is_named_in_one_line(
+    change: dict[str, Any], said: str, make: Make, tmp_path: Path
+) -> None:
+    ours = make("bert")
+    config = {"peft_type": "LORA", "task_type": "SEQ_CLS", "target_modules": ["query"]} | change
+    theirs(ours.name, config).save_pretrained(tmp_path, save_embedding_layers=False)
+    with pytest.raises(InputError, match=said) as caught:
+        adapters.load_adapter(ours, tmp_path)
+    assert "\n" not in str(caught.value)
+
+
+def test_an_unknown_key_of_a_newer_peft_is_no_obstacle(make: Make, tmp_path: Path) -> None:
+    ours = make("bert")
+    model = theirs(ours.name, configs("bert")["lora"])
+    model.save_pretrained(tmp_path)
+    path = tmp_path / "adapter_config.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | {"of_2030": {"a": 1}}))
+    adapters.load_adapter(ours, tmp_path)
+    same(model, ours.model, batch(ours))
+
+
+def test_target_modules_are_short_where_that_is_exact(make: Make, tmp_path: Path) -> None:
+    def targets(family: str, method: Method) -> list[str]:
+        ours = make(family, method)
+        adapters.save(ours, method, adapters.adapter_tensors(ours), tmp_path / "one")
+        return json.loads((tmp_path / "one" / "adapter_config.json").read_text())["target_modules"]
+
+    assert targets("bert", Lora()) == ["query", "value"]
+    assert targets("bert", Lora(target=("attention_out",))) == ["attention.output.dense"]
+    layer = "bert.encoder.layer"
+    assert targets("bert", Lora(target=("ffn_out",))) == [f"{layer}.{i}.output.dense" for i in (0, 1)]
+    assert targets("bert", Lora(target=("value",), layers="last")) == [f"{layer}.1.attention.self.value"]
+    assert targets("distilbert", Lora()) == ["q_lin", "v_lin"]
+
+
+def test_what_peft_has_not_is_our_own_folder(make: Make, tmp_path: Path) -> None:
+    for method in (Adapter(), Prompt(), Prefix(layers=(0,))):
+        ours = make("bert", method)
+        assert our_peft.refusal(ours, method)
+        adapters.save(ours, method, adapters.adapter_tensors(ours), tmp_path)
+        assert not (tmp_path / "adapter_config.json").exists()
+        with pytest.raises(InputError, match="PEFT"):
+            our_peft.write(ours, method, adapters.adapter_tensors(ours), tmp_path)
