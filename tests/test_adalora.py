@@ -267,6 +267,17 @@ def test_a_resumed_run_equals_the_undisturbed_one_to_the_bit(killed: int, build:
         assert torch.equal(tensor, other[name]), name
 
 
+def test_patience_waits_until_the_last_rank_went(build: Build, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every epoch scores worse than the one before; of 40 steps the last rank goes at step 28, in the sixth epoch."""
+    calls: list[int] = []
+    worse = lambda self: calls.append(1) or {"accuracy": 1.0 / len(calls), "loss": 1.0}  # noqa: E731
+    monkeypatch.setattr(Trainer, "_validate", worse)
+    trainer = build()
+    trainer.settings = replace(trainer.settings, epochs=8, patience=1)
+    trained = trainer.run()
+    assert (trained.best_epoch, trained.epochs) == (6, 7)
+
+
 def test_a_layer_that_lost_every_rank_is_the_pretrained_one(tiny_model: Tiny, tmp_path: Path) -> None:
     tuned = load(tiny_model)
     METHOD.inject(tuned, 0)

@@ -208,8 +208,9 @@ class Trainer:
         return self.method.trimmed(checkpoint.best(folder, progress)) if progress else None
 
     def _should_stop(self, progress: checkpoint.Progress) -> bool:
-        patience = self.settings.patience
-        return patience is not None and progress.epoch - progress.best_epoch >= patience
+        """Whether the best epoch is `patience` epochs ago; never before a method has settled."""
+        patience, settled = self.settings.patience, progress.best_score[:1] != (0.0,)
+        return patience is not None and settled and progress.epoch - progress.best_epoch >= patience
 
     def _validate(self) -> dict[str, float]:
         scores = logits(

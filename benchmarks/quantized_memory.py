@@ -1,0 +1,62 @@
+"""Memory of the frozen base: fp32 weights against QLoRA's four bits, of one encoder.
+
+Counts the bytes of every tensor that stays as it is while training (frozen parameters, and what stands for them), and
+the seconds to quantise. The encoder is the demo's, a folder of yours, or with --random one of bert-base's size.
+
+    python benchmarks/quantized_memory.py [--model FOLDER | --random]
+"""
+
+from __future__ import annotations
+
+import argparse
+import tempfile
+import time
+from pathlib import Path
+
+from inference import random_bert
+
+from encoderlab import backbone as backbones
+from encoderlab import demo
+from encoderlab.backbone import Backbone
+from encoderlab.methods import Lora, Method, Qlora
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--model")
+    parser.add_argument("--random", action="store_true", help="bert-base's size, random weights")
+    arguments = parser.parse_args()
+    with tempfile.TemporaryDirectory() as folder:
+        model = arguments.model or str(demo.prepare().model)
+        if arguments.random:
+            model = random_bert(Path(folder), Path(model))
+        rows: list[tuple[str, Method]] = [
+            ("fp32", Lora()),
+            ("NF4", Qlora(double_quantization=False)),
+            ("NF4, double", Qlora()),
+        ]
+        plain = 0
+        for name, method in rows:
+            backbone = backbones.load(model, head="AutoModelForSequenceClassification", class_names=["0", "1"], seed=0)
+            start = time.perf_counter()
+            method.inject(backbone, 0)
+            seconds = time.perf_counter() - start
+            layers, whole = frozen_bytes(backbone, layers=True), frozen_bytes(backbone)
+            plain = plain or whole
+            print(
+                f"{name:12} layers {layers / 2**20:7.1f} MB, with embeddings {whole / 2**20:7.1f} MB "
+                f"({whole / plain:.0%}); inserted in {seconds:.1f} s"
+            )
+
+
+def frozen_bytes(backbone: Backbone, *, layers: bool = False) -> int:
+    """Bytes of the frozen parameters and of the buffers; of the encoder's layers alone, or of the whole model."""
+    modules = backbone.layers() if layers else [backbone.model]
+    tensors = {
+        id(t): t for m in modules for t in (*m.parameters(), *m.buffers()) if not t.requires_grad
+    }  # one that is shared counts once
+    return sum(t.numel() * t.element_size() for t in tensors.values())
+
+
+if __name__ == "__main__":
+    main()
