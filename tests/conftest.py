@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -15,7 +16,7 @@ os.environ["HF_HUB_OFFLINE"] = "1"
 
 import pytest
 import torch
-from transformers import AutoConfig, AutoModel, BertTokenizer
+from transformers import AutoConfig, AutoModel, AutoModelForMaskedLM, BertTokenizer
 
 torch.set_num_threads(1)
 
@@ -65,26 +66,49 @@ SHAPES: dict[str, dict[str, Any]] = {
 }
 
 
+def build_tiny_model(family: str, folder: Path) -> Path:
+    """An encoder with random weights and its tokenizer: two layers, hidden 32, 64 positions."""
+    like_roberta = "max_position_embeddings" in SHAPES[family]
+    first = ("[UNK]", "[PAD]") if like_roberta else ("[PAD]", "[UNK]")
+    tokenizer = word_pieces(*first, token_types=not like_roberta)
+    special = {"pad": "pad", "cls": "cls", "sep": "sep", "bos": "cls", "eos": "sep"}
+    ids = {f"{name}_token_id": getattr(tokenizer, f"{same}_token_id") for name, same in special.items()}
+    shape = {"vocab_size": len(tokenizer), "max_position_embeddings": 64, **ids, **SHAPES[family]}
+    config = AutoConfig.for_model(family, **shape)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        AutoModel.from_config(config).save_pretrained(folder)
+    tokenizer.save_pretrained(folder)
+    return folder
+
+
 @pytest.fixture(scope="session")
 def tiny_model(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
-    """tiny_model(family) -> folder of an encoder with random weights: two layers, hidden 32, 64 positions."""
+    """tiny_model(family) -> the folder of `build_tiny_model`."""
     made: dict[str, Path] = {}
 
     def make(family: str) -> Path:
         if family not in made:
-            folder = tmp_path_factory.mktemp("models") / family
-            like_roberta = "max_position_embeddings" in SHAPES[family]
-            first = ("[UNK]", "[PAD]") if like_roberta else ("[PAD]", "[UNK]")
-            tokenizer = word_pieces(*first, token_types=not like_roberta)
-            names = ("pad", "cls", "sep", "bos", "eos")
-            of = {"bos": "cls", "eos": "sep"}
-            ids = {f"{name}_token_id": getattr(tokenizer, f"{of.get(name, name)}_token_id") for name in names}
-            shape = {"vocab_size": len(tokenizer), "max_position_embeddings": 64, **ids, **SHAPES[family]}
-            config = AutoConfig.for_model(family, **shape)
+            made[family] = build_tiny_model(family, tmp_path_factory.mktemp("models") / family)
+        return made[family]
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def tiny_masked_lm(
+    tiny_model: Callable[[str], Path], tmp_path_factory: pytest.TempPathFactory
+) -> Callable[[str], Path]:
+    """tiny_masked_lm(family) -> the same encoder as masked-LM training leaves it: with that head, without a pooler."""
+    made: dict[str, Path] = {}
+
+    def make(family: str) -> Path:
+        if family not in made:
+            folder = tmp_path_factory.mktemp("masked_lm") / family
+            shutil.copytree(tiny_model(family), folder)
             with torch.random.fork_rng(devices=[]):
                 torch.manual_seed(0)
-                AutoModel.from_config(config).save_pretrained(folder)
-            tokenizer.save_pretrained(folder)
+                AutoModelForMaskedLM.from_pretrained(folder).save_pretrained(folder)
             made[family] = folder
         return made[family]
 

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
-from transformers import AutoModelForMaskedLM, AutoModelForSequenceClassification
+from transformers import AutoModelForSequenceClassification
 
 from encoderlab import backbone as backbones
 from encoderlab.backbone import FAMILIES, Backbone
@@ -85,16 +85,12 @@ def test_a_checkpoints_own_head_is_kept_fingerprinted_or_drawn_anew(copied: Path
 
 @pytest.mark.parametrize("family", FAMILIES)
 def test_a_masked_lm_checkpoint_keeps_its_head_and_lacks_a_pooler(
-    family: str, tiny_model: Callable[[str], Path], tmp_path: Path
+    family: str, tiny_masked_lm: Callable[[str], Path]
 ) -> None:
     """What a domain adaptation leaves: the same trunk under every head, and no pooler where nothing reads it."""
-    folder = Path(shutil.copytree(tiny_model(family), tmp_path / "mlm"))
-    with torch.random.fork_rng():
-        torch.manual_seed(0)
-        AutoModelForMaskedLM.from_pretrained(folder).save_pretrained(folder)
     heads = ("AutoModelForMaskedLM", "AutoModel", HEAD, "AutoModelForMultipleChoice")
     masked, bare, classifier, choice = (
-        backbones.load(str(folder), head=head, class_names=["no", "yes"], seed=0) for head in heads
+        backbones.load(str(tiny_masked_lm(family)), head=head, class_names=["no", "yes"], seed=0) for head in heads
     )
     assert len({m.fingerprint for m in (masked, bare, classifier, choice)}) == 1
     assert not masked.fresh and masked.head_fingerprint and not bare.fresh and not bare.head_fingerprint

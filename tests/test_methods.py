@@ -1,4 +1,4 @@
-"""Every method on every family, one text and pairs: what the contract in docs/design.md promises."""
+"""What each method promises beyond the contract, which `test_matrix` holds every one of the `CASES` to."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 from transformers import AttentionInterface
 
-from encoderlab import adapters, attention
+from encoderlab import attention
 from encoderlab import backbone as backbones
 from encoderlab.backbone import FAMILIES, Backbone
 from encoderlab.errors import InputError
@@ -52,6 +52,7 @@ CASES: list[Method] = [
     Qlora(rank=2, layers="last", double_quantization=False),
 ]
 REFUSED = {("bitfit", "modernbert")}  # pairs where `Method.problems` says why there is nothing to train
+CHANGES_STEP_0 = (Prefix, Prompt, Qlora)  # what these insert is no identity; all others leave the model as it is
 HEAD = "AutoModelForSequenceClassification"
 CLASSES = ["no", "maybe", "yes"]
 
@@ -79,64 +80,6 @@ def inputs(backbone: Backbone, pair: bool) -> dict[str, Tensor]:
     texts: list[Any] = ["a good film", "the plot was not very good and the acting bad", "bad"]
     second = ["not bad", "a film", "the acting was good"] if pair else None
     return backbone.tokenizer(texts, second, padding=True, return_tensors="pt")
-
-
-@pytest.mark.parametrize("pair", [False, True], ids=["text", "pair"])
-@pytest.mark.parametrize("method", CASES, ids=repr)
-@pytest.mark.parametrize("family", FAMILIES)
-def test_contract(family: str, method: Method, pair: bool, make: Make, tmp_path: Path) -> None:
-    plain = make(family)
-    if method.problems(plain):
-        assert (method.name, family) in REFUSED
-        return
-    batch = inputs(plain, pair)
-    with torch.no_grad():
-        before = plain.model(**batch).logits
-    tuned = make(family, method)
-    pretrained = {name: p.detach().clone() for name, p in plain.model.named_parameters()}
-
-    after = tuned.model(**batch).logits
-    if not isinstance(method, Prefix | Prompt | Qlora):
-        torch.testing.assert_close(after, before, rtol=0, atol=1e-6)
-
-    # what trains: the method's own parameters and the head, and every one of them is reached by the loss
-    torch.nn.functional.cross_entropy(after, torch.tensor([0, 1, 2])).backward()
-    trained = dict(tuned.trainable())
-    own = trained.keys() - pretrained.keys()
-    assert {name for name in trained if tuned.is_head(name)} == {n for n in pretrained if plain.is_head(n)}
-    if isinstance(method, Full):
-        assert trained.keys() == pretrained.keys()
-    elif isinstance(method, Head | BitFit):
-        assert not own
-    else:
-        assert own and all(tuned.is_head(name) for name in trained.keys() & pretrained.keys())
-    for name, parameter in trained.items():
-        assert parameter.grad is not None, name
-
-    # a few real steps, so that nothing is zero any more
-    optimizer = torch.optim.AdamW(list(trained.values()), lr=1e-2)
-    for _ in range(3):
-        optimizer.step()
-        optimizer.zero_grad()
-        torch.nn.functional.cross_entropy(tuned.model(**batch).logits, torch.tensor([0, 1, 2])).backward()
-    with torch.no_grad():
-        wanted = tuned.model(**batch).logits
-    assert not torch.allclose(wanted, before, atol=1e-4)
-    for name, parameter in tuned.model.named_parameters():
-        if name in pretrained and name not in trained:
-            assert torch.equal(parameter, pretrained[name]), f"{name} is frozen and has moved"
-
-    # save, load over another seed's draws: equal to the bit
-    adapters.save(tuned, method, adapters.adapter_tensors(tuned), tmp_path / "adapter")
-    loaded = make(family, seed=7)
-    with torch.no_grad():
-        assert not torch.equal(loaded.model(**batch).logits, wanted)
-        adapters.load_adapter(loaded, tmp_path / "adapter")
-        assert torch.equal(loaded.model(**batch).logits, wanted)
-
-        # merged: the same function
-        method.merge(loaded)
-        torch.testing.assert_close(loaded.model(**batch).logits, wanted, rtol=0, atol=1e-5)
 
 
 @pytest.mark.parametrize("family", FAMILIES)
