@@ -8,9 +8,10 @@ from pathlib import Path
 import pytest
 
 from encoderlab import config
+from encoderlab.config.values import only
 from encoderlab.data import Source
 from encoderlab.errors import InputError
-from encoderlab.methods import Adapter, Lora
+from encoderlab.methods import METHODS, Adapter, Lora
 
 SHORT = 'model = "org/encoder"\n[data]\ntrain = "train.csv"\n'
 
@@ -137,7 +138,7 @@ rank = 3
 """
     assert problems(write(text)) == [
         "method[1].name: unknown method \"lorra\"; did you mean 'lora'?",
-        "method[2].name: missing; expected one of full, head, lora, adapter, prefix",
+        f"method[2].name: missing; expected one of {', '.join(only(method, 'name') for method in METHODS)}",
         "nam: unknown key; did you mean 'name'?",
         "model: missing; expected a model folder, or a name on the Hugging Face hub",
         "seeds: expected at least one value, as a list of whole numbers from 0 up, got [0, -1]"

@@ -20,7 +20,7 @@ def table(section: type) -> list[str]:
     """The lines of docs/study-file.md for one section; the key that chooses the section is its heading."""
     lines = []
     for f in fields(section):
-        if f.name != ("name" if section in METHODS else "kind"):
+        if f.name in types(section) and f.name != ("name" if section in METHODS else "kind"):
             default = "required" if f.default is MISSING else "" if f.default is None else f"`{show(f.default)}`"
             meaning = config.meanings(section)[f.name]
             lines.append(f"| `{f.name}` | {default} | {words(types(section)[f.name])} | {meaning} |")

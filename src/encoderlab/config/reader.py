@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from encoderlab.config.schema import Search, Top, Train, meanings
-from encoderlab.config.values import fit, near, near_choice, only, show, toml_value, types, words
+from encoderlab.config.values import fit, near, near_choice, only, rest, show, toml_value, types, words
 from encoderlab.data import DataConfig, Source
 from encoderlab.methods import METHODS
 from encoderlab.tasks import Task
@@ -40,10 +40,15 @@ class Reader:
         before = len(self.problems)
         kinds, about, values = types(cls), meanings(cls), {}
         prefix = f"{path}." if path else ""
-        for key in raw:
-            if key not in kinds and key not in more_keys:
+        others = {key: value for key, value in raw.items() if key not in kinds and key not in more_keys}
+        if (taker := rest(cls)) is not None:
+            values[taker] = others
+        else:
+            for key in others:
                 self.problem(prefix + key, f"unknown key{near(key, [*kinds, *more_keys])}")
         for f in fields(cls):  # type: ignore[arg-type]
+            if f.name == taker:
+                continue
             if f.name in raw:
                 values[f.name] = self.value(kinds[f.name], raw[f.name], prefix + f.name, about.get(f.name, ""))
             elif f.default is MISSING:
@@ -73,7 +78,7 @@ class Reader:
                 f"-s {text}: no [[method]] of that name in the study{near(path.split('.')[1], names, 'it has ')}"
             )
             return
-        if path not in known:
+        if path not in known and not _open(path):
             same = [other for other in known if other.partition(".")[0] == path.partition(".")[0]]
             self.problems.append(f"-s {text}: unknown key {path}{near(path, same or known)}")
             return
@@ -95,6 +100,13 @@ class Reader:
             table[name] = fresh
             table = fresh
         table[key] = toml_value(written)
+
+
+def _open(path: str) -> bool:
+    """Whether the path is a key of a method that takes keys which are no fields of ours."""
+    takes = {only(cls, "name") for cls in METHODS if rest(cls) is not None}
+    parts = path.split(".")
+    return len(parts) == 3 and parts[0] == "method" and parts[1] in takes and parts[2] not in ("", "name")
 
 
 def _paths(methods: Sequence[str], task: type[Task]) -> list[str]:

@@ -27,7 +27,12 @@ _WORDS = {
 def types(section: type) -> dict[str, Any]:
     """{key: annotation} of a section's dataclass."""
     hints = get_type_hints(section, include_extras=True)
-    return {f.name: hints[f.name] for f in fields(section)}
+    return {f.name: hints[f.name] for f in fields(section) if not f.metadata.get("rest")}
+
+
+def rest(section: type) -> str | None:
+    """The field that takes the keys which are no fields, where a section has one (`metadata={"rest": True}`)."""
+    return next((f.name for f in fields(section) if f.metadata.get("rest")), None)
 
 
 @cache
@@ -53,7 +58,7 @@ def fits(kind: Any, raw: Any) -> bool:
 
 
 def takes_list(kind: Any) -> bool:
-    return any(get_origin(part) is tuple for part in _parts(kind))
+    return any(get_origin(part) in (tuple, list) for part in _parts(kind))
 
 
 def _parts(kind: Any) -> tuple[Any, ...]:

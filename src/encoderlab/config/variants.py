@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Sequence
-from dataclasses import fields, replace
+from dataclasses import MISSING, fields, replace
 from typing import Any
 
 from encoderlab.config.reader import Reader
 from encoderlab.config.schema import Search, Variant
-from encoderlab.config.values import fits, near, only, show, takes_list, types
-from encoderlab.methods import METHODS, Head, Method
+from encoderlab.config.values import fits, near, only, rest, show, takes_list, types
+from encoderlab.methods import METHODS, Head, Method, Peft
 
 DEFAULT = ("full", "lora", "adapter", "prefix", "head")
 _CLASSES = {only(cls, "name"): cls for cls in METHODS}
@@ -57,8 +57,9 @@ def read_variants(reader: Reader, raw: Sequence[dict[str, Any]], search: Search)
 def _grid(reader: Reader, cls: type[Method], raw: dict[str, Any], path: str) -> list[dict[str, Any]]:
     """One table per combination. A list is a grid unless it is itself a value of its key."""
     options: dict[str, list[Any]] = {}
+    kinds = _kinds(cls, raw)
     for key, value in raw.items():
-        kind = types(cls).get(key)
+        kind = kinds.get(key)
         if not isinstance(value, list) or kind is None or key == "learning_rate" or fits(kind, value):
             options[key] = [value]
         elif not value:
@@ -69,6 +70,16 @@ def _grid(reader: Reader, cls: type[Method], raw: dict[str, Any], path: str) -> 
         else:
             options[key] = value
     return [dict(zip(options, values, strict=True)) for values in itertools.product(*options.values())]
+
+
+def _kinds(cls: type[Method], raw: dict[str, Any]) -> dict[str, Any]:
+    """{key: annotation}; those of PEFT's own fields depend on the type, or on the types of a grid."""
+    kinds = types(cls)
+    if cls is Peft:
+        written = raw.get("type")
+        for type_name in written if isinstance(written, list) else [written]:
+            kinds = {**Peft.kinds(type_name), **kinds}
+    return kinds
 
 
 def _rates(method: Method, search: Search) -> tuple[float, ...]:
@@ -87,14 +98,24 @@ def _check_rates(reader: Reader, method: Method, path: str) -> None:
 
 
 def _label(method: Method, methods: Sequence[Method]) -> str:
-    same = [other for other in methods if type(other) is type(method)]
-    keys = [f.name for f in fields(method) if f.name != "learning_rate"]
-    differ = [key for key in keys if len({getattr(other, key) for other in same}) > 1]
-    return " ".join([method.name, *(f"{key}={_short(getattr(method, key))}" for key in differ)])
+    """The name, the keys without a default, and those in which the study's variants of the method differ."""
+    same = [_settings(other) for other in methods if type(other) is type(method)]
+    required = [f.name for f in fields(method) if f.default is f.default_factory is MISSING]
+    keys = dict.fromkeys(key for one in same for key in one)
+    differ = [key for key in keys if key not in required and any(one.get(key) != same[0].get(key) for one in same)]
+    mine = _settings(method)
+    return " ".join([method.name, *(f"{key}={_short(mine[key])}" for key in [*required, *differ] if key in mine)])
+
+
+def _settings(method: Method) -> dict[str, Any]:
+    """{key: value} as in the study file; the learning rate is no setting."""
+    taker = rest(type(method))
+    own = {f.name: getattr(method, f.name) for f in fields(method) if f.name not in ("learning_rate", taker)}
+    return own if taker is None else own | getattr(method, taker)
 
 
 def _short(value: Any) -> str:
-    if isinstance(value, tuple):
+    if isinstance(value, tuple | list):
         return "+".join(map(_short, value))
     return f"{value:g}" if isinstance(value, float) else str(value).lower() if isinstance(value, bool) else str(value)
 

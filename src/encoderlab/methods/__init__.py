@@ -4,6 +4,7 @@ from encoderlab.methods.adalora import AdaLora
 from encoderlab.methods.adapter import Adapter
 from encoderlab.methods.base import Method
 from encoderlab.methods.bitfit import BitFit
+from encoderlab.methods.bridge import Peft
 from encoderlab.methods.dora import Dora
 from encoderlab.methods.full import Full
 from encoderlab.methods.head import Head
@@ -27,6 +28,7 @@ METHODS: tuple[type[Method], ...] = (
     Prompt,
     Ia3,
     BitFit,
+    Peft,
 )
 
 __all__ = [
@@ -41,6 +43,7 @@ __all__ = [
     "Lora",
     "LoraPlus",
     "Method",
+    "Peft",
     "Prefix",
     "Prompt",
     "Qlora",
