@@ -75,8 +75,13 @@ def save(
         }
     )
     write_json(folder / OURS, said)
-    write_text(folder / "README.md", card.card(said))
+    write_card(folder)
     return (folder / WEIGHTS).stat().st_size
+
+
+def write_card(folder: Path, result: Mapping[str, Any] | None = None) -> None:
+    """The model card of a folder that `save` wrote; `result`: the run's result.json, as far as it is there."""
+    write_text(folder / "README.md", card.card(read_json(folder / OURS), result))
 
 
 def read(backbone: Backbone, folder: Path, *, force: bool = False) -> tuple[Method, dict[str, Tensor]]:
@@ -116,14 +121,14 @@ def _ours(backbone: Backbone, folder: Path, force: bool) -> tuple[Method, dict[s
     return method, names.load_tensors(folder, WEIGHTS)
 
 
-def load_adapter(backbone: Backbone, folder: Path, *, head: bool = True, force: bool = False) -> Method:
+def load_adapter(backbone: Backbone, folder: Path | str, *, head: bool = True, force: bool = False) -> Method:
     """Put the adapter of a folder (ours, PEFT's, the `adapters` library's) into a backbone as `load` gives it; returns
     its method. Errors as `read` and `fill`.
 
     head: whether the file's head is the model's. With False only the encoder's part is put in, so that an adapter
     moves to a bare encoder or under another head, which stays as it is: fresh ones random, for training.
     """
-    method, tensors = read(backbone, folder, force=force)
+    method, tensors = read(backbone, Path(folder), force=force)
     method.inject(backbone, 0)  # what this draws is filled in below
     fill(backbone, method, tensors, str(folder), head=head)
     return method

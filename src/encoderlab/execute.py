@@ -6,7 +6,7 @@ from __future__ import annotations
 import shutil
 import time
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -32,6 +32,7 @@ class Bench:
     folder of the runs.
 
     index: per split, int64 (rows,): each row's number in its source.
+    origins: per split, the name of the file or of the hub's data set. hub: the hub's data sets among them.
     """
 
     model: str
@@ -47,6 +48,8 @@ class Bench:
     dtype: torch.dtype
     why: str
     folder: Path
+    origins: Mapping[str, str] = field(default_factory=dict)
+    hub: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -210,7 +213,9 @@ def _trained(bench: Bench, job: Job, method: Method, folder: Path, tick: Tick) -
     account["adapter_bytes"] = _save(bench, job, method, backbone, trained.tensors, folder)
     del trainer, backbone
     loaded = _assemble(bench, job, trained.tensors, folder)
-    return account | _evaluate(bench, loaded, folder, tick)
+    account |= _evaluate(bench, loaded, folder, tick)
+    adapters.write_card(folder / "adapter", account)
+    return account
 
 
 def _save(
@@ -222,6 +227,13 @@ def _save(
         "class_names": bench.class_names,
         "max_length": job.settings.max_length,
         "seed": job.seed,
+        "learning_rate": job.learning_rate,
+        "data": {
+            name: {"origin": bench.origins[name], "rows": len(encoded)}
+            for name, encoded in (("train", job.train), *_held_out(bench))
+            if name in bench.origins
+        },
+        "datasets": list(bench.hub),
     }
     return adapters.save(backbone, method, tensors, folder / "adapter", about)
 

@@ -73,6 +73,9 @@ def open_bench(study: Study, splits: Splits, class_names: list[str]) -> Bench:
         name: study.task.encode(rows, base.tokenizer, study.train.max_length, class_names, cache)
         for name, rows in splits.items()
     }
+    sources = (study.data.train, study.data.validation, study.data.test)
+    origins = {name: rows.origin for name, rows in splits.items()}
+    hub = tuple(dict.fromkeys(source.hub for source in sources if source.hub))
     return Bench(
         model=study.model,
         fingerprint=f"{base.fingerprint} {base.head_fingerprint}".strip(),
@@ -85,6 +88,8 @@ def open_bench(study: Study, splits: Splits, class_names: list[str]) -> Bench:
         dtype=dtype,
         why=why,
         folder=study.out / "runs",
+        origins={name: o if o.startswith(hub) else Path(o).name for name, o in origins.items()},
+        hub=hub,
     )
 
 
