@@ -23,6 +23,7 @@ from encoderlab import adapters
 from encoderlab import backbone as backbones
 from encoderlab.backbone import FAMILIES, Backbone
 from encoderlab.methods import BitFit, Full, Head, Method
+from encoderlab.training.forward import Computed
 from fixtures_reload import EXPECTED, copied
 from supported_page import PAGE, page
 from test_methods import CASES, CHANGES_STEP_0, CLASSES, REFUSED
@@ -199,6 +200,23 @@ def test_contract(setting: str, method: Method, kind: str, measured: Measured) -
     assert not torch.equal(cell.unfilled[kind], cell.trained[kind])
     assert torch.equal(cell.loaded[kind], cell.trained[kind])
     torch.testing.assert_close(cell.merged[kind], cell.trained[kind], rtol=0, atol=1e-5)
+
+
+@pytest.mark.parametrize("setting", SETTINGS)
+def test_bf16_reaches_every_trained_parameter_in_fp32(setting: str, load: Load) -> None:
+    for method in CASES:
+        tuned = copied(load(setting))
+        if method.problems(tuned):
+            continue
+        method.inject(tuned, 0)
+        run = Computed(tuned, torch.bfloat16, torch.device("cpu"))
+        run.train()
+        answers = run(**inputs(tuned, "pair"))
+        assert answers.dtype == torch.float32 and answers.isfinite().all(), method
+        torch.nn.functional.cross_entropy(answers, torch.arange(len(answers)) % answers.size(1)).backward()
+        for name, parameter in tuned.trainable():
+            grad = parameter.grad
+            assert grad is not None and grad.dtype == torch.float32 and grad.isfinite().all(), (method, name)
 
 
 @pytest.fixture(scope="session")
