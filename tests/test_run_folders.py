@@ -112,7 +112,7 @@ def test_out_of_memory_fails_the_run_and_the_same_command_tries_again(
         (lambda f: (f / "config.json").write_text("{}"), "damaged"),
         (lambda f: (f / "config.json").write_text("[]"), "damaged"),
         (lambda f: (f / "result.json").unlink(), "not finished"),
-        (lambda f: (f / "adapter" / "adapter_model.safetensors").unlink(), "damaged"),
+        (lambda f: (f / "adapter" / "adapter_model.safetensors").unlink(), "no adapter weights"),
         (lambda f: (f / "adapter" / "adapter_model.safetensors").write_bytes(b"123"), "damaged"),
         (lambda f: (f / "adapter" / "encoderlab.json").write_text("{}"), "damaged"),
         (lambda f: (f / "adapter" / "encoderlab.json").unlink(), "no adapter/"),

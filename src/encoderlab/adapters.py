@@ -2,7 +2,7 @@
 
     adapter/adapter_model.safetensors   every trained tensor and every fresh one, or it is not written
     adapter/adapter_config.json         PEFT's, where PEFT knows the method: then the tensors carry PEFT's names too
-    adapter/encoderlab.json             ours: the method, the base model and its fingerprint, what the run was for
+    adapter/encoderlab.json             ours: the method, the base and its fingerprint, what the run was for
     adapter/README.md                   the model card
 
 Where PEFT has no such method the tensors carry our own names (`formats.names`) and adapter_config.json is absent, so
@@ -14,6 +14,7 @@ adapter under another head, or on a bare encoder, say `head=False`.
 
 from __future__ import annotations
 
+import hashlib
 import logging
 from collections.abc import Mapping
 from dataclasses import asdict, replace
@@ -71,6 +72,7 @@ def save(
             "layout": "peft" if as_peft else "encoderlab",
             "base": {"name": names.public(backbone.name), "fingerprint": backbone.fingerprint},
             "method": asdict(replace(method, learning_rate=None)),
+            "sha256": _digest(folder / WEIGHTS),
             **(about or {}),
         }
     )
@@ -115,15 +117,22 @@ def _ours(backbone: Backbone, folder: Path, force: bool) -> tuple[Method, dict[s
         if not force:
             raise InputError(f"{problem}; give it the encoder it was trained on, or --force to use it all the same")
         log.warning("%s; used all the same, as asked", problem)
+    if (folder / WEIGHTS).is_file() and _digest(folder / WEIGHTS) != said["sha256"]:
+        raise InputError(f"{folder / WEIGHTS}: damaged, or another file than {OURS} describes (its sha256 differs)")
     method = build(METHODS, "name", said["method"])
     if said["layout"] == "peft":
         return method, peft.read(backbone, folder)[1]
     return method, names.load_tensors(folder, WEIGHTS)
 
 
+def _digest(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
 def load_adapter(backbone: Backbone, folder: Path | str, *, head: bool = True, force: bool = False) -> Method:
-    """Put the adapter of a folder (ours, PEFT's, the `adapters` library's) into a backbone as `load` gives it; returns
-    its method. Errors as `read` and `fill`.
+    """Put the adapter of a folder (ours, PEFT's, the `adapters` library's) into a backbone as `load` gives it, without
+    dropout from then on; returns its method. Errors as `read` and `fill`.
 
     head: whether the file's head is the model's. With False only the encoder's part is put in, so that an adapter
     moves to a bare encoder or under another head, which stays as it is: fresh ones random, for training.
@@ -131,6 +140,7 @@ def load_adapter(backbone: Backbone, folder: Path | str, *, head: bool = True, f
     method, tensors = read(backbone, Path(folder), force=force)
     method.inject(backbone, 0)  # what this draws is filled in below
     fill(backbone, method, tensors, str(folder), head=head)
+    backbone.model.eval()
     return method
 
 

@@ -69,18 +69,17 @@ def targets(backbone: Backbone, paths: Iterable[str]) -> tuple[tuple[str, ...], 
 
 
 def load_tensors(folder: Path, *names: str) -> dict[str, Tensor]:
-    """The tensors of the first of `names` that is in the folder: safetensors, or a pickle, of which tensors only are
-    unpacked. InputError where there is none, or it is damaged."""
+    """The tensors of the first of `names` that is in the folder, fp32: safetensors, or a pickle, of which tensors only
+    are unpacked. InputError where there is none, or it is damaged."""
     path = next((folder / name for name in names if (folder / name).is_file()), None)
     if path is None:
         raise InputError(f"{folder}: no adapter weights; expected {' or '.join(names)} in it")
     try:
-        if path.suffix == ".safetensors":
-            return load_file(path)
-        tensors = torch.load(path, map_location="cpu", weights_only=True)
+        safe = path.suffix == ".safetensors"
+        tensors = load_file(path) if safe else torch.load(path, map_location="cpu", weights_only=True)
     except (OSError, RuntimeError, EOFError, SafetensorError, pickle.UnpicklingError) as error:
         said = str(error).partition("\n")[0] or type(error).__name__
         raise InputError(f"{path}: damaged, or not a file of tensors ({said})") from None
     if not isinstance(tensors, dict) or not all(isinstance(t, Tensor) for t in tensors.values()):
         raise InputError(f"{path}: expected a dict of tensors, as torch.save(model.state_dict()) writes it")
-    return tensors
+    return {name: tensor.float() for name, tensor in tensors.items()}
