@@ -8,12 +8,14 @@ from typing import Any
 
 import pytest
 import torch
+from torch import Tensor
 
 from encoderlab import adapters, config
 from encoderlab import backbone as backbones
 from encoderlab.backbone import FAMILIES, Backbone
 from encoderlab.errors import InputError
 from encoderlab.methods import Lora, Peft, bridge
+from encoderlab.randomness import Dropout
 from encoderlab.training.forward import Computed
 
 peft = pytest.importorskip("peft")
@@ -136,6 +138,40 @@ def test_draws_depend_on_the_seed_alone_and_what_is_not_saved_on_nothing(make: M
     frozen = [dict(make("bert", method, method_seed=seed).trunk.named_buffers()) for seed in (1, 2)]
     assert any("vera_A" in name for name in frozen[0])
     assert all(torch.equal(b, frozen[1][name]) for name, b in frozen[0].items())
+
+
+@pytest.mark.parametrize(
+    "method",
+    [
+        Peft(type="LORA", options={"lora_dropout": 0.5, "init_lora_weights": False}),
+        Peft(type="LOHA", options={"rank_dropout": 0.5, "init_weights": False}),  # from torch's global generator
+        Peft(type="PVERA", options={"r": 4, "d_initial": 1.0, "sample_at_inference": False}),  # so too, without dropout
+    ],
+    ids=lambda method: method.type,
+)
+def test_what_is_drawn_in_training_comes_from_the_steps_noise(method: Peft, make: Make) -> None:
+    tuned = make("bert", method)
+    for parameter in tuned.trunk.parameters():
+        if parameter.requires_grad:
+            parameter.data.add_(0.5)
+    for module in tuned.model.modules():
+        if isinstance(module, Dropout) and module.p == 0.1:
+            module.p = 0.0  # BERT's own
+
+    def logits(step: int) -> Tensor:
+        tuned.noise.reset(0, step)
+        return tuned.model(**batch(tuned)).logits
+
+    tuned.model.train()
+    torch.manual_seed(1)
+    state = torch.random.get_rng_state()
+    first, again_from = logits(1), torch.random.get_rng_state()
+    assert torch.equal(state, again_from)
+    torch.manual_seed(2)
+    assert torch.equal(logits(1), first)
+    assert not torch.equal(logits(2), first)
+    tuned.model.eval()
+    assert torch.equal(logits(1), logits(2))
 
 
 @pytest.mark.parametrize("type_name", TYPES)

@@ -8,9 +8,9 @@
 
 What differs from PEFT: the roles of our other methods may stand among `target_modules` and mean exact paths, in every
 family (query and value where the key is absent); heads and fresh tensors train and are saved whatever the type; random
-starts come from the run's seed. What a type keeps frozen and random is drawn from a seed that is always the same, as it
-is not in the file. A type whose start rewrites pretrained weights is refused for that reason. Merging is PEFT's own,
-and leaves a plain encoder; a type that cannot merge runs as it is.
+starts and dropout come from the run's seed. What a type keeps frozen and random is not in the file, so it is drawn from
+a seed that is always the same. A type whose start rewrites pretrained weights is refused for the same reason. Merging
+is PEFT's own, and leaves a plain encoder; a type that cannot merge runs as it is.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ from encoderlab.backbone import Backbone
 from encoderlab.errors import InputError
 from encoderlab.families import ROLES
 from encoderlab.methods.base import Method
-from encoderlab.randomness import derive
+from encoderlab.randomness import Noise, derive, use_noise
 
 # Types that are no change of layers, or need a loop of their own, and which of our methods does it instead.
 INSTEAD = {
@@ -82,6 +82,10 @@ class Peft(Method):
         for layer in _layers(backbone.trunk).values():
             _unshare(layer, seen)
             layer.register_forward_pre_hook(_cast_buffers)
+        use_noise(backbone.trunk, backbone.noise)
+        draws = _Draws(backbone.noise)
+        backbone.trunk.register_forward_pre_hook(draws.begin)
+        backbone.trunk.register_forward_hook(draws.end, always_call=True)
 
     def _wrap(self, trunk: nn.Module, options: Mapping[str, Any], seed: int) -> None:
         """Put PEFT's layers into `trunk`, with draws from `seed`."""
@@ -159,6 +163,26 @@ def _settable(type_name: str) -> dict[str, Any]:
     config = _configs()[type_name]
     hints = get_type_hints(config, include_extras=True)
     return {f.name: hints[f.name] for f in fields(config) if f.init and f.name not in OURS}
+
+
+class _Draws:
+    """Some types draw from torch's global generator while they train. For the length of a call it is set from our
+    noise, so that a resumed run draws the same, and then put back."""
+
+    def __init__(self, noise: Noise) -> None:
+        self.noise = noise
+        self.kept: Tensor | None = None
+
+    def begin(self, trunk: nn.Module, args: Any) -> None:
+        if trunk.training:
+            self.kept = torch.random.get_rng_state()
+            bits = self.noise.mask(torch.empty(48), 0.5).ne(0).tolist()
+            torch.manual_seed(sum(bit << i for i, bit in enumerate(bits)))
+
+    def end(self, trunk: nn.Module, args: Any, output: Any) -> None:
+        if self.kept is not None:
+            torch.random.set_rng_state(self.kept)
+            self.kept = None
 
 
 def _layers(trunk: nn.Module) -> dict[str, Any]:
