@@ -104,6 +104,30 @@ def test_plain_peft_reads_our_folder(family: str, method: Method, make: Make, tm
         assert torch.equal(again.model(**inputs).logits, ours.model(**inputs).logits)
 
 
+# PEFT says of its own files too that their rank_pattern is ignored, which it is not
+RANKS = pytest.mark.filterwarnings("ignore:The following rank_pattern keys did not match:RuntimeWarning")
+
+
+@RANKS
+def test_peft_drops_the_ranks_that_adalora_dropped(make: Make, tmp_path: Path) -> None:
+    method = AdaLora(rank=2, initial_rank=4)
+    ours = make("bert", method)
+    with torch.no_grad():
+        values = [p for name, p in ours.trainable() if name.endswith("lora_E")]
+        for e, gone in zip(values, ([0, 2], [1], [], [0, 1, 2, 3]), strict=True):  # the last module keeps none
+            e[gone] = 0
+    tensors = method.trimmed(adapters.adapter_tensors(ours))
+    assert sorted(len(t) for n, t in tensors.items() if n.endswith("lora_E")) == [0, 2, 3, 4]
+    adapters.save(ours, method, tensors, tmp_path)
+    same(ours.model, peft.PeftModel.from_pretrained(plain(ours.name), tmp_path), batch(ours))
+    for theirs_alone in (False, True):
+        if theirs_alone:
+            (tmp_path / "encoderlab.json").unlink()
+        again = make("bert", seed=5)
+        adapters.load_adapter(again, tmp_path)
+        same(ours.model, again.model, batch(ours))
+
+
 def theirs(family_folder: str, config: dict[str, Any], head: str = CLASSIFY) -> Any:
     """A model under plain PEFT with values in every trained tensor."""
     model = peft.get_peft_model(plain(family_folder, head), peft.get_peft_config(config)).eval()
@@ -153,6 +177,25 @@ def test_we_read_what_plain_peft_wrote(family: str, kind: str, make: Make, tmp_p
     # and what we write of it is the same again
     adapters.save(ours, method, adapters.adapter_tensors(ours), tmp_path / "again")
     same(model, peft.PeftModel.from_pretrained(plain(ours.name), tmp_path / "again"), batch(ours))
+
+
+@RANKS
+@pytest.mark.filterwarnings("ignore:Adapter 'default'. . LoRA tensor:UserWarning")  # a module may keep no rank
+def test_we_read_the_ranks_that_peft_kept(make: Make, tmp_path: Path) -> None:
+    ours = make("bert")
+    inputs = batch(ours)
+    model = theirs(ours.name, configs("bert")["adalora"] | {"tinit": 1, "tfinal": 1, "total_step": 6})
+    optimizer = torch.optim.AdamW([p for p in model.parameters() if p.requires_grad], lr=1e-2)
+    for step in range(6):
+        model(**inputs, labels=torch.tensor([0, 1, 2])).loss.backward()
+        optimizer.step()
+        model.base_model.update_and_allocate(step + 1)
+        optimizer.zero_grad()
+    model.save_pretrained(tmp_path)
+    method = adapters.load_adapter(ours, tmp_path)
+    sizes = [len(p) for name, p in ours.trainable() if name.endswith("lora_E")]
+    assert sum(sizes) == 8 < 4 * 4 and isinstance(method, AdaLora) and method.initial_rank == 4
+    same(model, ours.model, inputs)
 
 
 def from_mlm_checkpoint(tiny_model: Callable[[str], Path], folder: Path) -> Path:
