@@ -19,6 +19,10 @@ ranks beyond the budget get E_i = 0. The budget of step t falls from all ranks, 
 
 What survives at t_f trains on alone. The steps of the run make the schedule, so it fits every run; where two scores are
 equal, the earlier rank stays, so that exactly R ranks do. The saved file holds the surviving ranks only.
+
+The default learning rate is ten times LoRA's: a change is the product of three small factors, not of two, and grows
+accordingly later. On the demo's sentences (3 epochs of 900) 1e-3 left the encoder as it was, 1e-2 and 3e-2 came near
+LoRA at its best rate, 1e-1 diverged.
 """
 
 from __future__ import annotations
