@@ -198,9 +198,9 @@ def test_we_read_the_ranks_that_peft_kept(make: Make, tmp_path: Path) -> None:
     same(model, ours.model, inputs)
 
 
-def from_mlm_checkpoint(tiny_model: Callable[[str], Path], folder: Path) -> Path:
-    """A BERT without a pooler, as masked-LM training leaves it."""
-    made = backbones.load(str(tiny_model("bert")), head="AutoModelForMaskedLM", class_names=[], seed=0)
+def mlm_checkpoint(family: str, tiny_model: Callable[[str], Path], folder: Path) -> Path:
+    """A model without a pooler, as masked-LM training leaves it."""
+    made = backbones.load(str(tiny_model(family)), head="AutoModelForMaskedLM", class_names=[], seed=0)
     made.model.save_pretrained(folder)
     made.tokenizer.save_pretrained(folder)
     return folder
@@ -222,7 +222,7 @@ def from_mlm_checkpoint(tiny_model: Callable[[str], Path], folder: Path) -> Path
 def test_fresh_poolers_come_back_under_plain_peft(
     family: str, head: str, fresh: str, make: Make, tiny_model: Callable[[str], Path], tmp_path: Path
 ) -> None:
-    base = from_mlm_checkpoint(tiny_model, tmp_path / "mlm") if family == "mlm" else tiny_model(family)
+    base = mlm_checkpoint("bert", tiny_model, tmp_path / "mlm") if family == "mlm" else tiny_model(family)
     for i, method in enumerate((Lora(rank=2, target=("query", "value", "ffn_out")), Ia3())):
         ours = make(base, method, head=head)
         tensors = adapters.adapter_tensors(ours)
@@ -291,3 +291,26 @@ def test_what_peft_has_not_is_our_own_folder(make: Make, tmp_path: Path) -> None
         assert not (tmp_path / "adapter_config.json").exists()
         with pytest.raises(InputError, match="PEFT"):
             our_peft.write(ours, method, adapters.adapter_tensors(ours), tmp_path)
+
+
+@pytest.mark.parametrize("family", ["bert", "modernbert", "distilbert"])
+def test_adapters_of_other_heads_are_plain_peft_s_too(
+    family: str, make: Make, tiny_model: Callable[[str], Path], tmp_path: Path
+) -> None:
+    """From the bare encoder and from masked LM, where PEFT's own files load as nothing under another head."""
+    method = Lora(rank=2, target=("query", "ffn_out"))
+    base = mlm_checkpoint(family, tiny_model, tmp_path / "mlm")
+    for head in ("AutoModel", "AutoModelForMaskedLM"):
+        ours = make(base, method, head=head)
+        adapters.save(ours, method, adapters.adapter_tensors(ours), tmp_path / head)
+        under_peft = peft.PeftModel.from_pretrained(plain(ours.name, head), tmp_path / head)
+        moved = make(base)
+        (tmp_path / head / "encoderlab.json").unlink()  # as PEFT's own folder
+        adapters.load_adapter(moved, tmp_path / head, head=False)
+        inputs = batch(ours)
+        real = inputs["attention_mask"].bool()  # what padding reads is each attention's own affair
+        with torch.no_grad():
+            wanted = ours.model(**inputs, output_hidden_states=True).hidden_states[-1][real]
+            for other in (under_peft, moved.model):
+                states = other(**inputs, output_hidden_states=True).hidden_states[-1][real]
+                torch.testing.assert_close(states, wanted, rtol=0, atol=1e-6)
