@@ -26,7 +26,6 @@ from encoderlab.config.reader import Reader
 from encoderlab.config.values import near, only, toml_value
 from encoderlab.config.variants import read_variants
 from encoderlab.errors import InputError
-from encoderlab.families import FAMILIES
 from encoderlab.methods import METHODS
 from encoderlab.tasks import TASKS
 
@@ -131,7 +130,9 @@ def variants_of(methods: Sequence[str], settings: Sequence[str]) -> tuple[Varian
             reader.problems.append(f"--method {name}: unknown method{end}")
     if settings and not methods:
         reader.problems.append(f"-s {settings[0]}: name the method it belongs to, with --method")
-    ready = [name for name, cls in classes.items() if all(f.default is not MISSING for f in fields(cls))]
+    ready = [
+        name for name, cls in classes.items() if not any(f.default is f.default_factory is MISSING for f in fields(cls))
+    ]
     sections: list[dict[str, Any]] = [{"name": name} for name in methods or ready]
     for text in settings:
         key, equals, written = (part.strip() for part in text.partition("="))
@@ -149,10 +150,7 @@ def variants_of(methods: Sequence[str], settings: Sequence[str]) -> tuple[Varian
 
 def blueprint(name: str, classes: int, fresh: Sequence[str] = ()) -> Backbone:
     """The model that a config.json describes, with a head for so many classes, on whatever device is the default."""
-    config = backbones._config(name)
-    family = FAMILIES.get(config.model_type)
-    if family is None:
-        raise InputError(f"model {name!r}: family {config.model_type!r} is not supported; known: {', '.join(FAMILIES)}")
+    config, family = backbones.read_config(name)
     config.num_labels = classes
     model = getattr(transformers, HEAD).from_config(config, attn_implementation=attention.NAME)
     words: Any = range(config.vocab_size)  # a tokenizer as far as a method asks: how many words it knows
@@ -162,7 +160,7 @@ def blueprint(name: str, classes: int, fresh: Sequence[str] = ()) -> Backbone:
 def fresh_in_encoder(name: str, classes: int) -> tuple[str, ...] | None:
     """The parameters of the encoder that its weights lack, or None where they are not on this machine. No tensor is
     read."""
-    config = backbones._config(name)
+    config, _ = backbones.read_config(name)
     config.num_labels = classes
     folder = Path(name).expanduser()
     if not folder.is_dir():
@@ -170,7 +168,7 @@ def fresh_in_encoder(name: str, classes: int) -> tuple[str, ...] | None:
         if not isinstance(cached, str):
             return None
         folder = Path(cached).parent
-    with backbones._quiet():
+    with backbones.quiet():
         try:
             model, info = getattr(transformers, HEAD).from_pretrained(
                 folder,
@@ -183,7 +181,7 @@ def fresh_in_encoder(name: str, classes: int) -> tuple[str, ...] | None:
         except OSError:
             return None
         except (ValueError, KeyError, TypeError, RuntimeError, SafetensorError) as error:
-            raise InputError(f"model {name!r}: its weights cannot be read: {backbones._first_line(error)}") from None
+            raise InputError(f"model {name!r}: its weights cannot be read: {str(error).splitlines()[0]}") from None
     return tuple(sorted(n for n in info["missing_keys"] if n.startswith(model.base_model_prefix + ".")))
 
 
@@ -203,11 +201,8 @@ def share(name: str, variant: Variant, classes: int, fresh: Sequence[str]) -> Sh
 def _counts(variant: Variant, backbone: Backbone) -> dict[str, int]:
     if problems := variant.method.problems(backbone):
         raise InputError(*problems)
-    own = dict(backbone.model.named_parameters())
     variant.method.inject(backbone, 0)
-    inserted = sum(p.numel() for name, p in backbone.model.named_parameters() if name not in own)
-    whole = sum(p.numel() for p in own.values()) + inserted  # also of weights that a method keeps in fewer bits
-    return backbone.counts() | {"total": whole}
+    return backbone.counts()
 
 
 def components(backbone: Backbone) -> dict[str, int]:

@@ -155,16 +155,10 @@ def load(name: str, *, head: str, class_names: Sequence[str], seed: int) -> Back
     whose pooler is left out where the checkpoint has none: nothing reads it). Raises InputError for a folder
     that is no model, a hub name that can't be had, a family that is not in the table.
     """
-    config = _config(name)
-    family = FAMILIES.get(config.model_type)
-    if family is None:
-        raise InputError(
-            f"model {name!r}: family {config.model_type!r} is not supported; known: {', '.join(FAMILIES)}. "
-            "To add one, add its row of part names to FAMILIES in encoderlab/families.py"
-        )
+    config, family = read_config(name)
     config.id2label = dict(enumerate(class_names))
     config.label2id = {label: i for i, label in enumerate(class_names)}
-    with torch.random.fork_rng(devices=[]), _quiet():
+    with torch.random.fork_rng(devices=[]), quiet():
         torch.manual_seed(derive(seed, "head"))
         try:
             model, info = getattr(transformers, head).from_pretrained(
@@ -252,19 +246,28 @@ def _tokenizer_problems(backbone: Backbone) -> list[str]:
     return []
 
 
-def _config(name: str) -> Any:
+def read_config(name: str) -> tuple[Any, Family]:
+    """The transformers config of a model folder or hub name, and its family's row. No weights are needed. InputError
+    as `load`."""
     folder = Path(name).expanduser()
     if folder.is_dir() and not (folder / "config.json").is_file():
         raise InputError(f"model {name!r}: the folder holds no config.json, so it is no model folder")
     if not folder.is_dir() and (name.startswith((".", "/", "~")) or name.count("/") > 1):
         raise InputError(f"model {name!r}: there is no such folder")
     try:
-        return transformers.AutoConfig.from_pretrained(name)
+        config = transformers.AutoConfig.from_pretrained(name)
     except (OSError, ValueError, KeyError, TypeError, StrictDataclassError) as error:
         where = (
             "is it a model's config.json?" if folder.is_dir() else "not in the local cache, and the hub did not give it"
         )
         raise InputError(f"model {name!r}: {where} ({_first_line(error)})") from None
+    family = FAMILIES.get(config.model_type)
+    if family is None:
+        raise InputError(
+            f"model {name!r}: family {config.model_type!r} is not supported; known: {', '.join(FAMILIES)}. "
+            "To add one, add its row of part names to FAMILIES in encoderlab/families.py"
+        )
+    return config, family
 
 
 def _digest(tensors: Mapping[str, Tensor], text: str = "") -> str:
@@ -280,8 +283,8 @@ def _first_line(error: Exception) -> str:
     return (str(error).strip() or type(error).__name__).splitlines()[0]
 
 
-class _quiet:
-    """Silence transformers' loading report: `fresh` says the same, and is acted upon."""
+class quiet:
+    """Silence transformers' bars and its loading report: `fresh` says the same, and is acted upon."""
 
     def __enter__(self) -> None:
         self.level = transformers.logging.get_verbosity()
