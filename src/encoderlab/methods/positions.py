@@ -32,7 +32,8 @@ def table(trunk: nn.Module) -> nn.Embedding | None:
 
 def usable(trunk: nn.Module) -> int:
     """How many tokens the table has rows for, or, without one, how many the config says."""
-    rows, found = trunk.config.max_position_embeddings, table(trunk)  # type: ignore[union-attr]
+    rows: int = trunk.config.max_position_embeddings  # type: ignore[union-attr, assignment]
+    found = table(trunk)
     return rows if found is None or found.padding_idx is None else rows - found.padding_idx - 1
 
 

@@ -40,6 +40,8 @@ class Prompt(Method):
     name: Literal["prompt"] = "prompt"
     length: int = 16
     placement: Literal["after_cls", "front"] = "after_cls"
+    # A value of a word embedding is about 0.05 in BERT-base, and AdamW moves it by about the rate a step: at this rate
+    # a warm-up's worth of steps makes another word of one.
     default_learning_rate: ClassVar[float] = 1e-2
 
     def insert(self, backbone: Backbone, seed: int) -> None:
