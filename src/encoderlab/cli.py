@@ -35,6 +35,9 @@ RunFolder = Annotated[Path, typer.Argument(metavar="RUN", help="The folder of a 
 Overrides = Annotated[
     list[str] | None, typer.Option("-s", metavar="KEY=VALUE", help="Set a key of the study file; repeatable.")
 ]
+Force = Annotated[
+    bool, typer.Option("--force", help="Take a base model that is not the one that the run was trained on.")
+]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")]
 
 
@@ -164,12 +167,13 @@ def check(
 def evaluate(
     run: RunFolder,
     file: Annotated[Path, typer.Argument(metavar="FILE", help="Labelled rows, in any format of [data].")],
+    force: Force = False,
     json: Json = False,
 ) -> None:
     """Score a finished run on a labelled file."""
     from encoderlab import predict, show
 
-    result = predict.evaluate(run, file)
+    result = predict.evaluate(run, file, force=force)
     _print_json(result) if json else show.evaluated(result)
 
 
@@ -178,6 +182,7 @@ def predict(
     run: RunFolder,
     file: Annotated[Path, typer.Argument(metavar="FILE", help="Rows with the text column(s) of the run.")],
     out: Annotated[Path | None, typer.Option("-o", metavar="OUT", help="A CSV file; default: stdout.")] = None,
+    force: Force = False,
 ) -> None:
     """Add a label and probabilities to the rows of a file; writes CSV."""
     from encoderlab.files import write_atomically
@@ -188,7 +193,7 @@ def predict(
     def write(path: Path) -> None:
         nonlocal rows
         with path.open("w", encoding="utf-8", newline="") as stream:
-            rows = predict(run, file, stream)
+            rows = predict(run, file, stream, force=force)
 
     if out is not None:
         if (out.exists() and not out.is_file()) or not out.parent.is_dir():  # a device must not be replaced
@@ -197,7 +202,7 @@ def predict(
     else:
         if isinstance(sys.stdout, io.TextIOWrapper):
             sys.stdout.reconfigure(encoding="utf-8")
-        rows = predict(run, file, sys.stdout)
+        rows = predict(run, file, sys.stdout, force=force)
     _say(f"{rows} rows")
 
 
@@ -221,6 +226,27 @@ def inspect(
 
     found = anatomy.inspect(model, method or (), settings or (), classes=task_classes)
     _print_json(found.as_dict()) if json else show.anatomy(found)
+
+
+@app.command()
+def export(
+    run: RunFolder,
+    to: Annotated[str, typer.Option(metavar="FORMAT", help="merged, peft, adapterhub or onnx.")],
+    out: Annotated[Path | None, typer.Option(metavar="FOLDER", help="New or empty; default: RUN/FORMAT.")] = None,
+    force: Force = False,
+    json: Json = False,
+) -> None:
+    """Write a finished run in a format of others, and check that it gives the run's logits."""
+    from encoderlab.export import export
+
+    done = export(run, to, out, force=force)
+    if json:
+        _print_json(done.as_dict())
+        return
+    print(f"{done.format}: {done.bytes / 1e6:,.1f} MB")
+    print(f"checked: {done.rows} {done.checked_on}, logits differ by at most {done.difference:.1e}")
+    print(f"load it: {done.load}")
+    print(done.folder)
 
 
 @app.command()

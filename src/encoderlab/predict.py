@@ -19,14 +19,14 @@ from encoderlab.evaluate import load_run, logits
 BLOCK = 512  # rows in memory at a time
 
 
-def predict(run: Path, source: Path, out: TextIO) -> int:
+def predict(run: Path, source: Path, out: TextIO, *, force: bool = False) -> int:
     """Writes a CSV: the columns of `source`, then label, probability, one probability per class. Returns the rows.
 
     Rows keep their order. A new column whose name the file has already gets predicted_ in front, until it is free.
-    Memory does not grow with the rows of a CSV, TSV or JSONL file; other formats are read whole. InputError for a
-    folder that is no run, a missing column, an unreadable file.
+    Memory does not grow with the rows of a CSV, TSV or JSONL file; other formats are read whole. `force`: use another
+    base than the run's too. InputError for a folder that is no run, a missing column, an unreadable file.
     """
-    loaded = load_run(run)
+    loaded = load_run(run, force=force)
     columns, remaining = stream(source)
     writer = csv.writer(out, lineterminator="\n")
     count = 0
@@ -48,9 +48,10 @@ def predict(run: Path, source: Path, out: TextIO) -> int:
     return count
 
 
-def evaluate(run: Path, source: Path) -> dict[str, Any]:
-    """The run's metrics on a labelled file, with `rows` and `notes` (what was dropped). InputError as in `predict`."""
-    loaded = load_run(run)
+def evaluate(run: Path, source: Path, *, force: bool = False) -> dict[str, Any]:
+    """The run's metrics on a labelled file, with `rows` and `notes` (what was dropped). `force` and InputError as in
+    `predict`."""
+    loaded = load_run(run, force=force)
     if problem := path_problem(source):
         raise InputError(problem)
     everything = read(Source(path=str(source.absolute())), Path())

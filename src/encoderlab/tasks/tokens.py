@@ -47,6 +47,16 @@ def tokenise(
     return Encoded(arrays["ids"], arrays["offsets"], arrays.get("type_ids"), labels, rows_cut, tokens_lost, key)
 
 
+def kept(fingerprint: str, cache: Path) -> Encoded | None:
+    """Rows that `tokenise` kept in `cache`, without their labels; None where they are no longer there."""
+    arrays = _load(cache / f"{fingerprint}.safetensors")
+    if arrays is None:
+        return None
+    labels = np.full(len(arrays["offsets"]) - 1, -1)
+    rows_cut, tokens_lost = arrays["lost"].tolist()
+    return Encoded(arrays["ids"], arrays["offsets"], arrays.get("type_ids"), labels, rows_cut, tokens_lost, fingerprint)
+
+
 def _fingerprint(rows: Rows, text_columns: Sequence[str], tokenizer: Any, max_length: int) -> str:
     backend = json.loads(tokenizer.backend_tokenizer.to_str())
     # Truncation and padding are left there by the last call, whatever it was; they are no part of the identity.
