@@ -91,27 +91,31 @@ class DisentangledAttention(_Relative):
         if "c2p" in distances:
             bias = bias + _along_diagonals(query * scale @ distances["c2p"].transpose(-1, -2))
         if "p2c" in distances:
-            backwards = distances["p2c"].flip(-2)
-            bias = bias + _along_diagonals(key * scale @ backwards.transpose(-1, -2)).transpose(-1, -2)
+            bias = bias + _along_diagonals(key * scale @ distances["p2c"].transpose(-1, -2)).transpose(-1, -2)
         bias = bias.where(attention_mask.bool(), torch.finfo(bias.dtype).min)
         return self.attend(query, key, value, bias, terms), None
 
     def distances(self, relative_pos: Any, rel_embeddings: Any) -> dict[str, Tensor]:
-        """{"c2p": P_k, "p2c": P_q} as far as the model has them, (1, heads, 2 tokens - 1, head size): of each distance
-        i - j, from tokens - 1 down to 1 - tokens."""
-        buckets = torch.cat([relative_pos[0, :, 0].flip(0), relative_pos[0, 0, 1:]]) + self.span
-        rows = self.pos_dropout(rel_embeddings)[buckets.clamp(0, 2 * self.span - 1)].unsqueeze(0)
+        """{"c2p": P_k, "p2c": P_q} as far as the model has them, (1, heads, 2 tokens, head size): of each distance
+        i - j, falling for P_k from tokens - 1 to 1 - tokens, rising for P_q, and one row that is never read."""
+        known = relative_pos[0]
+        rows = self.pos_dropout(rel_embeddings)
+        falling = torch.cat([known[:, 0].flip(0), known[0, 1:], known[0, :1]])
+        rising = torch.cat([known[0].flip(0), known[1:, 0], known[0, :1]])
         found = {}
         if "c2p" in self.terms:
-            found["c2p"] = self.heads((self.key_proj if self.shared else self.pos_key_proj)(rows))
+            project = self.key_proj if self.shared else self.pos_key_proj
+            found["c2p"] = self.heads(project(rows[self.row_of(falling)].unsqueeze(0)))
         if "p2c" in self.terms:
-            found["p2c"] = self.heads((self.query_proj if self.shared else self.pos_query_proj)(rows))
+            project = self.query_proj if self.shared else self.pos_query_proj
+            found["p2c"] = self.heads(project(rows[self.row_of(rising)].unsqueeze(0)))
         return found
+
+    def row_of(self, bucket: Tensor) -> Tensor:
+        return (bucket + self.span).clamp(0, 2 * self.span - 1)
 
 
 def _along_diagonals(products: Tensor) -> Tensor:
-    """(..., n, 2n - 1) -> (..., n, n): out[i, j] = products[i, n - 1 - i + j]. A view."""
+    """(..., n, 2n) -> (..., n, n): out[i, j] = products[i, n - 1 - i + j]. A view."""
     n = products.size(-2)
-    if n == 1:
-        return products
-    return products.flatten(-2)[..., n - 1 : -1].unflatten(-1, (n, 2 * n - 2))[..., :n]
+    return products.flatten(-2)[..., n - 1 : -1].unflatten(-1, (n, 2 * n - 1))[..., :n]
