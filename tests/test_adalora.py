@@ -273,7 +273,7 @@ def test_patience_waits_until_the_last_rank_went(build: Build, monkeypatch: pyte
     worse = lambda self: calls.append(1) or {"accuracy": 1.0 / len(calls), "loss": 1.0}  # noqa: E731
     monkeypatch.setattr(Trainer, "_validate", worse)
     trainer = build()
-    trainer.settings = replace(trainer.settings, epochs=8, patience=1)
+    trainer.settings = Train(epochs=8, batch_size=8, patience=1)
     trained = trainer.run()
     assert (trained.best_epoch, trained.epochs) == (6, 7)
 

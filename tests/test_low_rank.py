@@ -162,7 +162,8 @@ def test_dora_drops_what_peft_drops() -> None:
     ours.lora_B.weight.data.normal_(generator=generator)
     ours.lora_magnitude_vector.data.normal_(generator=generator)
     config = LoraConfig(r=2, lora_alpha=3, lora_dropout=0.5, use_dora=True, target_modules=["0"])
-    theirs: Any = get_peft_model(nn.Sequential(base), config).base_model.model[0]
+    wrapped: Any = get_peft_model(nn.Sequential(base), config)
+    theirs = wrapped.base_model.model[0]
     theirs.lora_dropout["default"] = Fixed()
     for name in ("lora_A", "lora_B"):
         getattr(theirs, name)["default"].weight.data.copy_(getattr(ours, name).weight.data)

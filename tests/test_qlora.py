@@ -146,7 +146,7 @@ def test_it_is_lora_over_the_dequantised_weights_and_merges_to_it(family: str, d
     twin = load(tiny_model, family)
     for name, layer in tuned.trunk.named_modules():
         if isinstance(layer, QuantizedLinear):
-            twin.trunk.get_submodule(name).weight.data.copy_(layer.quantized.values())
+            twin.trunk.get_parameter(f"{name}.weight").data.copy_(layer.whole())
     Lora(rank=3, alpha=5, rslora=True, target=ROLES).inject(twin, 0)
     generator = torch.Generator().manual_seed(0)
     for (name, mine), (other, theirs) in zip(tuned.trainable(), twin.trainable(), strict=True):

@@ -220,8 +220,9 @@ def _trunk_first(model: Any) -> None:
 
 def _packed(module: nn.Module) -> int:
     """The weights of a quantised linear layer, which are no parameter."""
-    plain = not isinstance(module, nn.Linear) or "weight" in dict(module.named_parameters(recurse=False))
-    return 0 if plain else module.in_features * module.out_features
+    if not isinstance(module, nn.Linear) or "weight" in dict(module.named_parameters(recurse=False)):
+        return 0
+    return module.in_features * module.out_features
 
 
 def _trunk_problems(backbone: Backbone) -> list[str]:

@@ -148,7 +148,7 @@ class Qlora(FixedRank):
             if isinstance(layer, QuantizedLinear):
                 plain = nn.Linear(layer.in_features, layer.out_features, bias=False, device="meta")
                 plain.weight = nn.Parameter(layer.whole(), requires_grad=False)
-                plain.bias = layer.bias
+                plain.register_parameter("bias", layer.bias)
                 replace_module(backbone.trunk, path, plain)
 
     def problems(self, backbone: Backbone) -> list[str]:
