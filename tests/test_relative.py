@@ -71,7 +71,8 @@ def test_logits_and_gradients_are_those_of_transformers(lengths: list[int], fold
     ours, own = load(folder), AutoModelForSequenceClassification.from_pretrained(folder, attn_implementation="eager")
     assert all(isinstance(m, BiasedAttention | DisentangledAttention) for m in ours.attentions())
     assert {n: p.shape for n, p in ours.model.named_parameters()} == {n: p.shape for n, p in own.named_parameters()}
-    ours.model.eval(), own.eval()
+    ours.model.eval()
+    own.eval()
     given = batch(ours, lengths)
     with torch.no_grad():
         torch.testing.assert_close(ours.model(**given).logits, own(**given).logits, rtol=0, atol=1e-5)
@@ -126,8 +127,8 @@ def test_dropout_draws_from_our_noise_alone(folder: Path) -> None:
 def test_a_prefix_starts_as_the_keys_of_tokens(folder: Path) -> None:
     """Not as those of distances, which go through the same projection in DeBERTa-v3."""
     plain, tuned = load(folder), load(folder)
-    ids: list[Tensor] = []
-    keys: list[Tensor] = []
+    ids: list[Any] = []
+    keys: list[Any] = []
     tuned.trunk.get_input_embeddings().register_forward_hook(lambda m, args, y: ids.append(args[0]))  # type: ignore[operator]
     plain.part(0, plain.family.key).register_forward_hook(lambda m, args, y: keys.append(y))
     Prefix(length=7).insert(tuned, 3)

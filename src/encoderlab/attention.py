@@ -33,7 +33,8 @@ def attention(
     dropout: float = 0.0,
     **_: object,
 ) -> tuple[Tensor, None]:
-    """query, key, value: (batch, heads, tokens, head size); mask: additive, (batch, 1, tokens or 1, tokens) or None.
+    """query, key, value: (batch, heads, tokens, head size); mask: None, or additive and of a shape that
+    widens to (batch, heads, tokens, tokens). A bias of the scores is part of it.
 
     Returns the context as (batch, tokens, heads, head size), and no weights.
     """

@@ -23,6 +23,7 @@ import torch
 from torch import Tensor, nn
 
 from encoderlab import attention
+from encoderlab.randomness import Dropout
 
 
 class _Relative(nn.Module):
@@ -30,6 +31,8 @@ class _Relative(nn.Module):
 
     `noise` is the `Noise` that attention draws from; `backbone.load` sets it.
     """
+
+    dropout: Dropout
 
     def __init__(self, own: Any) -> None:
         super().__init__()
@@ -53,6 +56,11 @@ class _Relative(nn.Module):
 class BiasedAttention(_Relative):
     """MPNet's. `position_bias` is b, (batch, heads, tokens, tokens); the mask is additive."""
 
+    q: nn.Linear
+    k: nn.Linear
+    v: nn.Linear
+    o: nn.Linear
+
     def forward(
         self, hidden_states: Tensor, attention_mask: Tensor | None = None, position_bias: Tensor | None = None, **_: Any
     ) -> tuple[Tensor, None]:
@@ -65,6 +73,13 @@ class BiasedAttention(_Relative):
 class DisentangledAttention(_Relative):
     """DeBERTa's. `attention_mask` says which pairs of tokens may meet, (batch, 1, tokens, tokens): none of a padding
     token's. `relative_pos` is the bucket of i - j, (1, tokens, tokens); `rel_embeddings` (distances, width)."""
+
+    query_proj: nn.Linear
+    key_proj: nn.Linear
+    value_proj: nn.Linear
+    pos_key_proj: nn.Linear  # these two where the positions' projections are not the tokens'
+    pos_query_proj: nn.Linear
+    pos_dropout: Dropout
 
     def __init__(self, own: Any) -> None:
         super().__init__(own)
