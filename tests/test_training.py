@@ -222,7 +222,7 @@ def test_the_best_epoch_is_what_a_run_gives_and_patience_stops_it(build: Build) 
     assert trained.best_epoch == 1 + scores.index(max(scores))
     assert trained.epochs == len(scores) and (trained.epochs == 12 or trained.epochs - trained.best_epoch == 2)
     fresh = build(Lora(), folder="other")
-    from encoderlab.runs import fill
+    from encoderlab.adapters import fill
 
     fill(fresh.backbone, Lora(), trained.tensors, "the best epoch")
     again = fresh._validate()
