@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 from torch import Tensor
+from transformers import AutoModelForMaskedLM, AutoModelForSequenceClassification
 
 from encoderlab import adapters, config
 from encoderlab import backbone as backbones
@@ -221,9 +223,18 @@ def test_what_cannot_be_is_said_in_one_line(method: Peft, said: str, make: Make)
     assert len(caught.value.problems) == 1 and "\n" not in str(caught.value)
 
 
-def test_a_fresh_pooler_stays_the_heads(make: Make, tiny_model: Callable[[str], Path], tmp_path: Path) -> None:
-    from transformers import AutoModelForMaskedLM
+@pytest.mark.parametrize("type_name", ["BOFT", "ADAMSS", "LOHA"])
+def test_a_model_without_weights_can_be_counted(type_name: str, make: Make) -> None:
+    """As `encoderlab inspect` does; some types compute on the weights when they start."""
+    method = Peft(type=type_name, options=TYPES.get(type_name, {}))
+    plain = make("bert")
+    with torch.device("meta"):
+        blank = replace(plain, model=AutoModelForSequenceClassification.from_config(plain.model.config))
+        method.inject(blank, 0)
+    assert blank.counts() == make("bert", method).counts()
 
+
+def test_a_fresh_pooler_stays_the_heads(make: Make, tiny_model: Callable[[str], Path], tmp_path: Path) -> None:
     folder = tmp_path / "mlm"  # a masked-LM checkpoint has no pooler
     AutoModelForMaskedLM.from_pretrained(tiny_model("bert")).save_pretrained(folder)
     made = make("bert")

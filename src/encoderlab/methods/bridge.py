@@ -70,6 +70,10 @@ class Peft(Method):
         options = {key: _paths(backbone, key, value) for key, value in self.options.items()}
         if "target_modules" in _settable(self.type):
             options.setdefault("target_modules", self._targets(backbone))
+        if next(backbone.trunk.parameters()).is_meta:  # a model without weights: types that compute on them get zeros
+            backbone.trunk.to_empty(device="cpu")
+            for parameter in backbone.trunk.parameters():
+                parameter.data.zero_()
         pristine = copy.deepcopy(backbone.trunk)
         self._wrap(backbone.trunk, options, derive(0, "peft"))
         _check_intact(backbone, dict(pristine.named_parameters()))
@@ -91,7 +95,7 @@ class Peft(Method):
         """Put PEFT's layers into `trunk`, with draws from `seed`."""
         from peft.mapping import PEFT_TYPE_TO_TUNER_MAPPING
 
-        with torch.random.fork_rng(devices=[]), warnings.catch_warnings():
+        with torch.random.fork_rng(devices=[]), torch.device("cpu"), warnings.catch_warnings():
             warnings.simplefilter("ignore")  # about CUDA extensions, names of attributes: nothing to do for a user
             torch.manual_seed(seed)
             try:
