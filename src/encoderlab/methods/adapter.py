@@ -90,28 +90,35 @@ class Adapter(Method):
     default_learning_rate: ClassVar[float] = 1e-3
 
     def insert(self, backbone: Backbone, seed: int) -> None:
-        family = backbone.family
-        hidden = backbone.model.config.hidden_size
         for layer in backbone.layer_numbers(self.layers):
             if self.placement == "parallel":
-                host = backbone.part(layer, family.after_ffn)
-                generator = torch_generator(seed, f"adapter:{layer}:{family.after_ffn}")
-                beside = Parallel(hidden, self.bottleneck, self.activation, generator, self.scale)
-                host.register_module("adapter", beside)
-                backbone.part(layer, family.ffn_in).register_forward_pre_hook(beside.read)
-                host.register_forward_hook(beside.add)
-                continue
-            if self.placement == "houlsby":
-                places = [(family.after_attention, _after_sublayer), (family.after_ffn, _after_sublayer)]
-            elif family.ffn_norm is None:
-                places = [(family.after_ffn, _after_sublayer)]
+                self._put_beside(backbone, layer, seed)
             else:
-                places = [(family.ffn_norm, _around_norm)]
-            for path, hook in places:
-                host = backbone.part(layer, path)
-                generator = torch_generator(seed, f"adapter:{layer}:{path}")
-                host.register_module("adapter", Bottleneck(hidden, self.bottleneck, self.activation, generator))
-                host.register_forward_hook(hook)
+                self._put_after(backbone, layer, seed)
+
+    def _put_after(self, backbone: Backbone, layer: int, seed: int) -> None:
+        family = backbone.family
+        if self.placement == "houlsby":
+            places = [(family.after_attention, _after_sublayer), (family.after_ffn, _after_sublayer)]
+        elif family.ffn_norm is None:
+            places = [(family.after_ffn, _after_sublayer)]
+        else:
+            places = [(family.ffn_norm, _around_norm)]
+        for path, hook in places:
+            host = backbone.part(layer, path)
+            generator = torch_generator(seed, f"adapter:{layer}:{path}")
+            hidden = backbone.model.config.hidden_size
+            host.register_module("adapter", Bottleneck(hidden, self.bottleneck, self.activation, generator))
+            host.register_forward_hook(hook)
+
+    def _put_beside(self, backbone: Backbone, layer: int, seed: int) -> None:
+        path, hidden = backbone.family.after_ffn, backbone.model.config.hidden_size
+        generator = torch_generator(seed, f"adapter:{layer}:{path}")
+        adapter = Parallel(hidden, self.bottleneck, self.activation, generator, self.scale)
+        host = backbone.part(layer, path)
+        host.register_module("adapter", adapter)
+        backbone.part(layer, backbone.family.ffn_in).register_forward_pre_hook(adapter.read)
+        host.register_forward_hook(adapter.add)
 
     def problems(self, backbone: Backbone) -> list[str]:
         found = positive("bottleneck", self.bottleneck, "the width of the small network")
