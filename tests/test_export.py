@@ -24,7 +24,7 @@ from encoderlab.methods import Adapter, BitFit, Full, Head, Ia3, Lora, Method, P
 from encoderlab.runs import as_json
 from encoderlab.tasks import Classification
 
-TASK = Classification(kind="classification", text=("text",), label="label")
+TASK = Classification(kind="classification", text="text", label="label")
 CLASSES = ["no", "maybe", "yes"]
 TEXTS = ["good", "the plot was not very good and the acting bad", "a film", "b" * 20, "not good, not bad", "good " * 40]
 
@@ -217,7 +217,9 @@ def test_an_answer_that_is_wrong_is_found_out_and_not_written(
 def test_only_a_new_or_an_empty_folder_is_written(make_run: MakeRun, tmp_path: Path) -> None:
     run = make_run("bert", Lora())
     used, empty, file = tmp_path / "used", tmp_path / "empty", tmp_path / "file"
-    used.mkdir(), empty.mkdir(), file.write_text("mine")
+    used.mkdir()
+    empty.mkdir()
+    file.write_text("mine")
     (used / "mine.txt").write_text("mine")
     (tmp_path / ".empty.part").mkdir()
     (tmp_path / ".empty.part" / "left").write_text("by an export that was killed")

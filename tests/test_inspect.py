@@ -10,6 +10,7 @@ import sys
 from collections.abc import Callable
 from dataclasses import MISSING, fields
 from pathlib import Path
+from typing import Any
 
 import pytest
 from transformers import AutoConfig, AutoModelForMaskedLM, PreTrainedTokenizerBase
@@ -21,7 +22,7 @@ from encoderlab.families import FAMILIES
 from encoderlab.methods import METHODS
 
 HEAD = "AutoModelForSequenceClassification"
-READY = [cls for cls in METHODS if not any(f.default is f.default_factory is MISSING for f in fields(cls))]
+READY: list[Any] = [cls for cls in METHODS if not any(f.default is f.default_factory is MISSING for f in fields(cls))]
 
 
 @pytest.fixture(scope="module")

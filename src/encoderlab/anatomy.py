@@ -141,8 +141,7 @@ def variants_of(methods: Sequence[str], settings: Sequence[str]) -> tuple[Varian
         for section in sections:
             section[key] = toml_value(written)
             reader.overrides[f"method.{section['name']}.{key}"] = text
-    if not reader.problems:
-        found = read_variants(reader, sections, Search(candidates=1))
+    found = () if reader.problems else read_variants(reader, sections, Search(candidates=1))
     if reader.problems:
         raise InputError(*dict.fromkeys(reader.problems))
     return tuple(variant for variant in found if variant.method.name in {one["name"] for one in sections})
@@ -191,11 +190,12 @@ def share(name: str, variant: Variant, classes: int, fresh: Sequence[str]) -> Sh
     try:
         try:
             with torch.device("meta"):
-                return Share(**about, **_counts(variant, blueprint(name, classes, fresh)))
-        except (RuntimeError, NotImplementedError):  # a method that computes with the weights needs values, any values
-            return Share(**about, **_counts(variant, blueprint(name, classes, fresh)))
+                counts = _counts(variant, blueprint(name, classes, fresh))
+        except (InputError, RuntimeError, NotImplementedError):  # where the weights are computed with: any values do
+            counts = _counts(variant, blueprint(name, classes, fresh))
     except InputError as error:
         return Share(**about, problems=error.problems)
+    return Share(**about, adapter=counts["adapter"], head=counts["head"], total=counts["total"])
 
 
 def _counts(variant: Variant, backbone: Backbone) -> dict[str, int]:
@@ -207,7 +207,7 @@ def _counts(variant: Variant, backbone: Backbone) -> dict[str, int]:
 
 def components(backbone: Backbone) -> dict[str, int]:
     """{component: parameters}, adding up to all of the model's. A norm is a norm wherever it sits."""
-    counts = dict.fromkeys(COMPONENTS, 0)
+    counts: dict[str, int] = {name: 0 for name in COMPONENTS}
     for name, parameter in backbone.model.named_parameters():
         counts[_component(backbone, name)] += parameter.numel()
     return counts
