@@ -7,6 +7,7 @@ import json
 import shutil
 from collections.abc import Callable
 from dataclasses import asdict, replace
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +21,21 @@ from encoderlab import adapters, cli, evaluate, export, files, probe
 from encoderlab import backbone as backbones
 from encoderlab.errors import EncoderlabError, InputError
 from encoderlab.families import FAMILIES
-from encoderlab.methods import Adapter, BitFit, Full, Head, Ia3, Lora, Method, Prefix, Prompt
+from encoderlab.methods import (
+    AdaLora,
+    Adapter,
+    BitFit,
+    Dora,
+    Full,
+    Head,
+    Ia3,
+    Lora,
+    Method,
+    Peft,
+    Prefix,
+    Prompt,
+    Qlora,
+)
 from encoderlab.runs import as_json
 from encoderlab.tasks import Classification
 
@@ -29,7 +44,7 @@ CLASSES = ["no", "maybe", "yes"]
 TEXTS = ["good", "the plot was not very good and the acting bad", "a film", "b" * 20, "not good, not bad", "good " * 40]
 
 needs_onnx = pytest.mark.skipif(
-    not all(map(importlib.util.find_spec, ("onnx", "onnxruntime", "onnxscript"))), reason="needs the extra `onnx`"
+    not all(map(find_spec, ("onnx", "onnxruntime", "onnxscript"))), reason="needs the extra `onnx`"
 )
 
 MakeRun = Callable[[str, Method], Path]
@@ -92,6 +107,10 @@ FOLDED = [
     *((family, method) for family in ("bert", "distilbert") for method in (Full(), BitFit())),
     *((family, Ia3()) for family in ("roberta", "modernbert")),
     ("deberta-v2", Head()),
+    *(("bert", method) for method in (Dora(), AdaLora(), Peft(type="BOFT"))),
+    pytest.param(
+        *("roberta", Qlora()), marks=pytest.mark.skipif(not find_spec("bitsandbytes"), reason="needs the extra `quant`")
+    ),
 ]
 
 
@@ -242,8 +261,8 @@ def test_without_the_runs_rows_random_words_do(make_run: MakeRun, tmp_path: Path
 
 
 def test_onnx_without_its_extra(make_run: MakeRun, monkeypatch: pytest.MonkeyPatch) -> None:
-    run, find = make_run("bert", Lora()), importlib.util.find_spec
-    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None if name == "onnxruntime" else find(name))
+    run = make_run("bert", Lora())
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None if name == "onnxruntime" else find_spec(name))
     with pytest.raises(InputError, match=r"needs onnxruntime; pip install 'encoderlab\[onnx\]'"):
         export.export(run, "onnx")
 
