@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -175,9 +176,8 @@ def _bottleneck(
         bottleneck=widths.pop(),
         activation=activation,  # type: ignore[arg-type]
         layers=_layers(backbone, tensors),
-        **({"scale": float(scale)} if placement == "parallel" else {}),
     )
-    return method, tensors
+    return (replace(method, scale=float(scale)) if placement == "parallel" else method), tensors
 
 
 def _lora(

@@ -33,6 +33,6 @@ def read(backbone: Backbone, path: Path, alpha: float = 16.0) -> tuple[Lora, dic
     if len(ranks) != 1:
         raise InputError(f"{path}: ranks {sorted(ranks)}; expected one rank (layers merged into one are not supported)")
     target, layers = names.targets(backbone, paths)
-    method = Lora(rank=ranks.pop(), alpha=alpha, target=target, layers=layers)  # type: ignore[arg-type]
+    method = Lora(rank=ranks.pop(), alpha=alpha, target=target, layers=layers)
     heads = {name: tensor for name, tensor in stored.items() if name not in matrices}
     return method, {f"{name}.weight": tensor for name, tensor in matrices.items()} | heads

@@ -9,6 +9,7 @@ from __future__ import annotations
 import pickle
 from collections.abc import Iterable, Mapping
 from pathlib import Path
+from typing import Literal
 
 import torch
 from safetensors import SafetensorError
@@ -20,6 +21,7 @@ from encoderlab.errors import InputError
 from encoderlab.families import ROLES
 
 HEAD = "head."
+Layers = Literal["all"] | tuple[int, ...]  # as method sections say it
 
 
 def public(model: str) -> str:
@@ -54,13 +56,13 @@ def ours(backbone: Backbone, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]
     return {named(name): tensor for name, tensor in tensors.items()}
 
 
-def targets(backbone: Backbone, paths: Iterable[str]) -> tuple[tuple[str, ...], str | tuple[int, ...]]:
+def targets(backbone: Backbone, paths: Iterable[str]) -> tuple[tuple[str, ...], Layers]:
     """(target, layers) of a method section whose linear layers are exactly `paths` (relative to the trunk): roles where
     roles say it, else the paths themselves."""
     wanted, every = set(paths), backbone.layer_numbers("all")
     by_role = {role: [path for i in every for path in backbone.linear_paths(role, [i])] for role in ROLES}
     if backbone.family.fused:
-        by_role.pop("key"), by_role.pop("value")  # one layer for the three: "query" says it
+        del by_role["key"], by_role["value"]  # one layer for the three: "query" says it
     roles = tuple(role for role in by_role if wanted & set(by_role[role]))
     layers = tuple(i for i in every if any(by_role[role][i] in wanted for role in roles))
     if wanted == {by_role[role][i] for role in roles for i in layers}:
