@@ -32,6 +32,7 @@ TYPES: dict[str, dict[str, Any]] = {
     "VBLORA": {"vector_length": 8, "num_vectors": 16},
     "LILY": {"r": 2},
     "DELORA": {"r": 4},
+    "PVERA": {"r": 4},
 }
 NEARLY = {"VBLORA"}  # starts with a change, of 1e-6
 TEXTS = ["a good film", "the plot was not very good and the acting bad", "bad"]
@@ -103,6 +104,17 @@ def test_a_type_of_peft_keeps_the_contract(family: str, type_name: str, make: Ma
             assert {name for name, _ in loaded.model.named_parameters()} == set(pretrained)  # a plain encoder again
 
 
+@pytest.mark.parametrize("type_name", ["OSF", "ADAMSS"])
+def test_a_type_that_cannot_compute_in_bf16_says_so(type_name: str, make: Make) -> None:
+    tuned = make("bert", Peft(type=type_name))
+    rows = batch(tuned)
+    with torch.no_grad():
+        tuned.model(**rows)
+    model = Computed(tuned, torch.bfloat16, torch.device("cpu"))
+    with pytest.raises(InputError, match='set precision = "fp32"'):
+        model(**rows)
+
+
 @pytest.mark.parametrize("family", FAMILIES)
 def test_roles_are_exact_paths_in_every_family(family: str, make: Make) -> None:
     method = Peft(type="LOHA", options={"r": 2, "target_modules": ["key", "ffn_in"]})
@@ -147,7 +159,7 @@ def test_draws_depend_on_the_seed_alone_and_what_is_not_saved_on_nothing(make: M
     [
         Peft(type="LORA", options={"lora_dropout": 0.5, "init_lora_weights": False}),
         Peft(type="LOHA", options={"rank_dropout": 0.5, "init_weights": False}),  # from torch's global generator
-        Peft(type="PVERA", options={"r": 4, "d_initial": 1.0, "sample_at_inference": False}),  # so too, without dropout
+        Peft(type="PVERA", options={"r": 4, "d_initial": 1.0}),  # so too, without any dropout
     ],
     ids=lambda method: method.type,
 )

@@ -46,6 +46,7 @@ INSTEAD = {
     "ADAPTION_PROMPT": "prefix",
     "ADALORA": "adalora",
 }
+FP32_ONLY = ("ADAMSS", "OSF")  # their sums mix precisions
 NOT_HERE = ("POLY", "XLORA", "SHADOW")  # mixtures of several adapters, or a second model beside the first
 MODULES = ("target_modules", "feedforward_modules", "exclude_modules")  # fields that name modules
 OURS = {"task_type", "peft_type", "auto_mapping", "peft_version", "base_model_name_or_path", "revision"}
@@ -86,10 +87,13 @@ class Peft(Method):
         for layer in _layers(backbone.trunk).values():
             _unshare(layer, seen)
             layer.register_forward_pre_hook(_cast_buffers)
+        if self.type in FP32_ONLY:
+            backbone.trunk.register_forward_pre_hook(_refuse_bf16)
         use_noise(backbone.trunk, backbone.noise)
         draws = _Draws(backbone.noise)
         backbone.trunk.register_forward_pre_hook(draws.begin)
         backbone.trunk.register_forward_hook(draws.end, always_call=True)
+        backbone.trunk.train(backbone.trunk.training)  # PEFT's layers begin in training mode
 
     def _wrap(self, trunk: nn.Module, options: Mapping[str, Any], seed: int) -> None:
         """Put PEFT's layers into `trunk`, with draws from `seed`."""
@@ -170,18 +174,17 @@ def _settable(type_name: str) -> dict[str, Any]:
 
 
 class _Draws:
-    """Some types draw from torch's global generator while they train. For the length of a call it is set from our
-    noise, so that a resumed run draws the same, and then put back."""
+    """Some types draw from torch's global generator when they are called. For the length of a call it is set, in
+    training from our noise, so that a resumed run draws the same, and then put back."""
 
     def __init__(self, noise: Noise) -> None:
         self.noise = noise
         self.kept: Tensor | None = None
 
     def begin(self, trunk: nn.Module, args: Any) -> None:
-        if trunk.training:
-            self.kept = torch.random.get_rng_state()
-            bits = self.noise.mask(torch.empty(48), 0.5).ne(0).tolist()
-            torch.manual_seed(sum(bit << i for i, bit in enumerate(bits)))
+        self.kept = torch.random.get_rng_state()
+        bits = self.noise.mask(torch.empty(48), 0.5).ne(0).tolist() if trunk.training else []
+        torch.manual_seed(sum(bit << i for i, bit in enumerate(bits)))
 
     def end(self, trunk: nn.Module, args: Any, output: Any) -> None:
         if self.kept is not None:
@@ -251,6 +254,11 @@ def _cast_buffers(layer: nn.Module, args: tuple[Any, ...]) -> None:
     for buffer in layer.buffers():
         if buffer.is_floating_point() and buffer.dtype != x.dtype:
             buffer.data = buffer.data.to(x.dtype)
+
+
+def _refuse_bf16(trunk: nn.Module, args: Any) -> None:
+    if any(parameter.dtype == torch.bfloat16 for parameter in trunk.parameters()):
+        raise InputError('train.precision: this type of peft computes in fp32 only; set precision = "fp32"')
 
 
 def _fits(kind: Any, value: Any) -> bool:
