@@ -1,8 +1,8 @@
 """What a model is made of, and what each method would train of it: `encoderlab inspect`.
 
-Only config.json is needed. The model is built on torch's meta device, where a tensor has a shape and no values, and
-every method is inserted there as it is for training, so the counts are those of a run. Where the weights are on this
-machine their names are looked up as well: a part of the encoder that they lack trains with the head.
+Only config.json is needed. The model is built with weights that are one zero each, seen in their shape: it takes no
+memory, and every method is inserted into it as it is for training, so the counts are those of a run. Where the weights
+are on this machine their names are looked up as well: a part of the encoder that they lack trains with the head.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ import transformers
 from huggingface_hub import try_to_load_from_cache
 from safetensors import SafetensorError
 from torch import nn
+from transformers.initialization import no_init_weights
 
 from encoderlab import attention
 from encoderlab import backbone as backbones
@@ -102,8 +103,7 @@ def inspect(name: str, methods: Sequence[str] = (), settings: Sequence[str] = ()
     if classes < 2:
         raise InputError(f"--task-classes {classes}: expected at least 2")
     variants = variants_of(methods, settings)
-    with torch.device("meta"):
-        blank = blueprint(name, classes)
+    blank = blueprint(name, classes)
     fresh = fresh_in_encoder(name, classes)
     shares = tuple(share(name, variant, classes, fresh or ()) for variant in variants)
     if methods and (problems := [f"method.{one.variant}: {line}" for one in shares for line in one.problems]):
@@ -148,10 +148,13 @@ def variants_of(methods: Sequence[str], settings: Sequence[str]) -> tuple[Varian
 
 
 def blueprint(name: str, classes: int, fresh: Sequence[str] = ()) -> Backbone:
-    """The model that a config.json describes, with a head for so many classes, on whatever device is the default."""
+    """The model that a config.json describes, with a head for so many classes; every weight is zero."""
     config, family = backbones.read_config(name)
     config.num_labels = classes
-    model = getattr(transformers, HEAD).from_config(config, attn_implementation=attention.NAME)
+    with no_init_weights():  # memory that nothing writes to is not used
+        model = getattr(transformers, HEAD).from_config(config, attn_implementation=attention.NAME)
+    for parameter in model.parameters():
+        parameter.data = torch.zeros(()).expand(parameter.shape)
     words: Any = range(config.vocab_size)  # a tokenizer as far as a method asks: how many words it knows
     return Backbone(name=name, model=model, tokenizer=words, family=family, fresh=frozenset(fresh), fingerprint="")
 
@@ -187,22 +190,14 @@ def fresh_in_encoder(name: str, classes: int) -> tuple[str, ...] | None:
 def share(name: str, variant: Variant, classes: int, fresh: Sequence[str]) -> Share:
     """What the variant would train of the model."""
     about: Any = {"method": variant.method.name, "variant": variant.label}
+    backbone = blueprint(name, classes, fresh)
+    if problems := variant.method.problems(backbone):
+        return Share(**about, problems=tuple(problems))
     try:
-        try:
-            with torch.device("meta"):
-                counts = _counts(variant, blueprint(name, classes, fresh))
-        except (InputError, RuntimeError, NotImplementedError):  # where the weights are computed with: any values do
-            counts = _counts(variant, blueprint(name, classes, fresh))
+        variant.method.inject(backbone, 0)
     except InputError as error:
         return Share(**about, problems=error.problems)
-    return Share(**about, adapter=counts["adapter"], head=counts["head"], total=counts["total"])
-
-
-def _counts(variant: Variant, backbone: Backbone) -> dict[str, int]:
-    if problems := variant.method.problems(backbone):
-        raise InputError(*problems)
-    variant.method.inject(backbone, 0)
-    return backbone.counts()
+    return Share(**about, **backbone.counts())
 
 
 def components(backbone: Backbone) -> dict[str, int]:
