@@ -130,6 +130,14 @@ def test_a_damaged_run_is_refused_in_one_line(
     assert "\n" not in str(caught.value)
 
 
+def test_the_card_of_a_finished_run_has_its_scores_and_its_data(finished: tuple[Path, Path]) -> None:
+    _, folder = finished
+    card, test = (folder / "adapter" / "README.md").read_text(), read_json(folder / "result.json")["splits"]["test"]
+    assert f"| test | {test['rows']} | {test['accuracy']:.4f} | {test['macro_f1']:.4f} | {test['loss']:.4f} |" in card
+    assert "rows of train.csv" in card and "learning rate: 0.001" in card and 'library_name: "peft"' in card
+    assert str(folder.parents[2]) not in card
+
+
 def rewrite(folder: Path, **keys: Any) -> None:
     path = folder / "config.json"
     path.write_text(json.dumps({**json.loads(path.read_text()), **keys}))

@@ -228,6 +228,7 @@ def _save(
         "max_length": job.settings.max_length,
         "seed": job.seed,
         "learning_rate": job.learning_rate,
+        "precision": str(bench.dtype).removeprefix("torch."),
         "data": {
             name: {"origin": bench.origins[name], "rows": len(encoded)}
             for name, encoded in (("train", job.train), *_held_out(bench))

@@ -50,7 +50,7 @@ def _yaml(value: Any) -> str:
 def _title(about: Mapping[str, Any]) -> str:
     method = about["method"]
     settings = ", ".join(f"{k} = {_text(v)}" for k, v in method.items() if k not in ("name", "learning_rate"))
-    title = f"# {_text(method['name'])} adapter for {_text(about['base']['name'])}"
+    title = f"# `{method['name']}` on {_text(about['base']['name'])}"
     said = f"What encoderlab's method `{method['name']}` trained" + (f" ({settings})." if settings else ".")
     classes = about.get("class_names") or []
     named = f" Classes: {', '.join(map(_text, classes))}." if 0 < len(classes) <= 20 else ""
@@ -87,6 +87,8 @@ def _facts(about: Mapping[str, Any], result: Mapping[str, Any]) -> Iterator[str]
     if result.get("epochs"):
         best, seconds = result["best_epoch"], result["train_seconds"]
         yield f"epochs: {result['epochs']} ({result['steps']} steps, {seconds:.0f} s); the best: {best}"
+    if about.get("precision") == "bfloat16":
+        yield "computed in bf16, and scored so; in fp32 the logits differ in the third digit or so"
     yield f"base model: {_text(about['base']['name'])}, fingerprint {about['base']['fingerprint'][:12]}"
     if about["method"]["name"] == "qlora":
         yield "trained beside the base in four bits (NF4); beside a base in full precision the numbers differ a little"
