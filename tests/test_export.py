@@ -260,6 +260,17 @@ def test_without_the_runs_rows_random_words_do(make_run: MakeRun, tmp_path: Path
     assert len(lengths) > 1 and max(lengths) == 32 and done.rows == probe.ROWS
 
 
+def test_random_words_come_in_pairs_where_the_task_reads_pairs(make_run: MakeRun, tmp_path: Path) -> None:
+    run = make_run("bert", Lora())
+    config = json.loads((run / "config.json").read_text())
+    config["task"]["text"] = ["premise", "hypothesis"]
+    config["data"]["test"]["fingerprint"] = "kept nowhere"
+    files.write_json(run / "config.json", config)
+    assert export.export(run, "merged").difference <= 1e-5
+    batches = probe.probe(run, evaluate.load_run(run)).batches
+    assert all(inputs["token_type_ids"].any() for inputs, _ in batches)
+
+
 def test_onnx_without_its_extra(make_run: MakeRun, monkeypatch: pytest.MonkeyPatch) -> None:
     run = make_run("bert", Lora())
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None if name == "onnxruntime" else find_spec(name))

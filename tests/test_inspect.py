@@ -19,7 +19,7 @@ from encoderlab import adapters, anatomy, cli
 from encoderlab import backbone as backbones
 from encoderlab.errors import InputError
 from encoderlab.families import FAMILIES
-from encoderlab.methods import METHODS
+from encoderlab.methods import METHODS, Peft
 
 HEAD = "AutoModelForSequenceClassification"
 READY: list[Any] = [cls for cls in METHODS if not any(f.default is f.default_factory is MISSING for f in fields(cls))]
@@ -56,6 +56,16 @@ def test_every_method_counts_as_in_a_run(family: str, tiny_model: Callable[[str]
         assert share.bytes == sum(tensor.nbytes for tensor in adapters.adapter_tensors(real).values())
         assert found.parameters == sum(plain.values())
     assert found.components["other"] == 0 and min(found.components[c] for c in anatomy.COMPONENTS[:4]) > 0
+
+
+def test_types_of_the_bridge_count_as_in_a_run(tiny_model: Callable[[str], Path]) -> None:
+    found = anatomy.inspect(str(tiny_model("bert")), ["peft"], ['type=["LOHA", "VERA"]'])
+    for share, kind in zip(found.shares, ("LOHA", "VERA"), strict=True):
+        real = backbones.load(str(tiny_model("bert")), head=HEAD, class_names=["a", "b"], seed=0)
+        Peft(type=kind).inject(real, 0)
+        assert {"adapter": share.adapter, "head": share.head, "total": share.total} == real.counts()
+    with pytest.raises(InputError, match="no such type .* did you mean"):
+        anatomy.inspect(str(tiny_model("bert")), ["peft"], ["type=BOFFT"])
 
 
 def test_components_of_bert_base_by_hand(bert_base: Path) -> None:

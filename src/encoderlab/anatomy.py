@@ -197,7 +197,8 @@ def share(name: str, variant: Variant, classes: int, fresh: Sequence[str]) -> Sh
         variant.method.inject(backbone, 0)
     except InputError as error:
         return Share(**about, problems=error.problems)
-    return Share(**about, **backbone.counts())
+    counts = backbone.counts()
+    return Share(**about, adapter=counts["adapter"], head=counts["head"], total=counts["total"])
 
 
 def components(backbone: Backbone) -> dict[str, int]:

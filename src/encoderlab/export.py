@@ -14,6 +14,7 @@ from __future__ import annotations
 import copy
 import importlib.util
 import logging
+import os
 import shutil
 import warnings
 from collections.abc import Iterator, Mapping
@@ -105,6 +106,7 @@ def export(run: Path, to: str, out: Path | None = None, *, force: bool = False) 
 @contextmanager
 def _whole(target: Path) -> Iterator[Path]:
     """A folder beside `target`, which takes its place at the end if nothing went wrong, and vanishes otherwise."""
+    target = Path(os.path.abspath(target))
     beside = target.with_name(f".{target.name}.part")
     shutil.rmtree(beside, ignore_errors=True)  # of an export that was killed
     try:
@@ -244,7 +246,7 @@ def _own_names(backbone: backbones.Backbone) -> set[str]:
 
 def _how_to_load(to: str, loaded: Loaded, target: Path) -> str:
     """One line of Python."""
-    name, classes = names.public(loaded.backbone.name), len(loaded.class_names)
+    name, classes = loaded.backbone.name, len(loaded.class_names)
     base = f'{loaded.task.head}.from_pretrained("{name}", num_labels={classes})'
     match to:
         case "merged":
