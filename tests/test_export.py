@@ -177,6 +177,14 @@ def test_peft_alone_loads_what_we_export(family: str, make_run: MakeRun, tmp_pat
     assert (tmp_path / "out" / "README.md").read_text().startswith("---")
 
 
+@pytest.mark.skipif(not find_spec("bitsandbytes"), reason="needs the extra `quant`")
+def test_an_adapter_over_four_bits_is_checked_over_four_bits(make_run: MakeRun, tmp_path: Path) -> None:
+    run = make_run("bert", Qlora(rank=2, alpha=3, rslora=True))
+    for to in ("peft", "adapterhub"):
+        done = export.export(run, to, tmp_path / to)
+        assert done.difference <= 1e-5 and "four bits" in done.load
+
+
 def test_adapterhub_is_read_back(make_run: MakeRun, tmp_path: Path) -> None:
     for method in (Adapter(), Lora()):
         done = export.export(make_run("bert", method), "adapterhub", tmp_path / method.name)

@@ -19,7 +19,7 @@ import shutil
 import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -36,7 +36,8 @@ from encoderlab.config.values import near
 from encoderlab.errors import EncoderlabError, InputError
 from encoderlab.evaluate import Loaded, load_run
 from encoderlab.formats import adapterhub, card, names, peft
-from encoderlab.methods import METHODS, Method
+from encoderlab.methods import METHODS, Method, Qlora
+from encoderlab.methods.low_rank import FixedRank
 from encoderlab.probe import Answer, probe
 from encoderlab.runs import build
 
@@ -99,7 +100,7 @@ def export(run: Path, to: str, out: Path | None = None, *, force: bool = False) 
         rows=rows.rows,
         checked_on=rows.origin,
         difference=difference,
-        load=_how_to_load(to, loaded, target),
+        load=_how_to_load(to, loaded, method, target),
     )
 
 
@@ -234,6 +235,10 @@ def _adapter(format: ModuleType, run: Path, loaded: Loaded, folder: Path, force:
         card.card(files.read_json(source / adapters.OURS), files.read_json(run / "result.json")),
     )
     back, read = format.read(backbone, folder)
+    if isinstance(method, Qlora):  # the format says LoRA; the run's logits are those over a base in four bits
+        assert isinstance(back, FixedRank)
+        same = {f.name: getattr(back, f.name) for f in fields(FixedRank) if f.name != "name"}
+        back = Qlora(**same, double_quantization=method.double_quantization)
     back.inject(backbone, 1)  # what this draws is filled in
     adapters.fill(backbone, back, read, str(folder))
     model = backbone.model.eval()
@@ -244,16 +249,17 @@ def _own_names(backbone: backbones.Backbone) -> set[str]:
     return {names.our_name(backbone, name) for name, _ in backbone.model.named_parameters()}
 
 
-def _how_to_load(to: str, loaded: Loaded, target: Path) -> str:
-    """One line of Python."""
-    name, classes = loaded.backbone.name, len(loaded.class_names)
-    base = f'{loaded.task.head}.from_pretrained("{name}", num_labels={classes})'
+def _how_to_load(to: str, loaded: Loaded, method: Method, target: Path) -> str:
+    """One line of Python, and what it cannot say."""
+    auto, classes = loaded.task.head, len(loaded.class_names)
+    base = f'{auto}.from_pretrained("{loaded.backbone.name}", num_labels={classes})'
+    bits = " (trained over a base in four bits; --to merged is exactly that model)" if isinstance(method, Qlora) else ""
     match to:
         case "merged":
-            return f'{loaded.task.head}.from_pretrained("{target}")'
+            return f'{auto}.from_pretrained("{target}")'
         case "onnx":
             return f'onnxruntime.InferenceSession("{target / "model.onnx"}")'
         case "peft":
-            return f'PeftModel.from_pretrained({base}, "{target}")'
+            return f'PeftModel.from_pretrained({base}, "{target}"){bits}'
         case _:
-            return f'model.load_adapter("{target}", set_active=True), after adapters.init(model), model = {base}'
+            return f'model = {base}; adapters.init(model); model.load_adapter("{target}", set_active=True){bits}'
