@@ -91,7 +91,9 @@ except SystemExit as stop:
 """
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
-    assert all(name in done.stdout for name in ("compare", "train", "check", "evaluate", "predict", "inspect", "export"))
+    assert all(
+        name in done.stdout for name in ("compare", "train", "check", "evaluate", "predict", "inspect", "export")
+    )
 
 
 def test_version(capsys: pytest.CaptureFixture[str]) -> None:
