@@ -158,6 +158,22 @@ def test_another_base_is_an_error_that_names_both_and_force_is_the_way_round(
     torch.testing.assert_close(hidden(forced), hidden(tuned), rtol=0, atol=0.05)
 
 
+def test_another_pooler_is_another_base_where_the_head_reads_it(make: Make, tmp_path: Path) -> None:
+    """The pooler is frozen and not in the file, and another one changes what the trained head answers."""
+    tuned = make("bert", method := Lora(rank=2))
+    adapters.save(tuned, method, trained(tuned), tmp_path / "adapter")
+    other = make("bert")
+    with torch.no_grad():
+        other.model.bert.pooler.dense.weight[7, 3] += 1e-3
+    other.model.save_pretrained(tmp_path / "other")
+    other.tokenizer.save_pretrained(tmp_path / "other")
+    load = lambda head: backbones.load(str(tmp_path / "other"), head=head, class_names=CLASSES, seed=0)  # noqa: E731
+    with pytest.raises(InputError, match="another pooler"):
+        adapters.load_adapter(load(CLASSIFY), tmp_path / "adapter")
+    adapters.load_adapter(bare := load("AutoModel"), tmp_path / "adapter", head=False)
+    assert torch.equal(hidden(bare), hidden(tuned))
+
+
 @pytest.mark.parametrize(
     ("damage", "said"),
     [

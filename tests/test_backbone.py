@@ -119,7 +119,7 @@ def _names(made: Backbone, module: torch.nn.Module) -> set[str]:
 
 def test_a_bare_encoder_keeps_the_pooler_of_its_checkpoint(tiny_model: Callable[[str], Path]) -> None:
     bare = backbones.load(str(tiny_model("bert")), head="AutoModel", class_names=[], seed=0)
-    assert bare.trunk.pooler is not None and bare.head_fingerprint
+    assert bare.trunk.pooler is not None and bare.pooler_fingerprint
     assert bare.fingerprint == load(tiny_model("bert")).fingerprint
 
 

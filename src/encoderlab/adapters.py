@@ -70,7 +70,11 @@ def save(
         {
             "format": FORMAT,
             "layout": "peft" if as_peft else "encoderlab",
-            "base": {"name": names.public(backbone.name), "fingerprint": backbone.fingerprint},
+            "base": {
+                "name": names.public(backbone.name),
+                "fingerprint": backbone.fingerprint,
+                "pooler": backbone.pooler_fingerprint,  # frozen, so not in the file
+            },
             "method": asdict(replace(method, learning_rate=None)),
             "sha256": _digest(folder / WEIGHTS),
             **(about or {}),
@@ -86,16 +90,19 @@ def write_card(folder: Path, result: Mapping[str, Any] | None = None) -> None:
     write_text(folder / "README.md", card.card(read_json(folder / OURS), result))
 
 
-def read(backbone: Backbone, folder: Path, *, force: bool = False) -> tuple[Method, dict[str, Tensor]]:
+def read(
+    backbone: Backbone, folder: Path, *, head: bool = True, force: bool = False
+) -> tuple[Method, dict[str, Tensor]]:
     """The method of an adapter folder and its tensors under our names: one of ours, of PEFT's or of the `adapters`
-    library's. `backbone`: the encoder it is for, under any head, without a method in it.
+    library's. `backbone`: the encoder it is for, under any head, without a method in it. `head`: whether the file's
+    head will be used, which reads the pooler that it was trained with.
 
     InputError for another base than ours was trained on (only logged with `force`), for a damaged folder, and naming
     what another library's folder holds that is not supported.
     """
     try:
         if (folder / OURS).is_file():
-            return _ours(backbone, folder, force)
+            return _ours(backbone, folder, head, force)
         if not (folder / peft.CONFIG).is_file():
             raise InputError(f"{folder}: no adapter folder; expected {OURS} or {peft.CONFIG} in it")
         theirs = peft if "peft_type" in read_json(folder / peft.CONFIG) else adapterhub
@@ -104,15 +111,20 @@ def read(backbone: Backbone, folder: Path, *, force: bool = False) -> tuple[Meth
         raise InputError(f"{folder}: a file of this adapter is damaged ({type(error).__name__}: {error})") from None
 
 
-def _ours(backbone: Backbone, folder: Path, force: bool) -> tuple[Method, dict[str, Tensor]]:
+def _ours(backbone: Backbone, folder: Path, head: bool, force: bool) -> tuple[Method, dict[str, Tensor]]:
     said = read_json(folder / OURS)
     base = said["base"]
     if said["format"] != FORMAT:
         raise InputError(f"{folder}: its format is {said['format']!r}, this version reads {FORMAT!r}; train it again")
-    if base["fingerprint"] != backbone.fingerprint:
+    parts = [("base", "fingerprint", backbone.fingerprint)]
+    if head and base["pooler"] and backbone.pooler_fingerprint:  # where one lacks it, the tensors do not fit
+        parts.append(("pooler", "pooler", backbone.pooler_fingerprint))
+    for part, key, here in parts:
+        if base[key] == here:
+            continue
         problem = (
-            f"{folder}: trained on another base ({base['name']}, fingerprint {base['fingerprint'][:12]}) than "
-            f"{names.public(backbone.name)} (fingerprint {backbone.fingerprint[:12]})"
+            f"{folder}: trained on another {part} ({base['name']}, fingerprint {base[key][:12] or 'none'}) than "
+            f"{names.public(backbone.name)} (fingerprint {here[:12] or 'none'})"
         )
         if not force:
             raise InputError(f"{problem}; give it the encoder it was trained on, or --force to use it all the same")
@@ -137,7 +149,7 @@ def load_adapter(backbone: Backbone, folder: Path | str, *, head: bool = True, f
     head: whether the file's head is the model's. With False only the encoder's part is put in, so that an adapter
     moves to a bare encoder or under another head, which stays as it is: fresh ones random, for training.
     """
-    method, tensors = read(backbone, Path(folder), force=force)
+    method, tensors = read(backbone, Path(folder), head=head, force=force)
     method.inject(backbone, 0)  # what this draws is filled in below
     fill(backbone, method, tensors, str(folder), head=head)
     backbone.model.eval()

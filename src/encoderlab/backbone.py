@@ -41,7 +41,8 @@ class Backbone:
     `frozen_head`: the head is a pretrained one that stays as it is (masked LM), so that only the adapter moves.
     `fingerprint`: sha256 over the trunk: its pretrained tensors, and its config as far as it shapes the function. The
     same under every head, so without the pooler, which some heads have no use for.
-    `head_fingerprint`: the same over the pretrained tensors of pooler and head, as far as the checkpoint has them.
+    `pooler_fingerprint`, `head_fingerprint`: the same over the pretrained tensors of the pooler and of the head; empty
+    where the model or its checkpoint has none.
     """
 
     name: str
@@ -50,6 +51,7 @@ class Backbone:
     family: Family
     fresh: frozenset[str]
     fingerprint: str
+    pooler_fingerprint: str = ""
     head_fingerprint: str = ""
     noise: Noise = field(default_factory=Noise)
     frozen_head: bool = False
@@ -197,16 +199,21 @@ def load(name: str, *, head: str, class_names: Sequence[str], seed: int) -> Back
     bare_pooler = {name for name in fresh if backbone.in_pooler(name)} if backbone.trunk is model else set()
     if bare_pooler:
         setattr(backbone.trunk, family.pooler, None)
-    known = {n: p.detach() for n, p in model.named_parameters() if n not in fresh}
-    trunk = {n for n in known if n.startswith(backbone.trunk_prefix) and not backbone.in_pooler(n)}
+    known = {
+        n.removeprefix(backbone.trunk_prefix): (backbone.in_pooler(n), n.startswith(backbone.trunk_prefix), p.detach())
+        for n, p in model.named_parameters()
+        if n not in fresh
+    }
     shape = {key: value for key, value in config.to_dict().items() if key not in NOT_THE_FUNCTION}
     return replace(
         backbone,
         fresh=fresh - bare_pooler,
         fingerprint=_digest(
-            {n.removeprefix(backbone.trunk_prefix): known[n] for n in trunk}, repr(sorted(shape.items()))
+            {n: tensor for n, (pooler, inside, tensor) in known.items() if inside and not pooler},
+            repr(sorted(shape.items())),
         ),
-        head_fingerprint=_digest({n: t for n, t in known.items() if n not in trunk}),
+        pooler_fingerprint=_digest({n: tensor for n, (pooler, _, tensor) in known.items() if pooler}),
+        head_fingerprint=_digest({n: tensor for n, (_, inside, tensor) in known.items() if not inside}),
     )
 
 

@@ -30,7 +30,10 @@ def write_atomically(path: Path, write: Callable[[Path], object]) -> None:
     with _one_line(path):
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
+            beside.touch()
+            usual = beside.stat().st_mode  # safetensors makes files that only their owner may read
             write(beside)
+            beside.chmod(usual)
             os.replace(beside, path)
         finally:
             with contextlib.suppress(OSError):

@@ -78,7 +78,7 @@ def open_bench(study: Study, splits: Splits, class_names: list[str]) -> Bench:
     hub = tuple(dict.fromkeys(source.hub for source in sources if source.hub))
     return Bench(
         model=study.model,
-        fingerprint=f"{base.fingerprint} {base.head_fingerprint}".strip(),
+        fingerprint=" ".join(filter(None, (base.fingerprint, base.pooler_fingerprint, base.head_fingerprint))),
         task=study.task,
         class_names=class_names,
         **encoded,

@@ -95,12 +95,13 @@ class Trainer:
         self.pad_id = self.backbone.tokenizer.pad_token_id
 
     def _groups(self) -> list[dict[str, Any]]:
-        """AdamW's groups: vectors do not decay, and a method may give some parameters a rate of their own."""
+        """AdamW's groups: vectors do not decay, whatever shape they are stored in, and a method may give some
+        parameters a rate of their own."""
         factors = self.method.rate_factors(self.backbone)
         groups: dict[tuple[bool, float], list[nn.Parameter]] = {}
         for decays in (True, False):
             for name, parameter in self.backbone.trainable():
-                if (parameter.ndim > 1) == decays:
+                if (sum(size > 1 for size in parameter.shape) > 1) == decays:
                     groups.setdefault((decays, factors.get(name, 1.0)), []).append(parameter)
         return [
             {"params": group, "weight_decay": self.settings.weight_decay if decays else 0.0, "factor": factor}
