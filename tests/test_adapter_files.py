@@ -3,6 +3,7 @@ whole."""
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -172,6 +173,22 @@ def test_another_pooler_is_another_base_where_the_head_reads_it(make: Make, tmp_
         adapters.load_adapter(load(CLASSIFY), tmp_path / "adapter")
     adapters.load_adapter(bare := load("AutoModel"), tmp_path / "adapter", head=False)
     assert torch.equal(hidden(bare), hidden(tuned))
+
+
+def test_another_tokenizer_is_another_base(make: Make, tmp_path: Path) -> None:
+    tuned = make("bert", method := Lora(rank=2))
+    adapters.save(tuned, method, trained(tuned), tmp_path / "adapter")
+    tuned.model.save_pretrained(tmp_path / "other")
+    tuned.tokenizer.save_pretrained(tmp_path / "other")
+    file = tmp_path / "other" / "tokenizer.json"
+    said = json.loads(file.read_text())
+    vocab = said["model"]["vocab"]
+    vocab["good"], vocab["bad"] = vocab["bad"], vocab["good"]
+    file.write_text(json.dumps(said))
+    other = backbones.load(str(tmp_path / "other"), head="AutoModel", class_names=CLASSES, seed=0)
+    assert other.fingerprint == tuned.fingerprint
+    with pytest.raises(InputError, match="another tokenizer"):
+        adapters.load_adapter(other, tmp_path / "adapter", head=False)
 
 
 @pytest.mark.parametrize(

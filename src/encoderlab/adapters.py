@@ -32,7 +32,7 @@ from encoderlab.formats import adapterhub, card, names, peft
 from encoderlab.methods import METHODS, Method
 from encoderlab.runs import as_json, build, save_tensors
 
-FORMAT = "encoderlab-adapter/2"
+FORMAT = "encoderlab-adapter/3"
 OURS, WEIGHTS = "encoderlab.json", "adapter_model.safetensors"
 
 log = logging.getLogger(__name__)
@@ -74,6 +74,7 @@ def save(
                 "name": names.public(backbone.name),
                 "fingerprint": backbone.fingerprint,
                 "pooler": backbone.pooler_fingerprint,  # frozen, so not in the file
+                "tokenizer": backbone.tokenizer_fingerprint,
             },
             "method": asdict(replace(method, learning_rate=None)),
             "sha256": _digest(folder / WEIGHTS),
@@ -113,10 +114,13 @@ def read(
 
 def _ours(backbone: Backbone, folder: Path, head: bool, force: bool) -> tuple[Method, dict[str, Tensor]]:
     said = read_json(folder / OURS)
-    base = said["base"]
     if said["format"] != FORMAT:
         raise InputError(f"{folder}: its format is {said['format']!r}, this version reads {FORMAT!r}; train it again")
-    parts = [("base", "fingerprint", backbone.fingerprint)]
+    base = said["base"]
+    parts = [
+        ("base", "fingerprint", backbone.fingerprint),
+        ("tokenizer", "tokenizer", backbone.tokenizer_fingerprint),
+    ]
     if head and base["pooler"] and backbone.pooler_fingerprint:  # where one lacks it, the tensors do not fit
         parts.append(("pooler", "pooler", backbone.pooler_fingerprint))
     for part, key, here in parts:
@@ -135,6 +139,11 @@ def _ours(backbone: Backbone, folder: Path, head: bool, force: bool) -> tuple[Me
     if said["layout"] == "peft":
         return method, peft.read(backbone, folder)[1]
     return method, names.load_tensors(folder, WEIGHTS)
+
+
+def is_there(folder: Path) -> bool:
+    """Whether a folder has what `save` writes, as far as file names say it."""
+    return (folder / OURS).is_file() and (folder / WEIGHTS).is_file()
 
 
 def _digest(path: Path) -> str:

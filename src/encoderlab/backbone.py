@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 import hashlib
+import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -42,7 +43,7 @@ class Backbone:
     `fingerprint`: sha256 over the trunk: its pretrained tensors, and its config as far as it shapes the function. The
     same under every head, so without the pooler, which some heads have no use for.
     `pooler_fingerprint`, `head_fingerprint`: the same over the pretrained tensors of the pooler and of the head; empty
-    where the model or its checkpoint has none.
+    where the model or its checkpoint has none. `tokenizer_fingerprint`: of what makes the tokens.
     """
 
     name: str
@@ -52,6 +53,7 @@ class Backbone:
     fresh: frozenset[str]
     fingerprint: str
     pooler_fingerprint: str = ""
+    tokenizer_fingerprint: str = ""
     head_fingerprint: str = ""
     noise: Noise = field(default_factory=Noise)
     frozen_head: bool = False
@@ -214,6 +216,7 @@ def load(name: str, *, head: str, class_names: Sequence[str], seed: int) -> Back
         ),
         pooler_fingerprint=_digest({n: tensor for n, (pooler, _, tensor) in known.items() if pooler}),
         head_fingerprint=_digest({n: tensor for n, (_, inside, tensor) in known.items() if not inside}),
+        tokenizer_fingerprint=_tokens_digest(tokenizer),
     )
 
 
@@ -285,6 +288,14 @@ def _digest(tensors: Mapping[str, Tensor], text: str = "") -> str:
         digest.update(f"{name}{tuple(tensor.shape)}".encode())
         digest.update(tensor.numpy().tobytes())
     return digest.hexdigest() if tensors else ""
+
+
+def _tokens_digest(tokenizer: Any) -> str:
+    """sha256 over the vocabulary and the tokens of texts that differ in case, accents, digits, signs and spaces: what
+    a tokenizer does, not how the version of its library writes it down."""
+    texts = ["Don't STOP: it costs 3.50 $!", "na\u00efve\u00a0 caf\u00e9\n\tx_y", "\u4f60\u597d \U0001f642 [MASK]"]
+    seen = [tokenizer(texts)["input_ids"], tokenizer(*texts[:2])["input_ids"]]
+    return hashlib.sha256(json.dumps([sorted(tokenizer.get_vocab().items()), seen]).encode()).hexdigest()
 
 
 def _first_line(error: Exception) -> str:

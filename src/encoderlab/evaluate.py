@@ -58,7 +58,9 @@ def load_run(folder: Path, *, device: str = "auto", precision: str | None = None
     if not (folder / "result.json").is_file():
         raise InputError(f"{folder}: this run is not finished; run its study again to finish it")
     if not (folder / "adapter" / adapters.OURS).is_file():
-        raise InputError(f"{folder}: this run has no adapter/ (a trial, a baseline, or it failed early)")
+        raise InputError(
+            f"{folder}: this run has no adapter/ (a trial, a baseline, or it failed early); if it lost it, run its study again"
+        )
     place = choose_device(device)
     try:
         config, result = files.read_json(folder / "config.json"), files.read_json(folder / "result.json")

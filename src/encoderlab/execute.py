@@ -157,6 +157,8 @@ def _finished(folder: Path) -> dict[str, Any] | None:
     try:
         result = files.read_json(folder / "result.json")
         there = all((folder / "predictions" / f"{split}.safetensors").is_file() for split in _predicted(result))
+        if (result["kind"], result["status"]) == ("run", "done"):
+            there = there and adapters.is_there(folder / "adapter")
         return result if there and not result.get("try_again") else None
     except (InputError, KeyError, TypeError, AttributeError):
         return None  # no such file, or a damaged one
