@@ -15,9 +15,9 @@ from transformers import AutoModelForSequenceClassification
 
 from encoderlab import backbone as backbones
 from encoderlab.backbone import FAMILIES, Backbone
-from encoderlab.check import positions
 from encoderlab.errors import InputError
 from encoderlab.methods import Head
+from encoderlab.methods.positions import usable
 
 HEAD = "AutoModelForSequenceClassification"
 
@@ -127,7 +127,7 @@ def test_positions_that_a_model_takes(tiny_model: Callable[[str], Path]) -> None
     """The 64 of every tiny model, whatever else has 64 or 66 rows; and that many tokens do run."""
     for family in FAMILIES:
         made = load(tiny_model(family))
-        assert positions(made) == 64, family
+        assert usable(made.trunk) == 64, family
         made.model.eval()
         with torch.no_grad():
             ids = torch.full((1, 64), made.tokenizer.cls_token_id)

@@ -12,6 +12,7 @@ from torch import Tensor
 
 from encoderlab import backbone as backbones
 from encoderlab.backbone import FAMILIES, Backbone
+from encoderlab.check import check
 from encoderlab.errors import InputError
 from encoderlab.methods import Prefix, Prompt, positions
 from encoderlab.training.forward import Computed
@@ -208,3 +209,27 @@ def test_a_prefix_is_not_shifted_where_peft_has_none(family: str, make: Make) ->
     assert (
         Prefix(length=64, shift_positions=True).problems(make("bert")) != [] == Prefix(length=64).problems(make("bert"))
     )
+
+
+def test_a_study_whose_texts_leave_no_positions_is_refused_before_it_trains(
+    tiny_model: Callable[[str], Path], tmp_path: Path
+) -> None:
+    (tmp_path / "train.csv").write_text(
+        "text,label\n" + "good film,pos\nbad film,neg\nvery good,pos\nnot good,neg\n" * 5
+    )
+    path = tmp_path / "study.toml"
+    path.write_text(
+        f'model = "{tiny_model("bert")}"\n[data]\ntrain = "train.csv"\n'
+        '[[method]]\nname = "prompt"\nlength = 5\nplacement = ["front", "after_cls"]\n'
+        '[[method]]\nname = "prefix"\nlength = 7\nshift_positions = [true, false]\n'
+    )
+    check(path, ["train.max_length=57"])
+    with pytest.raises(InputError) as caught:
+        check(path, ["train.max_length=60"])
+    prompt_line, prefix_line = caught.value.problems
+    assert "train.max_length: 60, but method.prompt placement=front takes 5 of the 64 positions" in prompt_line
+    assert prompt_line.endswith("; use at most 59")
+    assert "60, but method.prefix shift_positions=true takes 7 of" in prefix_line and prefix_line.endswith("at most 57")
+    with pytest.raises(InputError) as caught:
+        check(path, ["train.max_length=65"])
+    assert [line.rpartition(" ")[2] for line in caught.value.problems] == ["64", "59", "57"]

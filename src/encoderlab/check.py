@@ -5,13 +5,12 @@ from __future__ import annotations
 import copy
 import os
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import torch
-from torch import nn
 
 from encoderlab import backbone as backbones
 from encoderlab import config, files
@@ -19,6 +18,7 @@ from encoderlab.backbone import Backbone
 from encoderlab.config import Draft, Study, Train, Variant
 from encoderlab.data import DataConfig, Splits, example_rows, load_splits
 from encoderlab.errors import InputError
+from encoderlab.methods.positions import usable
 from encoderlab.tasks import Encoded, Task
 from encoderlab.training.forward import choose_device, choose_precision
 
@@ -170,12 +170,13 @@ def _look(study: Study | Draft) -> _Found:
         except InputError as error:
             problems += [f"{file}: {line}" for line in error.problems]
     if backbone is not None:
-        problems += [f"{file}: {line}" for line in _length_problems(backbone, study.train)]
         for variant in study.variants:
             try:
                 counts[variant.label] = _insert(backbone, variant)
             except InputError as error:
                 problems += [f"{file}: method.{variant.label}: {line}" for line in error.problems]
+        fitting = (variant for variant in study.variants if variant.label in counts)
+        problems += [f"{file}: {line}" for line in _length_problems(backbone, study.train, fitting)]
     complete = study.study if isinstance(study, Draft) else study
     if problems or complete is None or splits is None or backbone is None:
         raise InputError(*dict.fromkeys(problems))
@@ -187,21 +188,24 @@ def _rows(data: DataConfig, task: Task, base: Path) -> tuple[Splits, list[str]]:
     return splits, task.class_names(splits)
 
 
-def _length_problems(backbone: Backbone, train: Train | None) -> list[str]:
-    limit = positions(backbone)
-    if train is None or train.max_length <= limit:
+def _length_problems(backbone: Backbone, train: Train | None, variants: Iterable[Variant]) -> list[str]:
+    """What is wrong with `max_length` for the model, and for the variants that take positions of it for themselves."""
+    limit = usable(backbone.trunk)
+    if train is None:
         return []
-    return [f"train.max_length: {train.max_length}, but {backbone.name} has {limit} positions; use at most {limit}"]
-
-
-def positions(backbone: Backbone) -> int:
-    """The most tokens that the model takes. A position table with a padding row counts from the row after it."""
-    rows = backbone.model.config.max_position_embeddings
-    words = backbone.trunk.get_input_embeddings()  # type: ignore[operator]
-    for module in backbone.trunk.modules():
-        if isinstance(module, nn.Embedding) and module is not words and module.num_embeddings == rows:
-            return rows if module.padding_idx is None else rows - module.padding_idx - 1
-    return rows
+    found = []
+    if train.max_length > limit:
+        found.append(
+            f"train.max_length: {train.max_length}, but {backbone.name} has {limit} positions; use at most {limit}"
+        )
+    for variant in variants:
+        taken = variant.method.positions_taken()
+        if taken and train.max_length > limit - taken:
+            found.append(
+                f"train.max_length: {train.max_length}, but method.{variant.label} takes {taken} of the {limit} "
+                f"positions of {backbone.name}; use at most {limit - taken}"
+            )
+    return found
 
 
 def _insert(backbone: Backbone, variant: Variant) -> dict[str, int]:

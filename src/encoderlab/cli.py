@@ -73,7 +73,7 @@ def _say(*lines: str) -> None:
 
 def _quiet() -> None:
     """Keeps the libraries' own talk out of the way. Before they are imported."""
-    for library in ("httpx", "httpx2", "urllib3"):
+    for library in ("httpx", "httpx2", "urllib3", "bitsandbytes"):  # the last: of a kernel that nothing here uses
         logging.getLogger(library).setLevel(logging.ERROR)
     os.environ.setdefault("HF_HUB_VERBOSITY", "error")
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")

@@ -44,6 +44,10 @@ class Method(ABC):
         """Why this section does not fit this model, whose part names and sizes it may read; one line each."""
         return []
 
+    def positions_taken(self) -> int:
+        """How many of the model's positions the method takes for itself, so that texts have to be shorter."""
+        return 0
+
     # Moments of a run. Most methods need none of them.
 
     def rate_factors(self, backbone: Backbone) -> dict[str, float]:

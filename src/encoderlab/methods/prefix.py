@@ -54,6 +54,9 @@ class Prefix(Method):
         if self.shift_positions:
             backbone.trunk.register_forward_pre_hook(partial(_shift, length=self.length), with_kwargs=True)
 
+    def positions_taken(self) -> int:
+        return self.length if self.shift_positions else 0
+
     def problems(self, backbone: Backbone) -> list[str]:
         found = positive("length", self.length, "learned key-value pairs per layer") + some_layers(self.layers)
         if not self.shift_positions:

@@ -54,6 +54,9 @@ class Prompt(Method):
         if self.placement == "after_cls":
             backbone.trunk.register_forward_hook(_take_out)
 
+    def positions_taken(self) -> int:
+        return self.length if self.placement == "front" else 0
+
     def problems(self, backbone: Backbone) -> list[str]:
         found = positive("length", self.length, "virtual tokens")
         if self.placement == "after_cls":

@@ -15,7 +15,6 @@ Needs bitsandbytes (the extra `quant`), on a CPU too.
 from __future__ import annotations
 
 import importlib.util
-import logging
 from dataclasses import dataclass
 from functools import cache
 from typing import Any, ClassVar, Literal, final
@@ -158,14 +157,9 @@ class Qlora(FixedRank):
 
 @cache
 def bitsandbytes() -> Any:
-    """The library, or an InputError. Its complaint about an optional kernel that nothing here uses is not shown."""
-    log = logging.getLogger("bitsandbytes")
-    level = log.level
-    log.setLevel(logging.ERROR)
+    """The library, or an InputError."""
     try:
         import bitsandbytes as library
     except ImportError:
         raise InputError(f"qlora {MISSING}") from None
-    finally:
-        log.setLevel(level)
     return library
