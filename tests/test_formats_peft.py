@@ -203,7 +203,7 @@ UNSUPPORTED: list[tuple[dict[str, Any], str]] = [
     ({"bias": "lora_only"}, "bias = 'lora_only'"),
     ({"init_lora_weights": "olora"}, "init_lora_weights = 'olora'"),
     ({"target_modules": ["query", "word_embeddings"]}, "lora_embedding"),
-    ({"peft_type": "VERA", "r": 2}, "VERA is not among"),
+    ({"peft_type": "LILY", "r": 2}, "LILY shares matrices"),
     ({"peft_type": "IA3", "feedforward_modules": FF, "target_modules": ["key", *FF]}, "the paper"),
     ({"modules_to_save": ["pooler", "classifier"]}, "not in the model, e.g. pooler"),
     ({"task_type": None}, "missing, e.g. head.classifier"),

@@ -12,6 +12,7 @@ modules, else the exact paths. Every trained or fresh tensor outside the method 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -20,8 +21,8 @@ from torch import Tensor
 from encoderlab.backbone import Backbone
 from encoderlab.errors import InputError
 from encoderlab.files import read_json, write_json
-from encoderlab.formats import names, peft_methods
-from encoderlab.methods import Method, Prefix, Prompt
+from encoderlab.formats import names, peft_bridge, peft_methods
+from encoderlab.methods import Method, Peft, Prefix, Prompt
 from encoderlab.runs import save_tensors
 
 CONFIG, WEIGHTS = "adapter_config.json", "adapter_model.safetensors"
@@ -35,7 +36,7 @@ TASKS = {
 def refusal(backbone: Backbone, method: Method) -> str | None:
     """Why PEFT's format cannot hold this method (PEFT has none like it, or would compute another function); None where
     it can."""
-    if reason := peft_methods.refusal(backbone, method):
+    if reason := peft_bridge.refusal(method) if isinstance(method, Peft) else peft_methods.refusal(backbone, method):
         return reason
     if isinstance(method, Prefix | Prompt) and _task(backbone)["task_type"] is None:
         return f"PEFT has no task for {type(backbone.model).__name__}, and its prompts and prefixes need one"
@@ -51,6 +52,9 @@ def write(backbone: Backbone, method: Method, tensors: Mapping[str, Tensor], fol
     names, the head's and the fresh ones among them. InputError with `refusal`'s reason."""
     if reason := refusal(backbone, method):
         raise InputError(reason)
+    if isinstance(method, Peft):
+        _write_bridged(backbone, method, tensors, folder)
+        return
     inserted = {name: tensor for name, tensor in tensors.items() if peft_methods.is_inserted(name)}
     whole = {names.parameter_name(backbone, n): tensor for n, tensor in tensors.items() if n not in inserted}
     modules = _modules(backbone, whole)
@@ -77,6 +81,16 @@ def write(backbone: Backbone, method: Method, tensors: Mapping[str, Tensor], fol
     write_json(folder / CONFIG, dict(sorted(config.items())))
 
 
+def _write_bridged(backbone: Backbone, method: Peft, tensors: Mapping[str, Tensor], folder: Path) -> None:
+    whole = [name for name in (names.parameter_name(backbone, n) for n in tensors) if backbone.is_head(name)]
+    modules = _modules(backbone, whole)
+    targets = partial(_targets, backbone, modules_to_save=modules)
+    fields, files = peft_bridge.encode(backbone, method, tensors, modules, targets)
+    said = {"base_model_name_or_path": names.public(backbone.name), "inference_mode": True, **_task(backbone)}
+    save_tensors(folder / WEIGHTS, files, {"format": "pt"})
+    write_json(folder / CONFIG, dict(sorted((fields | said).items())))
+
+
 def read(backbone: Backbone, folder: Path) -> tuple[Method, dict[str, Tensor]]:
     """The method of a folder that PEFT or `write` wrote, and its tensors under our names. `backbone`: the encoder it is
     for, under any head, without a method in it. InputError naming what is not supported."""
@@ -87,6 +101,8 @@ def read(backbone: Backbone, folder: Path) -> tuple[Method, dict[str, Tensor]]:
     prefix = "base_model." if peft_methods.is_prompt(config["peft_type"]) else "base_model.model."
     free = {name: tensor for name, tensor in stored.items() if not name.startswith(prefix)}
     inside = names.ours(backbone, {n.removeprefix(prefix): t for n, t in stored.items() if n not in free})
+    if config["peft_type"] not in peft_bridge.OWN:
+        return peft_bridge.decode(backbone, config, inside, free, str(folder))
     whole = {name: tensor for name, tensor in inside.items() if not peft_methods.is_inserted(name)}
     inserted = free | {name: tensor for name, tensor in inside.items() if name not in whole}
     method, tensors = peft_methods.decode(backbone, config, inserted, str(folder))

@@ -68,9 +68,7 @@ class Peft(Method):
     def insert(self, backbone: Backbone, seed: int) -> None:
         if problems := self.problems(backbone):
             raise InputError(*problems)
-        options = {key: _paths(backbone, key, value) for key, value in self.options.items()}
-        if "target_modules" in _settable(self.type):
-            options.setdefault("target_modules", self._targets(backbone))
+        options = self._resolved(backbone)
         if next(backbone.trunk.parameters()).is_meta:  # a model without weights: types that compute on them get zeros
             backbone.trunk.to_empty(device="cpu")
             for parameter in backbone.trunk.parameters():
@@ -84,7 +82,7 @@ class Peft(Method):
             if parameter.requires_grad:
                 parameter.data.copy_(drawn[name].data)
         seen: set[int] = set()
-        for layer in _layers(backbone.trunk).values():
+        for layer in layers(backbone.trunk).values():
             _unshare(layer, seen)
             layer.register_forward_pre_hook(_cast_buffers)
         if self.type in FP32_ONLY:
@@ -95,6 +93,19 @@ class Peft(Method):
         backbone.trunk.register_forward_hook(draws.end, always_call=True)
         backbone.trunk.train(backbone.trunk.training)  # PEFT's layers begin in training mode
 
+    def _resolved(self, backbone: Backbone) -> dict[str, Any]:
+        """The options as PEFT takes them for this model: exact paths for roles."""
+        options = {key: _paths(backbone, key, value) for key, value in self.options.items()}
+        if "target_modules" in settable(self.type):
+            options.setdefault("target_modules", self._targets(backbone))
+        return options
+
+    def config(self, backbone: Backbone) -> Any:
+        """PEFT's config, for this model with the method in it or without."""
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            return configs()[self.type](**copy.deepcopy(self._resolved(backbone)))
+
     def _wrap(self, trunk: nn.Module, options: Mapping[str, Any], seed: int) -> None:
         """Put PEFT's layers into `trunk`, with draws from `seed`."""
         from peft.mapping import PEFT_TYPE_TO_TUNER_MAPPING
@@ -103,7 +114,7 @@ class Peft(Method):
             warnings.simplefilter("ignore")  # about CUDA extensions, names of attributes: nothing to do for a user
             torch.manual_seed(seed)
             try:
-                config = _configs()[self.type](**copy.deepcopy(dict(options)))
+                config = configs()[self.type](**copy.deepcopy(dict(options)))
                 PEFT_TYPE_TO_TUNER_MAPPING[config.peft_type](trunk, config, "default")
             except Exception as error:  # whatever a type objects to, in its own words
                 said = (str(error).strip() or type(error).__name__).splitlines()[0]
@@ -121,16 +132,16 @@ class Peft(Method):
 
     @torch.no_grad()
     def merge(self, backbone: Backbone) -> None:
-        layers, merged = _layers(backbone.trunk), []
+        found, merged = layers(backbone.trunk), []
         try:
-            for layer in layers.values():
+            for layer in found.values():
                 layer.merge()
                 merged.append(layer)
         except Exception:  # a type without a merged form says so in its own way
             for layer in merged:
                 layer.unmerge()
             return
-        for path, layer in layers.items():
+        for path, layer in found.items():
             parent, _, name = path.rpartition(".")
             setattr(backbone.trunk.get_submodule(parent), name, layer.get_base_layer())
 
@@ -139,10 +150,10 @@ class Peft(Method):
             return ["needs the peft library: pip install 'encoderlab[peft]'"]
         if self.type in INSTEAD:
             return [f"type = {self.type!r}: use our own method, name = {INSTEAD[self.type]!r}, for this"]
-        known = [name for name in _configs() if name not in INSTEAD and name not in NOT_HERE]
+        known = [name for name in configs() if name not in INSTEAD and name not in NOT_HERE]
         if self.type not in known:
             return [f"type = {self.type!r}: no such type among peft's single-adapter layers{_near(self.type, known)}"]
-        found, kinds = [], _settable(self.type)
+        found, kinds = [], settable(self.type)
         for key, value in self.options.items():
             if key in OURS:
                 found.append(f"{key}: is set by encoderlab (heads and fresh tensors always train); leave it out")
@@ -156,19 +167,19 @@ class Peft(Method):
     def kinds(type_name: Any) -> dict[str, Any]:
         """{field: annotation} of what a section of this type may set; {} for a type that is not there."""
         there = importlib.util.find_spec("peft") is not None and isinstance(type_name, str)
-        return _settable(type_name) if there and type_name in _configs() else {}
+        return settable(type_name) if there and type_name in configs() else {}
 
 
 @cache
-def _configs() -> dict[str, type]:
+def configs() -> dict[str, type]:
     from peft.mapping import PEFT_TYPE_TO_CONFIG_MAPPING
 
     return {kind.value: config for kind, config in PEFT_TYPE_TO_CONFIG_MAPPING.items()}
 
 
 @cache
-def _settable(type_name: str) -> dict[str, Any]:
-    config = _configs()[type_name]
+def settable(type_name: str) -> dict[str, Any]:
+    config = configs()[type_name]
     hints = get_type_hints(config, include_extras=True)
     return {f.name: hints[f.name] for f in fields(config) if f.init and f.name not in OURS}
 
@@ -192,7 +203,7 @@ class _Draws:
             self.kept = None
 
 
-def _layers(trunk: nn.Module) -> dict[str, Any]:
+def layers(trunk: nn.Module) -> dict[str, Any]:
     """PEFT's layers by their trunk-relative paths."""
     from peft.tuners.tuners_utils import BaseTunerLayer
 
