@@ -8,8 +8,9 @@
 
 What differs from PEFT: the roles of our other methods may stand among `target_modules` and mean exact paths, in every
 family (query and value where the key is absent); heads and fresh tensors train and are saved whatever the type; random
-starts and dropout come from the run's seed. What a type keeps frozen and random is not in the file, so it is drawn from
-a seed that is always the same. A type whose start rewrites pretrained weights is refused for the same reason. Merging
+starts and dropout come from the run's seed. What a type keeps frozen and random is not in every type's file, so it is
+drawn from a seed that is always the same. A type whose start rewrites pretrained weights is refused, as the file does
+not hold those. Merging
 is PEFT's own, and leaves a plain encoder; a type that cannot merge runs as it is.
 """
 
