@@ -25,7 +25,7 @@ INTRODUCTION = """\
 Every "yes" is a cell of `tests/test_matrix.py`, which holds it, on one text and on pairs, to this:
 
 - Step 0 is the unchanged model, for every method that promises it: all but prefix and prompt, whose learned vectors
-  start as real ones, and qlora, whose weights are rounded.
+  start as real ones, qlora, whose weights are rounded, and those types of the bridge that PEFT starts elsewhere.
 - Only what the method adds or names trains, and the head; every one of these gets a gradient, and nothing else moves.
 - Saved and loaded in another process, the logits are the same to the bit (fp32, CPU). Poolers and heads that the
   checkpoint lacks are in the file.

@@ -159,6 +159,13 @@ def configs(family: str) -> dict[str, dict[str, Any]]:
             "target_modules": rf".*({'|'.join(linears(family, 'key', 'value'))}|\d\.{six[5]})",
             "feedforward_modules": rf".*\d\.{six[5]}",
         },
+        "ia3 without feed-forward": {
+            "peft_type": "IA3",
+            "task_type": "SEQ_CLS",
+            "target_modules": list(linears(family, "key", "value")),
+            "feedforward_modules": [],
+        },
+        **({} if family == "distilbert" else {"ia3 as PEFT has it": {"peft_type": "IA3", "task_type": "SEQ_CLS"}}),
         "prefix": prompt | {"peft_type": "PREFIX_TUNING"},
         "prompt": prompt | {"peft_type": "PROMPT_TUNING"},
     }
@@ -204,7 +211,7 @@ UNSUPPORTED: list[tuple[dict[str, Any], str]] = [
     ({"init_lora_weights": "olora"}, "init_lora_weights = 'olora'"),
     ({"target_modules": ["query", "word_embeddings"]}, "lora_embedding"),
     ({"peft_type": "LILY", "r": 2}, "LILY shares matrices"),
-    ({"peft_type": "IA3", "feedforward_modules": FF, "target_modules": ["key", *FF]}, "the paper"),
+    ({"peft_type": "IA3", "feedforward_modules": FF, "target_modules": ["key", *FF]}, "supported are those"),
     ({"modules_to_save": ["pooler", "classifier"]}, "not in the model, e.g. pooler"),
     ({"task_type": None}, "missing, e.g. head.classifier"),
 ]
@@ -254,3 +261,26 @@ def test_what_peft_has_not_is_our_own_folder(make: Make, tmp_path: Path) -> None
         assert not (tmp_path / "adapter_config.json").exists()
         with pytest.raises(InputError, match="PEFT"):
             our_peft.write(ours, method, adapters.adapter_tensors(ours), tmp_path)
+
+
+def test_a_pattern_counts_from_the_root_of_the_model_that_peft_had(make: Make, tmp_path: Path) -> None:
+    """ "^encoder..." is a bare encoder's name: there is no "bert." before it."""
+    from peft import LoraConfig, get_peft_model
+
+    plain, ours = make("bert", head="AutoModel"), make("bert", head="AutoModel")
+    pattern = {"^encoder.layer.0.attention.self.query": 64}
+    model: Any = get_peft_model(
+        plain.model, LoraConfig(r=4, lora_alpha=8, target_modules=["query", "value"], alpha_pattern=pattern)
+    )
+    generator = torch.Generator().manual_seed(0)
+    for name, parameter in model.named_parameters():
+        if "lora_" in name:
+            parameter.data.normal_(generator=generator)
+    model.eval()
+    model.save_pretrained(tmp_path)
+    adapters.load_adapter(ours, tmp_path)
+    ids = torch.arange(5, 17)[None]
+    with torch.no_grad():
+        wanted = model(input_ids=ids).last_hidden_state
+        found = ours.model(input_ids=ids).last_hidden_state
+    torch.testing.assert_close(found, wanted, rtol=0, atol=1e-5)

@@ -11,6 +11,8 @@ import torch
 
 from encoderlab import adapters
 from encoderlab import backbone as backbones
+from encoderlab.errors import InputError
+from encoderlab.formats import peft as layout
 from encoderlab.methods import Ia3, Lora
 from test_formats_peft import CLASSIFY, Make, batch, make, plain, same  # noqa: F401  (a fixture)
 
@@ -82,3 +84,22 @@ def test_adapters_of_other_heads_are_plain_peft_s_too(
             for other in (under_peft, moved.model):
                 states = other(**inputs, output_hidden_states=True).hidden_states[-1][real]
                 torch.testing.assert_close(states, wanted, rtol=0, atol=1e-6)
+
+
+def test_a_method_inside_a_fresh_pooler_is_not_written_as_peft_s(
+    make: Make,  # noqa: F811
+    tiny_model: Callable[[str], Path],
+    tmp_path: Path,
+) -> None:
+    """PEFT would keep the pooler whole and drop the LoRA inside it, without a word."""
+    base = mlm_checkpoint("bert", tiny_model, tmp_path / "mlm")
+    method = Lora(rank=2, target=("query", "pooler.dense"))
+    ours = make(base, method)
+    tensors = adapters.adapter_tensors(ours)
+    with pytest.raises(InputError, match="keeps a fresh module whole.*pooler.dense"):
+        layout.write(make(base), method, tensors, tmp_path / "peft")
+    adapters.save(ours, method, tensors, tmp_path / "ours")
+    assert not (tmp_path / "ours" / "adapter_config.json").exists()
+    again = make(base, seed=8)
+    adapters.load_adapter(again, tmp_path / "ours")
+    same(ours.model, again.model, batch(ours))

@@ -45,6 +45,7 @@ CASES: list[Method] = [
     Prompt(length=5),
     Prompt(length=3, placement="front"),
     Ia3(),
+    Ia3(target=("key", "value", "attention_out"), layers="last"),
     BitFit(),
     Peft(type="LOHA", options={"r": 2}),
     LoraPlus(),

@@ -59,7 +59,8 @@ def load_run(folder: Path, *, device: str = "auto", precision: str | None = None
         raise InputError(f"{folder}: this run is not finished; run its study again to finish it")
     if not (folder / "adapter" / adapters.OURS).is_file():
         raise InputError(
-            f"{folder}: this run has no adapter/ (a trial, a baseline, or it failed early); if it lost it, run its study again"
+            f"{folder}: this run has no adapter/ (a trial, a baseline, or it failed early); "
+            "if it was lost, run the study again"
         )
     place = choose_device(device)
     try:

@@ -91,13 +91,13 @@ def _facts(about: Mapping[str, Any], result: Mapping[str, Any]) -> Iterator[str]
         yield "computed in bf16, and scored so; in fp32 the logits differ in the third digit or so"
     yield f"base model: {_text(about['base']['name'])}, fingerprint {about['base']['fingerprint'][:12]}"
     if about["method"]["name"] == "qlora":
-        yield "trained beside the base in four bits (NF4); beside a base in full precision the numbers differ a little"
+        yield "trained beside the base in four bits (NF4); beside a base in full precision it is another model"
 
 
 def _loading(about: Mapping[str, Any]) -> str:
     base, head = about["base"]["name"], about.get("head") or "AutoModelForSequenceClassification"
     classes = about.get("class_names") or []
-    if about["layout"] == "peft":
+    if about["layout"] == "peft" and about["method"]["name"] != "qlora":  # ours rounds the base to four bits
         labels = f", num_labels={len(classes)}" if classes else ""
         code = [
             "from peft import PeftModel",

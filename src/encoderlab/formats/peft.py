@@ -58,6 +58,9 @@ def write(backbone: Backbone, method: Method, tensors: Mapping[str, Tensor], fol
     inserted = {name: tensor for name, tensor in tensors.items() if peft_methods.is_inserted(name)}
     whole = {names.parameter_name(backbone, n): tensor for n, tensor in tensors.items() if n not in inserted}
     modules = _modules(backbone, whole)
+    for name in inserted:  # PEFT puts nothing into a module that it keeps whole, and says nothing of it
+        if names.parameter_name(backbone, name).startswith(tuple(f"{module}." for module in modules)):
+            raise InputError(f"PEFT keeps a fresh module whole, so it cannot also hold the method's {name}")
     fields, files = peft_methods.encode(backbone, method, inserted)
     for key in ("feedforward_modules", "target_modules"):  # the first is to be part of the second
         if key in fields:
@@ -105,7 +108,9 @@ def read(backbone: Backbone, folder: Path) -> tuple[Method, dict[str, Tensor]]:
         return peft_bridge.decode(backbone, config, inside, free, str(folder))
     whole = {name: tensor for name, tensor in inside.items() if not peft_methods.is_inserted(name)}
     inserted = free | {name: tensor for name, tensor in inside.items() if name not in whole}
-    method, tensors = peft_methods.decode(backbone, config, inserted, str(folder))
+    trunk = f"{backbone.model.base_model_prefix}."
+    root = trunk if any(name.startswith(prefix + trunk) for name in stored) else ""  # a bare encoder's names have none
+    method, tensors = peft_methods.decode(backbone, config, inserted, str(folder), root)
     return method, tensors | whole
 
 

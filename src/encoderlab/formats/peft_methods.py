@@ -23,6 +23,8 @@ from encoderlab.backbone import Backbone
 from encoderlab.errors import InputError
 from encoderlab.formats import names
 from encoderlab.methods import AdaLora, Dora, Ia3, Lora, Method, Prefix, Prompt
+from encoderlab.methods.ia3 import INPUTS as IA3_INPUTS
+from encoderlab.methods.ia3 import OUTPUTS as IA3_OUTPUTS
 from encoderlab.methods.low_rank import FixedRank
 
 INSERTED = re.compile(r"(^|\.)(lora_\w+(\.weight|\.bias)?|ia3_l|prefix_key|prefix_value|prompt_embeddings)$")
@@ -97,22 +99,21 @@ def encode(
 
 
 def decode(
-    backbone: Backbone, config: Mapping[str, Any], inserted: Mapping[str, Tensor], origin: str
+    backbone: Backbone, config: Mapping[str, Any], inserted: Mapping[str, Tensor], origin: str, root: str
 ) -> tuple[Method, dict[str, Tensor]]:
-    """The method and the tensors of PEFT's config and tensors. InputError naming what is not supported."""
+    """The method and the tensors of PEFT's config and tensors. InputError naming what is not supported. `root`: what
+    stands before the trunk's names in the model that PEFT had."""
     match config["peft_type"]:
         case "LORA":
-            return _lora(backbone, config, inserted, origin)
+            return _lora(backbone, config, inserted, origin, root)
         case "ADALORA":
             return _adalora(backbone, config, inserted), dict(inserted)
         case "IA3":
             return _ia3(backbone, inserted, origin)
         case "PREFIX_TUNING":
             return Prefix(length=len(inserted[PROMPT]), shift_positions=True), _split(backbone, inserted, origin)
-        case "PROMPT_TUNING":
+        case _:  # PROMPT_TUNING; every other type is the bridge's
             return Prompt(length=len(inserted[PROMPT]), placement="front"), dict(inserted)
-        case other:
-            raise InputError(f"{origin}: PEFT's {other} is not among the methods that can be read here")
 
 
 def paths(tensors: Mapping[str, Tensor], end: str) -> list[str]:
@@ -212,11 +213,11 @@ def _split(backbone: Backbone, inserted: Mapping[str, Tensor], origin: str) -> d
 
 
 def _lora(
-    backbone: Backbone, config: Mapping[str, Any], inserted: Mapping[str, Tensor], origin: str
+    backbone: Backbone, config: Mapping[str, Any], inserted: Mapping[str, Tensor], origin: str, root: str
 ) -> tuple[Method, dict[str, Tensor]]:
     """One rank and one alpha for all modules: a smaller rank is padded with zeros, another scale goes into B."""
     _refuse_other_lora(config, inserted, origin)
-    rslora, prefix = bool(config.get("use_rslora")), backbone.model.base_model_prefix
+    rslora = bool(config.get("use_rslora"))
     where = paths(inserted, ".lora_A.weight")
     if not where:
         raise InputError(f"{origin}: the weights hold no LoRA matrices; expected names that end in lora_A.weight")
@@ -225,7 +226,7 @@ def _lora(
     scale = alpha / (math.sqrt(rank) if rslora else rank)
     tensors = dict(inserted)
     for path, own in ranks.items():
-        own_alpha = _pattern(config.get("alpha_pattern"), f"{prefix}.{path}", alpha)
+        own_alpha = _pattern(config.get("alpha_pattern"), f"{root}{path}", alpha)
         factor = own_alpha / (math.sqrt(own) if rslora else own) / scale
         if (own, factor) != (rank, 1.0):
             a, b = inserted[f"{path}.lora_A.weight"], inserted[f"{path}.lora_B.weight"]
@@ -257,15 +258,18 @@ def _adalora(backbone: Backbone, config: Mapping[str, Any], inserted: Mapping[st
 
 
 def _ia3(backbone: Backbone, inserted: Mapping[str, Tensor], origin: str) -> tuple[Method, dict[str, Tensor]]:
-    """Ours scales the keys, the values and the feed-forward activation, as the paper; PEFT can scale other modules."""
+    """Ours scales the outputs of key and value and the inputs of the two that follow an activation or the attention;
+    PEFT can scale either side of any module."""
     target, layers = names.targets(backbone, paths(inserted, ".ia3_l"))
-    wanted = ("query", "ffn_out") if backbone.family.fused else ("key", "value", "ffn_out")
-    on_inputs = {path for i in backbone.layer_numbers("all") for path in backbone.linear_paths("ffn_out", [i])}
+    if backbone.family.fused:
+        target = tuple(role for name in target for role in (("key", "value") if name == "query" else (name,)))
+    every = backbone.layer_numbers("all")
+    on_inputs = {path for role in IA3_INPUTS for path in backbone.linear_paths(role, every)}
     misplaced = [n for n, v in inserted.items() if (v.size(0) == 1) != (n.removesuffix(".ia3_l") in on_inputs)]
-    if target != wanted or misplaced:
+    if misplaced or not set(target) <= {*IA3_OUTPUTS, *IA3_INPUTS}:
         raise InputError(
-            f"{origin}: its vectors are at {', '.join(target)}; only the paper's (IA)3 is supported, on the outputs of "
-            "key and value and on the input of the feed-forward's second layer"
+            f"{origin}: its vectors are at {', '.join(target)}; supported are those on the outputs of "
+            f"{' and '.join(IA3_OUTPUTS)} and on the inputs of {' and '.join(IA3_INPUTS)}"
         )
     tensors = {}
     for name, vector in inserted.items():
@@ -273,7 +277,7 @@ def _ia3(backbone: Backbone, inserted: Mapping[str, Tensor], origin: str) -> tup
         if not (vector[:start] == 1).all():
             raise InputError(f"{origin}: {name} scales the queries too, which the paper's (IA)3 does not")
         tensors[name] = vector[start:]
-    return Ia3(layers=layers), tensors
+    return Ia3(target=target, layers=layers), tensors
 
 
 def _refuse_other_lora(config: Mapping[str, Any], inserted: Mapping[str, Tensor], origin: str) -> None:

@@ -79,6 +79,8 @@ class Peft(Method):
         _check_intact(backbone, dict(pristine.named_parameters()))
         self._wrap(pristine, options, derive(seed, "peft"))
         drawn = dict(pristine.named_parameters())
+        if not any(p.requires_grad and p.numel() for p in backbone.trunk.parameters()):
+            raise InputError(f"type {self.type!r} with these fields trains nothing in the encoder; set what it needs")
         for name, parameter in backbone.trunk.named_parameters():
             if parameter.requires_grad:
                 parameter.data.copy_(drawn[name].data)

@@ -4,8 +4,8 @@ r"""(IA)^3 (Liu et al. 2022, arXiv:2205.05638, section 3.3): three learned vecto
     W2 (l_ff * act(W1 x + b1)) + b2                    l_ff: (intermediate,)   on the feed-forward activation
 
 The vectors start at one: at step 0 the model is unchanged. Merging is exact: l_k and l_v scale rows of a weight and its
-bias, l_ff scales columns. On BERT-base that is 12 (768 + 768 + 3072) = 55,296 parameters, the paper's count; a library
-that finds its layers by suffix also scales the attention's output layer, which is not in the paper.
+bias, l_ff scales columns. On BERT-base that is 12 (768 + 768 + 3072) = 55,296 parameters, the paper's count. PEFT's
+default on BERT, which finds layers by suffix, also scales the input of attention_out: `target` can say so.
 """
 
 from __future__ import annotations
@@ -20,6 +20,8 @@ from torch import Tensor, nn
 
 from encoderlab.backbone import Backbone
 from encoderlab.methods.base import Method, some_layers
+
+OUTPUTS, INPUTS = ("key", "value"), ("ffn_out", "attention_out")  # which side of a role's linear layer is scaled
 
 
 def _scaled_outputs(module: nn.Module, args: Any, y: Tensor, start: int) -> Tensor:
@@ -39,23 +41,28 @@ def _rows(vector: Tensor, start: int) -> Tensor:
 @final
 @dataclass(frozen=True, kw_only=True)
 class Ia3(Method):
-    """layers: "all", "last" or numbers."""
+    """target: key and value (their outputs), ffn_out and attention_out (their inputs);
+    layers: "all", "last" or numbers."""
 
     name: Literal["ia3"] = "ia3"
+    target: tuple[str, ...] = ("key", "value", "ffn_out")
     layers: Literal["all", "last"] | tuple[int, ...] = "all"
     # That of the paper's recipe. A rescaling near one needs larger steps than a weight: 30 to 60 times full's.
     default_learning_rate: ClassVar[float] = 3e-3
 
     def insert(self, backbone: Backbone, seed: int) -> None:
         numbers = backbone.layer_numbers(self.layers)
-        paths = dict.fromkeys(p for role in ("key", "value") for p in backbone.linear_paths(role, numbers))
-        for path in paths:
+        on_outputs, on_inputs = (
+            dict.fromkeys(p for role in self.target if role in side for p in backbone.linear_paths(role, numbers))
+            for side in (OUTPUTS, INPUTS)
+        )
+        for path in on_outputs:
             linear = backbone.trunk.get_submodule(path)
             assert isinstance(linear, nn.Linear)
             start = backbone.outputs("key", linear.out_features).start  # 0, or where the query's outputs end
             linear.register_parameter("ia3_l", nn.Parameter(torch.ones(linear.out_features - start, 1)))
             linear.register_forward_hook(partial(_scaled_outputs, start=start))
-        for path in backbone.linear_paths("ffn_out", numbers):
+        for path in on_inputs:
             linear = backbone.trunk.get_submodule(path)
             assert isinstance(linear, nn.Linear)
             linear.register_parameter("ia3_l", nn.Parameter(torch.ones(1, linear.in_features)))
@@ -78,4 +85,10 @@ class Ia3(Method):
             linear.register_parameter("ia3_l", None)  # the hooks let everything through
 
     def problems(self, backbone: Backbone) -> list[str]:
-        return some_layers(self.layers)
+        found, roles = some_layers(self.layers), (*OUTPUTS, *INPUTS)
+        wrong = [role for role in self.target if role not in roles]
+        if wrong or not self.target:
+            found.append(f"target = {list(self.target)}: expected at least one of {', '.join(roles)}")
+        elif backbone.family.fused and ("key" in self.target) != ("value" in self.target):
+            found.append("target: key and value are one linear layer here; name both or neither")
+        return found
