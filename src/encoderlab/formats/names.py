@@ -45,7 +45,9 @@ def ours(backbone: Backbone, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]
     """Our names for tensors that are called as the parameters of some model of this family, whatever its head: with
     the trunk's prefix ("bert.encoder...") or, from a bare encoder, without it ("encoder...")."""
     prefix = backbone.model.base_model_prefix + "."
-    inside = {*(name for name, _ in backbone.trunk.named_children()), backbone.family.pooler}
+    inside = {name for name, _ in backbone.trunk.named_children()}
+    if hasattr(backbone.trunk, backbone.family.pooler):  # a bare encoder's may be None
+        inside.add(backbone.family.pooler)
     bare = not any(name.startswith(prefix) for name in tensors)
 
     def named(name: str) -> str:
