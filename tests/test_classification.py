@@ -33,7 +33,7 @@ def token_lists(encoded: Encoded) -> list[list[int]]:
 
 
 def test_the_task_list_names_this_task() -> None:
-    assert TASKS == (Classification,)
+    assert TASKS[0] is Classification
     assert TASK.text_columns == ("text",) and PAIR.text_columns == ("premise", "hypothesis")
     assert TASK.label_column == "label" and TASK.kind == "classification"
 
@@ -238,7 +238,7 @@ def test_metrics_against_scikit_learn_and_the_training_loss() -> None:
     draw = np.random.default_rng(0)
     logits, labels = draw.normal(size=(200, 4)).astype(np.float32) * 3, draw.integers(0, 4, 200)
     found = TASK.metrics(logits, labels, list("abcd"))
-    names = TASK.predictions(logits, list("abcd"))
+    names = TASK.predictions(logits, list("abcd"), labelled(*"a" * 200))
     probabilities = np.array([names[f"probability_{name}"] for name in "abcd"]).T
     assert found["accuracy"] == accuracy_score(labels, logits.argmax(1))
     assert found["macro_f1"] == pytest.approx(f1_score(labels, logits.argmax(1), average="macro"))
@@ -257,7 +257,7 @@ def test_losses_are_per_row_and_differentiable_in_any_precision() -> None:
 
 
 def test_predictions_are_labels_with_probabilities() -> None:
-    found = TASK.predictions(np.log(PROBABILITIES), ["a", "b", "c"])
+    found = TASK.predictions(np.log(PROBABILITIES), ["a", "b", "c"], labelled(*"aabb"))
     assert list(found) == ["label", "probability", "probability_a", "probability_b", "probability_c"]
     assert found["label"] == ["a", "a", "b", "b"]
     assert found["probability"] == pytest.approx([0.7, 0.5, 0.8, 0.6])

@@ -184,7 +184,13 @@ def _look(study: Study | Draft) -> _Found:
 
 
 def _rows(data: DataConfig, task: Task, base: Path) -> tuple[Splits, list[str]]:
-    splits = load_splits(data, text=task.text_columns, label=task.label_column, base=base)
+    splits = load_splits(
+        data,
+        text=task.text_columns,
+        label=task.label_column,
+        base=base,
+        prepare=lambda rows: task.prepare(rows, labelled=True),
+    )
     return splits, task.class_names(splits)
 
 

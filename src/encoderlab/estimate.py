@@ -91,7 +91,7 @@ def _measure(study: Study, bench: Bench, variant: Variant) -> _Speed:
         trainer.step(0, rows)  # ends with the loss on the host, so the time holds a GPU's work
         if number > 0:
             seconds += time.perf_counter() - start
-            tokens += int(trainer.lengths[rows].sum())
+            tokens += int(trainer.tokens[rows].sum())
         if seconds > SECONDS:
             break
     some = take(bench.validation, np.arange(min(FORWARD_ROWS, len(bench.validation))))

@@ -267,11 +267,12 @@ def _untrained(bench: Bench, job: Job, folder: Path, tick: Tick) -> dict[str, An
 
 
 def _majority(bench: Bench, folder: Path) -> dict[str, Any]:
-    """Every row gets the training rows' label frequencies as its probabilities."""
+    """Every row gets the training rows' label frequencies as its probabilities, over the labels that it can have. A
+    label that no training row has counts as half a row."""
     counts = np.bincount(bench.train.labels, minlength=len(bench.class_names))
-    scores = np.log(counts / counts.sum()).astype(np.float32)
+    scores = np.log(np.maximum(counts, 0.5) / counts.sum()).astype(np.float32)
     splits = {
-        name: _score(bench, name, encoded, np.tile(scores, (len(encoded), 1)), folder)
+        name: _score(bench, name, encoded, np.where(encoded.present(len(scores)), scores, -np.inf), folder)
         for name, encoded in _held_out(bench)
     }
     return {"splits": splits, "parameters": {"adapter": 0, "head": 0, "total": 0}}
@@ -288,7 +289,7 @@ def _evaluate(bench: Bench, loaded: evaluate.Loaded, folder: Path, tick: Tick) -
 
 
 def _score(bench: Bench, name: str, encoded: Encoded, scores: np.ndarray, folder: Path) -> dict[str, Any]:
-    if not np.isfinite(scores).all():
+    if not np.isfinite(scores[encoded.present(scores.shape[1])]).all():
         raise RunFailed(f"the {name} logits are not finite")
     runs.write_predictions(folder / "predictions" / f"{name}.safetensors", scores, encoded.labels, bench.index[name])
     return {"rows": len(encoded), **bench.task.metrics(scores, encoded.labels, bench.class_names)}

@@ -11,7 +11,7 @@ from typing import Any, TextIO
 
 import numpy as np
 
-from encoderlab.data import Rows, Source, prepare, read, records
+from encoderlab.data import Rows, Source, read, records
 from encoderlab.data.source import file_format, path_problem
 from encoderlab.errors import InputError
 from encoderlab.evaluate import load_run, logits
@@ -20,7 +20,8 @@ BLOCK = 512  # rows in memory at a time
 
 
 def predict(run: Path, source: Path, out: TextIO, *, force: bool = False) -> int:
-    """Writes a CSV: the columns of `source`, then label, probability, one probability per class. Returns the rows.
+    """Writes a CSV: the columns of `source`, then the task's predictions, such as label, probability, one probability
+    per class. Returns the rows.
 
     Rows keep their order. A new column whose name the file has already gets predicted_ in front, until it is free.
     Memory does not grow with the rows of a CSV, TSV or JSONL file; other formats are read whole. `force`: use another
@@ -33,9 +34,9 @@ def predict(run: Path, source: Path, out: TextIO, *, force: bool = False) -> int
     while block := list(islice(remaining, BLOCK)):
         table = dict(zip(columns, map(list, zip(*block, strict=True)), strict=True))
         rows = Rows(table, str(source), np.arange(count, count + len(block)))
-        rows = prepare(rows, text=loaded.task.text_columns, label=None)
+        rows = loaded.task.prepare(rows, labelled=False)
         encoded = loaded.task.encode(rows, loaded.tokenizer, loaded.max_length, loaded.class_names)
-        answers = loaded.task.predictions(logits(loaded, encoded), loaded.class_names)
+        answers = loaded.task.predictions(logits(loaded, encoded), loaded.class_names, rows)
         if count == 0:
             writer.writerow([*map(_cell, columns), *(_free(name, columns) for name in answers)])
         ours = zip(*answers.values(), strict=True)
@@ -55,7 +56,7 @@ def evaluate(run: Path, source: Path, *, force: bool = False) -> dict[str, Any]:
     if problem := path_problem(source):
         raise InputError(problem)
     everything = read(Source(path=str(source.absolute())), Path())
-    rows = prepare(everything, text=loaded.task.text_columns, label=loaded.task.label_column)
+    rows = loaded.task.prepare(everything, labelled=True)
     encoded = loaded.task.encode(rows, loaded.tokenizer, loaded.max_length, loaded.class_names)
     metrics = loaded.task.metrics(logits(loaded, encoded), encoded.labels, loaded.class_names)
     return {"run": str(run), "file": str(source), "rows": len(rows), **metrics, "notes": list(rows.notes)}

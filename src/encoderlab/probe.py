@@ -16,7 +16,6 @@ import torch
 from torch import Tensor
 
 from encoderlab import files
-from encoderlab.data import Rows
 from encoderlab.evaluate import Loaded
 from encoderlab.randomness import numpy_generator
 from encoderlab.tasks import Encoded
@@ -55,7 +54,7 @@ def probe(run: Path, loaded: Loaded) -> Probe:
     encoded, origin = kept(fingerprint, files.cache_folder() / "tokens"), "rows of test"
     if encoded is None:
         encoded, origin = _random_words(loaded), "rows of random words (those of test are no longer kept here)"
-    order = np.argsort(encoded.lengths, kind="stable")
+    order = np.argsort(encoded.longest, kind="stable")
     chosen = order[np.unique(np.linspace(0, len(order) - 1, ROWS).astype(int))]
     count = -(-len(chosen) // BATCH)
     batches = [chosen[:1], *(chosen[i::count] for i in range(count))]
@@ -84,9 +83,6 @@ def _random_words(loaded: Loaded) -> Encoded:
     draw = numpy_generator(0, "probe")
     vocabulary = len(loaded.tokenizer)
     lengths = np.linspace(1, loaded.max_length, ROWS).astype(int)
-    columns = {
-        name: [loaded.tokenizer.decode(draw.integers(vocabulary, size=n), skip_special_tokens=True) for n in lengths]
-        for name in loaded.task.text_columns
-    }
-    rows = Rows(columns, "random words", np.arange(ROWS))
+    texts = [loaded.tokenizer.decode(draw.integers(vocabulary, size=n), skip_special_tokens=True) for n in lengths]
+    rows = loaded.task.filler(texts)
     return loaded.task.encode(rows, loaded.tokenizer, loaded.max_length, loaded.class_names)

@@ -192,6 +192,8 @@ def _over_rows(metric: str, variant: Variant, test: Sequence[Predictions]) -> tu
     matched = [p.at(rows) for p in test]
     if not rows.size or any((p.labels != matched[0].labels).any() for p in matched):
         return math.nan, math.nan  # the seeds were tested on different data
+    if not any(((run.get("splits") or {}).get("test") or {}).get(metric) is not None for run in variant.done):
+        return math.nan, math.nan  # the task has no such metric
     if metric == "accuracy":
         interval = stats.bootstrap_mean([p.right for p in matched])
     else:

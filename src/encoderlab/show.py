@@ -159,6 +159,8 @@ def evaluated(result: Mapping[str, Any]) -> None:
     single = {name: value for name, value in result.items() if isinstance(value, int | float)}
     for name, value in single.items():
         print(f"{name.replace('_', ' '):16} {value if isinstance(value, int) else format(value, '.4f')}")
+    if "per_class" not in result:
+        return
     print()
     table(
         "",

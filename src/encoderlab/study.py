@@ -140,12 +140,14 @@ def some_rows(labels: np.ndarray, count: int) -> np.ndarray:
 
 def take(encoded: Encoded, rows: np.ndarray) -> Encoded:
     """Some rows of an encoded split, in the given order."""
-    spans = [slice(encoded.offsets[row], encoded.offsets[row + 1]) for row in rows]
-    types = encoded.type_ids
+    sequences = encoded.sequences(rows)
+    spans = [slice(encoded.offsets[one], encoded.offsets[one + 1]) for one in sequences]
+    types, groups = encoded.type_ids, encoded.groups
     return replace(
         encoded,
         ids=np.concatenate([encoded.ids[span] for span in spans]),
-        offsets=np.concatenate([[0], np.cumsum(encoded.lengths[rows])]).astype(np.int64),
+        offsets=np.concatenate([[0], np.cumsum(encoded.lengths[sequences])]).astype(np.int64),
+        groups=None if groups is None else np.concatenate([[0], np.cumsum(encoded.sizes[rows])]).astype(np.int64),
         type_ids=None if types is None else np.concatenate([types[span] for span in spans]),
         labels=encoded.labels[rows],
         fingerprint=f"{encoded.fingerprint}:{runs.array_hash(rows)}",

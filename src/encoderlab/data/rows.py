@@ -156,13 +156,22 @@ def _convert(rows: Rows, name: str, function) -> list:
     return converted
 
 
+def one_line(cell: str | Sequence[tuple[str, str]]) -> str:
+    """A text without line breaks; choices with their labels in front."""
+    if isinstance(cell, str):
+        return " ".join(cell.split())
+    return " ".join(f"({label}) {one_line(text)}" for label, text in cell)
+
+
 def example_rows(rows: Rows, label: str, *, per_label: int = 2, width: int = 100) -> list[tuple[str, str]]:
-    """The first `per_label` rows of each class as (label, excerpt): one line of at most `width` characters."""
+    """The first `per_label` rows of each class as (label, excerpt): one line of at most `width` characters,
+    twice that where it holds choices."""
     texts = [name for name in rows.columns if name != label]
     examples: dict[str, list[str]] = {}
     for i, name in enumerate(rows.columns[label]):
         found = examples.setdefault(name, [])
         if len(found) < per_label:
-            line = " | ".join(" ".join(rows.columns[column][i].split()) for column in texts)
-            found.append(line if len(line) <= width else line[: width - 1] + "…")
+            line = " | ".join(one_line(rows.columns[column][i]) for column in texts)
+            limit = width * (2 if any(not isinstance(rows.columns[column][i], str) for column in texts) else 1)
+            found.append(line if len(line) <= limit else line[: limit - 1] + "…")
     return [(name, line) for name in class_order(examples) for line in examples[name]]

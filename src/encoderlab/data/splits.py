@@ -9,13 +9,15 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import final
 
 import numpy as np
 
 from encoderlab.data.readers import read
-from encoderlab.data.rows import Rows, class_order, prepare
+from encoderlab.data.rows import Rows, class_order, one_line
+from encoderlab.data.rows import prepare as prepare_columns
 from encoderlab.data.source import DataConfig, Source
 from encoderlab.errors import InputError
 
@@ -35,10 +37,19 @@ class Splits:
         return ("train", self.train), ("validation", self.validation), ("test", self.test)
 
 
-def load_splits(config: DataConfig, *, text: Sequence[str], label: str, base: Path) -> Splits:
+def load_splits(
+    config: DataConfig,
+    *,
+    text: Sequence[str],
+    label: str,
+    base: Path,
+    prepare: Callable[[Rows], Rows] | None = None,
+) -> Splits:
     """Reads what [data] names and returns the three splits, sampled and cut.
 
-    text, label: names of the columns. base: folder that relative paths start at. InputError names every problem."""
+    text, label: names of the columns. base: folder that relative paths start at. prepare: makes rows with these columns
+    of rows as they were read; None: the columns are in the file. InputError names every problem."""
+    prepare = prepare or partial(prepare_columns, text=text, label=label)
     if problems := config.problems("data", base):
         raise InputError(*problems)
     sources = {"train": config.train, "validation": config.validation, "test": config.test}
@@ -46,7 +57,7 @@ def load_splits(config: DataConfig, *, text: Sequence[str], label: str, base: Pa
     for name, source in sources.items():
         if source.fraction is None:
             try:
-                rows[name] = prepare(read(source, base), text=text, label=label)
+                rows[name] = prepare(read(source, base))
             except InputError as error:
                 problems += [f"data.{name}: {line}" for line in error.problems]
     if problems:
@@ -120,10 +131,7 @@ def _apportion(counts: np.ndarray, total: int, *, upper: np.ndarray, lower: int)
 def _text_warnings(rows: dict[str, Rows], text: Sequence[str]) -> list[str]:
     """Empty texts per split, and texts that two splits share (white space apart)."""
     found = []
-    texts = {
-        name: [tuple(" ".join(cell.split()) for cell in cells) for cells in _records(part, text)]
-        for name, part in rows.items()
-    }
+    texts = {name: [tuple(map(one_line, cells)) for cells in _records(part, text)] for name, part in rows.items()}
     for name, part in rows.items():
         if empty := _count(texts[name], lambda cells: not all(cells)):
             found.append(f"data.{name}: {empty} of {len(part)} rows have an empty text; they are kept")

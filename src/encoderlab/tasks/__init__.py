@@ -2,7 +2,8 @@
 
 from encoderlab.tasks.base import Encoded, Task
 from encoderlab.tasks.classification import Classification
+from encoderlab.tasks.multiple_choice import MultipleChoice
 
-TASKS: tuple[type[Task], ...] = (Classification,)
+TASKS: tuple[type[Task], ...] = (Classification, MultipleChoice)
 
-__all__ = ["TASKS", "Classification", "Encoded", "Task"]
+__all__ = ["TASKS", "Classification", "Encoded", "MultipleChoice", "Task"]

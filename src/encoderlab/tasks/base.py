@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, final
 
 import numpy as np
 
-from encoderlab.data import Rows, Splits
+from encoderlab.data import Rows, Splits, prepare
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -20,14 +20,16 @@ if TYPE_CHECKING:
 @final
 @dataclass(frozen=True, eq=False)
 class Encoded:
-    """The tokens of n rows, end to end without padding: row i is ids[offsets[i]:offsets[i + 1]].
+    """The tokens of n rows, end to end without padding: sequence s is ids[offsets[s]:offsets[s + 1]].
 
     ids: int32 (tokens,), with the special tokens
-    offsets: int64 (n + 1,)
+    offsets: int64 (sequences + 1,)
     type_ids: int8 (tokens,), 0 for the first text and 1 for the second; None where the model family has none
     labels: int64 (n,), position in class_names; -1 where the rows came without a label
     rows_cut, tokens_lost: what truncation did: rows that were longer, and tokens they lost together
     fingerprint: of texts, tokenizer and max_length, so equal fingerprints mean equal tokens; labels are not in it
+    groups: int64 (n + 1,): row i has the sequences groups[i]:groups[i + 1], each with one logit; None: a row is one
+        sequence
     """
 
     ids: np.ndarray
@@ -37,14 +39,42 @@ class Encoded:
     rows_cut: int
     tokens_lost: int
     fingerprint: str
+    groups: np.ndarray | None = None
 
     def __len__(self) -> int:
         return len(self.labels)
 
     @property
     def lengths(self) -> np.ndarray:
-        """int64 (n,), tokens per row."""
+        """int64 (sequences,), tokens per sequence."""
         return np.diff(self.offsets)
+
+    @property
+    def sizes(self) -> np.ndarray:
+        """int64 (n,), sequences per row."""
+        return np.ones(len(self), dtype=np.int64) if self.groups is None else np.diff(self.groups)
+
+    @property
+    def longest(self) -> np.ndarray:
+        """int64 (n,), tokens of each row's longest sequence."""
+        return self.lengths if self.groups is None else np.maximum.reduceat(self.lengths, self.groups[:-1])
+
+    @property
+    def tokens(self) -> np.ndarray:
+        """int64 (n,), tokens of each row in all its sequences."""
+        return self.lengths if self.groups is None else np.add.reduceat(self.lengths, self.groups[:-1])
+
+    def sequences(self, rows: Sequence[int] | np.ndarray) -> np.ndarray:
+        """The numbers of these rows' sequences, row by row."""
+        if self.groups is None:
+            return np.asarray(rows, dtype=np.int64)
+        return np.concatenate([np.arange(self.groups[row], self.groups[row + 1]) for row in rows])
+
+    def present(self, width: int) -> np.ndarray:
+        """bool (n, width): which of `width` logits a row has."""
+        if self.groups is None:
+            return np.ones((len(self), width), dtype=bool)
+        return np.arange(width)[None, :] < self.sizes[:, None]
 
 
 class Task(ABC):
@@ -71,6 +101,15 @@ class Task(ABC):
     def problems(self) -> list[str]:
         """Everything wrong that shows without the data, one line each: the key, a colon, what is wrong with it."""
 
+    def prepare(self, rows: Rows, *, labelled: bool) -> Rows:
+        """Rows as they were read -> `text_columns`, and `label_column` where `labelled`, in the form that `encode`
+        takes. Raises InputError for a missing column and for a cell that cannot be used."""
+        return prepare(rows, text=self.text_columns, label=self.label_column if labelled else None)
+
+    def filler(self, texts: Sequence[str]) -> Rows:
+        """Unlabelled rows made of any texts, one row each."""
+        return Rows({name: list(texts) for name in self.text_columns}, "random words", np.arange(len(texts)))
+
     @abstractmethod
     def class_names(self, splits: Splits) -> list[str]:
         """The classes in the order of the logits. Raises InputError for labels that cannot be learned or scored."""
@@ -84,16 +123,16 @@ class Task(ABC):
         class_names: Sequence[str],
         cache: Path | None = None,
     ) -> Encoded:
-        """Tokens and label numbers of rows from `load_splits` or `prepare`; `cache` is a folder for the tokens."""
+        """Tokens and label numbers of rows from `prepare`; `cache` is a folder for the tokens."""
 
     @abstractmethod
     def losses(self, logits: Tensor, labels: Tensor) -> Tensor:
-        """(b, c) and (b,) -> (b,): one differentiable loss per row."""
+        """(b, c) and (b,) -> (b,): one differentiable loss per row. A logit of -inf is one that the row has not."""
 
     @abstractmethod
     def metrics(self, logits: np.ndarray, labels: np.ndarray, class_names: Sequence[str]) -> dict[str, Any]:
         """(n, c) and (n,) -> what result.json keeps of a split; plain Python numbers."""
 
     @abstractmethod
-    def predictions(self, logits: np.ndarray, class_names: Sequence[str]) -> dict[str, list]:
-        """(n, c) -> the columns that `predict` adds to its input."""
+    def predictions(self, logits: np.ndarray, class_names: Sequence[str], rows: Rows) -> dict[str, list]:
+        """(n, c) and the n rows -> the columns that `predict` adds to its input."""

@@ -124,7 +124,7 @@ class Classification(Task):
             "confusion": confusion_matrix(labels, predicted, labels=classes).tolist(),
         }
 
-    def predictions(self, logits: np.ndarray, class_names: Sequence[str]) -> dict[str, list]:
+    def predictions(self, logits: np.ndarray, class_names: Sequence[str], rows: Rows) -> dict[str, list]:
         """label, its probability, and the probability of every class as probability_<class>."""
         probabilities = np.exp(log_softmax(logits))
         return {

@@ -34,17 +34,18 @@ def tokenise(
     tokenizer: PreTrainedTokenizerBase,
     max_length: int,
     cache: Path | None,
+    groups: np.ndarray | None = None,
 ) -> Encoded:
-    """text_columns: one, or two for a pair. `cache`: folder where the tokens are looked up and kept; made if needed."""
-    key = _fingerprint(rows, text_columns, tokenizer, max_length)
+    """text_columns: one, or two for a pair. `cache`: folder where the tokens are looked up and kept; made if needed.
+    `groups`: where several of `rows` are the sequences of one row, as in `Encoded`; labels has one entry each."""
+    key = _fingerprint(rows, text_columns, tokenizer, max_length, groups)
     file = cache / f"{key}.safetensors" if cache is not None else None
     arrays = _load(file) if file is not None else None
     if arrays is None:
-        arrays = _tokenise(rows, text_columns, tokenizer, max_length)
+        arrays = _tokenise(rows, text_columns, tokenizer, max_length, groups)
         if file is not None:
             _save(file, arrays)
-    rows_cut, tokens_lost = arrays["lost"].tolist()
-    return Encoded(arrays["ids"], arrays["offsets"], arrays.get("type_ids"), labels, rows_cut, tokens_lost, key)
+    return _encoded(arrays, labels, key)
 
 
 def kept(fingerprint: str, cache: Path) -> Encoded | None:
@@ -52,27 +53,45 @@ def kept(fingerprint: str, cache: Path) -> Encoded | None:
     arrays = _load(cache / f"{fingerprint}.safetensors")
     if arrays is None:
         return None
-    labels = np.full(len(arrays["offsets"]) - 1, -1)
+    labels = np.full(len(arrays.get("groups", arrays["offsets"])) - 1, -1)
+    return _encoded(arrays, labels, fingerprint)
+
+
+def _encoded(arrays: dict[str, np.ndarray], labels: np.ndarray, fingerprint: str) -> Encoded:
     rows_cut, tokens_lost = arrays["lost"].tolist()
-    return Encoded(arrays["ids"], arrays["offsets"], arrays.get("type_ids"), labels, rows_cut, tokens_lost, fingerprint)
+    return Encoded(
+        ids=arrays["ids"],
+        offsets=arrays["offsets"],
+        type_ids=arrays.get("type_ids"),
+        labels=labels,
+        rows_cut=rows_cut,
+        tokens_lost=tokens_lost,
+        fingerprint=fingerprint,
+        groups=arrays.get("groups"),
+    )
 
 
-def _fingerprint(rows: Rows, text_columns: Sequence[str], tokenizer: Any, max_length: int) -> str:
+def _fingerprint(
+    rows: Rows, text_columns: Sequence[str], tokenizer: Any, max_length: int, groups: np.ndarray | None
+) -> str:
     backend = json.loads(tokenizer.backend_tokenizer.to_str())
     # Truncation and padding are left there by the last call, whatever it was; they are no part of the identity.
     backend.update(truncation=None, padding=None)
     settings = [tokenizer.truncation_side, list(tokenizer.model_input_names)]
     parts = [_FORMAT, rows.digest(text_columns), list(text_columns), backend, settings, max_length]
+    parts += [] if groups is None else [groups.tolist()]
     return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
 
 
-def _tokenise(rows: Rows, text_columns: Sequence[str], tokenizer: Any, max_length: int) -> dict[str, np.ndarray]:
+def _tokenise(
+    rows: Rows, text_columns: Sequence[str], tokenizer: Any, max_length: int, groups: np.ndarray | None
+) -> dict[str, np.ndarray]:
     columns = [rows.columns[name] for name in text_columns]
     # verbose=False: no warning that a text is longer than the model's limit; the count says so.
     options = {"return_attention_mask": False, "verbose": False}
     special = tokenizer.num_special_tokens_to_add(pair=len(columns) == 2)
-    ids, type_ids, lengths = [], [], []
-    rows_cut = tokens_lost = 0
+    ids, type_ids, lengths, shortened = [], [], [], []
+    tokens_lost = 0
     for start in range(0, len(rows), _BATCH):
         texts = [column[start : start + _BATCH] for column in columns]
         batch = tokenizer(*texts, truncation="longest_first", max_length=max_length, **options)
@@ -83,18 +102,21 @@ def _tokenise(rows: Rows, text_columns: Sequence[str], tokenizer: Any, max_lengt
         # The pieces that truncation cut off are kept beside each encoding. For one text they are what was lost; for a
         # pair they are combinations of pieces, so the few rows concerned are tokenised once more in full.
         cut = [i for i, encoding in enumerate(batch.encodings) if encoding.overflowing]
-        rows_cut += len(cut)
+        shortened += [start + i for i in cut]
         if len(columns) == 1:
             tokens_lost += sum(len(piece.ids) - special for i in cut for piece in batch.encodings[i].overflowing)
         elif cut:
             full = tokenizer(*([text[i] for i in cut] for text in texts), **options)
             tokens_lost += sum(map(len, full["input_ids"])) - sum(len(batch["input_ids"][i]) for i in cut)
+    if groups is not None:  # the sequences of a row are one row that was cut
+        shortened = np.unique(np.searchsorted(groups, shortened, side="right")).tolist()
     arrays = {
         "ids": np.concatenate(ids),
         "offsets": np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64),
-        "lost": np.array([rows_cut, tokens_lost], dtype=np.int64),
+        "lost": np.array([len(shortened), tokens_lost], dtype=np.int64),
     }
-    return arrays | ({"type_ids": np.concatenate(type_ids)} if type_ids else {})
+    arrays |= {"type_ids": np.concatenate(type_ids)} if type_ids else {}
+    return arrays | ({} if groups is None else {"groups": groups})
 
 
 def _flat(lists: Sequence[Sequence[int]], dtype: type) -> np.ndarray:

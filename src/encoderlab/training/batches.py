@@ -26,18 +26,22 @@ def epoch_batches(rows: int, batch_size: int, seed: int, epoch: int) -> list[np.
     return [order[start : start + batch_size] for start in range(0, rows, batch_size)]
 
 
-def micro_batches(lengths: np.ndarray, rows: np.ndarray, budget: int) -> list[np.ndarray]:
+def micro_batches(
+    lengths: np.ndarray, rows: np.ndarray, budget: int, sizes: np.ndarray | None = None
+) -> list[np.ndarray]:
     """Cut `rows`, longest first, into groups of similar length, each at most `budget` tokens after padding or one row.
 
-    Of all such cuts the cheapest, where a group costs its padded tokens and `GROUP_COST` more. Found by dynamic
-    programming: best[j] = min over i of best[i] + cost(rows i to j).
+    A row is `sizes` sequences (None: one), the longest of them `lengths` tokens. Of all such cuts the cheapest, where a
+    group costs its padded tokens and `GROUP_COST` more. Found by dynamic programming:
+    best[j] = min over i of best[i] + cost(rows i to j).
     """
     rows = rows[np.argsort(-lengths[rows], kind="stable")]
     longest = lengths[rows]  # of a group that starts here
+    before = np.concatenate([[0], np.cumsum(np.ones(len(rows), int) if sizes is None else sizes[rows])])
     best, cut = np.zeros(len(rows) + 1), np.zeros(len(rows) + 1, dtype=np.int64)
     for end in range(1, len(rows) + 1):
         starts = np.arange(max(0, end - max(1, budget // int(longest[end - 1]))), end)
-        padded = (end - starts) * longest[starts]
+        padded = (before[end] - before[starts]) * longest[starts]
         costs = np.where((padded <= budget) | (starts == end - 1), best[starts] + padded + GROUP_COST, np.inf)
         cut[end] = starts[costs.argmin()]
         best[end] = costs.min()
@@ -50,8 +54,9 @@ def micro_batches(lengths: np.ndarray, rows: np.ndarray, budget: int) -> list[np
 
 def collate(encoded: Encoded, rows: Sequence[int] | np.ndarray, pad_id: int, device: torch.device) -> dict[str, Tensor]:
     """The model's inputs for some rows: input_ids, attention_mask (left out where nothing is padded),
-    token_type_ids where used."""
-    spans = [slice(encoded.offsets[row], encoded.offsets[row + 1]) for row in rows]
+    token_type_ids where used. (rows, length), or where a row is several sequences (sequences, 1, length): a model that
+    scores choices then gives each sequence its logit, however many the rows have."""
+    spans = [slice(encoded.offsets[one], encoded.offsets[one + 1]) for one in encoded.sequences(rows)]
     lengths = [span.stop - span.start for span in spans]
     shape = (len(spans), max(lengths))
     ids = np.full(shape, pad_id, dtype=np.int64)
@@ -66,4 +71,16 @@ def collate(encoded: Encoded, rows: Sequence[int] | np.ndarray, pad_id: int, dev
         inputs["attention_mask"] = torch.from_numpy(mask.astype(np.int64))
     if encoded.type_ids is not None:
         inputs["token_type_ids"] = torch.from_numpy(types)
+    if encoded.groups is not None:
+        inputs = {name: tensor.unsqueeze(1) for name, tensor in inputs.items()}
     return {name: tensor.to(device, non_blocking=True) for name, tensor in inputs.items()}
+
+
+def by_row(scores: Tensor, encoded: Encoded, rows: Sequence[int] | np.ndarray) -> Tensor:
+    """What a model says to `collate`'s inputs -> logits (rows, c). Where a row is several sequences, c is the most that
+    one of these rows has, and -inf stands where a row has fewer: no probability, and no gradient."""
+    if encoded.groups is None:
+        return scores
+    present = torch.arange(int(encoded.sizes[rows].max()))[None, :] < torch.from_numpy(encoded.sizes[rows])[:, None]
+    empty = scores.new_full(present.shape, -torch.inf)
+    return empty.masked_scatter(present.to(scores.device), scores.flatten())

@@ -16,7 +16,7 @@ from torch.func import functional_call
 
 from encoderlab.backbone import Backbone
 from encoderlab.tasks import Encoded
-from encoderlab.training.batches import collate, micro_batches
+from encoderlab.training.batches import by_row, collate, micro_batches
 
 
 def choose_precision(device: torch.device, wanted: str) -> tuple[torch.dtype, str]:
@@ -77,19 +77,19 @@ def _to_fp32(module: nn.Module, args: tuple[Any, ...]) -> tuple[Any, ...]:
 def logits(
     model: Computed, encoded: Encoded, *, pad_id: int, budget: int, device: torch.device, tick: Any = None
 ) -> np.ndarray:
-    """The logits of all rows in their order, float32 (rows, classes). Rows run in batches of similar length;
-    `tick(tokens)` after each."""
-    lengths = np.diff(encoded.offsets)
+    """The logits of all rows in their order, float32 (rows, classes), -inf where a row has fewer. Rows run in batches
+    of similar length; `tick(tokens)` after each."""
     model.eval()
-    rows = np.arange(len(lengths))
+    rows, tokens, widest = np.arange(len(encoded)), encoded.tokens, int(encoded.sizes.max(initial=0))
     out: np.ndarray | None = None
-    for chosen in micro_batches(lengths, rows, budget):
+    for chosen in micro_batches(encoded.longest, rows, budget, encoded.sizes):
         batch = collate(encoded, chosen, pad_id, device)
-        result = model(**batch).float().cpu().numpy()
+        result = by_row(model(**batch), encoded, chosen).float().cpu().numpy()
         if out is None:
-            out = np.empty((len(rows), result.shape[1]), dtype=np.float32)
-        out[chosen] = result
+            width = result.shape[1] if encoded.groups is None else widest
+            out = np.full((len(rows), width), -np.inf, dtype=np.float32)
+        out[chosen, : result.shape[1]] = result
         if tick is not None:
-            tick(int(lengths[chosen].sum()))
+            tick(int(tokens[chosen].sum()))
     assert out is not None, "no rows"
     return out

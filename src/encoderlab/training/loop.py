@@ -27,7 +27,7 @@ from encoderlab.files import append_text, write_text
 from encoderlab.methods import Method
 from encoderlab.tasks import Encoded, Task
 from encoderlab.training import checkpoint
-from encoderlab.training.batches import collate, epoch_batches, micro_batches
+from encoderlab.training.batches import by_row, collate, epoch_batches, micro_batches
 from encoderlab.training.forward import Computed, logits
 
 
@@ -91,7 +91,7 @@ class Trainer:
         self.model = Computed(self.backbone, self.dtype, self.device)
         self.parameters = [p for _, p in self.backbone.trainable()]
         self.optimizer = torch.optim.AdamW(self._groups(), lr=self.learning_rate, fused=True)
-        self.lengths = np.diff(self.train.offsets)
+        self.lengths, self.sizes, self.tokens = self.train.longest, self.train.sizes, self.train.tokens
         self.pad_id = self.backbone.tokenizer.pad_token_id
 
     def _groups(self) -> list[dict[str, Any]]:
@@ -123,9 +123,9 @@ class Trainer:
         """One optimizer step on `rows`; returns the mean loss and the gradient's norm before clipping."""
         self.model.train()
         total = 0.0
-        for micro, chosen in enumerate(micro_batches(self.lengths, rows, self.settings.token_budget)):
+        for micro, chosen in enumerate(micro_batches(self.lengths, rows, self.settings.token_budget, self.sizes)):
             self.backbone.noise.reset(self.seed, step, micro)
-            scores = self.model(**collate(self.train, chosen, self.pad_id, self.device))
+            scores = by_row(self.model(**collate(self.train, chosen, self.pad_id, self.device)), self.train, chosen)
             labels = torch.from_numpy(self.train.labels[chosen]).to(self.device)
             loss = self.task.losses(scores, labels).sum() / len(rows)
             self.accelerator.backward(loss)
@@ -157,7 +157,7 @@ class Trainer:
                 break
             losses = []
             for rows in epoch_batches(len(self.lengths), self.settings.batch_size, self.seed, epoch):
-                start, tokens = time.perf_counter(), int(self.lengths[rows].sum())
+                start, tokens = time.perf_counter(), int(self.tokens[rows].sum())
                 loss, norm = self.step(progress.step, rows)
                 seconds = time.perf_counter() - start
                 log.write(

@@ -1,0 +1,188 @@
+"""One of a row's own choices, two or more of them, for a question with or without a context.
+
+    choice j is the sequence [CLS] question context [SEP] choice_j [SEP]; the head gives it one number s_j
+    loss = -log softmax(s_1 ... s_m)[answer], over the m choices that the row has
+
+The question comes before its context, so that what a long row loses first is the end of the context; cutting the
+longest text first leaves a choice at least half of the tokens, if it has that many.
+
+A class is the position of a choice, written as a letter. How a file writes questions, choices and answers is the matter
+of `choices`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import accumulate
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, final
+
+import numpy as np
+
+from encoderlab.data import Rows, Splits, prepare
+from encoderlab.errors import InputError
+from encoderlab.tasks import choices as layouts
+from encoderlab.tasks.base import Encoded, Task
+from encoderlab.tasks.classification import log_softmax
+from encoderlab.tasks.tokens import tokenise
+
+if TYPE_CHECKING:
+    from torch import Tensor
+    from transformers import PreTrainedTokenizerBase
+
+MOST_PROBLEMS = 5  # lines about single rows; the rest is counted
+
+
+@final
+@dataclass(frozen=True, kw_only=True)
+class MultipleChoice(Task):
+    """question: a column of texts, or of objects with `stem` and `choices`; default: question or question_stem
+
+    choices: a column of lists, or the columns with one choice each; default: found in the question, in a column
+        choices, or in columns such as A, B, C
+    answer: the column that says which choice is right; default: answerKey, answer or label
+    context: a column with a fact or a passage that belongs to the question
+    """
+
+    kind: Literal["multiple-choice"] = "multiple-choice"
+    question: str | None = None
+    choices: str | tuple[str, ...] | None = None
+    answer: str | None = None
+    context: str | None = None
+
+    head: ClassVar[str] = "AutoModelForMultipleChoice"
+    best: ClassVar[str] = "accuracy"
+
+    @property
+    def text_columns(self) -> tuple[str, ...]:
+        """Of prepared rows, whatever the file calls them."""
+        return ("question", *(["context"] if self.context is not None else []), "choices")
+
+    @property
+    def label_column(self) -> str:
+        return "answer"
+
+    def problems(self) -> list[str]:
+        several = list(self.choices) if isinstance(self.choices, tuple) else [self.choices] if self.choices else []
+        named = [name for name in (self.question, *several, self.answer, self.context) if name is not None]
+        found = [f"choices: column {name!r} has two parts to play; name it once" for name in named]
+        twice = [line for name, line in zip(named, found, strict=True) if named.count(name) > 1]
+        if isinstance(self.choices, tuple) and len(self.choices) < 2:
+            twice.append("choices: expected two columns or more, or the name of one column with lists")
+        return list(dict.fromkeys(twice))
+
+    def prepare(self, rows: Rows, *, labelled: bool) -> Rows:
+        """Columns `question`, `context` where one is named, `choices`: [(label, text), ...] without the empty ones, and
+        `answer`: the letter of the right one's position."""
+        layout = layouts.find(rows, self.question, self.choices, self.answer, self.context, labelled=labelled)
+        texts, answer = [layout.question, *([layout.context] if layout.context else [])], layout.answer
+        plain = prepare(layout.rows, text=texts, label=answer if labelled else None)
+        kept = np.searchsorted(rows.index, plain.index)
+        found: list[list[tuple[str, str]]] = []
+        answers, problems = [], []
+        for place, row in enumerate(kept):
+            where = f"{rows.origin}: row {plain.index[place] + 1}"
+            try:
+                found.append(layout.choices(row))
+                if labelled:
+                    answers.append(_position(found[-1], plain.columns[answer][place], answer, layout.numbered))
+            except ValueError as error:
+                problems.append(f"{where}: {error}")
+        if problems:
+            more = [f"{rows.origin}: {len(problems) - MOST_PROBLEMS} more such rows"] if len(problems) > 5 else []
+            raise InputError(*problems[:MOST_PROBLEMS], *more)
+        columns: dict[str, list] = dict(zip(self.text_columns, (plain.columns[name] for name in texts), strict=False))
+        columns["choices"] = found
+        return Rows(columns | ({"answer": answers} if labelled else {}), rows.origin, plain.index, plain.notes)
+
+    def filler(self, texts: Sequence[str]) -> Rows:
+        """Two choices, and three, in turns."""
+        columns: dict[str, list] = {name: list(texts) for name in self.text_columns}
+        columns["choices"] = [
+            [(layouts.letter(j), text[: 20 * (j + 1)] + "?") for j in range(2 + i % 2)] for i, text in enumerate(texts)
+        ]
+        return Rows(columns, "random words", np.arange(len(texts)))
+
+    def class_names(self, splits: Splits) -> list[str]:
+        """A, B, C, ... up to the most choices that a row of any split has."""
+        most = max(len(cell) for _, rows in splits.items() for cell in rows.columns["choices"])
+        return [layouts.letter(i) for i in range(most)]
+
+    def encode(
+        self,
+        rows: Rows,
+        tokenizer: PreTrainedTokenizerBase,
+        max_length: int,
+        class_names: Sequence[str],
+        cache: Path | None = None,
+    ) -> Encoded:
+        """One sequence per choice, the row's choices one after the other. Unlabelled rows get the label -1. Rows may
+        have more choices than `class_names`: each is scored by itself."""
+        columns = rows.columns
+        parts = [columns[name] for name in self.text_columns[:-1]]
+        firsts = [" ".join(filter(None, cells)) for cells in zip(*parts, strict=True)]
+        sizes = [len(cell) for cell in columns["choices"]]
+        flat = {
+            "first": [first for first, size in zip(firsts, sizes, strict=True) for _ in range(size)],
+            "choice": [text for cell in columns["choices"] for _, text in cell],
+        }
+        groups = np.array([0, *accumulate(sizes)], dtype=np.int64)
+        sequences = Rows(flat, rows.origin, np.arange(groups[-1]))
+        if "answer" in columns:
+            number = {layouts.letter(i): i for i in range(max(sizes))}
+            labels = np.array([number[name] for name in columns["answer"]], dtype=np.int64)
+        else:
+            labels = np.full(len(rows), -1, dtype=np.int64)
+        return tokenise(sequences, ("first", "choice"), labels, tokenizer, max_length, cache, groups)
+
+    def losses(self, logits: Tensor, labels: Tensor) -> Tensor:
+        from torch.nn.functional import cross_entropy
+
+        return cross_entropy(logits.float(), labels, reduction="none")
+
+    def metrics(self, logits: np.ndarray, labels: np.ndarray, class_names: Sequence[str]) -> dict[str, Any]:
+        """loss (mean cross-entropy in nats, float64) and accuracy. Positions are no classes: no scores of each."""
+        loss = -log_softmax(logits)[np.arange(len(labels)), labels].mean()
+        return {"loss": float(loss), "accuracy": float((logits.argmax(axis=1) == labels).mean())}
+
+    def predictions(self, logits: np.ndarray, class_names: Sequence[str], rows: Rows) -> dict[str, list]:
+        """answer (the choice's label in the file), answer_text, its probability, and probability_<letter> of each
+        position, empty where the row has no such choice.
+
+        InputError for a row with more choices than `class_names`, because the columns are the same for all rows."""
+        cells = rows.columns["choices"]
+        widest = max(map(len, cells))
+        if widest > len(class_names):
+            row = rows.index[[len(cell) for cell in cells].index(widest)] + 1
+            raise InputError(
+                f"{rows.origin}: row {row}: {widest} choices, but there are columns for the {len(class_names)} that a "
+                "row of the run's own data had at most; leave out such rows"
+            )
+        probabilities = np.exp(log_softmax(logits))
+        chosen = [cell[i] for cell, i in zip(cells, logits.argmax(axis=1), strict=True)]
+        return {
+            "answer": [label for label, _ in chosen],
+            "answer_text": [text for _, text in chosen],
+            "probability": probabilities.max(axis=1).tolist(),
+            **{
+                f"probability_{name}": [
+                    float(p[i]) if i < len(cell) else "" for p, cell in zip(probabilities, cells, strict=True)
+                ]
+                for i, name in enumerate(class_names)
+            },
+        }
+
+
+def _position(cell: Sequence[tuple[str, str]], answer: str, column: str, numbered: bool) -> str:
+    """The letter of the position of the choice that `answer` names: by its label, or where the file gives the choices
+    no labels (`numbered`) by its number from 0. ValueError where there is none."""
+    labels = [label for label, _ in cell]
+    if answer in labels:
+        return layouts.letter(labels.index(answer))
+    if numbered and answer.isdigit() and layouts.letter(int(answer)) in labels:
+        return layouts.letter(labels.index(layouts.letter(int(answer))))
+    raise ValueError(
+        f"answer {answer!r} (column {column!r}) is no choice of its row, which has {', '.join(map(repr, labels))}"
+        f"{' (or numbers from 0)' if numbered else ''}; correct or remove the row"
+    )
