@@ -19,6 +19,7 @@ import transformers
 
 from encoderlab import adapters, cli, evaluate, export, files, probe
 from encoderlab import backbone as backbones
+from encoderlab.data import Rows
 from encoderlab.errors import EncoderlabError, InputError
 from encoderlab.families import FAMILIES
 from encoderlab.methods import (
@@ -58,7 +59,7 @@ def make_run(tiny_model: Callable[[str], Path], tmp_path: Path, monkeypatch: pyt
     def make(family: str, method: Method) -> Path:
         model = str(tiny_model(family))
         backbone = backbones.load(model, head=TASK.head, class_names=CLASSES, seed=0)
-        rows = probe.Rows({"text": TEXTS}, "rows", np.arange(len(TEXTS)))
+        rows = Rows({"text": TEXTS}, "rows", np.arange(len(TEXTS)))
         encoded = TASK.encode(rows, backbone.tokenizer, 32, CLASSES, files.cache_folder() / "tokens")
         method.inject(backbone, 0)
         generator = torch.Generator().manual_seed(0)
@@ -89,7 +90,7 @@ def make_run(tiny_model: Callable[[str], Path], tmp_path: Path, monkeypatch: pyt
 def wanted_logits(run: Path) -> torch.Tensor:
     """What the run itself answers, row by row."""
     loaded = evaluate.load_run(run, device="cpu", precision="fp32")
-    rows = probe.Rows({"text": TEXTS}, "rows", np.arange(len(TEXTS)))
+    rows = Rows({"text": TEXTS}, "rows", np.arange(len(TEXTS)))
     return torch.tensor(evaluate.logits(loaded, TASK.encode(rows, loaded.tokenizer, 32, CLASSES)))
 
 

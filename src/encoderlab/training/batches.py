@@ -57,7 +57,7 @@ def collate(encoded: Encoded, rows: Sequence[int] | np.ndarray, pad_id: int, dev
     token_type_ids where used. (rows, length), or where a row is several sequences (sequences, 1, length): a model that
     scores choices then gives each sequence its logit, however many the rows have."""
     spans = [slice(encoded.offsets[one], encoded.offsets[one + 1]) for one in encoded.sequences(rows)]
-    lengths = [span.stop - span.start for span in spans]
+    lengths = [int(span.stop - span.start) for span in spans]
     shape = (len(spans), max(lengths))
     ids = np.full(shape, pad_id, dtype=np.int64)
     types = np.zeros(shape, dtype=np.int64)
