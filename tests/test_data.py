@@ -65,6 +65,10 @@ def test_more_that_the_data_section_can_get_wrong(tmp_path: Path) -> None:
     assert problems(test=Source()) == "data.test: expected exactly one of path, hub, fraction, got none of them"
     assert "validation and test together cut 1 of the training rows" in problems(test=Source(fraction=0.9))
     assert "data.train.split: only a hub data set" in problems(train=Source(path="train.csv", split="test"))
+    assert "data.train.part: expected [from, to] with 0 <= from < to <= 1" in problems(
+        train=Source(path="train.csv", part=(0.5, 0.5))
+    )
+    assert "data.test.part: a cut from train has none" in problems(test=Source(fraction=0.1, part=(0, 1)))
     assert "is a folder that `datasets` did not save" in problems(test=Source(path="."))
     assert "data.test: the name of the source is empty" in problems(test=Source(hub=""))
 
@@ -95,6 +99,22 @@ def test_default_cuts_are_disjoint_stratified_and_complete(tmp_path: Path) -> No
         assert rows.columns["text"] == [f"text {i}" for i in rows.index]
     assert sorted(i for _, rows in splits.items() for i in rows.index) == list(range(300))
     assert splits.warnings == ()
+
+
+def test_parts_of_a_file_make_a_whole_and_share_no_row(tmp_path: Path) -> None:
+    held = write_jsonl(tmp_path / "held.jsonl", numbered(11))
+    halves = [Source(path=held.name, part=(0, 0.5)), Source(path=held.name, part=(0.5, 1))]
+    first, again = (load(tmp_path, numbered(30), validation=halves[0], test=halves[1]) for _ in range(2))
+    assert len(first.validation) == 6 and len(first.test) == 5  # half of 11, rounded to the even one
+    assert sorted([*first.validation.index, *first.test.index]) == list(range(11))
+    assert first.test.fingerprint == again.test.fingerprint
+    both = {"validation": Source(path=held.name, part=(0, 0.6)), "test": halves[1]}
+    with pytest.raises(InputError, match="data.validation.path: the same data as data.test"):
+        load(tmp_path, numbered(30), **both)
+    with pytest.raises(
+        InputError, match=r"data.test: part = \[0.0, 0.01\] of the 11 rows of held.jsonl is not one row"
+    ):
+        load(tmp_path, numbered(30), test=Source(path=held.name, part=(0.0, 0.01)))
 
 
 def test_cuts_and_samples_depend_on_their_seed_alone(tmp_path: Path) -> None:

@@ -56,7 +56,9 @@ class Source:
     split: which split of the hub data set or of the folder
     fraction: share of the training rows to cut off for this split, between 0 and 1; stratified by label
     rows: at most this many rows, a sample stratified by label
-    seed: of the cut and of the sample
+    part: [from, to], a share of the rows in an order drawn with seed: [0, 0.5] is one half and [0.5, 1] the other, so
+        that two splits share a file and no row
+    seed: of the cut, of the sample and of the order
     """
 
     path: str | None = None
@@ -66,6 +68,7 @@ class Source:
     revision: str | None = None
     rows: int | None = None
     fraction: float | None = None
+    part: tuple[float, float] | None = None
     seed: int = 0
 
     def location(self, base: Path) -> Path:
@@ -74,13 +77,16 @@ class Source:
         return base / os.path.expanduser(self.path)
 
     def same_as(self, other: Source, base: Path) -> bool:
-        """Whether both read the same rows, sampling apart; a cut is the same as nothing."""
+        """Whether both read the same rows, sampling apart; a cut is the same as nothing, and so is another part."""
 
         def identity(one: Source) -> tuple:
             place = one.location(base).resolve() if one.path is not None else one.hub
             return place, one.config, one.split, one.revision
 
-        return None not in (identity(self)[0], identity(other)[0]) and identity(self) == identity(other)
+        same = None not in (identity(self)[0], identity(other)[0]) and identity(self) == identity(other)
+        (low, high), (other_low, other_high) = self.part or (0, 1), other.part or (0, 1)
+        apart = self.seed == other.seed and (high <= other_low or other_high <= low)
+        return same and not apart
 
     def problems(self, where: str, base: Path, *, may_cut: bool = True) -> list[str]:
         """Everything wrong with this source, one line each; `where` is its place in the study file ("data.test")."""
@@ -98,6 +104,10 @@ class Source:
             found.append(f"{where}.rows: expected a positive whole number, got {self.rows}")
         if self.fraction is not None and not 0 < self.fraction < 1:
             found.append(f"{where}.fraction: expected a number between 0 and 1, both excluded, got {self.fraction}")
+        if self.part is not None and not 0 <= self.part[0] < self.part[1] <= 1:
+            found.append(f"{where}.part: expected [from, to] with 0 <= from < to <= 1, got {list(self.part)}")
+        if self.part is not None and self.fraction is not None:
+            found.append(f"{where}.part: a cut from train has none; remove it, or name a file with `path`")
         if self.seed < 0:
             found.append(f"{where}.seed: expected a whole number from 0 up, got {self.seed}")
         for name in ("config", "revision"):

@@ -1,6 +1,6 @@
 """Which rows become train, validation and test.
 
-In this order: read; drop unlabelled rows; cut the `fraction`s from the training rows, test first; sample `rows` of each
+In this order: read; drop unlabelled rows; take the `part`s; cut the `fraction`s from the training rows, test first; sample `rows` of each
 split. Train, validation and test never share a row. Every draw has its own generator, seeded from (seed, purpose).
 """
 
@@ -57,7 +57,7 @@ def load_splits(
     for name, source in sources.items():
         if source.fraction is None:
             try:
-                rows[name] = prepare(read(source, base))
+                rows[name] = _part(prepare(read(source, base)), source)
             except InputError as error:
                 problems += [f"data.{name}: {line}" for line in error.problems]
     if problems:
@@ -85,6 +85,16 @@ def load_splits(
 
 def _generator(seed: int, purpose: str) -> np.random.Generator:
     return np.random.default_rng([seed, int.from_bytes(hashlib.sha256(purpose.encode()).digest()[:8], "big")])
+
+
+def _part(rows: Rows, source: Source) -> Rows:
+    """`source.part` of the rows. The order is drawn from the seed alone, so two parts of a file make a whole."""
+    if source.part is None:
+        return rows
+    low, high = (round(share * len(rows)) for share in source.part)
+    if low == high:
+        raise InputError(f"part = {list(source.part)} of the {len(rows)} rows of {rows.origin} is not one row")
+    return rows.take(np.sort(_generator(source.seed, "part").permutation(len(rows))[low:high]))
 
 
 def _cut(train: Rows, label: str, source: Source, name: str, total: int) -> tuple[Rows, Rows]:
