@@ -1,7 +1,8 @@
 """Which rows become train, validation and test.
 
 In this order: read; drop unlabelled rows; take the `part`s; cut the `fraction`s from the training rows, test first;
-sample `rows` of each split. Train, validation and test never share a row. Every draw has its own generator, seeded from (seed, purpose).
+sample `rows` of each split. Train, validation and test never share a row. Every draw has its own generator, seeded from
+(seed, purpose).
 """
 
 from __future__ import annotations
