@@ -16,7 +16,7 @@ from pathlib import Path
 
 import pytest
 
-from encoderlab import demo, files
+from encoderlab import cli, demo, files
 from encoderlab.config import load
 from encoderlab.errors import InputError
 
@@ -132,7 +132,7 @@ def test_near_neutral_sentences_are_dropped() -> None:
 KILLED = """
 import os, signal, sys
 from pathlib import Path
-from encoderlab import demo, files
+from encoderlab import cli, demo, files
 from encoderlab.config import load
 def fill(folder):
     (folder / "train.csv").write_text("half")
@@ -192,6 +192,16 @@ def test_the_study_is_valid_and_survives_odd_paths(tmp_path: Path) -> None:
     )
     assert study.out == tmp_path / "new" / "out"
     assert [variant.label for variant in study.variants] == ["full", "lora", "adapter", "prefix", "head"]
+
+
+def test_the_encoder_is_there_for_other_studies(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    model = tmp_path / "cache" / "model"
+    monkeypatch.setattr(demo, "prepare", lambda: demo.DemoFiles(train=tmp_path, test=tmp_path, model=model))
+    with pytest.raises(SystemExit) as stopped:
+        cli.main(["demo", "--encoder"])
+    assert stopped.value.code == 0 and capsys.readouterr().out == f"{model}\n"
 
 
 def test_the_real_archives(tmp_path: Path) -> None:

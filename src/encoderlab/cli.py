@@ -254,9 +254,16 @@ def demo(
     out: Annotated[Path, typer.Option(metavar="DIR", help="Folder of the demo's study and results.")] = Path(
         "encoderlab-demo"
     ),
+    encoder: Annotated[
+        bool,
+        typer.Option("--encoder", help="Print the folder of the demo's encoder and stop, for a study of your own."),
+    ] = False,
     json: Json = False,
 ) -> None:
     """Compare five methods on movie-review sentences, with a small encoder; fetches both once."""
     from encoderlab import demo
 
+    if encoder:
+        print(demo.prepare().model)
+        return
     _finish(demo.run(out), json)
