@@ -8,11 +8,15 @@ tokens, and every later table has one row for each of them too.
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import final
 
 import numpy as np
+from numpy.typing import ArrayLike
+
+from encoderlab.errors import InputError
 
 
 @final
@@ -36,6 +40,11 @@ class Story:
     def __len__(self) -> int:
         return len(self.words)
 
+    @property
+    def tr(self) -> float:
+        """Seconds from one TR to the next, the mean over the story; nan with fewer than two."""
+        return float(np.diff(self.tr_times).mean()) if len(self.tr_times) > 1 else float("nan")
+
     @cached_property
     def words_fingerprint(self) -> str:
         """sha256 of the words alone: what their vectors depend on."""
@@ -44,3 +53,42 @@ class Story:
             data = word.encode("utf-8", "surrogatepass")
             digest.update(len(data).to_bytes(4, "little") + data)
         return digest.hexdigest()
+
+
+def checked(
+    where: str, name: str, words: Sequence[str], times: ArrayLike, tr_times: ArrayLike, notes: Sequence[str] = ()
+) -> Story:
+    """A story from what a file holds, with a note for each oddity that later steps live with.
+
+    where: the file, for messages. InputError for what no later step could use: unequal counts, a time that is no
+    number, TRs that do not ascend.
+    """
+    at = f"{where}: story {name!r}"
+    seconds, trs = np.asarray(times, dtype=np.float64).ravel(), np.asarray(tr_times, dtype=np.float64).ravel()
+    if len(words) != len(seconds):
+        raise InputError(f"{at}: {len(words)} words, but {len(seconds)} word times; expected one time a word")
+    for what, values in (("word time", seconds), ("TR time", trs)):
+        if len(bad := np.flatnonzero(~np.isfinite(values))):
+            raise InputError(f"{at}: {what} {bad[0] + 1} is {values[bad[0]]}; expected seconds")
+    if len(trs) == 0:
+        raise InputError(f"{at}: no TR times; expected the middle of every TR, in seconds")
+    if len(bad := np.flatnonzero(np.diff(trs) <= 0)):
+        raise InputError(
+            f"{at}: TR {bad[0] + 2} is at {trs[bad[0] + 1]:g} s, TR {bad[0] + 1} at {trs[bad[0]]:g} s; "
+            "expected ascending times"
+        )
+    return Story(
+        name=name, words=tuple(words), times=seconds, tr_times=trs, notes=(*notes, *_oddities(words, seconds, trs))
+    )
+
+
+def _oddities(words: Sequence[str], times: np.ndarray, trs: np.ndarray) -> list[str]:
+    steps = np.diff(times)
+    half = np.diff(trs).mean() / 2 if len(trs) > 1 else 0.0
+    counts = {
+        "empty words (kept; their vectors are zero)": sum(not word.strip() for word in words),
+        "words at the time of the word before": int((steps == 0).sum()),
+        "words earlier than the word before": int((steps < 0).sum()),
+        "words outside the TRs": int(((times < trs[0] - half) | (times >= trs[-1] + half)).sum()),
+    }
+    return [f"{count} {what}" for what, count in counts.items() if count]

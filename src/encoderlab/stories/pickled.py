@@ -1,0 +1,131 @@
+"""`raw_text.pkl`, the laboratory's own file: a pickled dict of `ridge_utils.DataSequence.DataSequence` objects.
+
+A pickle is a program: reading one runs whatever it names. This reader admits the few globals that such files name, and
+refuses every other by its name before anything is called. No foreign code is imported: the class is stood in for by an
+inert one, and numpy's helpers are taken from the installed numpy, whichever version wrote the file (protocols 2 to 5).
+"""
+
+from __future__ import annotations
+
+import io
+import pickle
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from encoderlab.errors import InputError
+from encoderlab.stories.story import Story, checked
+
+try:  # where numpy 2 keeps them; numpy 1 had them in numpy.core
+    from numpy._core import multiarray, numeric
+except ImportError:  # pragma: no cover
+    from numpy.core import multiarray, numeric  # type: ignore[no-redef]
+
+
+class _Sequence:
+    """Stands in for the laboratory's DataSequence: holds the pickled state, does nothing."""
+
+    def __setstate__(self, state: Any) -> None:
+        if not isinstance(state, dict):
+            raise pickle.UnpicklingError("a DataSequence without named attributes")
+        self.state = state
+
+
+class _Refused(Exception):
+    """A global that the file names and that is not admitted."""
+
+
+def _dtype(name: Any, *rest: Any) -> np.dtype:
+    """numpy.dtype, except for arrays of objects: unpickling one would run what its elements name."""
+    dtype = np.dtype(name, *rest)
+    if dtype.hasobject:
+        raise _Refused("numpy.dtype('O'), an array of Python objects")
+    return dtype
+
+
+_NDARRAY = object()  # what `numpy.ndarray` means inside the file: a mark for `_reconstruct`, nothing to call
+
+
+def _reconstruct(kind: Any, shape: Any, code: Any) -> np.ndarray:
+    if kind is not _NDARRAY:
+        raise _Refused("numpy's _reconstruct of something that is no array")
+    return multiarray._reconstruct(np.ndarray, shape, code)  # type: ignore[attr-defined]
+
+
+def _encode(text: Any, encoding: Any = "latin1") -> bytes:
+    if not isinstance(text, str) or encoding != "latin1":
+        raise _Refused(f"_codecs.encode with {encoding!r}")
+    return text.encode("latin1")
+
+
+ADMITTED: dict[tuple[str, str], Any] = {
+    ("numpy", "ndarray"): _NDARRAY,
+    ("numpy", "dtype"): _dtype,
+    ("_codecs", "encode"): _encode,
+    ("collections", "OrderedDict"): dict,
+}
+for _core in ("numpy.core", "numpy._core"):
+    ADMITTED |= {
+        (f"{_core}.multiarray", "_reconstruct"): _reconstruct,
+        (f"{_core}.multiarray", "scalar"): multiarray.scalar,  # type: ignore[attr-defined]
+        (f"{_core}.numeric", "_frombuffer"): numeric._frombuffer,  # type: ignore[attr-defined]
+    }
+
+
+class _Unpickler(pickle.Unpickler):
+    def find_class(self, module: str, name: str) -> Any:
+        if name == "DataSequence" and (module == "DataSequence" or module.endswith(".DataSequence")):
+            return _Sequence
+        if (module, name) not in ADMITTED:
+            raise _Refused(f"{module}.{name}")
+        return ADMITTED[module, name]
+
+    def persistent_load(self, pid: Any) -> Any:
+        raise _Refused(f"a persistent object {pid!r}")
+
+
+def read_pickle(path: Path) -> list[Story]:
+    """The stories of a `raw_text.pkl`, in its order. InputError for anything else, naming what was refused."""
+    try:
+        held = _Unpickler(io.BytesIO(path.read_bytes())).load()
+    except _Refused as refused:
+        raise InputError(
+            f"{path}: refused: the pickle names {refused}, which no raw_text.pkl needs; nothing of it was run. "
+            "Expected a dict of ridge_utils.DataSequence.DataSequence"
+        ) from None
+    except OSError:
+        raise
+    except Exception as error:  # whatever a damaged pickle makes the unpickler or numpy raise
+        raise InputError(f"{path}: damaged or cut off, or no pickle ({_line(error)}); copy it again") from None
+    if not isinstance(held, dict) or not held:
+        raise InputError(f"{path}: holds {_kind(held)}; expected a dict of story name -> DataSequence")
+    return [_story(path, name, value) for name, value in held.items()]
+
+
+def _story(path: Path, name: Any, value: Any) -> Story:
+    where = f"{path}: story {name!r}"
+    if not isinstance(name, str) or not isinstance(value, _Sequence) or not hasattr(value, "state"):
+        raise InputError(f"{where}: holds {_kind(value)}; expected a DataSequence under the story's name")
+    missing = [key for key in ("data", "data_times", "tr_times") if key not in value.state]
+    if missing:
+        raise InputError(f"{where}: its DataSequence has no {', '.join(missing)}; expected data, data_times, tr_times")
+    words = value.state["data"]
+    words = words.tolist() if isinstance(words, np.ndarray) else words
+    if not isinstance(words, list | tuple) or not all(isinstance(word, str) for word in words):
+        raise InputError(f"{where}: its data are no list of words; expected strings")
+    try:
+        return checked(str(path), name, list(map(str, words)), value.state["data_times"], value.state["tr_times"])
+    except (TypeError, ValueError):
+        raise InputError(f"{where}: its times are no numbers; expected seconds") from None
+
+
+def _kind(value: Any) -> str:
+    if isinstance(value, _Sequence):
+        return "a DataSequence"
+    size = f" of {len(value)}" if isinstance(value, dict | list | tuple | str) else ""
+    return f"a {type(value).__name__}{size}"
+
+
+def _line(error: Exception) -> str:
+    return (str(error).strip() or type(error).__name__).splitlines()[0]

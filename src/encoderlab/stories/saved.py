@@ -1,0 +1,42 @@
+"""Our own file of stories: Parquet, one row a story, so that nothing is ever kept as a pickle."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from encoderlab.errors import InputError
+from encoderlab.files import write_atomically
+from encoderlab.stories.story import Story, checked
+
+_SCHEMA = pa.schema(
+    [
+        ("name", pa.string()),
+        ("words", pa.list_(pa.string())),
+        ("times", pa.list_(pa.float64())),
+        ("tr_times", pa.list_(pa.float64())),
+    ]
+)
+
+
+def save(stories: Sequence[Story], path: Path) -> None:
+    """Write the stories; what `read` noted of them it will note again."""
+    rows = [{"name": s.name, "words": s.words, "times": s.times, "tr_times": s.tr_times} for s in stories]
+    table = pa.Table.from_pylist(rows, schema=_SCHEMA)
+    write_atomically(path, lambda beside: pq.write_table(table, beside))
+
+
+def read_parquet(path: Path) -> list[Story]:
+    try:
+        table = pq.read_table(path)
+    except pa.ArrowException as error:
+        raise InputError(f"{path}: not readable as Parquet ({str(error).splitlines()[0]})") from None
+    if not table.schema.equals(_SCHEMA):
+        raise InputError(
+            f"{path}: columns {', '.join(table.column_names)}; expected {', '.join(_SCHEMA.names)}, as stories.save "
+            "writes them"
+        )
+    return [checked(str(path), r["name"], r["words"], r["times"], r["tr_times"]) for r in table.to_pylist()]
