@@ -22,7 +22,7 @@ from encoderlab.randomness import Dropout, Noise, derive
 from encoderlab.tasks import Classification
 from encoderlab.training import Trainer
 from encoderlab.training.batches import GROUP_COST, collate, epoch_batches, micro_batches
-from encoderlab.training.forward import choose_precision, logits
+from encoderlab.training.forward import _bf16_speed_up, choose_precision, logits
 
 WORDS = "good bad film the a was not very plot acting and".split()
 TASK = Classification()
@@ -283,7 +283,8 @@ def test_seeds_of_purposes_are_pinned() -> None:
 
 def test_precision_is_chosen_by_device_and_says_why() -> None:
     dtype, why = choose_precision(CPU, "auto")
-    assert dtype == (torch.bfloat16 if torch.cpu._is_amx_tile_supported() else torch.float32) and why
+    fast = torch.cpu._is_amx_tile_supported() or (torch.cpu._is_avx512_bf16_supported() and _bf16_speed_up() > 2)
+    assert dtype == (torch.bfloat16 if fast else torch.float32) and why
     assert choose_precision(CPU, "bf16") == (torch.bfloat16, "asked for")
 
 
