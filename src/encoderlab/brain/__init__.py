@@ -1,0 +1,1 @@
+"""From word vectors to brain responses: alignment, ridge, scores, significance; arrays in, arrays out."""

@@ -1,0 +1,114 @@
+"""Responses from files, and the alignment doctor on planted and on real ones."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import h5py
+import numpy as np
+import pytest
+
+from encoderlab.brain import align
+from encoderlab.brain.doctor import diagnose
+from encoderlab.brain.responses import StoryResponses
+from encoderlab.brain.subject import open_subject
+from encoderlab.errors import InputError
+from encoderlab.stories import read
+
+
+def planted(lag: int, trim: tuple[int, int], seed: int = 0) -> tuple[list, list, StoryResponses]:
+    """Three stories whose responses follow the number of words by `lag` TRs; they were trimmed by (10, 5)."""
+    rng = np.random.default_rng(seed)
+    times, trs, responses = [], [], []
+    for rows in (120, 90, 150):
+        tr_times = -9.0 + 2 * np.arange(rows)
+        words = np.sort(rng.uniform(0, 2 * rows - 30, 3 * rows))
+        rate = align.downsample(np.ones((len(words), 1)), words, tr_times, "sum")
+        follows = align.zscore(align.delay(rate, (lag,)))
+        y = follows * rng.normal(size=30) + rng.normal(size=(rows, 30))
+        times.append(words)
+        trs.append(tr_times)
+        responses.append(y[10 : rows - 5])
+    responses[0][:, 3] = np.nan
+    return times, trs, StoryResponses.from_arrays(responses)
+
+
+@pytest.mark.parametrize("lag", [2, 3])
+def test_nothing_to_say(lag: int) -> None:
+    found = diagnose(*planted(lag, (10, 5)), (10, 5))
+    assert found.peak == lag and found.clear and found.warning is None
+    assert len(found.lags) == len(found.curve) and max(found.curve) == found.curve[found.lags.index(lag)]
+
+
+def test_a_trim_turned_round() -> None:
+    found = diagnose(*planted(2, (10, 5)), (5, 10))
+    assert found.peak == -3 and "trim = [10, 5] puts it there" in (found.warning or "")
+
+
+def test_times_that_no_trim_mends() -> None:
+    assert "check the TR times" in (diagnose(*planted(-7, (10, 5)), (10, 5)).warning or "")
+
+
+def test_responses_of_something_else() -> None:
+    times, trs, responses = planted(2, (10, 5))
+    noise = StoryResponses.from_arrays([np.random.default_rng(9).normal(size=(n, 30)) for n in responses.lengths])
+    found = diagnose(times, trs, noise, (10, 5))
+    assert not found.clear and "cannot be judged" in (found.warning or "")
+
+
+def test_the_real_responses(shared: Path, tmp_path: Path) -> None:
+    tool = shared / "tools/make_lab_data.py"
+    subprocess.run([sys.executable, str(tool), str(tmp_path), "--stories", "15"], check=True, capture_output=True)
+    stories = read(tmp_path / "raw_text.pkl")
+    responses = open_subject(tmp_path / "subject2").responses([s.name for s in stories])
+    times, trs = [s.times for s in stories], [s.tr_times for s in stories]
+    right, wrong = (diagnose(times, trs, responses, trim) for trim in ((10, 5), (5, 10)))
+    assert right.peak == 2 and right.warning is None
+    assert wrong.peak == -3 and "trim = [10, 5]" in (wrong.warning or "")
+
+
+@pytest.fixture
+def arrays() -> dict[str, np.ndarray]:
+    return {name: np.random.default_rng(len(name)).normal(size=(n, 4)) for name, n in (("b", 5), ("aa", 3))}
+
+
+def test_every_kind_of_file(tmp_path: Path, arrays: dict[str, np.ndarray]) -> None:
+    (tmp_path / "folder").mkdir()
+    for name, array in arrays.items():
+        np.save(tmp_path / "folder" / f"{name}.npy", array)
+    with h5py.File(tmp_path / "all.h5", "w") as file:
+        for name, array in arrays.items():
+            file[name] = array
+    np.savez(tmp_path / "each.npz", **arrays)  # type: ignore[arg-type]
+    stacked = {"Y": np.vstack([arrays["b"], arrays["aa"]]), "offsets": [0, 5, 8], "stories": ["b", "aa"]}
+    np.savez(tmp_path / "stacked.npz", **stacked)
+    for name in ("folder", "all.h5", "each.npz", "stacked.npz"):
+        subject = open_subject(tmp_path / name)
+        assert set(subject.stories) == {"b", "aa"}
+        responses = subject.responses(["aa", "b"])
+        assert responses.lengths == (3, 5) and responses.voxels == 4
+        np.testing.assert_array_equal(responses.read(1, slice(1, 3)), arrays["b"][:, 1:3])
+
+
+def test_what_holds_no_responses(tmp_path: Path) -> None:
+    (tmp_path / "empty").mkdir()
+    (tmp_path / "text.h5").write_text("no")
+    (tmp_path / "text.npz").write_text("no")
+    np.savez(tmp_path / "half.npz", offsets=[0, 3])
+    np.savez(tmp_path / "short.npz", offsets=[0, 3], Y=np.zeros((4, 2)), stories=["a"])
+    objects = np.array([{"a": 1}], dtype=object)
+    np.savez(tmp_path / "objects.npz", a=objects)
+    for name, says in {
+        "nothing": "no such file or folder",
+        "empty": "no story in it; expected one .npy file a story",
+        "text.h5": "cannot be read as HDF5",
+        "text.npz": "cannot be read as .npz",
+        "half.npz": "offsets without Y, stories",
+        "short.npz": "1 stories, 2 offsets that end at 3, 4 rows in Y",
+    }.items():
+        with pytest.raises(InputError, match=says):
+            open_subject(tmp_path / name)
+    with pytest.raises((InputError, ValueError)):
+        open_subject(tmp_path / "objects.npz").responses(["a"])
