@@ -31,6 +31,9 @@ app = typer.Typer(
 WRITING = (errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EPERM, errno.EROFS)  # errors that end a study half-way
 
 StudyFile = Annotated[Path, typer.Argument(metavar="STUDY", help="A study file (TOML).")]
+EncodingStudyFile = Annotated[
+    Path, typer.Argument(metavar="STUDY", help="An encoding study (TOML): [stories], [[features]], [encode].")
+]
 RunFolder = Annotated[Path, typer.Argument(metavar="RUN", help="The folder of a finished run: OUT/runs/ID.")]
 Overrides = Annotated[
     list[str] | None, typer.Option("-s", metavar="KEY=VALUE", help="Set a key of the study file; repeatable.")
@@ -226,6 +229,19 @@ def inspect(
 
     found = anatomy.inspect(model, method or (), settings or (), classes=task_classes)
     _print_json(found.as_dict()) if json else show.anatomy(found)
+
+
+@app.command()
+def embed(study: EncodingStudyFile, override: Overrides = None, json: Json = False) -> None:
+    """Make the vectors of every word of every story, in every feature space. What is there already is left alone."""
+    from encoderlab import show
+    from encoderlab.encoding.embed import embed
+
+    stories, made = embed(study, override or ())
+    if json:
+        _print_json([one.as_dict() for one in made])
+        return
+    show.embedded(stories, made)
 
 
 @app.command()

@@ -13,7 +13,9 @@ from rich.table import Table
 
 from encoderlab.anatomy import Anatomy
 from encoderlab.check import CheckReport
+from encoderlab.encoding.embed import Embedded
 from encoderlab.estimate import Estimate
+from encoderlab.stories import Story
 from encoderlab.timing import words as duration
 
 
@@ -206,3 +208,32 @@ def anatomy(found: Anatomy) -> None:
         print(f"note: the weights lack {', '.join(found.fresh)}; these train, counted with the head")
     elif found.fresh is None and found.components["pooler"]:
         print("note: no weights on this machine; a pooler that they lack would train too, counted with the head")
+
+
+def embedded(stories: Sequence[Story], made: Sequence[Embedded]) -> None:
+    """One line a feature space, and what was noticed in the stories."""
+    print(f"{len(stories)} stories, {sum(map(len, stories)):,} words")
+    for what, (count, where) in noticed(stories).items():
+        print(f"  {count:,} {what} ({where})")
+    rows = []
+    for one in made:
+        file = one.file
+        zero = " + ".join(f"{count:,} {name}" for name in ("empty", "missing") if (count := file.counts.get(name)))
+        took = "up to date" if one.seconds is None else duration(one.seconds)
+        rows.append((file.label, file.kind, f"{file.dimensions:,}", f"{file.words:,}", zero, took, str(file.path)))
+    table("", ("feature", "kind", "dimensions", "words", "zero vectors", "made in", "file"), rows, text=2)
+
+
+def noticed(stories: Sequence[Story]) -> dict[str, tuple[int, str]]:
+    """{what: (how many, in which stories)} of the notes that begin with a number."""
+    found: dict[str, tuple[int, list[str]]] = {}
+    for story in stories:
+        for note in story.notes:
+            number, _, what = note.partition(" ")
+            if number.isdigit():
+                count, names = found.get(what, (0, []))
+                found[what] = (count + int(number), [*names, story.name])
+    return {
+        what: (count, ", ".join(names[:3]) + (f" and {len(names) - 3} more stories" if len(names) > 3 else ""))
+        for what, (count, names) in found.items()
+    }

@@ -48,7 +48,7 @@ def load(path: Path, overrides: Sequence[str] = ()) -> Study:
 
 def read(path: Path, overrides: Sequence[str] = ()) -> Draft:
     """What can be read of a study file that may have problems. InputError only for a file that is no TOML."""
-    raw = _parse(path)
+    raw = parse(path)
     reader = Reader(path)
     raw["method"] = named_sections(reader, raw.get("method", [{"name": name} for name in DEFAULT]))
     task_class = _task_class(raw.get("task"))
@@ -73,7 +73,7 @@ def read(path: Path, overrides: Sequence[str] = ()) -> Draft:
     if top is not None:
         _check_top(reader, top)
     name = top.name or path.stem if top else path.stem
-    model = _model(top.model, path.parent) if top and top.model else None
+    model = model_name(top.model, path.parent) if top and top.model else None
     out = path.parent / os.path.expanduser(top.out or f"results/{name}") if top else None
     study = None
     if not reader.problems:
@@ -105,7 +105,8 @@ def read(path: Path, overrides: Sequence[str] = ()) -> Draft:
     )
 
 
-def _parse(path: Path) -> dict[str, Any]:
+def parse(path: Path) -> dict[str, Any]:
+    """The tables of a TOML file. InputError where it is none."""
     if os.path.isdir(path):
         raise InputError(f"{path}: a folder; expected a study file (TOML)")
     try:
@@ -133,7 +134,7 @@ def _task_class(raw: Any) -> type[Task]:
     return kinds.get(kind, TASKS[0]) if isinstance(kind, str) else TASKS[0]
 
 
-def _model(name: str, folder: Path) -> str:
+def model_name(name: str, folder: Path) -> str:
     """An absolute path, if there is such a folder or the name is spelled as a path; else the name, for the hub."""
     path = folder / os.path.expanduser(name)
     return str(path.absolute()) if os.path.isdir(path) or name.startswith((".", "/", "~")) else name

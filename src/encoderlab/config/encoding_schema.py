@@ -1,0 +1,187 @@
+"""The sections of an encoding study. What a key means stands in its class's docstring."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, fields
+from typing import Annotated, Literal, final
+
+import numpy as np
+from annotated_types import Ge, Gt, MinLen
+
+from encoderlab.brain.design import Design
+from encoderlab.config.schema import Count
+
+Positive = Annotated[float, Gt(0)]
+TRs = Annotated[int, Ge(0)]
+
+
+@final
+@dataclass(frozen=True, kw_only=True)
+class Top:
+    """The keys above the first section.
+
+    name: of the study; default: the name of its file
+    out: folder of the results; default: results/<name>
+    """
+
+    name: str | None = None
+    out: str | None = None
+
+
+@final
+@dataclass(frozen=True, kw_only=True)
+class StoriesSection:
+    """Where the stories are.
+
+    path: raw_text.pkl, a .parquet written by `stories.save`, a TextGrid or TSV file, or a folder of those two
+    names: only these stories; default: all that have responses
+    tier: of a TextGrid; default: the one that holds words by its name
+    tr: seconds of a TR; TextGrid and TSV files do not know it
+    before: seconds from the first TR to the beginning of such a file
+    after: seconds from its end to that of the last TR
+    """
+
+    path: str
+    names: Annotated[tuple[str, ...], MinLen(1)] | None = None
+    tier: str | None = None
+    tr: Positive = 2.0
+    before: Annotated[float, Ge(0)] = 10.0
+    after: Annotated[float, Ge(0)] = 10.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class Feature:
+    """A feature space.
+
+    label: its name in tables and files; default: made of kind and settings
+    """
+
+    label: str | None = None
+
+
+@final
+@dataclass(frozen=True, kw_only=True)
+class BagOfWords(Feature):
+    """A column for each of the commonest words of the training stories.
+
+    size: words in the vocabulary
+    """
+
+    kind: Literal["bag-of-words"] = "bag-of-words"
+    size: Count = 1000
+
+
+@final
+@dataclass(frozen=True, kw_only=True)
+class WordRate(Feature):
+    """One column: how many words."""
+
+    kind: Literal["word-rate"] = "word-rate"
+
+
+@final
+@dataclass(frozen=True, kw_only=True)
+class WordLength(Feature):
+    """One column: how many letters."""
+
+    kind: Literal["word-length"] = "word-length"
+
+
+@final
+@dataclass(frozen=True, kw_only=True)
+class FileVectors(Feature):
+    """Vectors looked up in a file.
+
+    path: GloVe or word2vec, text or binary, also .gz
+    """
+
+    path: str
+    kind: Literal["vectors"] = "vectors"
+
+
+@final
+@dataclass(frozen=True, kw_only=True)
+class Encoder(Feature):
+    """Hidden states of an encoder, in the context of the story.
+
+    model: a model folder, or a name on the Hugging Face hub
+    layer: 0 is the embeddings, l the l-th layer, negative ones count from the end
+    adapter: a folder of an adapter (ours, PEFT's or the adapters library's), put into the encoder
+    study: a masked-lm study file; every finished run of it is a feature space, beside the encoder without one
+    window: tokens read at once; default: 512, or what the encoder has positions for
+    stride: tokens from one window to the next; default: half of window
+    combine: how a word's vectors from several windows become one
+    precision: fp32 or bf16
+    """
+
+    model: str
+    kind: Literal["encoder"] = "encoder"
+    layer: int = -1
+    adapter: str | None = None
+    study: str | None = None
+    window: Count | None = None
+    stride: Count | None = None
+    combine: Literal["mean", "weighted", "central"] = "mean"
+    precision: Literal["fp32", "bf16"] = "fp32"
+
+
+KINDS: tuple[type[Feature], ...] = (BagOfWords, WordRate, WordLength, FileVectors, Encoder)
+
+
+@final
+@dataclass(frozen=True, kw_only=True)
+class Encode:
+    """From word vectors to held-out correlations.
+
+    downsample: from words to TRs
+    window: lobes of the Lanczos kernel
+    trim: TRs left out of the features in front and at the end, as they are of the responses
+    zscore: features within each story
+    delays: in TRs
+    after_stacking: delays made after stacking the stories, as the laboratory's code does, across their borders
+    unmatched: stories without responses, or responses without a story: refuse, or leave them out
+    folds: stories held out at a time in this many folds; default: each story by itself
+    alphas: the grid of penalties; default: 13 from 1e2 to 1e8
+    convention: what alpha means: the penalty on the squared norm, or (huth) its square root
+    scheme: nested chooses alpha inside the training stories; flat by the held-out scores of the other stories
+    groups: of training stories in the inner folds of nested; default: one by one up to 10, then 10
+    shared_alpha: one alpha for all voxels
+    fitted: groups of held-out stories for which what is fitted to training stories (a vocabulary, an adapter) is made
+    adapt: adapters of a masked-lm study as they are, or trained again without the held-out stories
+    permutations: of blocks within stories; 0 leaves the test out
+    block: TRs of a block
+    q: false discovery rate at which a voxel counts as significant
+    reference: label of the feature space to compare with; default: the first
+    banded: one more model of all feature spaces at once, with a penalty each (extra brain)
+    memory_gib: for a batch of voxels
+    device: cpu or cuda; auto takes the GPU if there is one
+    seed: of folds, permutations and intervals
+    """
+
+    downsample: Literal["lanczos", "average", "last", "sum"] = "lanczos"
+    window: Positive = 3.0
+    trim: tuple[TRs, TRs] = (10, 5)
+    zscore: bool = True
+    delays: Annotated[tuple[int, ...], MinLen(1)] = (1, 2, 3, 4)
+    after_stacking: bool = False
+    unmatched: Literal["refuse", "leave out"] = "refuse"
+    folds: Annotated[int, Ge(2)] | None = None
+    alphas: Annotated[tuple[Positive, ...], MinLen(1)] = tuple(float(f"{a:.4g}") for a in np.logspace(2, 8, 13))
+    convention: Literal["squared-norm", "huth"] = "squared-norm"
+    scheme: Literal["nested", "flat"] = "nested"
+    groups: Annotated[int, Ge(3)] | None = None
+    shared_alpha: bool = False
+    fitted: Annotated[int, Ge(2)] = 10
+    adapt: Literal["all stories", "without held-out"] = "all stories"
+    permutations: Annotated[int, Ge(0)] = 1000
+    block: Count = 10
+    q: Positive = 0.05
+    reference: str | None = None
+    banded: bool = False
+    memory_gib: Positive = 2.0
+    device: Literal["auto", "cpu", "cuda"] = "auto"
+    seed: Annotated[int, Ge(0)] = 0
+
+    @property
+    def design(self) -> Design:
+        return Design(**{f.name: getattr(self, f.name) for f in fields(Design)})

@@ -1,0 +1,115 @@
+"""`encoderlab embed`: the vectors of every word of every story in every feature space, each made once.
+
+    OUT/stories.parquet          the stories, in our form
+    OUT/vectors/LABEL.h5         one file a feature space (`vectors_file`)
+
+A file whose key and words are those of today is left as it is, so that a second call does nothing.
+"""
+
+from __future__ import annotations
+
+import re
+import sys
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, final
+
+from tqdm import tqdm
+
+from encoderlab.config.encoding import EncodingStudy, load
+from encoderlab.config.values import near
+from encoderlab.encoding import vectors_file
+from encoderlab.encoding.spaces import Spaces, Vocabulary, open_spaces
+from encoderlab.encoding.vectors_file import VectorsFile
+from encoderlab.errors import InputError
+from encoderlab.stories import Story, read, save
+from encoderlab.stories.static import vocabulary
+from encoderlab.training.forward import choose_device
+
+
+@final
+@dataclass(frozen=True, kw_only=True)
+class Embedded:
+    """seconds: of making it; None where the file was up to date."""
+
+    file: VectorsFile
+    seconds: float | None
+
+    def as_dict(self) -> dict[str, Any]:
+        file = self.file
+        said = {"feature": file.label, "kind": file.kind, "dimensions": file.dimensions, "words": file.words}
+        return {**said, **file.counts, "seconds": self.seconds, "file": str(file.path)}
+
+
+def embed(path: Path, overrides: Sequence[str] = ()) -> tuple[list[Story], list[Embedded]]:
+    """The stories of a study and the files of its feature spaces, made where they are missing or out of date."""
+    study = load(path, overrides, responses=False)
+    stories = read_stories(study)
+    return stories, embed_study(study, stories)
+
+
+def embed_study(study: EncodingStudy, stories: Sequence[Story]) -> list[Embedded]:
+    """In the order of the study's feature spaces."""
+    problems: list[str] = []
+    opened = open_spaces(study.features, choose_device(study.encode.device))
+    places = [_places(study.out, spaces, stories, problems) for spaces in opened]
+    if problems:  # of all spaces at once, before any is made
+        raise InputError(*dict.fromkeys(problems))
+    save(stories, study.out / "stories.parquet")
+    made = {
+        one.file.label: one for some, spaces in zip(places, opened, strict=True) for one in _make(some, spaces, stories)
+    }
+    return [made[label] for label, _ in study.features]
+
+
+def read_stories(study: EncodingStudy) -> list[Story]:
+    """The stories of the study's file, or those that it names. InputError for a name that is not there."""
+    section = study.stories
+    stories = read(section.path, tier=section.tier, tr=section.tr, before=section.before, after=section.after)
+    if section.names is None:
+        return stories
+    held = {story.name: story for story in stories}
+    if missing := [name for name in section.names if name not in held]:
+        raise InputError(
+            f"{study.path}: stories.names: no story {missing[0]!r} in {section.path}{near(missing[0], sorted(held), label='it has ')}"
+        )
+    return [held[name] for name in section.names]
+
+
+def slug(label: str) -> str:
+    """A label as the name of a file."""
+    return re.sub(r"[^\w.=+-]+", "-", label).strip("-.") or "feature"
+
+
+def _places(
+    out: Path, spaces: Spaces, stories: Sequence[Story], problems: list[str]
+) -> list[tuple[Path, str, dict[str, Any]]]:
+    try:
+        return [
+            (out / "vectors" / f"{slug(label)}.h5", label, spaces.attributes(number, stories))
+            for number, label in enumerate(spaces.labels)
+        ]
+    except InputError as error:
+        problems += [f"{spaces.labels[0]}: {line}" for line in error.problems]
+        return []
+    finally:
+        spaces.release()
+
+
+def _make(
+    places: Sequence[tuple[Path, str, dict[str, Any]]], spaces: Spaces, stories: Sequence[Story]
+) -> list[Embedded]:
+    stale = any(not vectors_file.up_to_date(path, vectors_file.key(about), stories) for path, _, about in places)
+    seconds = None
+    if stale:  # spaces that share a pass are made together
+        start = time.perf_counter()
+        words = sum(map(len, stories))
+        name = ", ".join(spaces.labels)
+        with tqdm(total=words, unit="word", desc=name, file=sys.stderr, disable=None, unit_scale=True) as bar:
+            kept = vocabulary(stories) if isinstance(spaces, Vocabulary) else None
+            vectors_file.write(places, stories, spaces.vectors(stories, lambda done: bar.update(done) and None), kept)
+        spaces.release()
+        seconds = time.perf_counter() - start
+    return [Embedded(file=vectors_file.open_vectors(path), seconds=seconds) for path, _, _ in places]
