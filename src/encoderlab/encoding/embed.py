@@ -72,9 +72,8 @@ def read_stories(study: EncodingStudy) -> list[Story]:
         return stories
     held = {story.name: story for story in stories}
     if missing := [name for name in section.names if name not in held]:
-        raise InputError(
-            f"{study.path}: stories.names: no story {missing[0]!r} in {section.path}{near(missing[0], sorted(held), label='it has ')}"
-        )
+        known = near(missing[0], sorted(held), label="it has ")
+        raise InputError(f"{study.path}: stories.names: no story {missing[0]!r} in {section.path}{known}")
     return [held[name] for name in section.names]
 
 
@@ -109,7 +108,7 @@ def _make(
         name = ", ".join(spaces.labels)
         with tqdm(total=words, unit="word", desc=name, file=sys.stderr, disable=None, unit_scale=True) as bar:
             kept = vocabulary(stories) if isinstance(spaces, Vocabulary) else None
-            vectors_file.write(places, stories, spaces.vectors(stories, lambda done: bar.update(done) and None), kept)
+            vectors_file.write(places, stories, spaces.vectors(stories, bar.update), kept)
         spaces.release()
         seconds = time.perf_counter() - start
     return [Embedded(file=vectors_file.open_vectors(path), seconds=seconds) for path, _, _ in places]

@@ -25,7 +25,7 @@ from encoderlab.stories import Story
 from encoderlab.stories.contextual import Windows, layer_numbers, story_vectors
 from encoderlab.stories.static import normal, read_vectors, vocabulary, word_length, word_rate
 
-Tick = Callable[[int], None]
+Tick = Callable[[int], object]
 Counts = dict[str, int]
 
 
@@ -46,7 +46,7 @@ class Spaces(ABC):
 
     def release(self) -> None:
         """Forget an encoder that was read; it is read again when it is needed again."""
-        self.__dict__.pop("encoder", None)
+        vars(self).pop("encoder", None)
 
 
 def open_spaces(features: Sequence[tuple[str, Feature]], device: torch.device) -> list[Spaces]:

@@ -94,7 +94,7 @@ def story_vectors(
     *,
     layers: Sequence[int] = (-1,),
     windows: Windows | None = None,
-    tick: Callable[[int], None] | None = None,
+    tick: Callable[[int], object] | None = None,
 ) -> Iterator[WordVectors]:
     """The vectors of each story's words, story after story, several layers from one pass. `tick(words)` after each.
 
@@ -190,7 +190,7 @@ def _weights(
     return shares
 
 
-def _finished(story: _Story, tick: Callable[[int], None] | None) -> WordVectors:
+def _finished(story: _Story, tick: Callable[[int], object] | None) -> WordVectors:
     vectors = story.sum.astype(np.float32)
     words = story.tokens.words
     assert vectors.shape[1] == words, (vectors.shape, words)
