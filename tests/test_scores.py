@@ -17,9 +17,9 @@ def data(trs: int, voxels: int, seed: int = 0, level: float = 0.0) -> tuple[np.n
     return 0.5 * actual + rng.normal(size=(trs, voxels)), actual
 
 
-def test_correlation_is_that_of_scipy() -> None:
+def test_correlation_is_that_of_numpy() -> None:
     predicted, actual = data(50, 7)
-    expected = [scipy.stats.pearsonr(predicted[:, v], actual[:, v])[0] for v in range(7)]
+    expected = [np.corrcoef(predicted[:, v], actual[:, v])[0, 1] for v in range(7)]
     np.testing.assert_allclose(scores.correlation(predicted, actual), expected, atol=1e-14)
     np.testing.assert_allclose(
         scores.correlation(predicted.astype(np.float32), actual.astype(np.float32)), expected, atol=1e-6

@@ -1,7 +1,8 @@
 """Is a voxel predicted above chance, and is one feature space better than another: p values by permutation.
 
-    one space     within each held-out story the predictions are cut into blocks of B TRs, which change places: neighbouring
-                  TRs stay together, since their noise is autocorrelated, while the tie to the responses is cut.
+    one space     within each held-out story the predictions are cut into blocks of B TRs, which change places: TRs that
+                  follow each other stay together, as both signals are smooth; their tie to the responses is cut.
+                  B spans several times the autocorrelation: shorter blocks give p values that are too small.
                   Statistic: mean over stories of the story's r.      p = (1 + #{permuted >= observed}) / (1 + n)
     two spaces    d_s = score of a - score of b in story s; if the two are equal, the sign of d_s is as likely + as -.
                   Statistic: |sum over stories of sign_s d_s|.        p as above, two-sided
@@ -76,7 +77,7 @@ class _Moves:
     """The permutations of one story as a choice among pairs (block, place where it starts).
 
     All blocks have B TRs but the last, of B' <= B. Places behind the one that the last block has moved to start B - B'
-    TRs earlier. So a full block can start at a multiple of B, or at B' + a multiple of B, and the last one at a multiple
+    TRs earlier. So a full block starts at a multiple of B, or at B' + a multiple of B, and the last one at a multiple
     of B: products of the blocks with the responses cut in these two ways are all that a permutation needs.
     """
 
@@ -148,7 +149,7 @@ def paired(scores_a: ArrayLike, scores_b: ArrayLike, *, seed: int = 0, permutati
     d = a - b
     over_voxels = nan_mean(d, axis=1)
     rng = np.random.Generator(np.random.PCG64([seed, 0x516F]))
-    signs = rng.integers(0, 2, size=(permutations, len(d))) * 2.0 - 1
+    signs = rng.choice(np.array([-1.0, 1.0]), size=(permutations, len(d)))
     spread = intervals.over_seeds(over_voxels[~np.isnan(over_voxels)])
     return Paired(
         difference=nan_mean(d, axis=0),
