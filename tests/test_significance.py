@@ -131,7 +131,7 @@ def test_bad_input_of_the_permutation_test() -> None:
 
 def test_benjamini_hochberg_is_that_of_statsmodels() -> None:
     p = np.random.default_rng(0).random(60) ** 3
-    expected = multipletests(p, method="fdr_bh")[1]
+    expected = np.asarray(multipletests(p, method="fdr_bh")[1], dtype=np.float64)
     with_gaps = np.insert(p, [0, 30, 60], np.nan)
     got = significance.benjamini_hochberg(with_gaps)
     np.testing.assert_allclose(got[~np.isnan(with_gaps)], expected, atol=1e-15)
