@@ -7,13 +7,13 @@ from typing import Any
 
 import numpy as np
 import pytest
-from himalaya.backend import get_backend, set_backend
+from himalaya.backend import get_backend
 from himalaya.ridge import RidgeCV
 from himalaya.scoring import correlation_score
 from sklearn.linear_model import Ridge
 from sklearn.model_selection import PredefinedSplit
 
-from encoderlab.brain.banded import banded_ridge
+from encoderlab.brain.banded import _shares, banded_ridge
 from encoderlab.brain.scores import correlation
 from encoderlab.errors import InputError
 
@@ -112,15 +112,25 @@ def test_a_voxel_is_fitted_without_the_story_that_lacks_it() -> None:
     assert np.isnan(lonely.scores[5]).tolist() == [False, False, True, False, False, False]
 
 
-def test_float32_and_the_torch_backend() -> None:
-    spaces, y = data((12, 20))
+@pytest.mark.parametrize("widths", [(12, 20), (90, 150)])
+def test_float32_and_the_torch_backend(widths: tuple[int, ...]) -> None:
+    spaces, y = data(widths)
+    spaces = [x + 500 for x in spaces]  # products of features far from 0 would leave float32 few digits
     exact = banded_ridge(spaces, y, LENGTHS, FOLDS, alphas=ALPHAS, iterations=4)
-    set_backend("numpy")
     singles = [x.astype(np.float32) for x in (*spaces, y)]
     for backend in ("numpy", "torch"):
         got = banded_ridge(singles[:2], singles[2], LENGTHS, FOLDS, alphas=ALPHAS, iterations=4, backend=backend)
         np.testing.assert_allclose(got.scores, exact.scores, atol=1e-4)
     assert get_backend().name == "numpy"
+
+
+def test_no_space_has_a_share_of_zero() -> None:
+    """himalaya multiplies a space by the root of its share and divides by it again: 0 would end in nan."""
+    shares = _shares(4, 500, seed=0)
+    assert shares.astype(np.float32).min() > 5e-7 and shares.shape == (500, 4)
+    np.testing.assert_allclose(shares.sum(axis=1), 1)
+    assert (shares[0] == 0.25).all() and len(np.unique(shares[:, 0])) > 400
+    assert _shares(1, 500, seed=0).tolist() == [[1.0]]
 
 
 @pytest.mark.parametrize(
@@ -131,6 +141,7 @@ def test_float32_and_the_torch_backend() -> None:
         ({"folds": [(6,)]}, "story numbers below 6"),
         ({"folds": []}, "story numbers below 6"),
         ({"folds": [(0, 1, 2, 3, 4)]}, "leave at least two stories"),
+        ({"backend": "abacus"}, "backend 'abacus' of himalaya: Unknown backend"),
         ({"features": [np.full((sum(LENGTHS), 2), np.nan)]}, "not all finite"),
     ],
 )

@@ -162,6 +162,13 @@ def test_sign_flip_p_values_hold_their_level() -> None:
     assert (significance.paired(a + 1.5, b, permutations=499).p_values < 0.05).mean() > 0.98
 
 
+def test_sign_flip_ties_count_against_the_voxel_and_p_is_never_zero() -> None:
+    rng = np.random.default_rng(4)
+    a, b = rng.normal(0.5, 0.1, size=(2, 30, 200))
+    np.testing.assert_array_equal(significance.paired(a[:1], b[:1], permutations=99).p_values, np.ones(200))
+    np.testing.assert_array_equal(significance.paired(a + 3, b, permutations=99).p_values, np.full(200, 0.01))
+
+
 def test_a_pair_with_a_gap_takes_no_part() -> None:
     rng = np.random.default_rng(3)
     a, b = rng.normal(0.4, 1, size=(2, 8, 3))
@@ -188,6 +195,16 @@ def test_explainable_variance_recovers_the_share_of_signal(signal: float, repeat
     assert ceiling.explainable_variance(data).mean() == pytest.approx(signal, abs=0.012)
     biased = ceiling.explainable_variance(data, corrected=False).mean()
     assert biased == pytest.approx(signal + (1 - signal) / repeats, abs=0.012)
+
+
+def test_explainable_variance_by_hand() -> None:
+    """Two repeats of which the second is the first shuffled: z scores, their mean, variances with n - 1."""
+    first, second = np.array([-1.0, 0.0, 1.0]), np.array([0.0, -1.0, 1.0])
+    mean = (first + second) / 2 / np.sqrt(2 / 3)  # -1/2, -1/2, 1, over the sd with n
+    ev = mean.var(ddof=1) / (3 / 2)
+    data = np.stack([first, second])[:, :, None]
+    assert ceiling.explainable_variance(data, corrected=False)[0] == pytest.approx(ev)
+    assert ceiling.explainable_variance(data)[0] == pytest.approx(2 * ev - 1)
 
 
 def test_explainable_variance_ignores_level_and_scale_of_a_repeat() -> None:

@@ -169,6 +169,10 @@ def _himalaya(name: str) -> Iterator[_Himalaya]:
         ) from None
     before = get_backend()
     try:
-        yield _Himalaya(set_backend(name))
+        chosen = set_backend(name)
+    except (ImportError, RuntimeError, ValueError) as error:
+        raise InputError(f"backend {name!r} of himalaya: {str(error).splitlines()[0]}") from None
+    try:
+        yield _Himalaya(chosen)
     finally:
         set_backend(before)
