@@ -34,6 +34,7 @@ TIE = 1e-10  # a permutation that only rounding tells from the data counts as a 
 class BlockPermutation:
     """Null distribution of the mean over stories of r, from stories and batches of voxels added one by one.
 
+    What all stories share by position (an onset, a drift) is not in the null: it counts as predicted.
     Every voxel of a story sees the same permutations, drawn from (seed, story): how voxels are batched changes nothing.
     Holds (permutations, voxels) float64; for a whole brain, one object per range of voxels gives the same p values.
     """
