@@ -1,0 +1,234 @@
+"""Permutation tests against a slow loop, statsmodels and scipy; the null holds its level; ceilings on known signals."""
+
+from __future__ import annotations
+
+from itertools import product
+
+import numpy as np
+import pytest
+import scipy.stats
+from scipy.signal import lfilter
+from statsmodels.stats.multitest import multipletests
+
+from encoderlab.brain import ceiling, scores, significance
+from encoderlab.errors import InputError
+
+Stories = list[tuple[np.ndarray, np.ndarray]]
+
+
+def autocorrelated(rng: np.random.Generator, trs: int, voxels: int) -> np.ndarray:
+    """AR(1) with coefficient 0.7, stationary from the start."""
+    noise = rng.normal(size=(trs + 50, voxels))
+    return np.asarray(lfilter([1.0], [1.0, -0.7], noise, axis=0))[50:]
+
+
+def unrelated(lengths: list[int], voxels: int, seed: int) -> Stories:
+    rng = np.random.default_rng(seed)
+    return [(autocorrelated(rng, t, voxels), autocorrelated(rng, t, voxels)) for t in lengths]
+
+
+def observed(stories: Stories) -> np.ndarray:
+    return scores.nan_mean([scores.correlation(p, y) for p, y in stories], axis=0)
+
+
+def permuted(stories: Stories, block: int, permutations: int, step: int | None = None) -> np.ndarray:
+    voxels = stories[0][0].shape[1]
+    test = significance.BlockPermutation(voxels=voxels, block=block, permutations=permutations, seed=4)
+    for start in range(0, voxels, step or voxels):
+        batch = slice(start, start + (step or voxels))
+        for number, (p, y) in enumerate(stories):
+            test.add(number, batch, p[:, batch], y[:, batch])
+    return test.p_values(observed(stories))
+
+
+@pytest.mark.parametrize(("trs", "block"), [(23, 5), (20, 5), (1, 5), (4, 5), (6, 5), (7, 1), (11, 10)])
+def test_permuted_correlations_are_those_of_rearranged_predictions(trs: int, block: int) -> None:
+    """The same draws, carried out: cut the predictions, rearrange the pieces, correlate."""
+    rng = np.random.default_rng(trs)
+    predicted, actual = rng.normal(size=(trs, 3)), rng.normal(size=(trs, 3))
+    p, y = (significance._standardised(x) if trs > 1 else x for x in (predicted, actual))
+    moves = significance._Moves(trs, block, 40, np.random.PCG64(9))
+    pieces = [p[start : start + block] for start in range(0, trs, block)]
+    same = np.random.Generator(np.random.PCG64(9))
+    orders = same.permuted(np.tile(np.arange(len(pieces)), (40, 1)), axis=1)
+    expected = [(np.concatenate([pieces[i] for i in order]) * y).sum(axis=0) for order in orders]
+    np.testing.assert_allclose(moves.correlations(p, y), expected, atol=1e-12)
+    assert len(pieces) == 1 or len(np.unique(np.round(expected, 9), axis=0)) > 1
+
+
+def test_p_values_are_uniform_when_nothing_is_predicted() -> None:
+    stories = unrelated([147, 320, 285], 1500, seed=1)
+    p = permuted(stories, block=20, permutations=399)
+    assert scipy.stats.kstest(p, "uniform").pvalue > 0.05
+    assert (p <= 0.05).mean() == pytest.approx(0.05, abs=0.02)
+
+
+def test_single_trs_as_blocks_would_call_noise_significant() -> None:
+    """Why blocks: neighbouring TRs are alike, and shuffling them one by one makes the null distribution too narrow."""
+    stories = unrelated([47, 120, 85], 600, seed=2)
+    p = permuted(stories, block=1, permutations=199)
+    assert scipy.stats.kstest(p, "uniform").pvalue < 1e-6
+    assert (p <= 0.05).mean() > 0.1
+
+
+def test_planted_signal_is_found_and_the_rest_is_not() -> None:
+    stories = unrelated([60, 90, 75, 80], 400, seed=3)
+    for predicted, actual in stories:
+        actual[:, :40] += 0.8 * predicted[:, :40]
+    q = significance.benjamini_hochberg(permuted(stories, block=10, permutations=999))
+    assert (q[:40] < 0.05).mean() > 0.95
+    assert (q[40:] < 0.05).mean() < 0.02
+
+
+def test_batches_of_voxels_change_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    stories = unrelated([33, 51], 30, seed=5)
+    whole = permuted(stories, block=10, permutations=200)
+    np.testing.assert_array_equal(permuted(stories, block=10, permutations=200, step=7), whole)
+    monkeypatch.setattr(significance, "PAIR_BYTES", 1)
+    np.testing.assert_array_equal(permuted(stories, block=10, permutations=200), whole)
+    assert len(np.unique(whole)) > 15
+
+
+def test_draws_depend_on_seed_and_story() -> None:
+    (predicted, actual), voxels = unrelated([80], 50, seed=6)[0], slice(None)
+    seen = []
+    for seed, story in ((0, 0), (0, 0), (0, 1), (1, 0)):
+        test = significance.BlockPermutation(voxels=50, block=10, permutations=300, seed=seed)
+        test.add(story, voxels, predicted, actual)
+        seen.append(test.p_values(scores.correlation(predicted, actual)))
+    np.testing.assert_array_equal(seen[0], seen[1])
+    assert (seen[0] != seen[2]).any() and (seen[0] != seen[3]).any()
+
+
+def test_a_voxel_is_left_out_of_the_story_that_lacks_it() -> None:
+    stories = unrelated([40, 60], 4, seed=7)
+    stories[1][1][5, 0] = np.nan
+    stories[1][0][:, 1] = 0.1
+    for _, actual in stories:
+        actual[:, 2] = 3.0
+    p = permuted(stories, block=10, permutations=200)
+    alone = permuted(stories[:1], block=10, permutations=200)
+    np.testing.assert_array_equal(p[:2], alone[:2])
+    assert np.isnan(p[2]) and np.isfinite(p[3])
+
+
+def test_p_is_never_zero_and_rounding_does_not_win() -> None:
+    """One block: every permutation is the data itself."""
+    predicted, actual = unrelated([9], 200, seed=8)[0]
+    np.testing.assert_array_equal(permuted([(predicted, actual)], block=10, permutations=99), np.ones(200))
+    np.testing.assert_array_equal(permuted([(y, y) for _, y in unrelated([500], 3, 9)], 10, 99), np.full(3, 0.01))
+
+
+def test_bad_input_of_the_permutation_test() -> None:
+    with pytest.raises(InputError, match="block 0"):
+        significance.BlockPermutation(voxels=2, block=0)
+    test = significance.BlockPermutation(voxels=2, block=3, permutations=5)
+    with pytest.raises(InputError, match="3 columns for 2 voxels"):
+        test.add(0, slice(None), np.zeros((9, 3)), np.zeros((9, 3)))
+    with pytest.raises(InputError, match="one mean over stories per voxel"):
+        test.p_values([0.1])
+
+
+def test_benjamini_hochberg_is_that_of_statsmodels() -> None:
+    p = np.random.default_rng(0).random(60) ** 3
+    expected = np.asarray(multipletests(p, method="fdr_bh")[1], dtype=np.float64)
+    with_gaps = np.insert(p, [0, 30, 60], np.nan)
+    got = significance.benjamini_hochberg(with_gaps)
+    np.testing.assert_allclose(got[~np.isnan(with_gaps)], expected, atol=1e-15)
+    assert np.isnan(got).sum() == 3
+    assert np.isnan(significance.benjamini_hochberg([np.nan])).all()
+
+
+def test_sign_flips_agree_with_all_flips_carried_out() -> None:
+    rng = np.random.default_rng(1)
+    a, b = rng.normal(0.1, 0.1, size=(9, 12)), rng.normal(0.05, 0.1, size=(9, 12))
+    got = significance.paired(a, b, permutations=20000)
+    flips = np.array(list(product([-1, 1], repeat=9))) @ (a - b)
+    exact = (np.abs(flips) >= np.abs((a - b).sum(axis=0)) - 1e-12).mean(axis=0)
+    assert np.abs(got.p_values - exact).max() < 0.015
+    assert got.difference == pytest.approx((a - b).mean(axis=0))
+    theirs = scipy.stats.ttest_rel(a.mean(axis=1), b.mean(axis=1))
+    interval = theirs.confidence_interval()
+    assert (got.low, got.high) == pytest.approx((interval.low, interval.high), abs=1e-12)
+    assert got.mean == pytest.approx((a - b).mean()) and got.stories == 9
+    assert got.p == pytest.approx(theirs.pvalue, abs=0.03)
+
+
+def test_sign_flip_p_values_hold_their_level() -> None:
+    rng = np.random.default_rng(2)
+    a, b = rng.normal(size=(2, 20, 3000))
+    p = significance.paired(a, b, permutations=499).p_values
+    assert (p <= 0.05).mean() == pytest.approx(0.05, abs=0.015)
+    assert (significance.paired(a + 1.5, b, permutations=499).p_values < 0.05).mean() > 0.98
+
+
+def test_sign_flip_ties_count_against_the_voxel_and_p_is_never_zero() -> None:
+    rng = np.random.default_rng(4)
+    a, b = rng.normal(0.5, 0.1, size=(2, 30, 200))
+    np.testing.assert_array_equal(significance.paired(a[:1], b[:1], permutations=99).p_values, np.ones(200))
+    np.testing.assert_array_equal(significance.paired(a + 3, b, permutations=99).p_values, np.full(200, 0.01))
+
+
+def test_a_pair_with_a_gap_takes_no_part() -> None:
+    rng = np.random.default_rng(3)
+    a, b = rng.normal(0.4, 1, size=(2, 8, 3))
+    a[6, 0], b[7, 0], a[:, 1] = np.nan, np.nan, np.nan
+    got, short = significance.paired(a, b), significance.paired(a[:6], b[:6])
+    assert got.difference[0] == pytest.approx(short.difference[0]) and np.isnan(got.difference[1])
+    assert got.p_values[0] == pytest.approx(short.p_values[0], abs=0.05) and np.isnan(got.p_values[1])
+    assert got.mean == pytest.approx(scores.nan_mean(scores.nan_mean(a - b, axis=1), axis=0))
+    with pytest.raises(InputError, match="expected two equal shapes"):
+        significance.paired(a, b[:6])
+
+
+def repeated(signal: float, repeats: int, voxels: int = 400, trs: int = 300) -> np.ndarray:
+    """Responses of which `signal` is the share of variance that repeats; 1 - signal is new each time."""
+    rng = np.random.default_rng(4)
+    shared = rng.normal(size=(trs, voxels)) * np.sqrt(signal)
+    return shared + rng.normal(size=(repeats, trs, voxels)) * np.sqrt(1 - signal)
+
+
+@pytest.mark.parametrize("signal", [0.0, 0.2, 0.7])
+@pytest.mark.parametrize("repeats", [2, 5])
+def test_explainable_variance_recovers_the_share_of_signal(signal: float, repeats: int) -> None:
+    data = repeated(signal, repeats)
+    assert ceiling.explainable_variance(data).mean() == pytest.approx(signal, abs=0.012)
+    biased = ceiling.explainable_variance(data, corrected=False).mean()
+    assert biased == pytest.approx(signal + (1 - signal) / repeats, abs=0.012)
+
+
+def test_explainable_variance_by_hand() -> None:
+    """Two repeats of which the second is the first shuffled: z scores, their mean, variances with n - 1."""
+    first, second = np.array([-1.0, 0.0, 1.0]), np.array([0.0, -1.0, 1.0])
+    mean = (first + second) / 2 / np.sqrt(2 / 3)  # -1/2, -1/2, 1, over the sd with n
+    ev = mean.var(ddof=1) / (3 / 2)
+    data = np.stack([first, second])[:, :, None]
+    assert ceiling.explainable_variance(data, corrected=False)[0] == pytest.approx(ev)
+    assert ceiling.explainable_variance(data)[0] == pytest.approx(2 * ev - 1)
+
+
+def test_explainable_variance_ignores_level_and_scale_of_a_repeat() -> None:
+    data = repeated(0.5, 3, voxels=5)
+    moved = data * np.array([1.0, 4.0, 0.1])[:, None, None] + np.array([0.0, 9.0, -2.0])[:, None, None]
+    np.testing.assert_allclose(ceiling.explainable_variance(moved), ceiling.explainable_variance(data), atol=1e-12)
+    moved[1, :, 0], moved[0, 3, 1] = 0.1, np.nan
+    assert np.isnan(ceiling.explainable_variance(moved)).tolist() == [True, True, False, False, False]
+    with pytest.raises(InputError, match="at least 2 repeats"):
+        ceiling.explainable_variance(data[:1])
+
+
+@pytest.mark.parametrize("repeats", [1, 4])
+def test_a_perfect_model_reaches_the_ceiling(repeats: int) -> None:
+    signal = 0.3
+    rng = np.random.default_rng(5)
+    truth = rng.normal(size=(400, 300)) * np.sqrt(signal)
+    actual = truth + (rng.normal(size=(repeats, 400, 300)) * np.sqrt(1 - signal)).mean(axis=0)
+    top = ceiling.noise_ceiling(np.full(300, signal), repeats)
+    normalised = ceiling.normalised_correlation(scores.correlation(truth, actual), top)
+    assert normalised.mean() == pytest.approx(1, abs=0.01)
+
+
+def test_no_normalised_correlation_without_a_ceiling() -> None:
+    top = ceiling.noise_ceiling([-0.1, 0.25, np.nan])
+    np.testing.assert_array_equal(top, [0.0, 0.5, np.nan])
+    np.testing.assert_array_equal(ceiling.normalised_correlation([0.3, 0.25, 0.1], top), [np.nan, 0.5, np.nan])
