@@ -88,9 +88,7 @@ def main() -> None:
     name = args.model or str(demo.prepare().model)
     encoder = backbone.load(name, head="AutoModel", class_names=[], seed=0)
     encoder.model.to(torch.bfloat16 if args.precision == "bf16" else torch.float32)
-    print(
-        f"{len(stories)} stories, {words:,} words, {Path(name).name}, {args.precision}, {torch.get_num_threads()} threads"
-    )
+    print(f"{len(stories)} stories, {words:,} words, {args.precision}, {torch.get_num_threads()} threads, {name}")
 
     ways: dict[str, Callable[[], list[np.ndarray]]] = {
         "ours": lambda: [found.vectors[0] for found in story_vectors(stories, encoder)],
@@ -123,7 +121,8 @@ def main() -> None:
         apart = max(float(np.abs(a - b).max()) for a, b in zip(vectors[way], vectors["ours"], strict=True))
         took = statistics.median(some)
         print(
-            f"{way:22} {words / took:9,.0f} words/s   ours is {took / ours:5.2f} times as fast   largest difference {apart:.1e}"
+            f"{way:22} {words / took:9,.0f} words/s   ours is {took / ours:5.2f} times as fast   "
+            f"largest difference {apart:.1e}"
         )
 
 

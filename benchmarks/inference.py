@@ -63,7 +63,7 @@ def main() -> None:
         for name in order:
             start = time.perf_counter()
             pad_id = backbone.tokenizer.pad_token_id
-            scores[name] = logits(models[name], encoded, pad_id=pad_id, budget=BUDGET, device=cpu)
+            scores[name] = logits(models[name], task, encoded, pad_id=pad_id, budget=BUDGET, device=cpu)
             times[name].append((time.perf_counter() - start) / arguments.rows)
     print(f"largest difference of a logit {np.abs(scores['merged'] - scores['unmerged']).max():.1e}")
     medians = {name: statistics.median(values[2:]) for name, values in times.items()}

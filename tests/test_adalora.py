@@ -218,7 +218,7 @@ def test_a_run_ends_with_fewer_ranks_and_reloads_to_the_same_function(
         assert trained.tensors[f"{path}.lora_B"].shape[1] == rank
 
     show = lambda model: logits(  # noqa: E731
-        model, trainer.validation, pad_id=trainer.pad_id, budget=10**6, device=CPU
+        model, trainer.task, trainer.validation, pad_id=trainer.pad_id, budget=10**6, device=CPU
     )
     progress = checkpoint.load(tmp_path / "run" / "checkpoint", {}, {}, trainer.optimizer)
     assert progress is not None

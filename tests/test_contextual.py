@@ -21,7 +21,8 @@ from encoderlab.methods.lora import Lora
 from encoderlab.methods.prefix import Prefix
 from encoderlab.methods.prompt import Prompt
 from encoderlab.stories.contextual import Windows, story_vectors, word_vectors
-from encoderlab.stories.windows import spans, subwords, word_tokenizer
+from encoderlab.stories.subwords import subwords, word_tokenizer
+from encoderlab.tasks.windows import spans
 
 VOCABULARY = "the film was not very good and acting plot bad a i don't".split()
 
@@ -165,6 +166,11 @@ def test_the_tokens_are_those_of_the_joined_text(shared: Path) -> None:
 )
 def test_spans(tokens: int, size: int, stride: int, expected: list[tuple[int, int]]) -> None:
     assert spans(tokens, size, stride) == expected
+
+
+def test_spans_without_short_tails() -> None:
+    assert spans(7, 10, 5, 8) == [] and spans(8, 10, 5, 8) == [(0, 8)]
+    assert spans(17, 10, 10, 8) == [(0, 10)] and spans(18, 10, 10, 8) == [(0, 10), (8, 18)]
 
 
 @pytest.mark.parametrize(

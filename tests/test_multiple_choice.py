@@ -282,12 +282,12 @@ def test_rows_of_3_4_and_5_choices_in_one_batch_are_as_one_at_a_time(family: str
     encoded = TASK.encode(prepared(records(9, 1)), backbone.tokenizer, 40, list("ABCDE"))
     model = Computed(backbone, torch.float32, CPU)
     pad = backbone.tokenizer.pad_token_id
-    together = logits(model, encoded, pad_id=pad, budget=10**6, device=CPU)
+    together = logits(model, TASK, encoded, pad_id=pad, budget=10**6, device=CPU)
     assert together.shape == (9, 5) and together.dtype == np.float32
     assert (np.isfinite(together) == encoded.present(5)).all()
     assert together[np.isfinite(together)].std() > 1e-2
     for row in range(9):
-        alone = logits(model, take(encoded, np.array([row])), pad_id=pad, budget=1, device=CPU)
+        alone = logits(model, TASK, take(encoded, np.array([row])), pad_id=pad, budget=1, device=CPU)
         np.testing.assert_allclose(together[row, : alone.shape[1]], alone[0], atol=1e-5)
 
 
@@ -332,7 +332,7 @@ def test_logits_and_gradients_are_those_of_a_padded_batch_in_plain_transformers(
     model.zero_grad()
     output = model(**batch, labels=torch.from_numpy(encoded.labels))
     output.loss.backward()
-    found = logits(trainer.model, encoded, pad_id=trainer.pad_id, budget=200, device=CPU)
+    found = logits(trainer.model, trainer.task, encoded, pad_id=trainer.pad_id, budget=200, device=CPU)
     np.testing.assert_allclose(found, output.logits.detach().numpy(), atol=1e-5)
     assert loss == pytest.approx(output.loss.item(), abs=1e-6)
     theirs = dict(model.named_parameters())
@@ -452,7 +452,7 @@ def test_a_whole_study_learns_and_its_tables_are_complete(folder: Path) -> None:
     assert all(row["accuracy"] and row["loss"] and not row["macro_f1"] for row in rows)
     summary = table(folder / "out" / "summary.csv")
     assert all(row["accuracy_rows_low"] and not row["macro_f1_rows_low"] for row in summary)
-    assert all(row["mcnemar_p"] for row in summary if row["variant"] != "full")
+    assert all(row["p"] for row in summary if row["variant"] != "full")
     page = (folder / "out" / "report.html").read_text()
     assert "Macro" not in page and "Confusion" not in page and 'id="classes"' not in page
     readme = (found["full"][0] / "adapter" / "README.md").read_text()

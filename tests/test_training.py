@@ -166,8 +166,8 @@ def test_micro_batches_cover_every_row_once_and_are_the_cheapest_cut() -> None:
 def test_one_batch_padded_or_alone_gives_the_same_logits(build: Build) -> None:
     for family in backbones.FAMILIES:
         trainer = build(Prefix(length=2), family=family)
-        together = logits(trainer.model, trainer.train, pad_id=trainer.pad_id, budget=10**6, device=CPU)
-        alone = logits(trainer.model, trainer.train, pad_id=trainer.pad_id, budget=1, device=CPU)
+        together = logits(trainer.model, trainer.task, trainer.train, pad_id=trainer.pad_id, budget=10**6, device=CPU)
+        alone = logits(trainer.model, trainer.task, trainer.train, pad_id=trainer.pad_id, budget=1, device=CPU)
         np.testing.assert_allclose(together, alone, atol=1e-5)
 
 

@@ -93,7 +93,11 @@ def check(path: Path, overrides: Sequence[str] = ()) -> CheckReport:
             for v in study.variants
         ],
         reference=study.reference,
-        runs={"trials": trials, "runs": len(study.variants) * len(study.seeds), "baselines": 1 + len(study.seeds)},
+        runs={
+            "trials": trials,
+            "runs": len(study.variants) * len(study.seeds),
+            "baselines": study.task.has_classes + len(study.seeds),
+        },
         warnings=_warnings(found, encoded),
     )
 
@@ -170,6 +174,7 @@ def _look(study: Study | Draft) -> _Found:
         except InputError as error:
             problems += [f"{file}: {line}" for line in error.problems]
     if backbone is not None:
+        problems += [f"{file}: model: {line}" for line in (study.task.model_problems(backbone) if study.task else ())]
         for variant in study.variants:
             try:
                 counts[variant.label] = _insert(backbone, variant)

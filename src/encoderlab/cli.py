@@ -245,6 +245,30 @@ def embed(study: EncodingStudyFile, override: Overrides = None, json: Json = Fal
 
 
 @app.command()
+def stories(
+    source: Annotated[
+        Path, typer.Argument(metavar="FILE", help="raw_text.pkl, a TextGrid or TSV, a folder of those, or .parquet.")
+    ],
+    out: Annotated[Path | None, typer.Option("-o", metavar="OUT", help="Write them to this .parquet file.")] = None,
+    tier: Annotated[str | None, typer.Option(help="The tier of a TextGrid that holds the words.")] = None,
+    json: Json = False,
+) -> None:
+    """Read stories and say what is in them; with -o keep them in a form that is safe to share, and to train on."""
+    from encoderlab import show
+    from encoderlab.stories import read, save
+
+    found = read(source, tier=tier)
+    if out is not None:
+        if out.suffix != ".parquet":
+            raise InputError(f"-o {out}: expected a name that ends in .parquet")
+        save(found, out)
+    if json:
+        _print_json([{"story": s.name, "words": len(s), "trs": len(s.tr_times), "notes": s.notes} for s in found])
+        return
+    show.stories(found)
+
+
+@app.command()
 def export(
     run: RunFolder,
     to: Annotated[str, typer.Option(metavar="FORMAT", help="merged, peft, adapterhub or onnx.")],

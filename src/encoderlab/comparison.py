@@ -23,20 +23,24 @@ from encoderlab.errors import InputError
 
 @dataclass(frozen=True, kw_only=True)
 class Predictions:
-    """What one run answered on one split, sorted by row: index, predicted and labels are int64 (n,)."""
+    """What one run answered on one split, sorted by row: index, predicted and labels are int64 (n,). credit: float64
+    (n,), a score from 0 to 1 of each row, where it is more than right or wrong."""
 
     index: NDArray[np.int64]
     predicted: NDArray[np.int64]
     labels: NDArray[np.int64]
+    credit: NDArray[np.float64] | None = None
 
     def at(self, rows: NDArray[np.int64]) -> Predictions:
         """The answers for source rows that are all in `index`."""
         where = np.searchsorted(self.index, rows)
-        return Predictions(index=rows, predicted=self.predicted[where], labels=self.labels[where])
+        credit = None if self.credit is None else self.credit[where]
+        return Predictions(index=rows, predicted=self.predicted[where], labels=self.labels[where], credit=credit)
 
     @property
-    def right(self) -> NDArray[np.bool_]:
-        return self.predicted == self.labels
+    def right(self) -> NDArray[Any]:
+        """(n,): whether each row is right, or its credit."""
+        return self.predicted == self.labels if self.credit is None else self.credit
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -55,14 +59,14 @@ class Variant:
 class Comparison:
     """Accuracy of one variant minus that of another, in [-1, 1], over `pairs` pairs of runs with equal seeds.
 
-    The mean, its 95 % bootstrap interval over rows, and McNemar's p combined over the pairs; all None, and `obstacle`
-    says why, if the two cannot be compared.
+    The mean, its 95 % bootstrap interval over rows, and the p of a paired test combined over the pairs: McNemar's of
+    right and wrong, a sign-flip test of credits. All None, and `obstacle` says why, if the two cannot be compared.
     """
 
     difference: float | None = None
     difference_low: float | None = None
     difference_high: float | None = None
-    mcnemar_p: float | None = None
+    p: float | None = None
     pairs: int = 0
     obstacle: str | None = None
 
@@ -97,6 +101,7 @@ def read_predictions(folder: Path, split: str) -> Predictions | None:
             index=tensors["index"][order],
             predicted=tensors["logits"].argmax(axis=1)[order],
             labels=tensors["labels"][order],
+            credit=tensors["credit"][order] if "credit" in tensors else None,
         )
     except (OSError, SafetensorError, KeyError) as error:
         raise InputError(
@@ -135,11 +140,12 @@ def compare(a: Variant, b: Variant) -> Comparison:
     left = np.array([p.right for p, _ in matched])
     right = np.array([q.right for _, q in matched])
     difference = left.astype(np.float64) - right
+    test = stats.mcnemar if left.dtype == bool else stats.sign_flip
     interval = stats.bootstrap_mean(difference)
     return Comparison(
         difference=float(difference.mean()),
         difference_low=interval.low,
         difference_high=interval.high,
-        mcnemar_p=stats.rueger([stats.mcnemar(x, y) for x, y in zip(left, right, strict=True)]),
+        p=stats.rueger([test(x, y) for x, y in zip(left, right, strict=True)]),
         pairs=len(pairs),
     )

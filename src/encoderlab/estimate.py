@@ -98,7 +98,14 @@ def _measure(study: Study, bench: Bench, variant: Variant) -> _Speed:
     forward = 0.0
     for _ in range(2):  # the first does not count
         start = time.perf_counter()
-        logits(trainer.model, some, pad_id=trainer.pad_id, budget=4 * bench.settings.token_budget, device=bench.device)
+        logits(
+            trainer.model,
+            bench.task,
+            some,
+            pad_id=trainer.pad_id,
+            budget=4 * bench.settings.token_budget,
+            device=bench.device,
+        )
         forward = (time.perf_counter() - start) / int(some.offsets[-1])
     memory = runs.peak_memory_mb(bench.device)
     return _Speed(load=load, trained=seconds / tokens, forward=forward, memory_mb=memory)

@@ -121,4 +121,6 @@ def logits(loaded: Loaded, encoded: Encoded, tick: Callable[[int], None] | None 
     """float32 (rows, classes), in the rows' order."""
     pad_id = loaded.tokenizer.pad_token_id
     budget = 4 * loaded.token_budget  # no gradients: the memory of one layer, not of all
-    return forward_logits(loaded.model, encoded, pad_id=pad_id, budget=budget, device=loaded.device, tick=tick)
+    return forward_logits(
+        loaded.model, loaded.task, encoded, pad_id=pad_id, budget=budget, device=loaded.device, tick=tick
+    )

@@ -208,6 +208,7 @@ def _trained(bench: Bench, job: Job, method: Method, folder: Path, tick: Tick) -
         "best_epoch": trained.best_epoch,
         "steps": trained.steps,
         "peak_memory_mb": peak,
+        "warnings": _over_fitting(trained.history),
     }
     if job.kind == "trial":
         best = trained.history[trained.best_epoch - 1]["validation"]
@@ -218,6 +219,19 @@ def _trained(bench: Bench, job: Job, method: Method, folder: Path, tick: Tick) -
     account |= _evaluate(bench, loaded, folder, tick)
     adapters.write_card(folder / "adapter", account)
     return account
+
+
+def _over_fitting(history: list[dict[str, Any]]) -> list[str]:
+    """Says it where the training loss still falls while that of validation rises."""
+    losses = [entry["validation"]["loss"] for entry in history]
+    best, last = min(range(len(losses)), key=losses.__getitem__), len(losses) - 1
+    if losses[last] <= 1.02 * losses[best] or history[last]["train_loss"] >= history[best]["train_loss"]:
+        return []
+    return [
+        f"over-fitting: from epoch {best + 1} to {last + 1} the training loss fell from "
+        f"{history[best]['train_loss']:.3f} to {history[last]['train_loss']:.3f}, that of validation rose from "
+        f"{losses[best]:.3f} to {losses[last]:.3f}; fewer epochs, a lower rank or rate, or more text would help"
+    ]
 
 
 def _save(
@@ -291,7 +305,8 @@ def _evaluate(bench: Bench, loaded: evaluate.Loaded, folder: Path, tick: Tick) -
 def _score(bench: Bench, name: str, encoded: Encoded, scores: np.ndarray, folder: Path) -> dict[str, Any]:
     if not np.isfinite(scores[encoded.present(scores.shape[1])]).all():
         raise RunFailed(f"the {name} logits are not finite")
-    runs.write_predictions(folder / "predictions" / f"{name}.safetensors", scores, encoded.labels, bench.index[name])
+    path = folder / "predictions" / f"{name}.safetensors"
+    runs.write_predictions(path, scores, encoded.labels, bench.index[name], bench.task.credit(scores))
     return {"rows": len(encoded), **bench.task.metrics(scores, encoded.labels, bench.class_names)}
 
 

@@ -32,7 +32,7 @@ def recommend(found: Sequence[Variant], summary: Sequence[Mapping[str, Any]]) ->
         return None
     best = max(trained, key=lambda v: rows[v.name]["accuracy"])
     compared = against(trained, best)
-    p = stats.holm([math.nan if c.mcnemar_p is None else c.mcnemar_p for c in compared.values()])
+    p = stats.holm([math.nan if c.p is None else c.p for c in compared.values()])
     adjusted = dict(zip(compared, map(float, p), strict=True))
     worse = [
         name

@@ -25,7 +25,7 @@ from encoderlab.files import read_json, write_text
 from encoderlab.recommend import recommend
 
 SPLITS = ("validation", "test")
-SPLIT_METRICS = ("rows", "loss", "accuracy", "macro_f1", "macro_precision", "macro_recall")
+SPLIT_METRICS = ("rows", "loss", "accuracy", "macro_f1", "macro_precision", "macro_recall", "perplexity")
 PARAMETERS = ("adapter_parameters", "head_parameters", "total_parameters")
 COLUMNS = (
     *("method", "variant", "seed", "split", *SPLIT_METRICS, *PARAMETERS),
@@ -33,10 +33,11 @@ COLUMNS = (
 )
 METRICS = ("accuracy", "macro_f1")
 OF_METRIC = ("", "_sd", "_seeds_low", "_seeds_high", "_rows_low", "_rows_high")
-COMPARISON = ("difference", "difference_low", "difference_high", "mcnemar_p", "pairs")
+COMPARISON = ("difference", "difference_low", "difference_high", "p", "pairs")
 SUMMARY_COLUMNS = (
     *("method", "variant", "kind", "seeds", "learning_rate", "rows"),
     *(metric + part for metric in METRICS for part in OF_METRIC),
+    "perplexity",
     *(*COMPARISON, "holm_p"),
     *(*PARAMETERS, "train_seconds", "inference_ms_per_example", "peak_memory_mb", "adapter_bytes", "failed"),
 )
@@ -112,7 +113,7 @@ def summarise(found: Sequence[Variant], compared: Mapping[str, Comparison]) -> l
             row |= {key: numbers[key] for key in COMPARISON}
         summary.append(row)
     family = [row for row in summary if row["kind"] == "run"]
-    adjusted = stats.holm([math.nan if row["mcnemar_p"] is None else row["mcnemar_p"] for row in family])
+    adjusted = stats.holm([math.nan if row["p"] is None else row["p"] for row in family])
     for row, p in zip(family, adjusted, strict=True):
         row["holm_p"] = _number(p)
     return summary
@@ -177,6 +178,8 @@ def _own_numbers(variant: Variant) -> dict[str, Any]:
         "peak_memory_mb": _over(done, "peak_memory_mb", max),
         "adapter_bytes": _over(done, "adapter_bytes", max),
     }
+    if perplexities := [score["perplexity"] for score in scores if score.get("perplexity") is not None]:
+        row["perplexity"] = float(np.mean(perplexities))
     for metric in METRICS:
         spread = stats.over_seeds([score[metric] for score in scores if score.get(metric) is not None])
         over_seeds = np.clip((spread.low, spread.high), 0, 1)  # Student's t knows no bounds, a share has them

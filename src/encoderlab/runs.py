@@ -53,9 +53,13 @@ def array_hash(array: np.ndarray) -> str:
     return hashlib.sha256(header + np.ascontiguousarray(array).tobytes()).hexdigest()
 
 
-def write_predictions(path: Path, logits: np.ndarray, labels: np.ndarray, index: np.ndarray) -> None:
-    """logits float32 (n, classes), labels int64 (n,), index int64 (n,): the row's number in its source."""
+def write_predictions(
+    path: Path, logits: np.ndarray, labels: np.ndarray, index: np.ndarray, credit: np.ndarray | None = None
+) -> None:
+    """logits float32 (n, c), labels int64 (n,), index int64 (n,): the row's number in its source; credit float64 (n,):
+    each row's score, where it is more than right or wrong."""
     tensors = {"logits": np.ascontiguousarray(logits, np.float32), "labels": labels, "index": index}
+    tensors |= {} if credit is None else {"credit": credit}
     write_atomically(path, lambda beside: save_numpy(tensors, beside))
 
 

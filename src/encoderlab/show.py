@@ -212,9 +212,7 @@ def anatomy(found: Anatomy) -> None:
 
 def embedded(stories: Sequence[Story], made: Sequence[Embedded]) -> None:
     """One line a feature space, and what was noticed in the stories."""
-    print(f"{len(stories)} stories, {sum(map(len, stories)):,} words")
-    for what, (count, where) in noticed(stories).items():
-        print(f"  {count:,} {what} ({where})")
+    _say_stories(stories)
     rows = []
     for one in made:
         file = one.file
@@ -222,6 +220,25 @@ def embedded(stories: Sequence[Story], made: Sequence[Embedded]) -> None:
         took = "up to date" if one.seconds is None else duration(one.seconds)
         rows.append((file.label, file.kind, f"{file.dimensions:,}", f"{file.words:,}", zero, took, str(file.path)))
     table("", ("feature", "kind", "dimensions", "words", "zero vectors", "made in", "file"), rows, text=2)
+
+
+def stories(found: Sequence[Story]) -> None:
+    """One line a story, and what was noticed."""
+    rows = [
+        (
+            *(s.name, f"{len(s):,}", f"{len(s.tr_times):,}", f"{s.tr:g} s", f"{s.tr_times[0]:g} s"),
+            f"{s.times.min():.2f} to {s.times.max():.2f} s" if len(s) else "",
+        )
+        for s in found
+    ]
+    table("", ("story", "words", "TRs", "TR", "first TR", "words from"), rows)
+    _say_stories(found)
+
+
+def _say_stories(found: Sequence[Story]) -> None:
+    print(f"{len(found)} stories, {sum(map(len, found)):,} words")
+    for what, (count, where) in noticed(found).items():
+        print(f"  {count:,} {what} ({where})")
 
 
 def noticed(stories: Sequence[Story]) -> dict[str, tuple[int, str]]:

@@ -2,7 +2,8 @@
 
     over seeds       mean +- t(0.975, s - 1) * sd / sqrt(s)
     over rows        percentile bootstrap: resample the n test rows with replacement, the models stay as they are
-    two methods      exact McNemar: of the d rows that only one of two models gets right, k ~ Binomial(d, 1/2)
+    two methods      exact McNemar: of the d rows that only one of two models gets right, k ~ Binomial(d, 1/2);
+                     sign flips where a row's score is more than right or wrong
     several seeds    Rueger: min(1, K / k * p_(k)), valid however the K tests depend on each other
     several methods  Holm: step-down Bonferroni over the family of comparisons
 
@@ -108,6 +109,21 @@ def mcnemar(correct: ArrayLike, reference: ArrayLike) -> float:
     if only_a + only_b == 0:
         return 1.0
     return float(binomtest(only_a, only_a + only_b, 0.5).pvalue)
+
+
+def sign_flip(values: ArrayLike, reference: ArrayLike, *, seed: int = 0, flips: int = 9999) -> float:
+    """Two-sided paired permutation test of a mean difference (Fisher 1935): the p value, at least 1 / (flips + 1).
+
+    values, reference: (rows,) numbers, row i being the same row in both. Under the null each difference is as likely to
+    have the other sign.
+    """
+    d = np.asarray(values, dtype=np.float64) - np.asarray(reference, dtype=np.float64)
+    rng = np.random.Generator(np.random.PCG64([seed, 0x51F7]))
+    seen, beyond = abs(d.sum()) * (1 - 1e-12), 0
+    for start in range(0, flips, 512):
+        signs = rng.integers(0, 2, (min(512, flips - start), len(d)), dtype=np.int8) * 2 - 1
+        beyond += int((np.abs(signs @ d) >= seen).sum())
+    return (beyond + 1) / (flips + 1)
 
 
 def rueger(p_values: ArrayLike) -> float:

@@ -17,7 +17,7 @@ import numpy as np
 from encoderlab import backbone as backbones
 from encoderlab import check, config, files, report, runs
 from encoderlab.config import Study, Variant
-from encoderlab.data import Splits
+from encoderlab.data import Rows, Splits
 from encoderlab.execute import Bench, Job, execute
 from encoderlab.randomness import numpy_generator
 from encoderlab.tasks import Encoded
@@ -82,7 +82,7 @@ def open_bench(study: Study, splits: Splits, class_names: list[str]) -> Bench:
         task=study.task,
         class_names=class_names,
         **encoded,
-        index={name: rows.index for name, rows in splits.items()},
+        index={name: _numbers(encoded[name], rows) for name, rows in splits.items()},
         settings=study.train,
         device=device,
         dtype=dtype,
@@ -91,6 +91,11 @@ def open_bench(study: Study, splits: Splits, class_names: list[str]) -> Bench:
         origins={name: o if o.startswith(hub) else Path(o).name for name, o in origins.items()},
         hub=hub,
     )
+
+
+def _numbers(encoded: Encoded, rows: Rows) -> np.ndarray:
+    """Of each row that the model sees: in its source, or of the window."""
+    return rows.index if encoded.index is None else encoded.index
 
 
 def baselines(study: Study, bench: Bench) -> list[Job]:
@@ -103,7 +108,8 @@ def baselines(study: Study, bench: Bench) -> list[Job]:
         "train": bench.train,
     }
     untrained = [Job(name="untrained", variant="untrained", seed=seed, **common) for seed in study.seeds]
-    return [Job(name="majority", variant="majority", seed=None, **common), *untrained]
+    majority = [Job(name="majority", variant="majority", seed=None, **common)] if study.task.has_classes else []
+    return [*majority, *untrained]
 
 
 def run_job(study: Study, bench: Bench, variant: Variant, rate: float, seed: int) -> Job:
@@ -150,6 +156,7 @@ def take(encoded: Encoded, rows: np.ndarray) -> Encoded:
         groups=None if groups is None else np.concatenate([[0], np.cumsum(encoded.sizes[rows])]).astype(np.int64),
         type_ids=None if types is None else np.concatenate([types[span] for span in spans]),
         labels=encoded.labels[rows],
+        index=None if encoded.index is None else encoded.index[rows],
         fingerprint=f"{encoded.fingerprint}:{runs.array_hash(rows)}",
     )
 
@@ -200,7 +207,7 @@ def _search(study: Study, bench: Bench, variant: Variant, do: Any, search: list[
             {"learning_rate": first, "accuracy": None, "loss": None, "run": None, "status": "not tried"}
         )
     done = [c for c in entry["candidates"] if c["status"] == "done"]
-    best = max(done, key=lambda c: (c[study.task.best], -c["loss"]), default=entry["candidates"][0])
+    best = max(done, key=lambda c: (study.task.value(c), -c["loss"]), default=entry["candidates"][0])
     entry["chosen"] = best["learning_rate"]
     search.append(entry)
     return best["learning_rate"]

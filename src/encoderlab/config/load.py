@@ -50,8 +50,9 @@ def read(path: Path, overrides: Sequence[str] = ()) -> Draft:
     """What can be read of a study file that may have problems. InputError only for a file that is no TOML."""
     raw = parse(path)
     reader = Reader(path)
-    raw["method"] = named_sections(reader, raw.get("method", [{"name": name} for name in DEFAULT]))
     task_class = _task_class(raw.get("task"))
+    usual = [{"name": name} for name in DEFAULT if task_class.has_probe or name != "head"]
+    raw["method"] = named_sections(reader, raw.get("method", usual))
     for text in overrides:
         reader.override(raw, text, task_class)
 
@@ -64,7 +65,7 @@ def read(path: Path, overrides: Sequence[str] = ()) -> Draft:
     train = reader.section(Train, raw.get("train", {}), "train")
     search = reader.section(Search, raw.get("search", {}), "search")
     so_far = len(reader.problems)
-    variants = read_variants(reader, raw["method"], search or Search())
+    variants = read_variants(reader, raw["method"], search or Search(), probe=task_class.has_probe)
     reference = _reference(reader, top.reference, variants) if top and len(reader.problems) == so_far else ""
     if data is not None and (wrong := data.problems("data", path.parent)):
         for line in wrong:

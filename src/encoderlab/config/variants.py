@@ -30,8 +30,11 @@ def named_sections(reader: Reader, raw: Any) -> list[dict[str, Any]]:
     return [dict(one) for one in raw if one.get("name") in list(_CLASSES)]
 
 
-def read_variants(reader: Reader, raw: Sequence[dict[str, Any]], search: Search) -> tuple[Variant, ...]:
-    """The variants in the order of the file. The baseline `head` is appended where the study has none."""
+def read_variants(
+    reader: Reader, raw: Sequence[dict[str, Any]], search: Search, *, probe: bool = True
+) -> tuple[Variant, ...]:
+    """The variants in the order of the file. The baseline `head` is appended where the study has none, unless the task
+    has no use for it (`probe` False)."""
     methods: list[Method] = []
     so_far = len(reader.problems)
     for i, one in enumerate(raw):
@@ -42,7 +45,7 @@ def read_variants(reader: Reader, raw: Sequence[dict[str, Any]], search: Search)
             if method is not None:
                 _check_rates(reader, method, path)
                 methods.append(method)
-    if not any(one["name"] == only(Head, "name") for one in raw):
+    if probe and not any(one["name"] == only(Head, "name") for one in raw):
         methods.append(Head())
     variants = tuple(
         Variant(method=method, label=_label(method, methods), learning_rates=_rates(method, search))

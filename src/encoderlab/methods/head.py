@@ -17,5 +17,10 @@ class Head(Method):
     name: Literal["head"] = "head"
     default_learning_rate: ClassVar[float] = 3e-3
 
+    def problems(self, backbone: Backbone) -> list[str]:
+        if backbone.frozen_head and not backbone.fresh:
+            return ["nothing would train: the head of a masked-lm checkpoint is pretrained and stays frozen"]
+        return []
+
     def insert(self, backbone: Backbone, seed: int) -> None:
         """Nothing to add: the head trains under every method."""

@@ -70,6 +70,7 @@ def _context(table: Table) -> dict[str, Any]:
         "reference_seeds": next((row["seeds"] for row in summary if row["variant"] == study.get("reference")), 0),
         "caveats": table.caveats,
         "summary": summary,
+        "perplexity": any(row["perplexity"] is not None for row in summary),
         "macro_f1": any(row["macro_f1"] is not None for row in summary),
         "look": look,
         "figures": _figures(table, summary, done, look),

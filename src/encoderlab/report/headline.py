@@ -27,7 +27,8 @@ def sentences(table: Table) -> list[str]:
 
 
 def _verdict(row: Mapping[str, Any], choice: Mapping[str, Any]) -> str:
-    right = f"{text.percent(row['accuracy'])} % of {text.count(row['rows'])} test rows right"
+    what = "test rows" if row.get("perplexity") is None else "test windows' masked tokens"
+    right = f"{text.percent(row['accuracy'])} % of {text.count(row['rows'])} {what} right"
     if choice["beats_majority"] is False:
         return (
             f"Use none of these yet: the most accurate, {row['variant']}, is not shown to be better than always giving "
@@ -84,7 +85,7 @@ def _against_best(choice: Mapping[str, Any], rows: Mapping[str, Mapping[str, Any
     return (
         f"The most accurate, {choice['best']}, got {text.percent(best['accuracy'])} %: the difference of "
         f"{text.points(choice['difference'])} points{only} cannot be told from chance, and on other rows it may be "
-        f"{interval} (95 % interval; McNemar {p} after Holm)."
+        f"{interval} (95 % interval; {p} after Holm)."
     )
 
 

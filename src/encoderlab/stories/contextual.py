@@ -25,7 +25,8 @@ from tokenizers import Tokenizer
 from encoderlab.backbone import Backbone
 from encoderlab.errors import InputError
 from encoderlab.methods import positions
-from encoderlab.stories.windows import Subwords, spans, subwords, word_tokenizer
+from encoderlab.stories.subwords import Subwords, subwords, word_tokenizer
+from encoderlab.tasks.windows import spans
 
 PATIENCE = 16  # stories that may wait for a short one, whose window waits for company
 Combine = Literal["mean", "weighted", "central"]

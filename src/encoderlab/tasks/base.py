@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, final
@@ -15,6 +15,34 @@ from encoderlab.data import Rows, Splits, prepare
 if TYPE_CHECKING:
     from torch import Tensor
     from transformers import PreTrainedTokenizerBase
+
+    from encoderlab.backbone import Backbone
+
+
+@final
+@dataclass(frozen=True, eq=False, kw_only=True)
+class MaskVocabulary:
+    """What masking needs of a tokenizer: the mask's id, the special ids, and the ids that a word may be replaced by."""
+
+    mask: int
+    special: np.ndarray
+    ordinary: np.ndarray
+
+
+@final
+@dataclass(frozen=True, eq=False, kw_only=True)
+class Masked:
+    """The masked tokens of a batch of `rows` rows, all int64 (masked,).
+
+    places: in the flattened (rows, longest) of the batch. inputs: what the model reads there. targets: what stood
+    there. owner: the row of the batch.
+    """
+
+    places: np.ndarray
+    inputs: np.ndarray
+    targets: np.ndarray
+    owner: np.ndarray
+    rows: int
 
 
 @final
@@ -30,6 +58,8 @@ class Encoded:
     fingerprint: of texts, tokenizer and max_length, so equal fingerprints mean equal tokens; labels are not in it
     groups: int64 (n + 1,): row i has the sequences groups[i]:groups[i + 1], each with one logit; None: a row is one
         sequence
+    index: int64 (n,): the number of each row in its split, where rows are not the rows of the source (windows of texts)
+    vocabulary: where tokens are masked for the model to guess
     """
 
     ids: np.ndarray
@@ -40,6 +70,8 @@ class Encoded:
     tokens_lost: int
     fingerprint: str
     groups: np.ndarray | None = None
+    index: np.ndarray | None = None
+    vocabulary: MaskVocabulary | None = None
 
     def __len__(self) -> int:
         return len(self.labels)
@@ -81,11 +113,16 @@ class Task(ABC):
     """A frozen dataclass, which is the [task] section of a study file, with a `kind` that names it.
 
     head: the transformers Auto class that carries the prediction head
-    best: the metric that picks checkpoints and learning rates; higher is better
+    best: the metric that picks checkpoints and learning rates; higher is better, unless lower_is_better
+    has_classes: whether there is a commonest class to compare with
+    has_probe: whether a trained head on the frozen encoder is a way to learn the task
     """
 
     head: ClassVar[str]
     best: ClassVar[str]
+    lower_is_better: ClassVar[bool] = False
+    has_classes: ClassVar[bool] = True
+    has_probe: ClassVar[bool] = True
 
     @property
     @abstractmethod
@@ -124,6 +161,26 @@ class Task(ABC):
         cache: Path | None = None,
     ) -> Encoded:
         """Tokens and label numbers of rows from `prepare`; `cache` is a folder for the tokens."""
+
+    def model_problems(self, backbone: Backbone) -> list[str]:
+        """Why the task cannot be learned with this model, one line each."""
+        return []
+
+    def value(self, metrics: Mapping[str, Any]) -> float:
+        """The metric `best`, so that higher is better."""
+        return -metrics[self.best] if self.lower_is_better else metrics[self.best]
+
+    def masked(self, encoded: Encoded, rows: np.ndarray, draw: tuple[int, ...]) -> Masked | None:
+        """What the model is to guess of these rows, drawn from `draw`; None for a task that hides nothing."""
+        return None
+
+    def masked_scores(self, logits: Tensor, masked: Masked) -> Tensor:
+        """(masked tokens, vocabulary) -> (rows, c): what `losses` and `metrics` take."""
+        raise NotImplementedError
+
+    def credit(self, logits: np.ndarray) -> np.ndarray | None:
+        """(n,): a score of each row, from 0 to 1, where it is more than right or wrong; else None."""
+        return None
 
     @abstractmethod
     def losses(self, logits: Tensor, labels: Tensor) -> Tensor:

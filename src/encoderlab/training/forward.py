@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from torch.func import functional_call
 
 from encoderlab.backbone import Backbone
-from encoderlab.tasks import Encoded
+from encoderlab.tasks import Encoded, Task
 from encoderlab.training.batches import by_row, collate, micro_batches
 
 
@@ -64,7 +64,9 @@ class Computed(nn.Module):
     def __init__(self, backbone: Backbone, dtype: torch.dtype, device: torch.device) -> None:
         super().__init__()
         self.model, self.dtype = backbone.model, dtype
-        in_head = {id(p) for head in backbone.heads() for p in head.parameters()}
+        # A pretrained head that stays frozen is a part of the encoder, whose word embeddings it shares.
+        heads = [] if backbone.frozen_head else backbone.heads()
+        in_head = {id(p) for head in heads for p in head.parameters()}
         for parameter in self.model.parameters():
             if not parameter.requires_grad and id(parameter) not in in_head:
                 parameter.data = parameter.data.to(dtype)
@@ -75,33 +77,71 @@ class Computed(nn.Module):
             else []
         )
         if dtype != torch.float32:
-            for head in backbone.heads():
+            for head in heads:
                 head.register_forward_pre_hook(_to_fp32)
+        self.places: Tensor | None = None
+        backbone.trunk.register_forward_hook(self._pick)  # after those of a method
 
-    def forward(self, **inputs: Tensor) -> Tensor:
-        """The logits, fp32."""
-        if not self.cast:
-            return self.model(**inputs).logits
-        parameters = {name: self.model.get_parameter(name).to(self.dtype) for name in self.cast}
-        return functional_call(self.model, parameters, args=(), kwargs=inputs).logits
+    def forward(self, places: Tensor | None = None, **inputs: Tensor) -> Tensor:
+        """The logits, fp32; of a head that answers token by token. places: (n,) in the flattened tokens: the head sees
+        these alone, and gives (1, n, c)."""
+        self.places = places
+        try:
+            if not self.cast:
+                return self.model(**inputs).logits
+            parameters = {name: self.model.get_parameter(name).to(self.dtype) for name in self.cast}
+            return functional_call(self.model, parameters, args=(), kwargs=inputs).logits
+        finally:
+            self.places = None
+
+    def _pick(self, trunk: nn.Module, args: Any, output: Any) -> Any:
+        if self.places is None:
+            return output
+        states = output[0]
+        picked = states.reshape(-1, states.size(-1))[self.places].unsqueeze(0)
+        if isinstance(output, tuple):
+            return (picked, *output[1:])
+        output.last_hidden_state = picked
+        return output
 
 
 def _to_fp32(module: nn.Module, args: tuple[Any, ...]) -> tuple[Any, ...]:
     return tuple(a.float() if isinstance(a, Tensor) and a.is_floating_point() else a for a in args)
 
 
+def scores(
+    model: Computed,
+    task: Task,
+    encoded: Encoded,
+    rows: np.ndarray,
+    *,
+    pad_id: int,
+    device: torch.device,
+    draw: tuple[int, ...],
+) -> Tensor:
+    """(rows, c): what `task.losses` and `task.metrics` take of some rows, in one forward pass. draw: what a task that
+    hides tokens from the model draws them from."""
+    batch = collate(encoded, rows, pad_id, device)
+    masked = task.masked(encoded, rows, draw)
+    if masked is None:
+        return by_row(model(**batch), encoded, rows)
+    places = torch.from_numpy(masked.places).to(device)
+    batch["input_ids"].view(-1)[places] = torch.from_numpy(masked.inputs).to(device)
+    return task.masked_scores(model(places=places, **batch)[0], masked)
+
+
 @torch.no_grad()
 def logits(
-    model: Computed, encoded: Encoded, *, pad_id: int, budget: int, device: torch.device, tick: Any = None
+    model: Computed, task: Task, encoded: Encoded, *, pad_id: int, budget: int, device: torch.device, tick: Any = None
 ) -> np.ndarray:
-    """The logits of all rows in their order, float32 (rows, classes), -inf where a row has fewer. Rows run in batches
-    of similar length; `tick(tokens)` after each."""
+    """The scores of all rows in their order, float32 (rows, c), -inf where a row has fewer. Rows run in batches of
+    similar length; `tick(tokens)` after each. What is hidden from the model is the same in every call."""
     model.eval()
     rows, tokens, widest = np.arange(len(encoded)), encoded.tokens, int(encoded.sizes.max(initial=0))
     out: np.ndarray | None = None
     for chosen in micro_batches(encoded.longest, rows, budget, encoded.sizes):
-        batch = collate(encoded, chosen, pad_id, device)
-        result = by_row(model(**batch), encoded, chosen).float().cpu().numpy()
+        found = scores(model, task, encoded, chosen, pad_id=pad_id, device=device, draw=(0, 0))
+        result = found.float().cpu().numpy()
         if out is None:
             width = result.shape[1] if encoded.groups is None else widest
             out = np.full((len(rows), width), -np.inf, dtype=np.float32)

@@ -27,8 +27,8 @@ from encoderlab.files import append_text, write_text
 from encoderlab.methods import Method
 from encoderlab.tasks import Encoded, Task
 from encoderlab.training import checkpoint
-from encoderlab.training.batches import by_row, collate, epoch_batches, micro_batches
-from encoderlab.training.forward import Computed, logits
+from encoderlab.training.batches import epoch_batches, micro_batches
+from encoderlab.training.forward import Computed, logits, scores
 
 
 class Settings(Protocol):
@@ -122,12 +122,21 @@ class Trainer:
     def step(self, step: int, rows: np.ndarray) -> tuple[float, float]:
         """One optimizer step on `rows`; returns the mean loss and the gradient's norm before clipping."""
         self.model.train()
+        epoch = step // math.ceil(len(self.lengths) / self.settings.batch_size) + 1
         total = 0.0
         for micro, chosen in enumerate(micro_batches(self.lengths, rows, self.settings.token_budget, self.sizes)):
             self.backbone.noise.reset(self.seed, step, micro)
-            scores = by_row(self.model(**collate(self.train, chosen, self.pad_id, self.device)), self.train, chosen)
+            found = scores(
+                self.model,
+                self.task,
+                self.train,
+                chosen,
+                pad_id=self.pad_id,
+                device=self.device,
+                draw=(self.seed, epoch),
+            )
             labels = torch.from_numpy(self.train.labels[chosen]).to(self.device)
-            loss = self.task.losses(scores, labels).sum() / len(rows)
+            loss = self.task.losses(found, labels).sum() / len(rows)
             self.accelerator.backward(loss)
             total += loss.item()
         if (extra := self.method.regulariser(self.backbone)) is not None:
@@ -187,7 +196,7 @@ class Trainer:
             progress.history.append(entry)
             progress.epoch = epoch
             settled = float(self.method.settled(progress.step, self.total_steps))
-            score = (settled, entry["validation"][self.task.best], -entry["validation"]["loss"])
+            score = (settled, self.task.value(entry["validation"]), -entry["validation"]["loss"])
             if not progress.best_epoch or score > progress.best_score:
                 progress.best_epoch, progress.best_score = epoch, score
             progress.log_lines = log.lines
@@ -214,15 +223,16 @@ class Trainer:
         return patience is not None and settled and progress.epoch - progress.best_epoch >= patience
 
     def _validate(self) -> dict[str, float]:
-        scores = logits(
+        found = logits(
             self.model,
+            self.task,
             self.validation,
             pad_id=self.pad_id,
             budget=4 * self.settings.token_budget,
             device=self.device,
             tick=lambda tokens: self.tick(tokens, None),
         )
-        metrics = self.task.metrics(scores, self.validation.labels, self.class_names)
+        metrics = self.task.metrics(found, self.validation.labels, self.class_names)
         return {name: value for name, value in metrics.items() if isinstance(value, float)}
 
 

@@ -1,10 +1,5 @@
-"""Words to tokens, and tokens to the windows that an encoder reads.
-
-A window is `size` tokens of the story between its own [CLS] and [SEP]; the next begins `stride` later. The last one is
-as long as the others and ends where the story ends, so that no token is read with a short context when a long one is to
-be had. A story of n tokens has 1 + ceil((n - size) / stride) windows, or one.
-
-Tokens belong to words by the tokenizer's own `word_ids`, never by counting: it emits nothing for an empty word.
+"""Words to tokens. Tokens belong to words by the tokenizer's own `word_ids`, never by counting: it emits nothing for an
+empty word.
 """
 
 from __future__ import annotations
@@ -68,11 +63,3 @@ def subwords(words: Sequence[str], tokenizer: Tokenizer, unknown: str | None) ->
         words=len(words),
         unknown=sum(encoding.tokens[i] == unknown for i in lone),
     )
-
-
-def spans(tokens: int, size: int, stride: int) -> list[tuple[int, int]]:
-    """First and last token (the latter excluded) of every window over `tokens` tokens; none over none."""
-    if tokens <= size:
-        return [(0, tokens)] if tokens else []
-    starts = [*range(0, tokens - size, stride), tokens - size]
-    return [(start, start + size) for start in starts]

@@ -1,0 +1,218 @@
+r"""Masked language modelling: an encoder learns the words of its texts, and nothing is labelled.
+
+    m ~ Bernoulli(rate) for every token of a window; of the masked 80 % become [MASK], 10 % another token, 10 % stay
+    loss of a window = mean over its masked tokens of -log p(token | window)          (Devlin et al. 2019, section 3.1)
+
+Rows are windows of the texts: at most `max_length` tokens with their own [CLS] and [SEP], `stride` apart, the last one
+ending where the text ends. Masks of training are drawn anew in every epoch from (seed, epoch, window), those of
+validation and test once. The head computes the masked positions alone: they are a seventh of the tokens, and the head
+of a small encoder is as dear as its layers.
+
+The head of the checkpoint stays frozen, so that what is learned is an adapter for the encoder, with or without a head.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, final
+
+import numpy as np
+from annotated_types import Ge, Gt, Le
+
+from encoderlab.data import Rows, Splits
+from encoderlab.errors import InputError
+from encoderlab.tasks.base import Encoded, Masked, Task
+from encoderlab.tasks.windows import spans
+
+if TYPE_CHECKING:
+    from torch import Tensor
+    from transformers import PreTrainedTokenizerBase
+
+    from encoderlab.backbone import Backbone
+
+SHORTEST = 32  # tokens: a shorter text, or a shorter rest, has too little context to learn from
+LABEL = "masked"
+
+
+@final
+@dataclass(frozen=True, kw_only=True)
+class MaskedLM(Task):
+    """text: a column of texts, or of lists of words; default: text or words
+
+    stride: tokens from one window to the next; default: the tokens of a window, so that none is read twice
+    mask_rate: share of the tokens that are masked
+    fresh_head: take an encoder without a masked-lm head, and train one
+    """
+
+    kind: Literal["masked-lm"] = "masked-lm"
+    text: str | None = None
+    stride: Annotated[int, Ge(1)] | None = None
+    mask_rate: Annotated[float, Gt(0), Le(0.9)] = 0.15
+    fresh_head: bool = False
+
+    head: ClassVar[str] = "AutoModelForMaskedLM"
+    best: ClassVar[str] = "loss"
+    lower_is_better: ClassVar[bool] = True
+    has_classes: ClassVar[bool] = False
+    has_probe: ClassVar[bool] = False  # its head is a pretrained one, and stays
+
+    @property
+    def text_columns(self) -> tuple[str, ...]:
+        return ("text",)
+
+    @property
+    def label_column(self) -> str:
+        return LABEL
+
+    def problems(self) -> list[str]:
+        return []
+
+    def prepare(self, rows: Rows, *, labelled: bool) -> Rows:
+        """Texts with white space between words. Every row counts as one class: there is nothing to balance."""
+        known = list(rows.columns)
+        name = self.text or next((name for name in ("text", "words") if name in known), None)
+        if name not in known:
+            raise InputError(f"{rows.origin}: no column {name or 'text'!r}; it has {', '.join(known)}")
+        texts = []
+        for place, cell in enumerate(rows.columns[name]):
+            words = cell if isinstance(cell, list | tuple) else [cell]
+            if not all(isinstance(word, str) for word in words):
+                raise InputError(f"{rows.origin}: row {rows.index[place] + 1}: {name} is no text and no list of words")
+            texts.append(" ".join(filter(None, (word.strip() for word in words))))
+        columns: dict[str, list] = {"text": texts}
+        return Rows(columns | ({LABEL: [LABEL] * len(texts)} if labelled else {}), rows.origin, rows.index, rows.notes)
+
+    def class_names(self, splits: Splits) -> list[str]:
+        return [LABEL]
+
+    def model_problems(self, backbone: Backbone) -> list[str]:
+        if backbone.tokenizer.mask_token_id is None:
+            return [f"{backbone.name}: its tokenizer has no mask token, so it cannot learn from masked words"]
+        missing = sorted(name for name in backbone.fresh if not name.startswith(backbone.trunk_prefix))
+        if missing and not self.fresh_head:
+            return [
+                f"{backbone.name}: the checkpoint has no masked-lm head ({len(missing)} tensors, e.g. {missing[0]}), "
+                "and an encoder cannot be judged through a random one; name a checkpoint with its head, or set "
+                "task.fresh_head = true to train one along"
+            ]
+        return []
+
+    def encode(
+        self,
+        rows: Rows,
+        tokenizer: PreTrainedTokenizerBase,
+        max_length: int,
+        class_names: Sequence[str],
+        cache: Path | None = None,
+    ) -> Encoded:
+        """One row a window. rows_cut: texts of which a short rest, or all, is left out; tokens_lost: how much."""
+        before, after = _around(tokenizer)
+        size = max_length - len(before) - len(after)
+        stride = size if self.stride is None else min(self.stride, size)
+        ids: list[np.ndarray] = []
+        rows_cut = tokens_lost = 0
+        for text in rows.columns["text"]:
+            tokens = np.array(tokenizer(text, add_special_tokens=False, verbose=False)["input_ids"], dtype=np.int32)
+            windows = spans(len(tokens), size, stride, SHORTEST)
+            rest = len(tokens) - (windows[-1][1] if windows else 0)
+            rows_cut += rest > 0
+            tokens_lost += rest
+            ids += [np.concatenate([before, tokens[start:stop], after]) for start, stop in windows]
+        if not ids:
+            raise InputError(f"{rows.origin}: no text has {SHORTEST} tokens, too little to learn from")
+        whole = np.concatenate(ids).astype(np.int32)
+        offsets = np.concatenate([[0], np.cumsum([len(window) for window in ids])]).astype(np.int64)
+        return Encoded(
+            ids=whole,
+            offsets=offsets,
+            type_ids=None,
+            labels=np.zeros(len(ids), dtype=np.int64),
+            rows_cut=rows_cut,
+            tokens_lost=tokens_lost,
+            fingerprint=hashlib.sha256(whole.tobytes() + offsets.tobytes()).hexdigest(),
+            index=np.arange(len(ids)),
+            vocabulary=_vocabulary(tokenizer),
+        )
+
+    def masked(self, encoded: Encoded, rows: np.ndarray, draw: tuple[int, ...]) -> Masked:
+        """The masks of some windows, as they lie side by side in a padded batch. draw: (seed, epoch), or (0, 0)."""
+        from encoderlab.randomness import numpy_generator
+
+        assert encoded.vocabulary is not None and encoded.index is not None
+        known = encoded.vocabulary
+        width = int(encoded.lengths[rows].max())
+        places, corrupted, wanted, owner = [], [], [], []
+        for i, row in enumerate(rows):
+            tokens = encoded.ids[encoded.offsets[row] : encoded.offsets[row + 1]]
+            generator = numpy_generator(draw[0], "mask", *draw[1:], int(encoded.index[row]))
+            ordinary = np.flatnonzero(~np.isin(tokens, known.special))
+            uniform = generator.random(len(ordinary))
+            chosen = ordinary[uniform < self.mask_rate]
+            if not len(chosen):  # of a short window: there is no loss without a mask
+                chosen = ordinary[[int(uniform.argmin())]] if len(ordinary) else np.array([0])
+            kind, other = generator.random(len(chosen)), generator.choice(known.ordinary, len(chosen))
+            corrupted.append(np.where(kind < 0.8, known.mask, np.where(kind < 0.9, other, tokens[chosen])))
+            places.append(i * width + chosen)
+            wanted.append(tokens[chosen])
+            owner.append(np.full(len(chosen), i))
+        return Masked(
+            places=np.concatenate(places),
+            inputs=np.concatenate(corrupted).astype(np.int64),
+            targets=np.concatenate(wanted).astype(np.int64),
+            owner=np.concatenate(owner),
+            rows=len(rows),
+        )
+
+    def masked_scores(self, logits: Tensor, masked: Masked) -> Tensor:
+        """(masked tokens, vocabulary) -> (rows, 3): summed loss, masked tokens, how many of them were guessed right."""
+        import torch
+        from torch.nn.functional import cross_entropy
+
+        targets, owner = (torch.from_numpy(array).to(logits.device) for array in (masked.targets, masked.owner))
+        loss = cross_entropy(logits.float(), targets, reduction="none")
+        right = (logits.argmax(dim=1) == targets).float()
+        columns = torch.stack([loss, torch.ones_like(loss), right], dim=1)
+        return columns.new_zeros(masked.rows, 3).index_add(0, owner, columns)
+
+    def losses(self, logits: Tensor, labels: Tensor) -> Tensor:
+        return logits[:, 0] / logits[:, 1]
+
+    def metrics(self, logits: np.ndarray, labels: np.ndarray, class_names: Sequence[str]) -> dict[str, Any]:
+        """Over all masked tokens: loss (nats), perplexity = exp(loss), accuracy."""
+        loss, count, right = logits.astype(np.float64).sum(axis=0)
+        return {
+            "loss": float(loss / count),
+            "perplexity": math.exp(min(loss / count, 700.0)),
+            "accuracy": float(right / count),
+            "masked_tokens": int(count),
+        }
+
+    def credit(self, logits: np.ndarray) -> np.ndarray:
+        """(n,): share of each window's masked tokens that were guessed right."""
+        return (logits[:, 2] / logits[:, 1]).astype(np.float64)
+
+    def predictions(self, logits: np.ndarray, class_names: Sequence[str], rows: Rows) -> dict[str, list]:
+        raise InputError(
+            "a masked-lm run has no answers to predict; use its adapter on the bare encoder (encoderlab embed), or "
+            "score it with `encoderlab evaluate`"
+        )
+
+
+def _around(tokenizer: Any) -> tuple[list[int], list[int]]:
+    """The special tokens in front of a text and behind it."""
+    encoding = tokenizer("a", return_special_tokens_mask=True)
+    mask, ids = encoding["special_tokens_mask"], encoding["input_ids"]
+    first = mask.index(0)
+    return ids[:first], ids[first + mask.count(0) :]
+
+
+def _vocabulary(tokenizer: Any) -> Any:
+    from encoderlab.tasks.base import MaskVocabulary
+
+    special = np.array(sorted(tokenizer.all_special_ids), dtype=np.int64)
+    ordinary = np.setdiff1d(np.arange(len(tokenizer)), special)
+    return MaskVocabulary(mask=int(tokenizer.mask_token_id), special=special, ordinary=ordinary)

@@ -1,0 +1,272 @@
+"""Masked language modelling: windows, masks, the loss, and an adapter that leaves with the encoder."""
+
+from __future__ import annotations
+
+import csv
+import json
+import math
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+import torch.nn.functional as F
+
+from encoderlab import adapters, backbone, config
+from encoderlab.cli import main
+from encoderlab.data import Rows
+from encoderlab.errors import InputError
+from encoderlab.execute import _over_fitting
+from encoderlab.families import FAMILIES
+from encoderlab.methods.full import Full
+from encoderlab.methods.lora import Lora
+from encoderlab.methods.prompt import Prompt
+from encoderlab.study import compare
+from encoderlab.tasks import Encoded, MaskedLM
+from encoderlab.training.batches import collate
+from encoderlab.training.forward import Computed, logits, scores
+
+CPU = torch.device("cpu")
+TASK = MaskedLM()
+WORDS = "good bad film the a was not very plot acting and".split()
+
+
+def text(words: int, seed: int = 0) -> str:
+    return " ".join(np.random.default_rng(seed).choice(WORDS, words))
+
+
+def rows_of(*texts: str | list[str]) -> Rows:
+    return TASK.prepare(Rows({"text": list(texts)}, "here", np.arange(len(texts))), labelled=True)
+
+
+def windows(tokenizer, *lengths: int, max_length: int = 40, task: MaskedLM = TASK) -> Encoded:
+    return task.encode(rows_of(*(text(n, n) for n in lengths)), tokenizer, max_length, ["masked"])
+
+
+def test_windows_of_texts(tiny_tokenizer) -> None:
+    found = windows(tiny_tokenizer, 100, 38, 31, 32, 75)
+    spans = [found.ids[a:b] for a, b in zip(found.offsets, found.offsets[1:], strict=False)]
+    assert all(span[0] == tiny_tokenizer.cls_token_id and span[-1] == tiny_tokenizer.sep_token_id for span in spans)
+    # 100 tokens: 38 + 38 + 24 left over, too short for a window of their own
+    assert [len(span) - 2 for span in spans] == [38, 38, 38, 32, 38, 38]
+    assert found.rows_cut == 2 and found.tokens_lost == 24 + 31
+    whole = tiny_tokenizer(text(100, 100), add_special_tokens=False)["input_ids"]
+    assert spans[0][1:-1].tolist() == whole[:38] and spans[1][1:-1].tolist() == whole[38:76]
+
+
+def test_the_last_window_ends_with_the_text(tiny_tokenizer) -> None:
+    found = windows(tiny_tokenizer, 110, task=MaskedLM(stride=30))
+    assert len(found) == 3 and found.tokens_lost == 12, "starts 0, 30, 60; 12 tokens are too short a rest"
+    found = windows(tiny_tokenizer, 2 * 38 + 33)
+    whole = tiny_tokenizer(text(109, 109), add_special_tokens=False)["input_ids"]
+    assert len(found) == 3 and found.ids[found.offsets[2] + 1 : -1].tolist() == whole[-38:]
+
+
+def test_lists_of_words_are_texts() -> None:
+    words = TASK.prepare(Rows({"words": [["", "a", " film "], ["the"]]}, "here", np.arange(2)), labelled=True)
+    assert words.columns == {"text": ["a film", "the"], "masked": ["masked"] * 2}
+    with pytest.raises(InputError, match="here: no column 'txt'; it has text"):
+        MaskedLM(text="txt").prepare(Rows({"text": ["a"]}, "here", np.arange(1)), labelled=False)
+    with pytest.raises(InputError, match="row 2: text is no text"):
+        TASK.prepare(Rows({"text": ["a", 3]}, "here", np.arange(2)), labelled=False)
+
+
+def test_masks_are_those_of_the_paper(tiny_tokenizer) -> None:
+    encoded = windows(tiny_tokenizer, *[38] * 400)
+    masked = TASK.masked(encoded, np.arange(400), (0, 1))
+    flat = encoded.ids.reshape(400, 40).reshape(-1)
+    assert (flat[masked.places] == masked.targets).all() and not np.isin(masked.places % 40, [0, 39]).any()
+    n = 400 * 38
+    assert len(masked.places) / n == pytest.approx(0.15, abs=4 * math.sqrt(0.15 * 0.85 / n))
+    share = len(masked.places)
+    as_mask = (masked.inputs == tiny_tokenizer.mask_token_id).mean()
+    stays = (masked.inputs == masked.targets).mean()
+    spread = 4 * math.sqrt(0.8 * 0.2 / share)
+    assert as_mask == pytest.approx(0.8, abs=spread) and stays == pytest.approx(0.1, abs=spread)
+    assert not np.isin(
+        masked.inputs[masked.inputs != tiny_tokenizer.mask_token_id], tiny_tokenizer.all_special_ids
+    ).any()
+
+
+def test_masks_depend_on_seed_epoch_and_window_alone(tiny_tokenizer) -> None:
+    encoded = windows(tiny_tokenizer, 38, 35, 100)
+
+    def inputs(rows: list[int], draw: tuple[int, int]) -> dict[int, list[int]]:
+        masked = TASK.masked(encoded, np.array(rows), draw)
+        width = encoded.lengths[rows].max()
+        return {
+            row: (masked.places[masked.owner == i] - i * width).tolist() + masked.inputs[masked.owner == i].tolist()
+            for i, row in enumerate(rows)
+        }
+
+    assert inputs([0, 1, 2, 3], (0, 1)) == inputs([3, 2, 1, 0], (0, 1)) == {r: inputs([r], (0, 1))[r] for r in range(4)}
+    assert inputs([0], (0, 1)) != inputs([0], (0, 2)) and inputs([0], (0, 1)) != inputs([0], (1, 1))
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_the_loss_is_that_of_the_whole_batch(tiny_masked_lm: Callable[[str], Path], family: str) -> None:
+    """Picking the masked positions before the head gives what the library gives with labels of -100 elsewhere."""
+    base = backbone.load(str(tiny_masked_lm(family)), head=TASK.head, class_names=["masked"], seed=0)
+    encoded = windows(base.tokenizer, 38, 33, 70, 36)
+    rows = np.array([2, 0, 3, 1])
+    model = Computed(base, torch.float32, CPU).eval()
+    pad = base.tokenizer.pad_token_id
+    masked = TASK.masked(encoded, rows, (3, 1))
+    with torch.no_grad():
+        found = scores(model, TASK, encoded, rows, pad_id=pad, device=CPU, draw=(3, 1))
+        batch = collate(encoded, rows, pad, CPU)
+        labels = torch.full_like(batch["input_ids"], -100)
+        labels.view(-1)[masked.places] = torch.from_numpy(masked.targets)
+        batch["input_ids"].view(-1)[masked.places] = torch.from_numpy(masked.inputs)
+        whole = base.model(**batch).logits
+    loss = F.cross_entropy(whole.view(-1, whole.size(-1)), labels.view(-1), reduction="none").view(4, -1)
+    torch.testing.assert_close(found[:, 0], loss.sum(1), rtol=1e-5, atol=1e-5)
+    assert found[:, 1].tolist() == (labels >= 0).sum(1).tolist()
+    assert found[:, 2].tolist() == (whole.argmax(-1) == labels).sum(1).tolist()
+    together = logits(model, TASK, encoded, pad_id=pad, budget=10**6, device=CPU)
+    alone = logits(model, TASK, encoded, pad_id=pad, budget=1, device=CPU)
+    np.testing.assert_allclose(together, alone, atol=1e-5)
+    metrics = TASK.metrics(together, encoded.labels, ["masked"])
+    assert metrics["loss"] == pytest.approx(together[:, 0].sum() / together[:, 1].sum(), rel=1e-6)
+    assert metrics["perplexity"] == pytest.approx(math.exp(metrics["loss"]))
+
+
+@pytest.mark.parametrize("method", [Lora(rank=2), Full(), Prompt(length=3)], ids=["lora", "full", "prompt"])
+@pytest.mark.parametrize("family", ["bert", "distilbert", "modernbert"])
+def test_bf16_is_near_fp32(tiny_masked_lm: Callable[[str], Path], family: str, method) -> None:
+    found = {}
+    for dtype in (torch.float32, torch.bfloat16):
+        base = backbone.load(str(tiny_masked_lm(family)), head=TASK.head, class_names=["masked"], seed=0)
+        method.inject(base, 0)
+        encoded = windows(base.tokenizer, 38, 33)
+        model = Computed(base, dtype, CPU).eval()
+        pad = base.tokenizer.pad_token_id
+        result = scores(model, TASK, encoded, np.arange(2), pad_id=pad, device=CPU, draw=(0, 1))
+        TASK.losses(result, torch.zeros(2)).sum().backward()
+        grads = [p.grad for _, p in base.trainable() if p.grad is not None]
+        assert grads and all(g.dtype == torch.float32 for g in grads)
+        found[dtype] = TASK.losses(result, torch.zeros(2)).tolist()
+    assert found[torch.float32] == pytest.approx(found[torch.bfloat16], abs=0.05)
+
+
+STUDY = """
+model = "{model}"
+seeds = [0, 1]
+[task]
+kind = "masked-lm"
+[data]
+train = {{ path = "texts.jsonl" }}
+validation = {{ fraction = 0.25 }}
+test = {{ fraction = 0.25 }}
+[train]
+epochs = 2
+max_length = 40
+batch_size = 4
+[search]
+candidates = 1
+[[method]]
+name = "lora"
+rank = [2, 4]
+[[method]]
+name = "full"
+"""
+
+
+@pytest.fixture
+def study(tmp_path: Path, tiny_masked_lm: Callable[[str], Path]) -> Path:
+    lines = [json.dumps({"text": text(60, i)}) for i in range(24)]
+    (tmp_path / "texts.jsonl").write_text("\n".join(lines))
+    file = tmp_path / "study.toml"
+    file.write_text(STUDY.format(model=tiny_masked_lm("bert")))
+    return file
+
+
+def test_a_whole_study(study: Path, tiny_masked_lm: Callable[[str], Path]) -> None:
+    report = compare(study)
+    page = report.read_text(encoding="utf-8")
+    assert "Perplexity" in page and "sign-flip test" in page
+    with (report.parent / "results.csv").open(encoding="utf-8") as file:
+        rows = list(csv.DictReader(file))
+    assert {row["method"] for row in rows} == {"untrained", "lora", "full"}
+    for row in rows:
+        assert (
+            float(row["perplexity"]) == pytest.approx(math.exp(float(row["loss"])), rel=1e-6) and row["macro_f1"] == ""
+        )
+    summary = json.loads((report.parent / "summary.json").read_text(encoding="utf-8"))["summary"]
+    by_name = {row["variant"]: row for row in summary}
+    assert 0 < by_name["lora rank=2"]["p"] <= 1 and by_name["lora rank=2"]["difference_low"] is not None
+    results = [json.loads(p.read_text()) for p in report.parent.glob("runs/*/result.json")]
+    loras = [r for r in results if r["method"] == "lora"]
+    assert len(loras) == 4 and all(r["parameters"]["head"] == 0 < r["parameters"]["adapter"] for r in loras)
+    bare = backbone.load(str(tiny_masked_lm("bert")), head="AutoModel", class_names=[], seed=0)
+    method = adapters.load_adapter(bare, report.parent / "runs" / loras[0]["id"] / "adapter", head=False)
+    assert isinstance(method, Lora)
+
+
+def test_resumed_runs_see_the_same_masks(study: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    import encoderlab.training.loop as loop
+
+    overrides = ["seeds=[0]", "method.lora.rank=2"]
+    whole = compare(study, [*overrides, f"out={tmp_path / 'whole'}"]).parent
+    save, calls = loop.checkpoint.save, 0
+
+    def stop_after_one(*args) -> None:
+        nonlocal calls
+        save(*args)
+        calls += 1
+        if calls == 1:
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(loop.checkpoint, "save", stop_after_one)
+    with pytest.raises(KeyboardInterrupt):
+        compare(study, [*overrides, f"out={tmp_path / 'twice'}"])
+    monkeypatch.setattr(loop.checkpoint, "save", save)
+    twice = compare(study, [*overrides, f"out={tmp_path / 'twice'}"]).parent
+
+    def metrics(out: Path) -> list[list[str]]:
+        keys = ("variant", "split", "loss", "accuracy", "perplexity")
+        with (out / "results.csv").open(encoding="utf-8") as file:
+            return [[row[k] for k in keys] for row in csv.DictReader(file)]
+
+    assert metrics(whole) == metrics(twice)
+
+
+def test_a_base_without_a_head(
+    study: Path, tiny_model: Callable[[str], Path], capsys: pytest.CaptureFixture[str]
+) -> None:
+    plain = f"model={tiny_model('bert')}"
+    with pytest.raises(SystemExit) as stop:
+        main(["check", str(study), "-s", plain])
+    assert stop.value.code == 2
+    said = capsys.readouterr().err
+    assert "the checkpoint has no masked-lm head" in said and "task.fresh_head = true" in said
+    with pytest.raises(SystemExit) as stop:
+        main(["check", str(study), "-s", plain, "-s", "task.fresh_head=true"])
+    assert stop.value.code == 0
+
+
+def test_over_fitting_is_said_plainly() -> None:
+    def history(*losses: tuple[float, float]) -> list[dict]:
+        return [{"train_loss": t, "validation": {"loss": v}} for t, v in losses]
+
+    assert _over_fitting(history((3, 3), (2, 2.5), (1, 2.4))) == []
+    assert _over_fitting(history((3, 3), (2, 2.5), (2.1, 2.9))) == []
+    (said,) = _over_fitting(history((3, 3), (2, 2.5), (1, 2.9)))
+    assert "from epoch 2 to 3 the training loss fell from 2.000 to 1.000, that of validation rose from 2.500" in said
+
+
+def test_no_predictions(tiny_tokenizer) -> None:
+    with pytest.raises(InputError, match="encoderlab embed"):
+        TASK.predictions(np.zeros((1, 3)), ["masked"], rows_of("a"))
+
+
+def test_the_section(tmp_path: Path) -> None:
+    (tmp_path / "texts.jsonl").write_text('{"text": "a"}')
+    file = tmp_path / "study.toml"
+    file.write_text(
+        'model = "m"\n[task]\nkind = "masked-lm"\nmask_rate = 1.5\nstride = 0\n[data]\ntrain = "texts.jsonl"\n'
+    )
+    with pytest.raises(InputError) as error:
+        config.load(file)
+    assert [line.split(": ")[1] for line in error.value.problems] == ["task.stride", "task.mask_rate"]
