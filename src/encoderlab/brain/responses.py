@@ -1,4 +1,4 @@
-"""Responses of the brain to stories: S stories, each a (T_s, V) array of TRs x voxels, read a range of voxels at a time.
+"""Responses of the brain to S stories, each a (T_s, V) array of TRs x voxels, read a range of voxels at a time.
 
 A whole brain over a hundred stories is 13 to 26 GB, so that nothing here holds more than what was asked for: files are
 memory-mapped (.npy) or read by their slices (HDF5), and `read` is the only way to the numbers.
@@ -17,8 +17,6 @@ from numpy.typing import ArrayLike, NDArray
 
 from encoderlab.errors import InputError
 
-Floats = NDArray[np.float32] | NDArray[np.float64]
-
 
 @dataclass(frozen=True, kw_only=True)
 class StoryResponses:
@@ -35,7 +33,7 @@ class StoryResponses:
     def __len__(self) -> int:
         return len(self.names)
 
-    def read(self, story: int, voxels: slice) -> Floats:
+    def read(self, story: int, voxels: slice) -> NDArray[np.floating]:
         """(T_s, voxels of the slice), float32 or float64, as stored (other types become float64)."""
         block = np.asarray(self.load(story, voxels))
         return block if block.dtype in (np.float32, np.float64) else block.astype(np.float64)
@@ -85,7 +83,7 @@ class StoryResponses:
         edges = [int(edge) for edge in offsets]
         if rows.ndim != 2 or edges[:1] != [0] or edges[-1] != len(rows) or any(np.diff(edges) < 0):
             raise InputError(
-                f"responses: offsets rise from 0 to the {len(rows)} rows of the matrix, one more than there are stories; "
+                f"responses: offsets rise from 0 to the {len(rows)} rows of the matrix, one more than the stories; "
                 f"got {edges[:1]} to {edges[-1:]} for a matrix of shape {rows.shape}"
             )
         shapes = [(stop - start, rows.shape[1]) for start, stop in zip(edges, edges[1:], strict=False)]
