@@ -17,17 +17,18 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from encoderlab.brain.gram import Basis
-from encoderlab.brain.heldout import AMPLIFICATION, Downdated, Identity, cheaper
+from encoderlab.brain.heldout import Downdated, Identity, amplification, cheaper
 from encoderlab.brain.moments import Moments
 from encoderlab.brain.selection import Work
 from encoderlab.brain.voxels import Batch
 
 HeldOut = Callable[[int, slice, NDArray[np.floating], NDArray[np.floating]], None]
 EVERY = slice(None)
+AMPLIFICATION = 100.0  # of rounding; beyond it products are in float64, so that scores stay within 1e-5
 
 
 class Engine:
-    """penalties: ascending, on the squared norm. method: auto, identity or downdate. counted: the uses of each."""
+    """penalties: ascending, on the squared norm. works: every model it will be asked for. counted: uses of a method."""
 
     def __init__(
         self,
@@ -36,20 +37,25 @@ class Engine:
         *,
         method: str,
         intercept: bool,
-        dtype: torch.dtype,
+        precision: str,
+        works: Sequence[Work],
         memory: float,
         tick: Callable[[int], None],
     ) -> None:
         self.basis, self.penalties, self.method, self.intercept = basis, tuple(penalties), method, intercept
-        self.dtype, self.memory, self.tick = dtype, memory, tick
+        self.works, self.memory, self.tick = works, memory, tick
+        single = precision == "float32" and all(
+            amplification(basis, work.held, self.penalties[0]) < AMPLIFICATION for work in works
+        )
+        self.dtype = torch.float32 if single else torch.float64
         self.stories = tuple(basis.stories)
         self.lengths = {story: len(rows) for story, rows in basis.stories.items()}
         self.counted = {"identity": 0, "downdate": 0}
 
-    def bytes_per_voxel(self, works: Sequence[Work], choosers: int) -> int:
+    def bytes_per_voxel(self, choosers: int) -> int:
         """What a batch needs for each voxel: weights, one model's predictions, and the sums or curves."""
         number = self.dtype.itemsize
-        held = max(sum(self.lengths[story] for story in work.held) for work in works)
+        held = max(sum(self.lengths[story] for story in work.held) for work in self.works)
         sums = len(self.penalties) * (len(self.stories) * (3 * number + 16) + choosers * 24)
         return self.basis.directions * (24 + 2 * number) + number * (5 * max(self.lengths.values()) + held) + sums
 
@@ -151,10 +157,8 @@ class Engine:
             rows = sum(self.lengths[story] for story in held)
             method = cheaper(rows, self.basis.directions, voxels, len(self.penalties))
         if method == "identity":
-            model = Identity(self.basis, held, self.dtype)
-            if self.method == "identity" or model.amplification(self.penalties[0]) < AMPLIFICATION[self.dtype]:
-                self.counted["identity"] += 1
-                return model
+            self.counted["identity"] += 1
+            return Identity(self.basis, held, self.dtype)
         self.counted["downdate"] += 1
         return Downdated(self.basis, held, self.dtype, intercept=self.intercept)
 

@@ -23,9 +23,6 @@ from torch import Tensor
 
 from encoderlab.brain.gram import Basis, gram
 
-# 1 / smallest eigenvalue of I - H amplifies the rounding of the products; beyond this the identity is not used
-AMPLIFICATION = {torch.float32: 100.0, torch.float64: 1e6}
-
 
 class Downdated:
     """The decomposition of the training stories' Gram matrix."""
@@ -43,12 +40,14 @@ class Downdated:
         metric = None
         if basis.vectors is not None and self.mean is not None:
             variance = ((basis.vectors @ matrix) * basis.vectors).sum(1) / self.rows
-            noise = 1e-12 * (variance + (basis.vectors @ self.mean).square())
+            noise = 1e-12 * (basis.vectors @ self.mean).square().clamp(min=1.0)  # over all stories the variance is 1
             spread = torch.where(variance > noise, variance, 1.0).sqrt()  # constant in training: left as it is
             metric = torch.linalg.cholesky(gram(basis.vectors / spread[:, None]))
             matrix = metric.T @ matrix @ metric
         values, rotation = torch.linalg.eigh(matrix)
-        self.values = values.clamp(min=0)
+        # weights along what only the held-out stories have are zero: rounding must not make something of them
+        kept = values > values[-1] * k * torch.finfo(values.dtype).eps
+        self.values, rotation = values[kept], rotation[:, kept]
         self.rotation = (rotation if metric is None else metric @ rotation).to(dtype)
 
     def fit(self, cross: Tensor) -> None:
@@ -93,10 +92,6 @@ class Identity:
         self.rows = {story: slice(start, start + n) for story, start, n in zip(held, starts, lengths, strict=True)}
         self.z = torch.cat([basis.stories[story] for story in held])
 
-    def amplification(self, penalty: float) -> float:
-        smallest = float(torch.linalg.eigvalsh(self._residual(penalty, torch.float64))[0])
-        return 1 / smallest if smallest > 0 else float("inf")
-
     def fit(self, cross: Tensor) -> None:
         self.cross = cross.to(self.dtype)
 
@@ -121,6 +116,14 @@ class Identity:
         half = (self.z * self._shrinkage(penalty).sqrt()).to(dtype)
         hat = gram(half.T).to(torch.float64)
         return torch.eye(len(hat), dtype=hat.dtype, device=hat.device) - hat
+
+
+def amplification(basis: Basis, held: Sequence[int], penalty: float) -> float:
+    """1 / smallest eigenvalue of I - H: how far the rounding of W - W_U can grow in the predictions of U."""
+    scaled = [basis.stories[story][:, : basis.directions] / (basis.values + penalty).sqrt() for story in held]
+    rows = torch.cat(scaled)
+    largest = float(torch.linalg.eigvalsh(gram(rows.T) if len(rows) < rows.shape[1] else gram(rows))[-1])
+    return 1 / (1 - largest) if largest < 1 else float("inf")
 
 
 def cheaper(held_rows: int, directions: int, voxels: int, penalties: int) -> str:

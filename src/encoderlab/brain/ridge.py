@@ -30,7 +30,7 @@ class Ridge:
     """alphas: the grid. scheme, groups: how alpha is chosen, see `selection`; groups None: one by one up to 10 folds,
     otherwise 10 groups. shared_alpha: one alpha per fold, by the mean r over voxels, instead of one per voxel.
     standardise: features by mean and standard deviation of the training stories. precision: of the products;
-    decompositions are in float64. memory_gib: for a batch of voxels; beside it the rotated features take 8 bytes a number.
+    decompositions are in float64. memory_gib: for a batch of voxels; the features take 8 bytes a number beside it.
     method: "dual" decomposes (TRs, TRs) also where there are fewer features than TRs."""
 
     alphas: tuple[float, ...] = tuple(float(alpha) for alpha in np.logspace(2, 8, 13))

@@ -66,7 +66,7 @@ class Run:
         self.reuse = ridge.scheme == "flat" and not ridge.shared_alpha and held_out is None
         self.timings: dict[str, float] = {}
         self.used: Counter[str] = Counter()
-        self.done, self.unscored = 0, 0
+        self.done, self.unscored, self.promoted = 0, 0, False
 
     def result(self) -> RidgeResult:
         stories, voxels = len(self.features), self.responses.voxels
@@ -110,7 +110,7 @@ class Run:
 
     def _parts(self) -> Iterator[Part]:
         """Every batch of every group of voxels that have the same stories."""
-        ridge, dtype = self.ridge, torch.float32 if self.ridge.precision == "float32" else torch.float64
+        ridge = self.ridge
         self.unscored = 0
         for stories, voxels in self.found.groups():
             outer, inner = self._possible(stories)
@@ -126,26 +126,27 @@ class Run:
                     dual=ridge.method == "dual" or rows < self.features[0].shape[1],
                     device=self.device,
                 )
-            engine = Engine(
-                basis,
-                self.penalties,
-                method="auto" if ridge.method == "dual" else ridge.method,
-                intercept=ridge.intercept,
-                dtype=dtype,
-                memory=self.memory,
-                tick=self._tick,
-            )
-            each = engine.bytes_per_voxel([*outer, *inner], 1 + max(self.chooser))
-            size = max(1, int(self.memory / 2 / each))
+                engine = Engine(
+                    basis,
+                    self.penalties,
+                    method="auto" if ridge.method == "dual" else ridge.method,
+                    intercept=ridge.intercept,
+                    precision=ridge.precision,
+                    works=outer if inner == outer else [*outer, *inner],
+                    memory=self.memory,
+                    tick=self._tick,
+                )
+            self.promoted |= ridge.precision == "float32" and engine.dtype == torch.float64
+            size = max(1, int(self.memory / 2 / engine.bytes_per_voxel(1 + max(self.chooser))))
             for batch in batches(
                 self.found,
                 self.responses,
                 stories,
                 voxels,
                 size=size,
-                keep=rows * min(size, len(voxels)) * dtype.itemsize < self.memory / 4,
+                keep=rows * min(size, len(voxels)) * engine.dtype.itemsize < self.memory / 4,
                 shifted=ridge.intercept,
-                dtype=dtype,
+                dtype=engine.dtype,
                 device=self.device,
             ):
                 yield Part(engine=engine, batch=batch, outer=outer, inner=inner)
@@ -213,6 +214,11 @@ class Run:
         else:
             notes.append(f"nested: a fold's alpha comes from its training stories, in {self.groups} groups or fewer")
         notes.append(f"models: {self.used['identity']} by the block identity, {self.used['downdate']} by down-dating")
+        if self.promoted:
+            notes.append(
+                f"products in float64: at alpha {self.grid[0]:g} a held-out story has directions that the others lack, "
+                "where float32 would lose digits; a larger smallest alpha is twice as fast"
+            )
         return notes
 
     def _warnings(self, tables: Tables) -> list[str]:
