@@ -156,9 +156,9 @@ def himalaya(x: Arrays, y: NDArray[Any], stories: Sequence[int], left_out: int) 
 
 @pytest.mark.parametrize("precision", ["float64", "float32"])
 @pytest.mark.parametrize("missing", [False, True], ids=["complete", "nan"])
-@pytest.mark.parametrize("features", [30, 1100], ids=["T > F", "T < F"])
+@pytest.mark.parametrize("features", [30, 720], ids=["T > F", "T < F"])
 def test_himalaya_chooses_the_same_alphas(features: int, missing: bool, precision: Any) -> None:
-    lengths = (60, 1, 545, 44, 120)
+    lengths = (60, 1, 545, 44, 30)
     x, y = planted(lengths, features, 40)
     if missing:
         y[0][3, 5:9] = np.nan
@@ -169,7 +169,7 @@ def test_himalaya_chooses_the_same_alphas(features: int, missing: bool, precisio
         voxels = np.flatnonzero((gone == pattern[:, None]).all(axis=0))
         stories = [s for s in range(len(x)) if not pattern[s]]
         stacked = np.concatenate([y[s][:, voxels] for s in stories])
-        for s in stories:
+        for s in stories[:1] + stories[-2:]:
             alphas, _ = himalaya(x, stacked, stories, s)
             np.testing.assert_allclose(result.alphas[s, voxels], alphas, rtol=1e-5)  # it goes through logarithms
         _, scores = himalaya(x, stacked, stories, -1)
@@ -178,10 +178,12 @@ def test_himalaya_chooses_the_same_alphas(features: int, missing: bool, precisio
         same(np.nanmax(result.curve[:, voxels], axis=0) * known / len(stories), scores, 1e-5)
         for s in stories:
             train = [other for other in stories if other != s]
-            for v in voxels:
-                model = SklearnRidge(alpha=float(result.alphas[s, v]), fit_intercept=False)
-                model.fit(np.concatenate([x[i] for i in train]), np.concatenate([y[i][:, v] for i in train]))
-                same(result.scores[s, v], r(model.predict(x[s]), y[s][:, v]), 1e-5)
+            for alpha in np.unique(result.alphas[s, voxels]):
+                chosen = voxels[result.alphas[s, voxels] == alpha]
+                model = SklearnRidge(alpha=float(alpha), fit_intercept=False)
+                model.fit(np.concatenate([x[i] for i in train]), np.concatenate([y[i][:, chosen] for i in train]))
+                predicted = np.reshape(model.predict(x[s]), (len(x[s]), -1))
+                same(result.scores[s, chosen], [r(predicted[:, i], y[s][:, v]) for i, v in enumerate(chosen)], 1e-5)
 
 
 @pytest.mark.parametrize("intercept", [False, True])
