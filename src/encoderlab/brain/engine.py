@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from encoderlab.brain.gram import Basis
-from encoderlab.brain.heldout import Downdated, Identity, amplification, cheaper
+from encoderlab.brain.heldout import Downdated, Identity, amplifies, cheaper
 from encoderlab.brain.moments import Moments
 from encoderlab.brain.selection import Work
 from encoderlab.brain.voxels import Batch
@@ -44,8 +44,8 @@ class Engine:
     ) -> None:
         self.basis, self.penalties, self.method, self.intercept = basis, tuple(penalties), method, intercept
         self.works, self.memory, self.tick = works, memory, tick
-        single = precision == "float32" and all(
-            amplification(basis, work.held, self.penalties[0]) < AMPLIFICATION for work in works
+        single = precision == "float32" and not any(
+            amplifies(basis, work.held, self.penalties[0], AMPLIFICATION) for work in works
         )
         self.dtype = torch.float32 if single else torch.float64
         self.stories = tuple(basis.stories)

@@ -118,12 +118,17 @@ class Identity:
         return torch.eye(len(hat), dtype=hat.dtype, device=hat.device) - hat
 
 
-def amplification(basis: Basis, held: Sequence[int], penalty: float) -> float:
-    """1 / smallest eigenvalue of I - H: how far the rounding of W - W_U can grow in the predictions of U."""
-    scaled = [basis.stories[story][:, : basis.directions] / (basis.values + penalty).sqrt() for story in held]
-    rows = torch.cat(scaled)
-    largest = float(torch.linalg.eigvalsh(gram(rows.T) if len(rows) < rows.shape[1] else gram(rows))[-1])
-    return 1 / (1 - largest) if largest < 1 else float("inf")
+def amplifies(basis: Basis, held: Sequence[int], penalty: float, limit: float) -> bool:
+    """Whether rounding of W - W_U can grow more than `limit` times in the predictions of U.
+
+    It grows by 1 / (smallest eigenvalue of I - H) at most.
+
+    A Cholesky factor of (1 - 1 / limit) I - H exists where it does not.
+    """
+    rows = torch.cat([basis.stories[s][:, : basis.directions] for s in held]) / (basis.values + penalty).sqrt()
+    hat = gram(rows.T) if len(rows) < rows.shape[1] else gram(rows)
+    bound = (1 - 1 / limit) * torch.eye(len(hat), dtype=hat.dtype, device=hat.device)
+    return bool(torch.linalg.cholesky_ex(bound - hat).info)
 
 
 def cheaper(held_rows: int, directions: int, voxels: int, penalties: int) -> str:
