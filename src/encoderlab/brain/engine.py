@@ -16,7 +16,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from encoderlab.brain.gram import Basis
+from encoderlab.brain.gram import Basis, product
 from encoderlab.brain.heldout import Downdated, Identity, amplifies, cheaper
 from encoderlab.brain.moments import Moments
 from encoderlab.brain.selection import Work
@@ -133,10 +133,10 @@ class Engine:
         def cross(story: int) -> Tensor:
             if story in kept:
                 return kept[story]
-            product = self.basis.stories[story].to(self.dtype).T @ batch.read(story)
+            weights = product(self.basis.stories[story].to(self.dtype).T, batch.read(story))
             if keep:
-                kept[story] = product
-            return product
+                kept[story] = weights
+            return weights
 
         total = self._empty((width, len(batch)), torch.float64)
         for story in self.stories:

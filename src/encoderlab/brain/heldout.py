@@ -21,7 +21,7 @@ from collections.abc import Iterator, Sequence
 import torch
 from torch import Tensor
 
-from encoderlab.brain.gram import Basis, gram
+from encoderlab.brain.gram import Basis, gram, product
 
 
 class Downdated:
@@ -56,14 +56,14 @@ class Downdated:
         if self.mean is not None:
             sums, cross = cross[-1], cross[:-1] - torch.outer(self.mean, cross[-1])
             self.level = (sums / self.rows).to(self.dtype) if self.intercept else None
-        self.cross = self.rotation.T @ cross.to(self.dtype)
+        self.cross = product(self.rotation.T, cross.to(self.dtype))
 
     def operator(self, story: int) -> Tensor:
         """What turns rotated weights into the story's predictions."""
         z = self.basis.stories[story][:, : self.basis.directions]
         middle = z.mean(0, keepdim=True)
         level = middle if self.mean is None else middle - self.mean
-        return torch.cat([z - middle, level]).to(self.dtype) @ self.rotation
+        return product(torch.cat([z - middle, level]).to(self.dtype), self.rotation)
 
     def predict(
         self, stories: Sequence[int], penalties: Sequence[float], voxels: Sequence[Tensor | slice]
@@ -72,7 +72,7 @@ class Downdated:
         for story in stories:
             operator = self.operator(story)
             for i, (penalty, columns) in enumerate(zip(penalties, voxels, strict=True)):
-                predicted = (operator / (self.values + penalty).to(self.dtype)) @ self.cross[:, columns]
+                predicted = product(operator / (self.values + penalty).to(self.dtype), self.cross[:, columns])
                 if self.level is not None:
                     predicted[-1] += self.level[columns]
                 yield story, i, predicted
@@ -102,11 +102,11 @@ class Identity:
         z = self.z.to(self.dtype)
         for i, (penalty, columns) in enumerate(zip(penalties, voxels, strict=True)):
             inverse = torch.cholesky_inverse(torch.linalg.cholesky(self._residual(penalty, self.dtype)))
-            fitted = (z * self._shrinkage(penalty).to(self.dtype)) @ self.cross[:, columns]
+            fitted = product(z * self._shrinkage(penalty).to(self.dtype), self.cross[:, columns])
             for story in stories:
                 rows = inverse[self.rows[story]]
                 middle = rows.mean(0, keepdim=True)
-                yield story, i, torch.cat([rows - middle, middle]).to(self.dtype) @ fitted
+                yield story, i, product(torch.cat([rows - middle, middle]).to(self.dtype), fitted)
 
     def _shrinkage(self, penalty: float) -> Tensor:
         return 1 / (self.values + penalty * self.penalised)
@@ -121,9 +121,8 @@ class Identity:
 def amplifies(basis: Basis, held: Sequence[int], penalty: float, limit: float) -> bool:
     """Whether rounding of W - W_U can grow more than `limit` times in the predictions of U.
 
-    It grows by 1 / (smallest eigenvalue of I - H) at most.
-
-    A Cholesky factor of (1 - 1 / limit) I - H exists where it does not.
+    It grows by 1 / (smallest eigenvalue of I - H) at most; (1 - 1 / limit) I - H has a Cholesky factor where that is
+    within the limit.
     """
     rows = torch.cat([basis.stories[s][:, : basis.directions] for s in held]) / (basis.values + penalty).sqrt()
     hat = gram(rows.T) if len(rows) < rows.shape[1] else gram(rows)
@@ -132,7 +131,7 @@ def amplifies(basis: Basis, held: Sequence[int], penalty: float, limit: float) -
 
 
 def cheaper(held_rows: int, directions: int, voxels: int, penalties: int) -> str:
-    """ "identity" or "downdate", by operations; an eigendecomposition counts about 20 K^3 of a product's."""
+    """The form with fewer operations; an eigendecomposition costs about as much as 20 K^3 of a product."""
     identity = penalties * (held_rows**2 * (directions + 2 * voxels) + 2 * held_rows**3)
     downdate = 20 * directions**3 + 4 * held_rows * directions**2 + 2 * directions**2 * voxels
     return "identity" if identity < downdate else "downdate"
