@@ -217,11 +217,11 @@ def test_products_are_in_float64_where_float32_would_lose_digits() -> None:
 @pytest.mark.parametrize("folds", [Folds.leave_one_out(7), Folds.k_fold(7, 3, seed=2), Folds.k_fold(7, 2)])
 def test_a_nested_alpha_knows_nothing_of_its_story(folds: Folds, shared: bool, groups: int | None) -> None:
     x, y = planted(LENGTHS, 12, 20)
-    ridge = Ridge(alphas=ALPHAS, groups=groups, shared_alpha=shared)
+    ridge = Ridge(alphas=ALPHAS, groups=groups, shared_alpha=shared, intercept=shared)
     before = ridge.score(x, StoryResponses.from_arrays(y), folds)
     assert len(np.unique(before.alphas)) > 1
     for number, fold in enumerate(folds.held_out):
-        for change in (lambda block: -1e3 * block, np.zeros_like, lambda block: block[::-1] + np.arange(20)):
+        for change in (lambda block: 1e6 - 1e6 * block, np.zeros_like, lambda block: block[::-1] + np.arange(20)):
             altered = [change(block) if s in fold else block for s, block in enumerate(y)]
             after = ridge.score(x, StoryResponses.from_arrays(altered), folds)
             assert (after.alphas[number] == before.alphas[number]).all()
@@ -360,6 +360,16 @@ def test_the_edges_of_the_grid_are_named() -> None:
     assert any("are the smallest of the grid, 1e+07" in line for line in low.warnings)
     # scores that are equal up to rounding: the larger alpha
     assert (replace(EXACT, alphas=(1e-13, 1e-12)).score(x, responses).alphas == 1e-12).all()
+
+
+@pytest.mark.gpu
+def test_a_gpu_gives_the_same_numbers() -> None:
+    x, y = planted((60, 1, 90, 44), 12, 5)
+    y[0][3, 2] = np.nan
+    for ridge in (EXACT, replace(EXACT, scheme="nested", standardise=True, intercept=True)):
+        cpu, gpu = (ridge.score(x, StoryResponses.from_arrays(y), device=name) for name in ("cpu", "cuda"))
+        assert np.array_equal(cpu.alphas, gpu.alphas, equal_nan=True)
+        same(cpu.scores, gpu.scores, 1e-9)
 
 
 def test_folds() -> None:

@@ -77,7 +77,7 @@ class Engine:
                 own[fold] += r
                 counts[fold] += known
         total, known = own.sum(0), counts.sum(0)
-        # a fold's curve is the sum over the other folds, in their order: no difference, no trace of its own scores
+        # a fold's curve is summed over the other folds: a difference would keep the rounding of its own scores
         curves = torch.stack([_without(own, fold) / _without(counts, fold) for fold in range(folds)])
         return curves, total / known, sums
 
@@ -143,7 +143,7 @@ class Engine:
             total += cross(story)
         for work in works:
             model = self._model(work.held, len(batch))
-            # in float64 what was added goes out again without a trace, also where it was nearly all
+            # what was added goes out again up to the rounding of float64, also where it was nearly all
             left = total.clone()
             for story in work.held:
                 left -= cross(story)

@@ -1,10 +1,10 @@
 """The voxels of a run: which can be used in which stories, and those of a batch as tensors.
 
 A survey reads every response once. A voxel with a nan in a story is left out of that story, in training and in scoring;
-voxels that miss the same stories form a group with a model of its own. In a batch a voxel is shifted by its mean and
-scaled by its standard deviation over the stories it has: predictions follow, and float32 products stay exact whatever
-the unit of the responses (percent signal change, tesla). Without an intercept there is no shift, which would change the
-model.
+voxels that miss the same stories form a group with a model of its own. In a batch a voxel is shifted by its level and
+scaled by its spread: predictions follow, and float32 products stay exact whatever the unit of the responses (percent
+signal change, tesla). Both are medians over stories, so that no story, however wild, costs the others digits; the
+scale is a power of two, which rounds nothing. Without an intercept there is no shift: it would change the model.
 """
 
 from __future__ import annotations
@@ -141,15 +141,15 @@ def batches(
     for start in range(0, len(voxels), size):
         some = voxels[start : start + size]
         cell = np.array(stories)[:, None], some
-        mean = (lengths * found.mean[cell]).sum(axis=0) / lengths.sum()
-        shift = mean if shifted else np.zeros_like(mean)
-        square = (found.square[cell] + lengths * (found.mean[cell] - shift) ** 2).sum(axis=0)
-        scale = np.sqrt(square / lengths.sum())
+        shift = np.median(found.mean[cell], axis=0) if shifted else np.zeros(len(some))
+        spread = np.sqrt(found.square[cell] / lengths + (found.mean[cell] - shift) ** 2)
+        middle = np.median(spread, axis=0)
+        middle = np.where(middle > 0, middle, spread.max(axis=0))
         yield Batch(
             responses=responses,
             voxels=some,
             shift=shift,
-            scale=np.where(scale > 0, scale, 1.0),
+            scale=np.exp2(np.round(np.log2(np.where(middle > 0, middle, 1.0)))),
             constant=found.constant[:, some],
             dtype=dtype,
             device=device,
