@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import h5py
 import numpy as np
@@ -419,3 +419,18 @@ def test_wrong_input_is_named() -> None:
     bad = replace(responses, load=lambda story, voxels: y[story][1:, voxels])
     with pytest.raises(InputError, match="story alpha: voxels 0 to 4 read as"):
         EXACT.score(x, bad)
+
+
+@pytest.mark.parametrize("scheme", ["nested", "flat"])
+def test_some_folds_alone_are_as_in_the_whole(scheme: Literal["nested", "flat"]) -> None:
+    rng = np.random.default_rng(0)
+    features = [rng.normal(size=(30, 5)) for _ in range(6)]
+    weights = rng.normal(size=(5, 7))
+    responses = StoryResponses.from_arrays([x @ weights + rng.normal(size=(30, 7)) for x in features])
+    ridge = Ridge(alphas=(1.0, 10.0, 100.0), scheme=scheme, groups=3, precision="float64")
+    whole, part = ridge.score(features, responses), ridge.score(features, responses, only=[1, 4])
+    np.testing.assert_allclose(part.scores[[1, 4]], whole.scores[[1, 4]], atol=1e-12)
+    np.testing.assert_array_equal(part.alphas[[1, 4]], whole.alphas[[1, 4]])
+    assert np.isnan(part.scores[[0, 2, 3, 5]]).all() and not part.warnings
+    with pytest.raises(InputError, match="only"):
+        ridge.score(features, responses, only=[6])

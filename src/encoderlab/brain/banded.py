@@ -20,8 +20,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from ..errors import InputError
-from .scores import Array, correlation
+from encoderlab.brain.scores import Array, correlation
+from encoderlab.errors import InputError
 
 ITERATIONS = 20
 CONCENTRATIONS = (0.1, 1.0)  # of the Dirichlet draws, in turn: near one space alone, and anywhere on the simplex

@@ -15,8 +15,8 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import ArrayLike
 
-from ..errors import InputError
-from .scores import Array, centred
+from encoderlab.brain.scores import Array, centred
+from encoderlab.errors import InputError
 
 
 def explainable_variance(repeats: ArrayLike, *, corrected: bool = True) -> Array:

@@ -65,4 +65,4 @@ def _correlation(
 ) -> NDArray[np.float64]:
     scale = np.sqrt(predicted * actual)
     r = np.clip(np.where(scale > 0, product / np.where(scale > 0, scale, 1.0), 0.0), -1.0, 1.0)
-    return np.where(actual > 0, r, np.nan)
+    return np.where((actual > 0) & ~np.isnan(product), r, np.nan)  # a product that is nan was not scored

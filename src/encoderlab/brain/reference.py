@@ -21,7 +21,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from ..errors import InputError
+from encoderlab.errors import InputError
 
 Array = NDArray[np.float64]
 

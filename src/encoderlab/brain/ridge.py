@@ -10,7 +10,7 @@ fold, exactly (`heldout`), at an alpha that its own scores had no part in (`sele
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -73,14 +73,19 @@ class Ridge:
         responses: StoryResponses,
         folds: Folds | None = None,
         *,
+        only: Collection[int] | None = None,
         held_out: HeldOut | None = None,
         device: str = "cpu",
         progress: Progress | None = None,
     ) -> RidgeResult:
         """Predict every story from stories outside its fold, and score that. features[s]: (T_s, F), rows as responses.
 
-        folds: None leaves one story out at a time. held_out(story, voxels, predicted, actual): gets every prediction
-        once, (T_s, voxels) in the unit of the responses. progress(done, all), in models x voxels.
+        folds: None leaves one story out at a time. only: the numbers of the folds to score, for features that were
+        made without the stories of those; all other folds stay without a score. held_out(story, voxels, predicted,
+        actual): gets every prediction once, (T_s, voxels) in the unit of the responses. progress(done, all), in models
+        x voxels.
         """
         folds = Folds.leave_one_out(len(responses)) if folds is None else folds
-        return Run(self, checked(features, responses, folds), responses, folds, held_out, device, progress).result()
+        return Run(
+            self, checked(features, responses, folds), responses, folds, only, held_out, device, progress
+        ).result()

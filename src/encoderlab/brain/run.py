@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -46,6 +46,7 @@ class Run:
         features: list[NDArray[np.floating]],
         responses: StoryResponses,
         folds: Folds,
+        only: Collection[int] | None,
         held_out: HeldOut | None,
         device: str,
         progress: Progress | None,
@@ -62,6 +63,9 @@ class Run:
         else:
             self.groups = min(ridge.groups or selection.GROUPS, folds.stories)
             self.inner, self.chooser = selection.nested(folds, self.groups)
+        if only is not None:
+            self._restrict(set(only))
+        self.scored = {story for work in self.outer for story, _ in work.scored}
         # the sums of the flat search hold the scores of every alpha; otherwise each fold is predicted once more
         self.reuse = ridge.scheme == "flat" and not ridge.shared_alpha and held_out is None
         self.timings: dict[str, float] = {}
@@ -70,7 +74,7 @@ class Run:
 
     def result(self) -> RidgeResult:
         stories, voxels = len(self.features), self.responses.voxels
-        if len(self._possible(range(stories))[0]) < len(self.folds):
+        if len(self._possible(range(stories))[0]) < len(self.outer):
             raise InputError(
                 f"folds: {len(self.folds)} folds of {stories} stories leave too few stories outside a fold to choose "
                 f"its alpha by the {self.ridge.scheme} scheme; 3 stories at least, and fewer of them held out at a time"
@@ -114,7 +118,7 @@ class Run:
         self.unscored = 0
         for stories, voxels in self.found.groups():
             outer, inner = self._possible(stories)
-            self.unscored += (len(stories) - sum(len(work.scored) for work in outer)) * len(voxels)
+            self.unscored += (len(self.scored.intersection(stories)) - sum(len(w.scored) for w in outer)) * len(voxels)
             if not outer:
                 continue
             rows = sum(self.responses.lengths[story] for story in stories)
@@ -152,12 +156,22 @@ class Run:
                 yield Part(engine=engine, batch=batch, outer=outer, inner=inner)
             self.used.update(engine.counted)
 
+    def _restrict(self, only: set[int]) -> None:
+        """To the models of some folds, and those that choose their alphas."""
+        if not only <= set(range(len(self.folds))) or not only:
+            raise InputError(f"only {sorted(only)}: expected some of the folds 0 to {len(self.folds) - 1}")
+        self.outer = [work for work in self.outer if work.scored[0][1] in only]
+        if self.ridge.scheme == "nested":
+            wanted = {self.chooser[fold] for fold in only}
+            kept = [(w.held, tuple(pair for pair in w.scored if pair[1] in wanted)) for w in self.inner]
+            self.inner = [Work(held=held, scored=scored) for held, scored in kept if scored]
+
     def _possible(self, stories: Sequence[int]) -> tuple[list[Work], list[Work]]:
         """The models of the folds whose alpha can be chosen among these stories, and the models that choose."""
         inner = [work for each in self.inner if (work := each.among(stories))]
         outer = [work for each in self.outer if (work := each.among(stories))]
         if self.ridge.scheme == "flat":  # the choice of a fold needs a score outside it
-            return (outer, inner) if len(outer) > 1 else ([], [])
+            return (outer, inner) if len(inner) > 1 else ([], [])
         served = {chooser for work in inner for _, chooser in work.scored}
         outer = [work for work in outer if self.chooser[work.scored[0][1]] in served]
         return outer, inner if outer else []

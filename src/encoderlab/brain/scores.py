@@ -19,8 +19,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from .. import stats
-from ..errors import InputError
+from encoderlab import stats
+from encoderlab.errors import InputError
 
 Array = NDArray[np.float64]
 

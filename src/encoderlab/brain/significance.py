@@ -22,9 +22,9 @@ import numpy as np
 from numpy.typing import ArrayLike
 from scipy import sparse, stats
 
-from .. import stats as intervals
-from ..errors import InputError
-from .scores import Array, centred, checked, nan_mean
+from encoderlab import stats as intervals
+from encoderlab.brain.scores import Array, centred, checked, nan_mean
+from encoderlab.errors import InputError
 
 PERMUTATIONS = 1000
 PAIR_BYTES = 2**27  # for the products of all pairs of blocks; voxels are taken in batches that fit

@@ -65,10 +65,12 @@ class BagOfWords(Feature):
     """A column for each of the commonest words of the training stories.
 
     size: words in the vocabulary
+    rate: one more column: how many words
     """
 
     kind: Literal["bag-of-words"] = "bag-of-words"
     size: Count = 1000
+    rate: bool = False
 
 
 @final
@@ -174,7 +176,7 @@ class Encode:
     fitted: Annotated[int, Ge(2)] = 10
     adapt: Literal["all stories", "without held-out"] = "all stories"
     permutations: Annotated[int, Ge(0)] = 1000
-    block: Count = 10
+    block: Count = 20
     q: Positive = 0.05
     reference: str | None = None
     banded: bool = False

@@ -32,9 +32,10 @@ def key(attributes: Mapping[str, Any]) -> str:
 @final
 @dataclass(frozen=True, kw_only=True)
 class VectorsFile:
-    """A finished file. counts: summed over the stories."""
+    """A finished file. counts: summed over the stories. key: see above."""
 
     path: Path
+    key: str
     label: str
     kind: str
     dimensions: int
@@ -112,6 +113,7 @@ def open_vectors(path: Path) -> VectorsFile:
             size = len(file["vocabulary"]) if kind == "bag-of-words" else held[0].shape[1]  # type: ignore[arg-type]
             return VectorsFile(
                 path=path,
+                key=str(file.attrs["key"]),
                 label=str(file.attrs["label"]),
                 kind=kind,
                 dimensions=size,

@@ -1,0 +1,233 @@
+"""`encoderlab encode`: stories and feature spaces -> responses of every subject, held out story by story -> one page.
+
+    OUT/vectors/LABEL.h5             as `encoderlab embed` makes them
+    OUT/scores/SUBJECT/LABEL.h5      one file a subject and feature space (`score`); what is there is not done again
+    OUT/encoding.csv, .json          the table (`table`), the resolved study, the doctor's findings
+    OUT/report.html
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import sys
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any, final
+
+import numpy as np
+from tqdm import tqdm
+
+from encoderlab import runs
+from encoderlab.brain.align import row_problems
+from encoderlab.brain.doctor import Diagnosis, diagnose
+from encoderlab.brain.folds import Folds
+from encoderlab.brain.responses import StoryResponses
+from encoderlab.brain.subject import Subject, open_subject
+from encoderlab.config.encoding import EncodingStudy, load, resolved
+from encoderlab.config.encoding_schema import BagOfWords, Encode, Feature
+from encoderlab.encoding import score, table, vectors_file
+from encoderlab.encoding.embed import embed_study, read_stories, slug
+from encoderlab.encoding.rows import Counted, Fixed, Retrained, Source
+from encoderlab.encoding.sweep import Adapted, expand, retrain
+from encoderlab.errors import InputError
+from encoderlab.files import write_json
+from encoderlab.report import encoding as report
+from encoderlab.stories import Story
+from encoderlab.training.forward import choose_device
+
+
+@final
+@dataclass(frozen=True, kw_only=True)
+class Person:
+    """A subject with the stories that are used of it, in the order of the study's stories."""
+
+    name: str
+    subject: Subject
+    stories: list[Story]
+    responses: StoryResponses
+
+
+def encode(path: Path, overrides: Sequence[str] = ()) -> Path:
+    """Run an encoding study; returns the path of its report. InputError before anything is computed if anything is
+    wrong with the study, the stories or the responses."""
+    study = load(path, overrides)
+    settings = study.encode
+    everything = read_stories(study)
+    notes: list[str] = []
+    people = [_person(study, name, place, everything, notes) for name, place in study.responses.items()]
+    _check_rows(people, settings)
+    doctor = {person.name: _diagnose(person, settings) for person in people}
+    for name, found in doctor.items():
+        _say(f"{name}: {found.summary}" if found.warning is None else f"warning: {name}: {found.warning}")
+    used = [story for story in everything if any(story in person.stories for person in people)]
+    _say(f"{len(used)} stories, {sum(map(len, used)):,} words; {settings.design.trimmed}", *notes)
+    sources = _sources(study, used)
+    device = str(choose_device(settings.device))
+    found: dict[tuple[str, str], score.Scores] = {}
+    for person in people:
+        for source in sources:
+            found[person.name, source.label] = _score(study, person, source, device)
+    rows = table.rows(found, [s.label for s in sources], settings)
+    study.out.mkdir(parents=True, exist_ok=True)
+    table.write_csv(study.out / "encoding.csv", rows)
+    write_json(study.out / "encoding.json", _account(study, rows, people, doctor, sources, notes))
+    return report.write(study.out)
+
+
+def _say(*lines: str) -> None:
+    for line in lines:
+        print(line, file=sys.stderr)
+
+
+def _person(study: EncodingStudy, name: str, place: Path, stories: Sequence[Story], notes: list[str]) -> Person:
+    try:
+        subject = open_subject(place)
+    except InputError as error:
+        raise InputError(*(f"{study.path}: responses.{name}: {line}" for line in error.problems)) from None
+    held = set(subject.stories)
+    common = [story for story in stories if story.name in held]
+    silent = [story.name for story in stories if story.name not in held]
+    unread = sorted(held - {story.name for story in stories})
+    for what, names in (("no responses", silent), ("no transcript", unread if study.stories.names is None else [])):
+        if not names:
+            continue
+        said = f"{name}: {len(names)} stories have {what}: {', '.join(names[:5])}{', ...' if len(names) > 5 else ''}"
+        if study.encode.unmatched == "refuse":
+            raise InputError(
+                f'{said}; add them, name the stories to use under stories.names, or set encode.unmatched = "leave out"'
+            )
+        notes.append(f"{said}; left out")
+    if len(common) < 3:
+        raise InputError(f"{name}: {len(common)} stories have words and responses; expected three at least")
+    return Person(
+        name=name, subject=subject, stories=common, responses=subject.responses([story.name for story in common])
+    )
+
+
+def _check_rows(people: Sequence[Person], settings: Encode) -> None:
+    problems = []
+    for person in people:
+        rows = [len(story.tr_times) - sum(settings.trim) for story in person.stories]
+        names = [story.name for story in person.stories]
+        lines = row_problems(names, rows, person.responses.lengths, settings.design.trimmed)
+        problems += [f"{person.name}: {line}" for line in lines[:5]]
+        problems += [f"{person.name}: {len(lines) - 5} more stories whose rows differ"] if len(lines) > 5 else []
+    if problems:
+        raise InputError(*problems)
+
+
+def _diagnose(person: Person, settings: Encode) -> Diagnosis:
+    times, trs = [s.times for s in person.stories], [s.tr_times for s in person.stories]
+    return diagnose(times, trs, person.responses, settings.trim)
+
+
+def _sources(study: EncodingStudy, stories: Sequence[Story]) -> list[Source]:
+    """The study's feature spaces in order, their vectors made."""
+    expanded = expand(study.features, trained=study.encode.adapt == "all stories")
+    plain = tuple((label, feature) for label, feature in expanded if not isinstance(feature, Adapted))
+    made = {one.file.label: one.file for one in embed_study(replace(study, features=plain), stories)}
+    sources: list[Source] = []
+    for label, feature in expanded:
+        if isinstance(feature, Adapted):
+            sources.append(_retrained(study, feature, stories))
+        elif isinstance(feature, BagOfWords):
+            sources.append(Counted(label=label, kind="bag-of-words", file=made[label], feature=feature))
+        else:
+            sources.append(Fixed(label=label, kind=made[label].kind, file=made[label]))
+    return sources
+
+
+def _retrained(study: EncodingStudy, adapted: Adapted, stories: Sequence[Story]) -> Source:
+    """The encoder with an adapter of its own for every group of held-out stories."""
+
+    def files(held_out: Sequence[int]) -> vectors_file.VectorsFile:
+        names = {stories[i].name for i in held_out}
+        group = hashlib.sha256("\n".join(sorted(names)).encode()).hexdigest()[:8]
+        folder = study.out / "adapted" / f"{slug(adapted.study.stem)}-without-{group}"
+        adapter = retrain(adapted, [s for s in stories if s.name not in names], folder)
+        label = f"{adapted.label} without {group}"
+        feature: Feature = replace(adapted.feature, adapter=str(adapter), label=None)
+        (one,) = embed_study(replace(study, features=((label, feature),)), stories)
+        return one.file
+
+    text = adapted.study.read_text(encoding="utf-8")
+    depends = json.dumps([asdict(adapted.feature), adapted.variant, adapted.seed, text, [s.name for s in stories]])
+    size = files(range(0, len(stories), study.encode.fitted)).dimensions  # the first group's, which is needed anyway
+    return Retrained(label=adapted.label, kind="encoder", files=files, size=size, depends=depends)
+
+
+def _score(study: EncodingStudy, person: Person, source: Source, device: str) -> score.Scores:
+    """From its file, where that is of today's vectors, responses and settings."""
+    settings = study.encode
+    irrelevant = ("q", "reference", "banded", "memory_gib", "device", "unmatched")  # for these numbers
+    shaping = {key: value for key, value in asdict(settings).items() if key not in irrelevant}
+    parts = [score.FORMAT, source.key, _fingerprint(person), [s.words_fingerprint for s in person.stories], shaping]
+    times = runs.array_hash(np.concatenate([np.concatenate([s.times, s.tr_times]) for s in person.stories]))
+    key = hashlib.sha256(json.dumps([*parts, times], default=str).encode()).hexdigest()
+    path = study.out / "scores" / person.name / f"{slug(source.label)}.h5"
+    if (kept := score.read(path, key)) is not None:
+        return kept
+    stories = len(person.stories)
+    folds = Folds.leave_one_out(stories) if settings.folds is None else Folds.k_fold(stories, settings.folds, settings.seed)
+    about = {
+        "feature": source.label,
+        "subject": person.name,
+        "key": key,
+        "convention": settings.convention,
+        "scheme": settings.scheme,
+        "adapt": settings.adapt,
+        "permutations": settings.permutations,
+        "block": settings.block,
+    }
+    title = f"{person.name}: {source.label}"
+    with tqdm(total=100, desc=title, unit="%", file=sys.stderr, disable=None, leave=False) as bar:
+        made = score.score(
+            source, person.stories, person.responses, settings, folds, about, device, _percent(bar)
+        )
+    score.write(path, made)
+    _say(f"{title}: mean r {np.nanmean(made.mean):.4f}", *(f"warning: {title}: {line}" for line in made.warnings))
+    return made
+
+
+def _percent(bar: Any) -> Callable[[float], None]:
+    def show(share: float) -> None:
+        bar.update(max(0, int(100 * share) - bar.n))
+
+    return show
+
+
+def _fingerprint(person: Person) -> list[Any]:
+    """Which responses: names, sizes and times of change of the files. Their content can be tens of gigabytes."""
+    path = person.subject.path
+    files = [path / f"{story.name}.npy" for story in person.stories] if path.is_dir() else [path]
+    return [[file.name, file.stat().st_size, file.stat().st_mtime_ns] for file in files]
+
+
+def _account(
+    study: EncodingStudy,
+    rows: list[dict[str, Any]],
+    people: Sequence[Person],
+    doctor: dict[str, Diagnosis],
+    sources: Sequence[Source],
+    notes: Sequence[str],
+) -> dict[str, Any]:
+    return {
+        "study": resolved(study),
+        "features": [source.label for source in sources],
+        "subjects": {
+            person.name: {
+                "stories": [story.name for story in person.stories],
+                "trs": int(sum(person.responses.lengths)),
+                "voxels": person.responses.voxels,
+                "doctor": asdict(doctor[person.name]) | {"summary": doctor[person.name].summary},
+            }
+            for person in people
+        },
+        "rows": rows,
+        "files": {p.name: {s.label: f"scores/{p.name}/{slug(s.label)}.h5" for s in sources} for p in people},
+        "notes": list(notes),
+        "versions": runs.versions(),
+        "hardware": runs.hardware(),
+    }

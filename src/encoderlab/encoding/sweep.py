@@ -1,0 +1,92 @@
+"""An encoder and every run of a masked-lm study as feature spaces: the rank sweep.
+
+adapt = "all stories"        the study's own runs: their adapters have read the words of every story, held out or not
+                             (never a response). The course's way; fast, and stated in the report.
+adapt = "without held-out"   for each group of held-out stories the study is run once more, on the other stories alone.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import final
+
+from encoderlab import config
+from encoderlab.config.encoding_schema import Encoder, Feature
+from encoderlab.errors import InputError
+from encoderlab.files import read_json
+from encoderlab.stories import Story, save
+from encoderlab.study import compare
+from encoderlab.tasks import MaskedLM
+
+
+@final
+@dataclass(frozen=True, kw_only=True)
+class Adapted:
+    """One variant and seed of a masked-lm study, to be trained without some stories."""
+
+    label: str
+    feature: Encoder
+    study: Path
+    variant: str
+    seed: int
+
+
+def expand(features: Sequence[tuple[str, Feature]], *, trained: bool) -> list[tuple[str, Feature | Adapted]]:
+    """Every feature space by itself; those that name a masked-lm study become the encoder and each of its runs.
+
+    trained: the runs' adapters as they are; otherwise `Adapted`, to be trained for each group of held-out stories.
+    InputError where the study is no masked-lm study, or is not finished.
+    """
+    found: list[tuple[str, Feature | Adapted]] = []
+    for label, feature in features:
+        if not isinstance(feature, Encoder) or feature.study is None:
+            found.append((label, feature))
+            continue
+        path, plain = Path(feature.study), replace(feature, study=None)
+        study = config.load(path)
+        if not isinstance(study.task, MaskedLM):
+            raise InputError(f'{path}: task.kind is "{study.task.kind}"; expected a masked-lm study')  # type: ignore[attr-defined]
+        found.append((label, plain))
+        seeds = study.seeds
+        variants = [(variant.label, seed) for variant in study.variants for seed in seeds]
+        for variant, seed in variants:
+            name = f"{label} + {variant}" + (f" seed {seed}" if len(seeds) > 1 else "")
+            if trained:
+                found.append((name, replace(plain, adapter=str(_adapter(path, study.out, variant, seed)))))
+            else:
+                found.append((name, Adapted(label=name, feature=plain, study=path, variant=variant, seed=seed)))
+    labels = [label for label, _ in found]
+    if twice := sorted({label for label in labels if labels.count(label) > 1}):
+        raise InputError(f"features: {twice[0]!r} is there twice; give one of them a label")
+    return found
+
+
+def retrain(adapted: Adapted, stories: Sequence[Story], folder: Path) -> Path:
+    """The adapter folder of that variant and seed, trained on these stories alone in `folder`; what is done is kept."""
+    study = config.load(adapted.study)
+    for split in ("validation", "test"):
+        if getattr(study.data, split).fraction is None:
+            raise InputError(
+                f'{adapted.study}: data.{split} names rows of its own; adapt = "without held-out" needs a cut from '
+                "the training stories, { fraction = 0.1 }, or held-out stories would choose the adapter"
+            )
+    texts = folder / "stories.parquet"
+    save(stories, texts)
+    overrides = [f"data.train.path={texts.absolute()}", f"out={folder.absolute()}"]
+    compare(adapted.study, overrides)  # finished runs are taken as they are
+    return _adapter(adapted.study, folder, adapted.variant, adapted.seed)
+
+
+def _adapter(study: Path, out: Path, variant: str, seed: int) -> Path:
+    if not (out / "study.json").is_file():
+        raise InputError(f"{out}: the masked-lm study has no runs yet; run `encoderlab compare {study}` first")
+    for number, label in read_json(out / "study.json")["labels"].items():
+        folder = out / "runs" / number
+        if label["variant"] != variant or not (folder / "result.json").is_file():
+            continue
+        result = read_json(folder / "result.json")
+        if result["kind"] == "run" and result["seed"] == seed and result["status"] == "done":
+            return folder / "adapter"
+    raise InputError(f"{out}: no finished run of {variant!r} with seed {seed}; run `encoderlab compare {study}`")
