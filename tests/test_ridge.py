@@ -431,6 +431,6 @@ def test_some_folds_alone_are_as_in_the_whole(scheme: Literal["nested", "flat"])
     whole, part = ridge.score(features, responses), ridge.score(features, responses, only=[1, 4])
     np.testing.assert_allclose(part.scores[[1, 4]], whole.scores[[1, 4]], atol=1e-12)
     np.testing.assert_array_equal(part.alphas[[1, 4]], whole.alphas[[1, 4]])
-    assert np.isnan(part.scores[[0, 2, 3, 5]]).all() and not part.warnings
+    assert np.isnan(part.scores[[0, 2, 3, 5]]).all() and not any("no score" in line for line in part.warnings)
     with pytest.raises(InputError, match="only"):
         ridge.score(features, responses, only=[6])

@@ -245,6 +245,23 @@ def embed(study: EncodingStudyFile, override: Overrides = None, json: Json = Fal
 
 
 @app.command()
+def encode(study: EncodingStudyFile, override: Overrides = None, json: Json = False) -> None:
+    """Predict the responses to every story from the others, in every feature space, and write the report."""
+    import json as codec
+
+    from encoderlab import show
+    from encoderlab.encoding.encode import encode
+
+    report = encode(study, override or ())
+    account = codec.loads((report.parent / "encoding.json").read_text(encoding="utf-8"))
+    if json:
+        _print_json(account["rows"])
+        return
+    show.encoded(account)
+    print(report)
+
+
+@app.command()
 def stories(
     source: Annotated[
         Path, typer.Argument(metavar="FILE", help="raw_text.pkl, a TextGrid or TSV, a folder of those, or .parquet.")

@@ -15,6 +15,7 @@ from encoderlab.anatomy import Anatomy
 from encoderlab.check import CheckReport
 from encoderlab.encoding.embed import Embedded
 from encoderlab.estimate import Estimate
+from encoderlab.report.text import correlation, p_value, percent
 from encoderlab.stories import Story
 from encoderlab.timing import words as duration
 
@@ -220,6 +221,40 @@ def embedded(stories: Sequence[Story], made: Sequence[Embedded]) -> None:
         took = "up to date" if one.seconds is None else duration(one.seconds)
         rows.append((file.label, file.kind, f"{file.dimensions:,}", f"{file.words:,}", zero, took, str(file.path)))
     table("", ("feature", "kind", "dimensions", "words", "zero vectors", "made in", "file"), rows, text=2)
+
+
+def encoded(account: Mapping[str, Any]) -> None:
+    """One line a subject and feature space, best first."""
+    reference = account["study"]["encode"]["reference"] or account["features"][0]
+    for subject in account["subjects"]:
+        rows = [row for row in account["rows"] if row["subject"] == subject]
+        rows.sort(key=lambda row: -1.0 if row["mean"] is None else row["mean"], reverse=True)
+        columns = (
+            "feature",
+            "mean r",
+            "95 % stories",
+            "median",
+            "top 5 %",
+            "pooled",
+            "sig.",
+            f"vs {reference}",
+            "p (Holm)",
+        )
+        table(
+            subject,
+            columns,
+            [
+                (
+                    *(row["feature"], correlation(row["mean"])),
+                    f"{correlation(row['mean_low'])}-{correlation(row['mean_high'])}",
+                    *(correlation(row[key]) for key in ("median", "top5", "pooled")),
+                    f"{percent(row['significant'])} %",
+                    "" if row["feature"] == reference else correlation(row["difference"], sign=True),
+                    "" if row["holm_p"] is None else p_value(row["holm_p"]),
+                )
+                for row in rows
+            ],
+        )
 
 
 def stories(found: Sequence[Story]) -> None:

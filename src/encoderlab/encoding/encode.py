@@ -1,9 +1,9 @@
 """`encoderlab encode`: stories and feature spaces -> responses of every subject, held out story by story -> one page.
 
-    OUT/vectors/LABEL.h5             as `encoderlab embed` makes them
-    OUT/scores/SUBJECT/LABEL.h5      one file a subject and feature space (`score`); what is there is not done again
-    OUT/encoding.csv, .json          the table (`table`), the resolved study, the doctor's findings
-    OUT/report.html
+OUT/vectors/LABEL.h5             as `encoderlab embed` makes them
+OUT/scores/SUBJECT/LABEL.h5      one file a subject and feature space (`score`); what is there is not done again
+OUT/encoding.csv, .json          the table (`table`), the resolved study, the doctor's findings
+OUT/report.html
 """
 
 from __future__ import annotations
@@ -59,8 +59,8 @@ def encode(path: Path, overrides: Sequence[str] = ()) -> Path:
     people = [_person(study, name, place, everything, notes) for name, place in study.responses.items()]
     _check_rows(people, settings)
     doctor = {person.name: _diagnose(person, settings) for person in people}
-    for name, found in doctor.items():
-        _say(f"{name}: {found.summary}" if found.warning is None else f"warning: {name}: {found.warning}")
+    for name, one in doctor.items():
+        _say(f"{name}: {one.summary}" if one.warning is None else f"warning: {name}: {one.warning}")
     used = [story for story in everything if any(story in person.stories for person in people)]
     _say(f"{len(used)} stories, {sum(map(len, used)):,} words; {settings.design.trimmed}", *notes)
     sources = _sources(study, used)
@@ -170,7 +170,9 @@ def _score(study: EncodingStudy, person: Person, source: Source, device: str) ->
     if (kept := score.read(path, key)) is not None:
         return kept
     stories = len(person.stories)
-    folds = Folds.leave_one_out(stories) if settings.folds is None else Folds.k_fold(stories, settings.folds, settings.seed)
+    folds = (
+        Folds.leave_one_out(stories) if settings.folds is None else Folds.k_fold(stories, settings.folds, settings.seed)
+    )
     about = {
         "feature": source.label,
         "subject": person.name,
@@ -183,9 +185,7 @@ def _score(study: EncodingStudy, person: Person, source: Source, device: str) ->
     }
     title = f"{person.name}: {source.label}"
     with tqdm(total=100, desc=title, unit="%", file=sys.stderr, disable=None, leave=False) as bar:
-        made = score.score(
-            source, person.stories, person.responses, settings, folds, about, device, _percent(bar)
-        )
+        made = score.score(source, person.stories, person.responses, settings, folds, about, device, _percent(bar))
     score.write(path, made)
     _say(f"{title}: mean r {np.nanmean(made.mean):.4f}", *(f"warning: {title}: {line}" for line in made.warnings))
     return made

@@ -1,11 +1,11 @@
 """Scores of every subject and feature space -> one row each.
 
-    mean, mean_low, mean_high    of the voxels' r, over stories, with the t interval over stories
-    median, top5, top1           of the voxels' mean r: the median voxel, the means of the best 5 % and 1 %
-    pooled, r2                   means over voxels of r and R2 over all held-out TRs end to end
-    significant                  share of the scored voxels below the false discovery rate `q`
-    difference, ..., p, holm_p   to the reference space of the same subject, paired over stories (sign flips), Holm over spaces
-    alpha_median, alpha_edge     over folds and voxels; the share at either end of the grid
+mean, mean_low, mean_high    of the voxels' r, over stories, with the t interval over stories
+median, top5, top1           of the voxels' mean r: the median voxel, the means of the best 5 % and 1 %
+pooled, r2                   means over voxels of r and R2 over all held-out TRs end to end
+significant                  share of the scored voxels below the false discovery rate `q`
+difference, ..., p, holm_p   to the subject's reference space, paired over stories (sign flips), Holm over spaces
+alpha_median, alpha_edge     over folds and voxels; the share at either end of the grid
 """
 
 from __future__ import annotations

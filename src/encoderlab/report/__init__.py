@@ -8,16 +8,14 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from jinja2 import Environment, StrictUndefined
 
 from encoderlab import results
 from encoderlab.files import write_text
-from encoderlab.report import confusion, curves, figures, headline, text
+from encoderlab.report import confusion, curves, figures, headline, templates
 from encoderlab.results import Table
 
 __all__ = ["headline", "write"]
@@ -35,20 +33,7 @@ def write(out: Path) -> Path:
 
 def page(table: Table) -> str:
     """The HTML of a collected study."""
-    environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
-    environment.filters |= {
-        "percent": text.percent,
-        "points": text.points,
-        "count": text.count,
-        "p": text.p_value,
-        "duration": text.duration,
-        "size": text.size,
-        "memory": text.memory,
-        "ms": text.milliseconds,
-        "rate": text.rate,
-    }
-    template = environment.from_string((files(__name__) / "page.html.j2").read_text(encoding="utf-8"))
-    return template.render(_context(table))
+    return templates.render("page.html.j2", _context(table))
 
 
 def _context(table: Table) -> dict[str, Any]:

@@ -97,9 +97,9 @@ def ranking(
             axes.annotate(interval, (1, y), (36, 0), color=SOFT, **beside)
     axes.set_yticks(range(len(rows)))
     axes.set_yticklabels([row["variant"] for row in rows], parse_math=False)
-    _plain(axes, "x")
+    plain(axes, "x")
     axes.set_xlabel("test accuracy (%)", color=SOFT)
-    return _svg(figure, "ranking")
+    return svg(figure, "ranking")
 
 
 @matplotlib.rc_context(SETTINGS)
@@ -145,11 +145,11 @@ def cost(
             fontsize=8,
         )
     _log_ticks(axes, left, right, zero if any_zero else None, time=key.endswith("seconds"))
-    _plain(axes, "both")
+    plain(axes, "both")
     axes.set_xlabel(label, color=SOFT)
     axes.set_ylabel("test accuracy (%)", color=SOFT)
     _label_points(axes, rows, [(where(row[key]), 100 * row["accuracy"]) for row in rows], look)
-    return _svg(figure, name)
+    return svg(figure, name)
 
 
 @matplotlib.rc_context(SETTINGS)
@@ -193,7 +193,7 @@ def curves(
         )
         names.append(f"{variant} (level)")
     for axes, title in ((left, "validation accuracy (%)"), (right, "training loss")):
-        _plain(axes, "both")
+        plain(axes, "both")
         axes.set_title(title, loc="left", fontsize=9.5, color=INK)
         axes.set_xlabel("epoch", color=SOFT)
     whole = sorted({e for curve in found.values() for e in curve.epochs if e == int(e)})
@@ -213,7 +213,7 @@ def curves(
     for entry in legend.get_texts():
         entry.set_parse_math(False)
         entry.set_color(INK)
-    return _svg(figure, "curves")
+    return svg(figure, "curves")
 
 
 def _label_points(
@@ -285,7 +285,7 @@ def _clock(seconds: int) -> str:
     return f"{seconds // 60} min" if seconds < 3600 else f"{seconds // 3600} h"
 
 
-def _plain(axes: Axes, grid: str) -> None:
+def plain(axes: Axes, grid: str) -> None:
     for side, spine in axes.spines.items():
         spine.set_visible(side == "bottom")
         spine.set_color("#bbbbbb")
@@ -312,7 +312,7 @@ def _high(row: Mapping[str, Any]) -> float:
     return row["accuracy"] if row["accuracy_rows_high"] is None else row["accuracy_rows_high"]
 
 
-def _svg(figure: Figure, name: str) -> str:
+def svg(figure: Figure, name: str) -> str:
     """SVG to put into HTML: no declaration, no metadata, sized by the page, ids of its own."""
     file = io.StringIO()
     figure.savefig(file, format="svg", transparent=True, metadata=dict.fromkeys(("Date", "Creator", "Format", "Type")))

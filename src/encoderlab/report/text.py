@@ -31,6 +31,14 @@ def short_count(value: float) -> str:
     return f"{value:g}"
 
 
+def correlation(value: float | None, digits: int = 4, *, sign: bool = False) -> str:
+    """A correlation as papers print it: 0.0543 -> '.0543'."""
+    if value is None:
+        return NOTHING
+    text = f"{value:+.{digits}f}" if sign else f"{value:.{digits}f}"
+    return text.replace("0.", ".", 1).replace("-", MINUS)
+
+
 def p_value(value: float | None) -> str:
     if value is None:
         return NOTHING

@@ -1,0 +1,133 @@
+"""An encoding study's folder -> report.html: one page that opens offline, from encoding.json and the score files."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import h5py
+import numpy as np
+
+from encoderlab.files import read_json, write_text
+from encoderlab.report import encoding_figures as figures
+from encoderlab.report import templates, text
+
+
+def write(out: Path) -> Path:
+    """The same folder gives the same page. InputError where a file of the study is not readable."""
+    path = Path(out) / "report.html"
+    write_text(path, page(Path(out), read_json(Path(out) / "encoding.json")))
+    return path
+
+
+def page(out: Path, account: Mapping[str, Any]) -> str:
+    features, settings = account["features"], account["study"]["encode"]
+    reference = settings["reference"] or features[0]
+    look = figures.colours(features)
+    subjects, warnings, notes = [], [*account["notes"]], {}
+    for name, about in account["subjects"].items():
+        rows = [row for row in account["rows"] if row["subject"] == name]
+        held = {feature: _read(out / file) for feature, file in account["files"][name].items()}
+        means = {feature: arrays["mean"] for feature, arrays in held.items()}
+        grid = held[features[0]]["grid"]
+        drawn = {
+            "ranking": figures.ranking(rows, look),
+            "distributions": figures.distributions(means, look),
+            "scatter": figures.scatter(means, reference, look) if len(features) > 1 else "",
+            "sweep": figures.sweep(rows, look) if figures.ranks(rows) else "",
+            "alphas": figures.alphas({f: a["alphas"] for f, a in held.items()}, grid, look),
+            "doctor": figures.doctor(about["doctor"]),
+        }
+        if about["doctor"]["warning"]:
+            warnings.append(f"{name}: {about['doctor']['warning']}")
+        notes |= {f: arrays["notes"] for f, arrays in held.items()}  # the same settings for every subject
+        warnings += [f"{name}: {f}: {line}" for f, arrays in held.items() for line in arrays["warnings"]]
+        ranked = sorted(rows, key=lambda row: -1.0 if row["mean"] is None else row["mean"], reverse=True)
+        anchor = "subject-" + re.sub(r"\W", "-", name)
+        kept = {"doctor": about["doctor"], "trs": about["trs"], "voxels": about["voxels"]}
+        subjects.append(
+            {"name": name, "anchor": anchor, "rows": ranked, "figures": drawn, "stories": len(about["stories"]), **kept}
+        )
+    headline, lead = _words(subjects, reference)
+    return templates.render(
+        "encoding.html.j2",
+        {
+            "name": account["study"]["name"],
+            "headline": headline,
+            "lead": lead,
+            "subjects": subjects,
+            "reference": reference,
+            "look": look,
+            "warnings": list(dict.fromkeys(warnings)),
+            "how": _how(settings, notes),
+            "files": account["files"],
+            "settings": json.dumps(account["study"], indent=1, ensure_ascii=False),
+            "machine": json.dumps({"versions": account["versions"], "hardware": account["hardware"]}, indent=1),
+        },
+    )
+
+
+def _read(path: Path) -> dict[str, Any]:
+    with h5py.File(path, "r") as file:
+        held: dict[str, Any] = {name: np.asarray(file[name]) for name in ("mean", "alphas", "grid")}
+        for name in ("notes", "warnings"):
+            held[name] = [line.decode() for line in np.asarray(file[name]).tolist()]
+        return held
+
+
+def _words(subjects: list[dict[str, Any]], reference: str) -> tuple[str, list[str]]:
+    first = subjects[0]["rows"][0]
+    lead = []
+    for subject in subjects:
+        best = subject["rows"][0]
+        between = f" ({text.correlation(best['mean_low'])} to {text.correlation(best['mean_high'])})"
+        line = f"{subject['name']}: {best['feature']} predicts best, mean r {text.correlation(best['mean'])}{between}"
+        if best["feature"] != reference and best["difference"] is not None:
+            line += (
+                f", {text.correlation(best['difference'], sign=True)} to {reference} "
+                f"(p {text.p_value(best['holm_p'])} after Holm)"
+            )
+        lead.append(line + f". Alignment: {subject['doctor']['summary']}.")
+    same = len({subject["rows"][0]["feature"] for subject in subjects}) == 1
+    whom = "every subject" if len(subjects) > 1 else subjects[0]["name"]
+    headline = f"{first['feature']} predicts {whom} best" if same else "The best feature space differs between subjects"
+    return headline, lead
+
+
+def _how(settings: Mapping[str, Any], notes: Mapping[str, list[str]]) -> list[str]:
+    front, back = settings["trim"]
+    where = "after stacking the stories, across their borders" if settings["after_stacking"] else "within each story"
+    lines = [
+        f"Words to TRs: {settings['downsample']}; the first {front} and the last {back} TRs left out; features "
+        f"{'z-scored within each story' if settings['zscore'] else 'not scaled'}; delays "
+        f"{', '.join(map(str, settings['delays']))} TRs, made {where}.",
+        "Held out: "
+        + ("one story at a time." if settings["folds"] is None else f"{settings['folds']} groups of stories."),
+    ]
+    if settings["permutations"]:
+        lines.append(
+            f"Significance: {settings['permutations']:,} permutations of blocks of {settings['block']} TRs within "
+            f"stories, p = (count + 1) / (n + 1), Benjamini-Hochberg at q = {settings['q']:g}. What all stories share by "
+            "position, such as an onset, is not in the null."
+        )
+    lines.append(
+        "Adapters: trained on the words of all stories, the held-out ones among them (never on responses)."
+        if settings["adapt"] == "all stories"
+        else f"Adapters: trained again for each of {settings['fitted']} groups of held-out stories, without these."
+    )
+    for line, features in _by_line(notes).items():
+        lines.append(
+            line[0].upper() + line[1:] + ("." if len(features) == len(notes) else f" ({', '.join(features)}).")
+        )
+    return lines
+
+
+def _by_line(notes: Mapping[str, list[str]]) -> dict[str, list[str]]:
+    found: dict[str, list[str]] = {}
+    for feature, lines in notes.items():
+        for line in lines:
+            found.setdefault(line, []).append(feature)
+    return found

@@ -1,0 +1,32 @@
+"""A page from its template, with the one style of all pages in it: nothing is fetched when it is opened."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from importlib.resources import files
+from typing import Any
+
+from jinja2 import Environment, StrictUndefined
+
+from encoderlab.report import text
+
+_FILTERS = {
+    "percent": text.percent,
+    "points": text.points,
+    "count": text.count,
+    "p": text.p_value,
+    "duration": text.duration,
+    "size": text.size,
+    "memory": text.memory,
+    "ms": text.milliseconds,
+    "rate": text.rate,
+    "r": text.correlation,
+}
+
+
+def render(name: str, context: Mapping[str, Any]) -> str:
+    environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
+    environment.filters |= _FILTERS
+    folder = files(__package__ or "encoderlab.report")
+    template = environment.from_string((folder / name).read_text(encoding="utf-8"))
+    return template.render(style=(folder / "style.css").read_text(encoding="utf-8"), **context)
