@@ -110,8 +110,8 @@ def _how(settings: Mapping[str, Any], notes: Mapping[str, list[str]]) -> list[st
     if settings["permutations"]:
         lines.append(
             f"Significance: {settings['permutations']:,} permutations of blocks of {settings['block']} TRs within "
-            f"stories, p = (count + 1) / (n + 1), Benjamini-Hochberg at q = {settings['q']:g}. What all stories share by "
-            "position, such as an onset, is not in the null."
+            f"stories, p = (count + 1) / (n + 1), Benjamini-Hochberg at q = {settings['q']:g}. What all stories share "
+            "by position, such as an onset, is not in the null."
         )
     lines.append(
         "Adapters: trained on the words of all stories, the held-out ones among them (never on responses)."

@@ -1,0 +1,280 @@
+"""`encoderlab encode` from files to report: planted truth, leakage choices, what is refused, what is not done twice."""
+
+from __future__ import annotations
+
+import csv
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import h5py
+import numpy as np
+import pytest
+
+from encoderlab.brain.design import Design
+from encoderlab.cli import main
+from encoderlab.config.encoding_schema import BagOfWords
+from encoderlab.encoding import encode as module
+from encoderlab.encoding.encode import encode
+from encoderlab.encoding.rows import Counted
+from encoderlab.encoding.score import read
+from encoderlab.encoding.vectors_file import open_vectors
+from encoderlab.errors import InputError
+from encoderlab.stories import Story, save
+from encoderlab.stories.static import read_vectors
+from encoderlab.study import compare
+
+WORDS = "the film was not very good and acting plot bad a".split()
+VOXELS = 12
+
+
+def make_lab(folder: Path, stories: int = 7) -> None:
+    """Stories of made-up words, vectors for these, and responses that follow the vectors of `true.txt`."""
+    rng = np.random.default_rng(0)
+    for name in ("true", "other"):
+        rows = [f"{word} " + " ".join(f"{x:.4f}" for x in rng.normal(size=4)) for word in WORDS]
+        (folder / f"{name}.txt").write_text("\n".join(rows) + "\n")
+    made, table = [], read_vectors(folder / "true.txt", set(WORDS))
+    weights = rng.normal(size=(16, VOXELS))
+    (folder / "S1").mkdir()
+    for number in range(stories):
+        trs = -9.0 + 2 * np.arange(75 + number)
+        times = np.sort(rng.uniform(0, trs[-1] - 12, 300))
+        story = Story(name=f"tale{number}", words=tuple(rng.choice(WORDS, 300)), times=times, tr_times=trs)
+        made.append(story)
+        design = Design()
+        (rows_,) = design.delayed([design.rows(story.name, table.of(story)[0], times, trs)])
+        signal = rows_ @ weights
+        np.save(folder / "S1" / f"{story.name}.npy", signal / signal.std() + rng.normal(size=signal.shape))
+    save(made, folder / "stories.parquet")
+
+
+STUDY = """
+[stories]
+path = "stories.parquet"
+[responses]
+S1 = "S1"
+[[features]]
+kind = "bag-of-words"
+size = 3
+rate = true
+[[features]]
+kind = "vectors"
+path = ["true.txt", "other.txt"]
+[[features]]
+kind = "word-length"
+[encode]
+permutations = 200
+groups = 3
+fitted = 3
+"""
+
+
+@pytest.fixture
+def study(tmp_path: Path) -> Path:
+    make_lab(tmp_path)
+    file = tmp_path / "study.toml"
+    file.write_text(STUDY)
+    return file
+
+
+def table(out: Path) -> dict[str, dict[str, str]]:
+    with (out / "encoding.csv").open(encoding="utf-8") as file:
+        return {row["feature"]: row for row in csv.DictReader(file)}
+
+
+def test_the_planted_space_is_found(study: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    report = encode(study, ["encode.reference=other"])
+    rows = table(report.parent)
+    assert list(rows) == ["bag-of-words", "true", "other", "word-length"]
+    best = rows["true"]
+    assert float(best["mean"]) > 0.5 and float(best["significant"]) == 1.0
+    assert all(float(row["mean"]) < float(best["mean"]) - 0.1 for name, row in rows.items() if name != "true")
+    assert float(best["difference"]) > 0.1 and float(best["difference_low"]) > 0 and float(best["p"]) < 0.05
+    assert rows["other"]["difference"] == "" and rows["other"]["holm_p"] == ""
+    held = read(report.parent / "scores" / "S1" / "true.h5")
+    assert held is not None and held.scores.shape == (7, VOXELS) and held.alphas.shape == (7, VOXELS)
+    np.testing.assert_allclose(held.mean, held.scores.mean(axis=0), atol=1e-12)
+    assert (held.p <= 1).all() and (held.p >= 1 / 201).all() and (held.q >= held.p).all()
+    page = report.read_text(encoding="utf-8")
+    assert (
+        "true predicts S1 best" in page
+        and page.count("<svg") == 5
+        and "http" not in page.split("<svg")[0].split("</style>")[1]
+    )
+    account = json.loads((report.parent / "encoding.json").read_text())
+    assert account["subjects"]["S1"]["doctor"]["lags"][0] == -8 and account["study"]["encode"]["trim"] == [10, 5]
+
+
+def test_a_second_call_computes_nothing(study: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    first = encode(study)
+    before = {path: path.stat().st_mtime_ns for path in first.parent.rglob("*.h5")}
+    page = first.read_bytes()
+    assert len(before) == 4 + 4
+
+    def fail(*args: Any) -> Any:
+        raise AssertionError("scored again")
+
+    monkeypatch.setattr(module.score, "score", fail)
+    assert encode(study).read_bytes() == page
+    assert {path: path.stat().st_mtime_ns for path in first.parent.rglob("*.h5")} == before
+    encode(study, ["encode.q=0.01", 'encode.reference="true"'])  # what is read of the same scores
+    with pytest.raises(AssertionError, match="scored again"):
+        encode(study, ["encode.block=5"])
+
+
+def test_changed_responses_are_scored_again(study: Path) -> None:
+    out = encode(study).parent
+    before = table(out)
+    rows = np.load(study.parent / "S1" / "tale3.npy")
+    np.save(study.parent / "S1" / "tale3.npy", -rows)
+    encode(study)
+    assert table(out)["true"]["mean"] != before["true"]["mean"]
+
+
+def test_a_missing_voxel_costs_that_story_and_voxel_alone(study: Path) -> None:
+    path = study.parent / "S1" / "tale2.npy"
+    rows = np.load(path)
+    rows[5, 1] = np.nan
+    np.save(path, rows)
+    held = read(encode(study).parent / "scores" / "S1" / "true.h5")
+    assert held is not None and np.isnan(held.scores).sum() == 1 and np.isnan(held.scores[2, 1])
+    assert not np.isnan(held.mean).any() and any("1 (story, voxel) pairs are not measured" in n for n in held.notes)
+
+
+def test_a_vocabulary_is_of_the_training_stories(study: Path) -> None:
+    """A word that is common in one story only is no column when that story is held out."""
+    stories = [
+        Story(name=n, words=w, times=np.arange(30.0), tr_times=np.arange(-9.0, 40, 2))
+        for n, w in (("a", ("x",) * 20 + ("y",) * 10), ("b", ("y",) * 16 + ("z",) * 14), ("c", ("z",) * 30))
+    ]
+    save(stories, study.parent / "stories.parquet")
+    (study.parent / "few.toml").write_text(
+        'out = "few"\n[stories]\npath = "stories.parquet"\n[[features]]\nkind = "bag-of-words"\n'
+    )
+    with pytest.raises(SystemExit):
+        main(["embed", str(study.parent / "few.toml")])
+    file = open_vectors(study.parent / "few" / "vectors" / "bag-of-words.h5")
+    assert file.vocabulary == ["z", "y", "x"]
+    bag = Counted(label="bag", kind="bag-of-words", file=file, feature=BagOfWords(size=2))
+    numbers = [file.read(name)[:, 0] for name in "abc"]
+    assert [file.vocabulary[i] for i in bag.columns(numbers)] == ["z", "y"]
+    assert [file.vocabulary[i] for i in bag.columns([numbers[0], numbers[1]])] == ["y", "x"]
+    plain = Design(trim=(0, 0), delays=(0,), zscore=False, downsample="sum")
+    without = bag.rows(stories, plain, held_out=[2])
+    assert without[0].sum(axis=0).tolist() == [10, 20] and without[2].sum() == 0
+
+
+def test_the_rank_sweep_and_its_leakage_choices(
+    study: Path, tiny_masked_lm: Callable[[str], Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model = tiny_masked_lm("bert")
+    (study.parent / "mlm.toml").write_text(
+        f"""
+model = "{model}"
+seeds = [0]
+[task]
+kind = "masked-lm"
+[data]
+train = {{ path = "stories.parquet" }}
+validation = {{ fraction = 0.2 }}
+test = {{ fraction = 0.2 }}
+[train]
+epochs = 1
+max_length = 40
+[search]
+candidates = 1
+[[method]]
+name = "lora"
+rank = [2, 4]
+"""
+    )
+    text = f"{STUDY}\n".replace(
+        '[[features]]\nkind = "word-length"', f'[[features]]\nkind = "encoder"\nmodel = "{model}"\nstudy = "mlm.toml"'
+    )
+    study.write_text(text)
+    with pytest.raises(InputError, match="no runs yet; run `encoderlab compare .*mlm.toml` first"):
+        encode(study)
+    compare(study.parent / "mlm.toml")
+    out = encode(study).parent
+    rows = table(out)
+    assert list(rows)[-3:] == ["bert", "bert + lora rank=2", "bert + lora rank=4"]
+    assert rows["bert + lora rank=2"]["mean"] != rows["bert"]["mean"]
+    assert "rank" in (out / "report.html").read_text(encoding="utf-8")
+
+    seen: list[set[str]] = []
+    original = module.retrain
+
+    def spy(adapted: Any, stories: Any, folder: Any) -> Any:
+        seen.append({story.name for story in stories})
+        return original(adapted, stories, folder)
+
+    monkeypatch.setattr(module, "retrain", spy)
+    strict = encode(study, ["encode.adapt=without held-out", f"out={study.parent / 'strict'}"]).parent
+    everyone = {f"tale{i}" for i in range(7)}
+    left_out = [everyone - names for names in seen]
+    assert {frozenset(names) for names in left_out} == {
+        frozenset({"tale0", "tale3", "tale6"}), frozenset({"tale1", "tale4"}), frozenset({"tale2", "tale5"})
+    }  # fmt: skip
+    assert table(strict)["bert"]["mean"] == rows["bert"]["mean"]
+    assert table(strict)["bert + lora rank=4"]["mean"] != rows["bert + lora rank=4"]["mean"]
+
+
+def test_no_choice_sees_the_scored_story(study: Path) -> None:
+    """Through the command: other responses of a story leave its alpha where it was, whatever the feature space."""
+    before = read(encode(study).parent / "scores" / "S1" / "bag-of-words.h5")
+    path = study.parent / "S1" / "tale4.npy"
+    np.save(path, np.random.default_rng(5).normal(size=np.load(path).shape) * 7)
+    after = read(encode(study).parent / "scores" / "S1" / "bag-of-words.h5")
+    assert before is not None and after is not None
+    np.testing.assert_array_equal(before.alphas[4], after.alphas[4])
+    assert (before.scores[4] != after.scores[4]).all()
+
+
+@pytest.mark.parametrize(
+    ("change", "says"),
+    [
+        ("responses.S1=nowhere", "responses.S1: .*nowhere: no such file or folder"),
+        (
+            "encode.trim=[10, 4]",
+            r"S1: story 'tale0': 61 rows of features after leaving out the first 10 and the last 4",
+        ),
+        ('stories.names=["tale0", "tale1"]', "2 stories have words and responses; expected three"),
+        ("encode.reference=nothing", "no feature space"),
+        ("encode.folds=40", "k-fold: 40 folds of 7 stories"),
+    ],
+)
+def test_wrong_input_is_one_line(study: Path, change: str, says: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as stop:
+        main(["encode", str(study), "-s", change])
+    assert stop.value.code == 2
+    import re
+
+    errors = [line for line in capsys.readouterr().err.splitlines() if line.startswith("encoderlab: ")]
+    assert re.search(says, "\n".join(errors)), errors
+
+
+def test_stories_without_responses(study: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (study.parent / "S1" / "tale6.npy").unlink()
+    with pytest.raises(InputError, match=r"S1: 1 stories have no responses: tale6; .*encode.unmatched = \"leave out\""):
+        encode(study)
+    out = encode(study, ["encode.unmatched=leave out"]).parent
+    assert table(out)["true"]["stories"] == "6"
+    assert "no responses: tale6; left out" in (out / "report.html").read_text(encoding="utf-8")
+
+
+def test_the_command_prints_the_table_and_the_path(study: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as stop:
+        main(["encode", str(study), "-s", "encode.permutations=0"])
+    assert stop.value.code == 0
+    out = capsys.readouterr().out
+    assert out.splitlines()[-1].endswith("report.html") and "true" in out
+    assert table(study.parent / "results" / "study")["true"]["significant"] == ""
+
+
+def test_the_scores_file_says_what_it_is(study: Path) -> None:
+    out = encode(study).parent
+    with h5py.File(out / "scores" / "S1" / "true.h5") as file:
+        assert file.attrs["scheme"] == "nested" and file.attrs["convention"] == "squared-norm"
+        assert file.attrs["permutations"] == 200 and file.attrs["block"] == 20
