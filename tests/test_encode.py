@@ -278,3 +278,48 @@ def test_the_scores_file_says_what_it_is(study: Path) -> None:
     with h5py.File(out / "scores" / "S1" / "true.h5") as file:
         assert file.attrs["scheme"] == "nested" and file.attrs["convention"] == "squared-norm"
         assert file.attrs["permutations"] == 200 and file.attrs["block"] == 20
+
+
+def test_banded_ridge_over_all_spaces(study: Path) -> None:
+    out = encode(study, ["encode.banded=true", "encode.alphas=[1, 100]"]).parent
+    rows = table(out)
+    joint = rows["all spaces, banded"]
+    assert float(joint["mean"]) > float(rows["other"]["mean"]) and joint["significant"] == ""
+    held = read(out / "scores" / "S1" / "all-spaces-banded.h5")
+    assert held is not None and held.spaces == ["bag-of-words", "true", "other", "word-length"]
+    np.testing.assert_allclose(held.split.sum(axis=0), held.mean, atol=1e-4)
+    assert held.split.mean(axis=1).argmax() == 1, "most of it comes from the space that made the responses"
+    assert "What each space gives" in (out / "report.html").read_text(encoding="utf-8")
+
+
+def test_the_reference_pipeline(study: Path) -> None:
+    """As the laboratory's functions would be called by hand."""
+    from encoderlab.brain.reference import bootstrap_ridge, stacked_features
+    from encoderlab.stories import read as read_stories
+
+    text = STUDY.replace("[encode]", '[encode]\nconvention = "huth"\nalphas = [1, 10, 100]') + (
+        '[reference]\ntest = ["tale5", "tale6"]\nboots = 5\nchunk = 10\nchunks = 6\n'
+    )
+    study.write_text(text)
+    rows = table(encode(study).parent)
+    stories = read_stories(study.parent / "stories.parquet")
+    vectors = read_vectors(study.parent / "true.txt", set(WORDS))
+    plain = Design(trim=(0, 0), zscore=False, delays=(0,))
+    features = [plain.rows(s.name, vectors.of(s)[0], s.times, s.tr_times) for s in stories]
+    responses = [np.load(study.parent / "S1" / f"{s.name}.npy") for s in stories]
+    found = bootstrap_ridge(
+        stacked_features(features[:5], (1, 2, 3, 4)),
+        np.vstack(responses[:5]),
+        stacked_features(features[5:], (1, 2, 3, 4)),
+        np.vstack(responses[5:]),
+        [1, 10, 100],
+        nboots=5,
+        chunklen=10,
+        nchunks=6,
+        seed=0,
+    )
+    assert float(rows["true"]["mean"]) == pytest.approx(found.correlations.mean(), abs=1e-6)
+    with pytest.raises(InputError, match='encode.convention: the laboratory.*"huth"'):
+        encode(study, ["encode.convention=squared-norm"])
+    with pytest.raises(InputError, match="reference.test: S1 has no story 'nobody'"):
+        encode(study, ['reference.test=["nobody"]'])

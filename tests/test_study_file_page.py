@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from encoderlab import config
+from encoderlab.config import encoding_schema as sections
 from encoderlab.config.values import only, show, types, words
 from encoderlab.data import Source
 from encoderlab.methods import METHODS, Method
@@ -38,3 +39,12 @@ def test_the_reference_page_says_the_default_learning_rate(method: type[Method])
     page = PAGE.read_text(encoding="utf-8")
     section = page.split(f"\n### {only(method, 'name')}\n")[1].split("\n|")[0]
     assert f"Default learning rate: {method.default_learning_rate:g}." in section
+
+
+@pytest.mark.parametrize(
+    "section", [sections.Top, sections.StoriesSection, *sections.KINDS, sections.Reference, sections.Encode]
+)
+def test_the_encoding_page_lists_every_key(section: type) -> None:
+    page = PAGE.with_name("encoding-study.md").read_text(encoding="utf-8")
+    rows = [row for row in table(section) if section not in sections.KINDS or not row.startswith("| `label`")]
+    assert "\n".join(rows) in page, "\n".join(rows)

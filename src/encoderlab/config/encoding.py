@@ -9,7 +9,16 @@ from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any, final
 
-from encoderlab.config.encoding_schema import KINDS, Encode, Encoder, Feature, FileVectors, StoriesSection, Top
+from encoderlab.config.encoding_schema import (
+    KINDS,
+    Encode,
+    Encoder,
+    Feature,
+    FileVectors,
+    Reference,
+    StoriesSection,
+    Top,
+)
 from encoderlab.config.load import model_name, parse
 from encoderlab.config.reader import Reader
 from encoderlab.config.values import fits, near, only, show, toml_value, types
@@ -30,6 +39,7 @@ class EncodingStudy:
     responses: dict[str, Path]
     features: tuple[tuple[str, Feature], ...]
     encode: Encode
+    reference: Reference | None
     path: Path
     top: Top = field(repr=False)
 
@@ -45,10 +55,11 @@ def load(path: Path, overrides: Sequence[str] = (), *, responses: bool = True) -
     reader = Reader(path)
     for text in overrides:
         _override(reader, raw, text)
-    sections = ("stories", "responses", "features", "encode")
+    sections = ("stories", "responses", "features", "encode", "reference")
     top = reader.section(Top, {k: v for k, v in raw.items() if k not in sections}, "", sections)
     stories = reader.section(StoriesSection, raw.get("stories", {}), "stories")
     encode = reader.section(Encode, raw.get("encode", {}), "encode")
+    reference = reader.section(Reference, raw["reference"], "reference") if "reference" in raw else None
     for line in encode.design.problems() if encode else ():
         reader.problem(*f"encode.{line}".split(": ", 1))
     subjects = _subjects(reader, raw.get("responses"), responses)
@@ -68,6 +79,7 @@ def load(path: Path, overrides: Sequence[str] = (), *, responses: bool = True) -
         responses={subject: path.parent / os.path.expanduser(place) for subject, place in subjects.items()},
         features=features,
         encode=encode,
+        reference=reference,
         path=path,
         top=top,
     )
@@ -81,6 +93,7 @@ def resolved(study: EncodingStudy) -> dict[str, Any]:
         "responses": {subject: str(path) for subject, path in study.responses.items()},
         "features": [{**asdict(feature), "label": label} for label, feature in study.features],
         "encode": asdict(study.encode),
+        "reference": None if study.reference is None else asdict(study.reference),
     }
 
 
@@ -181,6 +194,7 @@ def _override(reader: Reader, raw: dict[str, Any], text: str) -> None:
     path, equals, written = (part.strip() for part in text.partition("="))
     kinds = {only(cls, "kind"): cls for cls in KINDS}
     known = [*types(Top), *(f"stories.{key}" for key in types(StoriesSection)), *(f"encode.{k}" for k in types(Encode))]
+    known += [f"reference.{key}" for key in types(Reference)]
     known += [f"features.{kind}.{key}" for kind, cls in kinds.items() for key in types(cls) if key != "kind"]
     if not equals:
         reader.problems.append(f"-s {text}: expected key=value, e.g. encode.permutations=100")

@@ -34,7 +34,7 @@ class StoriesSection:
     """Where the stories are.
 
     path: raw_text.pkl, a .parquet written by `stories.save`, a TextGrid or TSV file, or a folder of those two
-    names: only these stories; default: all that have responses
+    names: only these stories; default: all of the file
     tier: of a TextGrid; default: the one that holds words by its name
     tr: seconds of a TR; TextGrid and TSV files do not know it
     before: seconds from the first TR to the beginning of such a file
@@ -128,6 +128,25 @@ class Encoder(Feature):
 
 
 KINDS: tuple[type[Feature], ...] = (BagOfWords, WordRate, WordLength, FileVectors, Encoder)
+
+
+@final
+@dataclass(frozen=True, kw_only=True)
+class Reference:
+    """The laboratory's own pipeline instead of held-out stories, for people who must match old numbers.
+
+    test: names of the test stories; all others train
+    boots: bootstraps that choose alpha
+    chunk: TRs of a chunk
+    chunks: held out in each bootstrap
+    use_corr: alpha by r; false: by the signed root of R2, as the laboratory's command does by default
+    """
+
+    test: Annotated[tuple[str, ...], MinLen(1)]
+    boots: Count = 50
+    chunk: Count = 40
+    chunks: Count = 125
+    use_corr: bool = True
 
 
 @final

@@ -27,7 +27,7 @@ from encoderlab.brain.responses import StoryResponses
 from encoderlab.brain.subject import Subject, open_subject
 from encoderlab.config.encoding import EncodingStudy, load, resolved
 from encoderlab.config.encoding_schema import BagOfWords, Encode, Feature
-from encoderlab.encoding import score, table, vectors_file
+from encoderlab.encoding import other_models, score, table, vectors_file
 from encoderlab.encoding.embed import embed_study, read_stories, slug
 from encoderlab.encoding.rows import Counted, Fixed, Retrained, Source
 from encoderlab.encoding.sweep import Adapted, expand, retrain
@@ -36,6 +36,8 @@ from encoderlab.files import write_json
 from encoderlab.report import encoding as report
 from encoderlab.stories import Story
 from encoderlab.training.forward import choose_device
+
+BANDED = "all spaces, banded"
 
 
 @final
@@ -58,6 +60,7 @@ def encode(path: Path, overrides: Sequence[str] = ()) -> Path:
     notes: list[str] = []
     people = [_person(study, name, place, everything, notes) for name, place in study.responses.items()]
     _check_rows(people, settings)
+    _check_reference(study, people)
     doctor = {person.name: _diagnose(person, settings) for person in people}
     for name, one in doctor.items():
         _say(f"{name}: {one.summary}" if one.warning is None else f"warning: {name}: {one.warning}")
@@ -68,11 +71,14 @@ def encode(path: Path, overrides: Sequence[str] = ()) -> Path:
     found: dict[tuple[str, str], score.Scores] = {}
     for person in people:
         for source in sources:
-            found[person.name, source.label] = _score(study, person, source, device)
-    rows = table.rows(found, [s.label for s in sources], settings)
+            found[person.name, source.label] = _score(study, person, [source], source.label, device)
+        if settings.banded:
+            found[person.name, BANDED] = _score(study, person, sources, BANDED, device)
+    labels = [source.label for source in sources] + [BANDED] * settings.banded
+    rows = table.rows(found, labels, settings)
     study.out.mkdir(parents=True, exist_ok=True)
     table.write_csv(study.out / "encoding.csv", rows)
-    write_json(study.out / "encoding.json", _account(study, rows, people, doctor, sources, notes))
+    write_json(study.out / "encoding.json", _account(study, rows, people, doctor, labels, notes))
     return report.write(study.out)
 
 
@@ -118,6 +124,26 @@ def _check_rows(people: Sequence[Person], settings: Encode) -> None:
         raise InputError(*problems)
 
 
+def _check_reference(study: EncodingStudy, people: Sequence[Person]) -> None:
+    if study.reference is None:
+        return
+    problems = []
+    if study.encode.convention != "huth":
+        problems.append(
+            'encode.convention: the laboratory\'s pipeline has "huth": its alpha is the root of the penalty'
+        )
+    if study.encode.banded:
+        problems.append("encode.banded: the laboratory's pipeline has no banded ridge; remove one of the two")
+    for person in people:
+        held = {story.name for story in person.stories}
+        missing = [name for name in study.reference.test if name not in held]
+        problems += [f"reference.test: {person.name} has no story {name!r}" for name in missing[:3]]
+        if held <= set(study.reference.test):
+            problems.append(f"reference.test: no story of {person.name} is left to train on")
+    if problems:
+        raise InputError(*(f"{study.path}: {line}" for line in problems))
+
+
 def _diagnose(person: Person, settings: Encode) -> Diagnosis:
     times, trs = [s.times for s in person.stories], [s.tr_times for s in person.stories]
     return diagnose(times, trs, person.responses, settings.trim)
@@ -158,15 +184,17 @@ def _retrained(study: EncodingStudy, adapted: Adapted, stories: Sequence[Story])
     return Retrained(label=adapted.label, kind="encoder", files=files, size=size, depends=depends)
 
 
-def _score(study: EncodingStudy, person: Person, source: Source, device: str) -> score.Scores:
-    """From its file, where that is of today's vectors, responses and settings."""
+def _score(study: EncodingStudy, person: Person, sources: Sequence[Source], label: str, device: str) -> score.Scores:
+    """From its file, where that is of today's vectors, responses and settings. Several sources: banded ridge."""
     settings = study.encode
     irrelevant = ("q", "reference", "banded", "memory_gib", "device", "unmatched")  # for these numbers
     shaping = {key: value for key, value in asdict(settings).items() if key not in irrelevant}
-    parts = [score.FORMAT, source.key, _fingerprint(person), [s.words_fingerprint for s in person.stories], shaping]
+    keys, words = [source.key for source in sources], [story.words_fingerprint for story in person.stories]
+    how = None if study.reference is None else asdict(study.reference)
+    parts = [score.FORMAT, keys, _fingerprint(person), words, shaping, how]
     times = runs.array_hash(np.concatenate([np.concatenate([s.times, s.tr_times]) for s in person.stories]))
     key = hashlib.sha256(json.dumps([*parts, times], default=str).encode()).hexdigest()
-    path = study.out / "scores" / person.name / f"{slug(source.label)}.h5"
+    path = study.out / "scores" / person.name / f"{slug(label)}.h5"
     if (kept := score.read(path, key)) is not None:
         return kept
     stories = len(person.stories)
@@ -174,7 +202,7 @@ def _score(study: EncodingStudy, person: Person, source: Source, device: str) ->
         Folds.leave_one_out(stories) if settings.folds is None else Folds.k_fold(stories, settings.folds, settings.seed)
     )
     about = {
-        "feature": source.label,
+        "feature": label,
         "subject": person.name,
         "key": key,
         "convention": settings.convention,
@@ -183,9 +211,15 @@ def _score(study: EncodingStudy, person: Person, source: Source, device: str) ->
         "permutations": settings.permutations,
         "block": settings.block,
     }
-    title = f"{person.name}: {source.label}"
+    title = f"{person.name}: {label}"
+    common = (person.stories, person.responses, settings)
     with tqdm(total=100, desc=title, unit="%", file=sys.stderr, disable=None, leave=False) as bar:
-        made = score.score(source, person.stories, person.responses, settings, folds, about, device, _percent(bar))
+        if len(sources) > 1:
+            made = other_models.banded(sources, *common, folds, about, device)
+        elif study.reference is not None:
+            made = other_models.reference(sources[0], *common, study.reference, about)
+        else:
+            made = score.score(sources[0], *common, folds, about, device, _percent(bar))
     score.write(path, made)
     _say(f"{title}: mean r {np.nanmean(made.mean):.4f}", *(f"warning: {title}: {line}" for line in made.warnings))
     return made
@@ -210,12 +244,12 @@ def _account(
     rows: list[dict[str, Any]],
     people: Sequence[Person],
     doctor: dict[str, Diagnosis],
-    sources: Sequence[Source],
+    labels: Sequence[str],
     notes: Sequence[str],
 ) -> dict[str, Any]:
     return {
         "study": resolved(study),
-        "features": [source.label for source in sources],
+        "features": list(labels),
         "subjects": {
             person.name: {
                 "stories": [story.name for story in person.stories],
@@ -226,7 +260,7 @@ def _account(
             for person in people
         },
         "rows": rows,
-        "files": {p.name: {s.label: f"scores/{p.name}/{slug(s.label)}.h5" for s in sources} for p in people},
+        "files": {p.name: {label: f"scores/{p.name}/{slug(label)}.h5" for label in labels} for p in people},
         "notes": list(notes),
         "versions": runs.versions(),
         "hardware": runs.hardware(),

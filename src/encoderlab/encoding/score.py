@@ -7,6 +7,7 @@
 /alphas            (folds, voxels) in the convention
 /p, /q             (voxels,) block permutation of `mean`, and Benjamini-Hochberg's adjustment
 /stories, /curve, /grid      names; mean inner r of every alpha; the alphas
+/split, /spaces    banded ridge only: (spaces, voxels) share of `mean` that each feature space gives; their labels
 """
 
 from __future__ import annotations
@@ -51,9 +52,12 @@ class Scores:
     grid: np.ndarray
     notes: list[str]
     warnings: list[str]
+    split: np.ndarray
+    spaces: list[str]
 
 
-ARRAYS = ("scores", "mean", "pooled", "r2", "alphas", "p", "q", "curve", "grid")
+ARRAYS = ("scores", "mean", "pooled", "r2", "alphas", "p", "q", "curve", "grid", "split")
+TEXTS = ("stories", "notes", "warnings", "spaces")
 
 
 def read(path: Path, key: str | None = None) -> Scores | None:
@@ -63,7 +67,7 @@ def read(path: Path, key: str | None = None) -> Scores | None:
             if file.attrs["format"] != FORMAT or key not in (None, file.attrs["key"]):
                 return None
             held: dict[str, Any] = {name: np.asarray(file[name]) for name in ARRAYS}
-            for name in ("stories", "notes", "warnings"):
+            for name in TEXTS:
                 held[name] = [line.decode() for line in np.asarray(file[name]).tolist()]
             about = {name: value.item() if hasattr(value, "item") else value for name, value in file.attrs.items()}
             return Scores(about=about, **held)
@@ -77,7 +81,7 @@ def write(path: Path, scores: Scores) -> None:
             file.attrs.update({"format": FORMAT, **scores.about})
             for name in ARRAYS:
                 file[name] = getattr(scores, name)
-            for name in ("stories", "notes", "warnings"):
+            for name in TEXTS:
                 lines = [line.encode() for line in getattr(scores, name)]
                 file.create_dataset(name, data=np.array(lines, dtype=h5py.string_dtype()), shape=(len(lines),))
 
@@ -162,6 +166,8 @@ def score(
         grid=np.asarray(first.grid),
         notes=notes,
         warnings=list(dict.fromkeys(line for one in found for line in one.warnings)),
+        split=np.empty((0, voxels)),
+        spaces=[],
     )
 
 

@@ -38,7 +38,7 @@ def page(out: Path, account: Mapping[str, Any]) -> str:
             "distributions": figures.distributions(means, look),
             "scatter": figures.scatter(means, reference, look) if len(features) > 1 else "",
             "sweep": figures.sweep(rows, look) if figures.ranks(rows) else "",
-            "alphas": figures.alphas({f: a["alphas"] for f, a in held.items()}, grid, look),
+            "alphas": figures.alphas({f: a["alphas"] for f, a in held.items() if not a["spaces"]}, grid, look),
             "doctor": figures.doctor(about["doctor"]),
         }
         if about["doctor"]["warning"]:
@@ -47,7 +47,12 @@ def page(out: Path, account: Mapping[str, Any]) -> str:
         warnings += [f"{name}: {f}: {line}" for f, arrays in held.items() for line in arrays["warnings"]]
         ranked = sorted(rows, key=lambda row: -1.0 if row["mean"] is None else row["mean"], reverse=True)
         anchor = "subject-" + re.sub(r"\W", "-", name)
-        kept = {"doctor": about["doctor"], "trs": about["trs"], "voxels": about["voxels"]}
+        split = [
+            (feature, space, float(np.nanmean(part)))
+            for feature, arrays in held.items()
+            for space, part in zip(arrays["spaces"], arrays["split"], strict=True)
+        ]
+        kept = {"split": split, "doctor": about["doctor"], "trs": about["trs"], "voxels": about["voxels"]}
         subjects.append(
             {"name": name, "anchor": anchor, "rows": ranked, "figures": drawn, "stories": len(about["stories"]), **kept}
         )
@@ -73,7 +78,8 @@ def page(out: Path, account: Mapping[str, Any]) -> str:
 def _read(path: Path) -> dict[str, Any]:
     with h5py.File(path, "r") as file:
         held: dict[str, Any] = {name: np.asarray(file[name]) for name in ("mean", "alphas", "grid")}
-        for name in ("notes", "warnings"):
+        held["split"] = np.asarray(file["split"])
+        for name in ("notes", "warnings", "spaces"):
             held[name] = [line.decode() for line in np.asarray(file[name]).tolist()]
         return held
 
@@ -99,13 +105,13 @@ def _words(subjects: list[dict[str, Any]], reference: str) -> tuple[str, list[st
 
 def _how(settings: Mapping[str, Any], notes: Mapping[str, list[str]]) -> list[str]:
     front, back = settings["trim"]
+    held_out = "one story at a time." if settings["folds"] is None else f"{settings['folds']} groups of stories."
     where = "after stacking the stories, across their borders" if settings["after_stacking"] else "within each story"
     lines = [
         f"Words to TRs: {settings['downsample']}; the first {front} and the last {back} TRs left out; features "
         f"{'z-scored within each story' if settings['zscore'] else 'not scaled'}; delays "
         f"{', '.join(map(str, settings['delays']))} TRs, made {where}.",
-        "Held out: "
-        + ("one story at a time." if settings["folds"] is None else f"{settings['folds']} groups of stories."),
+        f"Held out: {held_out}",
     ]
     if settings["permutations"]:
         lines.append(
