@@ -14,7 +14,7 @@ demo: $(INSTALLED) ## compare five methods on movie-review sentences: a table, t
 	@$(BIN)/encoderlab demo
 
 test: $(INSTALLED) ## the default tests: no GPU, no long runs
-	@OMP_NUM_THREADS=1 TOKENIZERS_PARALLELISM=false $(BIN)/python -m pytest
+	@OMP_NUM_THREADS=1 TOKENIZERS_PARALLELISM=false $(BIN)/python -m pytest -n 2 --dist worksteal
 
 check: $(INSTALLED) ## formatting, lint and types
 	@$(BIN)/ruff format --check .
