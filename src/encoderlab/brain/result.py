@@ -66,11 +66,16 @@ class Tables:
         self.alphas[np.array(folds)[:, None], voxels] = self.grid[choice[list(folds)]]
 
     def warnings(self) -> list[str]:
-        known = self.alphas[~np.isnan(self.alphas)]
-        if len(self.grid) < 2 or not known.size:
-            return []
-        return [
-            f"{share:.1%} of the alphas (folds x voxels) are the {name} of the grid, {edge:g}: try {other} ones"
-            for name, other, edge in (("smallest", "smaller", self.grid[0]), ("largest", "larger", self.grid[-1]))
-            if (share := float((known == edge).mean())) > EDGE
-        ]
+        return edge_warnings(self.alphas, self.grid)
+
+
+def edge_warnings(alphas: NDArray[np.float64], grid: NDArray[np.float64]) -> list[str]:
+    """What to do where many of the chosen alphas lie at an end of the ascending grid."""
+    known = alphas[~np.isnan(alphas)]
+    if len(grid) < 2 or not known.size:
+        return []
+    return [
+        f"{share:.1%} of the alphas (folds x voxels) are the {name} of the grid, {edge:g}: try {other} ones"
+        for name, other, edge in (("smallest", "smaller", grid[0]), ("largest", "larger", grid[-1]))
+        if (share := float((known == edge).mean())) > EDGE
+    ]

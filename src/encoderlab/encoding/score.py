@@ -23,6 +23,7 @@ import numpy as np
 
 from encoderlab.brain.folds import Folds
 from encoderlab.brain.responses import StoryResponses
+from encoderlab.brain.result import edge_warnings
 from encoderlab.brain.ridge import Ridge
 from encoderlab.brain.scores import Pooled, nan_mean
 from encoderlab.brain.significance import BlockPermutation, benjamini_hochberg
@@ -146,7 +147,9 @@ def score(
     mean = nan_mean(scores, axis=0)
     p = null.p_values(mean) if null is not None else np.full(voxels, np.nan)
     first = found[0]
-    notes = [*first.notes]
+    notes, alphas, grid = [*first.notes], _merged([one.alphas for one in found]), np.asarray(first.grid)
+    # of all groups together, where each has its own
+    warnings = [line for one in found for line in one.warnings if "of the alphas" not in line]
     if source.fitted:
         notes.append(f"made anew for each of {len(parts)} groups of held-out stories, from the stories outside it")
     left = sum(count for _, count in first.missing)
@@ -159,13 +162,13 @@ def score(
         mean=mean,
         pooled=pooled.correlation(),
         r2=pooled.r2(),
-        alphas=_merged([one.alphas for one in found]),
+        alphas=alphas,
         p=p,
         q=benjamini_hochberg(p),
         curve=nan_mean(np.stack([one.curve for one in found]), axis=0),
-        grid=np.asarray(first.grid),
+        grid=grid,
         notes=notes,
-        warnings=list(dict.fromkeys(line for one in found for line in one.warnings)),
+        warnings=[*edge_warnings(alphas, grid), *dict.fromkeys(warnings)],
         split=np.empty((0, voxels)),
         spaces=[],
     )

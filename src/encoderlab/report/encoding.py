@@ -67,7 +67,7 @@ def page(out: Path, account: Mapping[str, Any]) -> str:
             "reference": reference,
             "look": look,
             "warnings": list(dict.fromkeys(warnings)),
-            "how": _how(settings, notes),
+            "how": _how(settings, account["study"]["features"], notes),
             "files": account["files"],
             "settings": json.dumps(account["study"], indent=1, ensure_ascii=False),
             "machine": json.dumps({"versions": account["versions"], "hardware": account["hardware"]}, indent=1),
@@ -103,7 +103,7 @@ def _words(subjects: list[dict[str, Any]], reference: str) -> tuple[str, list[st
     return headline, lead
 
 
-def _how(settings: Mapping[str, Any], notes: Mapping[str, list[str]]) -> list[str]:
+def _how(settings: Mapping[str, Any], features: list[dict[str, Any]], notes: Mapping[str, list[str]]) -> list[str]:
     front, back = settings["trim"]
     held_out = "one story at a time." if settings["folds"] is None else f"{settings['folds']} groups of stories."
     where = "after stacking the stories, across their borders" if settings["after_stacking"] else "within each story"
@@ -119,15 +119,14 @@ def _how(settings: Mapping[str, Any], notes: Mapping[str, list[str]]) -> list[st
             f"stories, p = (count + 1) / (n + 1), Benjamini-Hochberg at q = {settings['q']:g}. What all stories share "
             "by position, such as an onset, is not in the null."
         )
-    lines.append(
+    adapted = (
         "Adapters: trained on the words of all stories, the held-out ones among them (never on responses)."
         if settings["adapt"] == "all stories"
         else f"Adapters: trained again for each of {settings['fitted']} groups of held-out stories, without these."
     )
-    for line, features in _by_line(notes).items():
-        lines.append(
-            line[0].upper() + line[1:] + ("." if len(features) == len(notes) else f" ({', '.join(features)}).")
-        )
+    lines += [adapted] if any(feature.get("study") or feature.get("adapter") for feature in features) else []
+    for line, labels in _by_line(notes).items():
+        lines.append(line[0].upper() + line[1:] + ("." if len(labels) == len(notes) else f" ({', '.join(labels)})."))
     return lines
 
 
