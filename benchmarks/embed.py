@@ -16,6 +16,7 @@ import argparse
 import resource
 import statistics
 import time
+from collections import Counter
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -45,6 +46,7 @@ def reference(stories: Sequence[Sequence[str]], tokenizer, model) -> list[np.nda
     for words in stories:
         encoding = tokenizer(list(words), is_split_into_words=True, add_special_tokens=False, verbose=False)
         ids, owners = encoding["input_ids"], encoding.word_ids()
+        pieces = Counter(owners)
         starts = list(range(0, max(1, len(ids) - 510), 256))
         if len(ids) > 510:
             starts.append(len(ids) - 510)
@@ -54,13 +56,10 @@ def reference(stories: Sequence[Sequence[str]], tokenizer, model) -> list[np.nda
             inputs = torch.tensor([[tokenizer.cls_token_id, *window, tokenizer.sep_token_id]])
             with torch.no_grad():
                 hidden = model(inputs).last_hidden_state[0, 1:-1]
-            whole = {w for w in owner if owners.count(w) == owner.count(w)} if start in (0,) else set(owner)
-            if owners[start - 1 : start] == owner[:1]:
-                whole.discard(owner[0])
-            if owners[start + 510 : start + 511] == owner[-1:]:
-                whole.discard(owner[-1])
-            for word in sorted(whole):
+            for word in dict.fromkeys(owner):
                 mine = [i for i, w in enumerate(owner) if w == word]
+                if len(mine) < pieces[word]:
+                    continue  # cut by the window's border
                 total[word] += hidden[mine].mean(0)
                 count[word] += 1
         out.append((total / count.clamp(min=1)[:, None]).numpy())

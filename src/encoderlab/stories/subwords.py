@@ -57,9 +57,10 @@ def subwords(words: Sequence[str], tokenizer: Tokenizer, unknown: str | None) ->
     word = np.array(encoding.word_ids, dtype=np.int64)
     first = np.searchsorted(word, np.arange(len(words) + 1))
     lone = first[:-1][np.diff(first) == 1]
+    tokens = encoding.tokens  # made anew at every access
     return Subwords(
         ids=np.array(encoding.ids, dtype=np.int64),
         word=word,
         words=len(words),
-        unknown=sum(encoding.tokens[i] == unknown for i in lone),
+        unknown=sum(tokens[i] == unknown for i in lone.tolist()),
     )
