@@ -119,19 +119,24 @@ def scatter(means: Arrays, reference: str, look: Mapping[str, tuple[str, str]]) 
     return svg(figure, "scatter")
 
 
-def ranks(rows: Sequence[Mapping[str, Any]]) -> list[tuple[str, int, int, float]]:
-    """(encoder, seed, rank, mean r) of the rows whose label has a rank."""
+Entry = tuple[str, int, int, float, float, float]
+
+
+def ranks(rows: Sequence[Mapping[str, Any]]) -> list[Entry]:
+    """(encoder, seed, rank, mean r, and the ends of its interval) of the rows whose label has a rank."""
     found = []
     for row in rows:
         match = re.match(r"(.+?) \+ .*\brank=(\d+)(?:.* seed (\d+))?", row["feature"])
         if match and row["mean"] is not None:
-            found.append((match[1], int(match[3] or 0), int(match[2]), float(row["mean"])))
+            low, high = (row["mean"] if row[end] is None else row[end] for end in ("mean_low", "mean_high"))
+            found.append((match[1], int(match[3] or 0), int(match[2]), float(row["mean"]), float(low), float(high)))
     return found
 
 
 @matplotlib.rc_context(SETTINGS)
 def sweep(rows: Sequence[Mapping[str, Any]], look: Mapping[str, tuple[str, str]]) -> str:
-    """Mean r against the rank: a thin line a seed, a thick one for their mean, dashed the encoder without adapter."""
+    """Mean r against the rank: a thin line a seed, a thick one for their mean, bars for the interval over stories; dashed
+    the encoder without adapter."""
     found = ranks(rows)
     figure = Figure(figsize=(WIDTH, 3.6), dpi=72)
     axes = figure.add_axes((0.09, 0.16, 0.66, 0.76))
@@ -139,19 +144,22 @@ def sweep(rows: Sequence[Mapping[str, Any]], look: Mapping[str, tuple[str, str]]
     for encoder in dict.fromkeys(entry[0] for entry in found):
         colour = look[next(row["feature"] for row in rows if row["feature"].startswith(f"{encoder} + "))][0]
         mine = [entry for entry in found if entry[0] == encoder]
-        values = sorted({rank for _, _, rank, _ in mine})
-        for seed in sorted({seed for _, seed, _, _ in mine}):
-            line = sorted((rank, r) for _, s, rank, r in mine if s == seed)
+        values = sorted({entry[2] for entry in mine})
+        for seed in sorted({entry[1] for entry in mine}):
+            line = sorted((entry[2], entry[3]) for entry in mine if entry[1] == seed)
             axes.plot(*zip(*line, strict=True), color=colour, lw=0.9, alpha=0.6, marker=".")
-        means = [np.mean([r for _, _, rank, r in mine if rank == value]) for value in values]
+        means = [np.mean([entry[3] for entry in mine if entry[2] == value]) for value in values]
         handles += axes.plot(values, means, color=colour, lw=2, marker="o")
+        at, lows, highs = zip(*((rank, low, high) for _, _, rank, _, low, high in mine), strict=True)
+        # over stories: what a difference between ranks is to be held against
+        axes.vlines(at, lows, highs, color=colour, lw=6, alpha=0.2)
         names.append(f"{encoder} + LoRA")
         base = next((row["mean"] for row in rows if row["feature"] == encoder), None)
         if base is not None:
             handles.append(axes.axhline(base, color=colour, lw=1.2, ls="--"))
             names.append(encoder)
     axes.set_xscale("log", base=2)
-    axes.set_xticks(sorted({rank for _, _, rank, _ in found}), [str(r) for r in sorted({e[2] for e in found})])
+    axes.set_xticks(sorted({e[2] for e in found}), [str(rank) for rank in sorted({e[2] for e in found})])
     axes.minorticks_off()
     axes.set_xlabel("rank", color=SOFT)
     axes.set_title("mean r over stories and voxels", loc="left", fontsize=9.5, color=INK)
