@@ -135,8 +135,8 @@ def ranks(rows: Sequence[Mapping[str, Any]]) -> list[Entry]:
 
 @matplotlib.rc_context(SETTINGS)
 def sweep(rows: Sequence[Mapping[str, Any]], look: Mapping[str, tuple[str, str]]) -> str:
-    """Mean r against the rank: a thin line a seed, a thick one for their mean, bars for the interval over stories; dashed
-    the encoder without adapter."""
+    """Mean r against the rank: a thin line a seed, a thick one for their mean, bars for the interval over stories;
+    dashed the encoder without adapter."""
     found = ranks(rows)
     figure = Figure(figsize=(WIDTH, 3.6), dpi=72)
     axes = figure.add_axes((0.09, 0.16, 0.66, 0.76))
