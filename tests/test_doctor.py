@@ -55,7 +55,24 @@ def test_responses_of_something_else() -> None:
     times, trs, responses = planted(2, (10, 5))
     noise = StoryResponses.from_arrays([np.random.default_rng(9).normal(size=(n, 30)) for n in responses.lengths])
     found = diagnose(times, trs, noise, (10, 5))
+    assert not found.clear and found.warning is None and found.summary.startswith("too few TRs")
+    found = diagnose(
+        times * 12, trs * 12, StoryResponses.from_arrays([noise.read(i % 3, slice(None)) for i in range(36)]), (10, 5)
+    )
     assert not found.clear and "cannot be judged" in (found.warning or "")
+
+
+@pytest.mark.parametrize("tr", [0.7, 0.9, 1.0, 1.2, 1.5, 2.0, 2.5, 3.0, 3.5, 5.0, 7.0])
+def test_every_tr_has_a_lag_that_is_right(tr: float) -> None:
+    """What the doctor advises ends its complaint."""
+    from encoderlab.brain.doctor import LAGS, _warning
+
+    right = [lag for lag in LAGS if _warning(lag, tr, True, (10, 5)) is None]
+    assert right and all(2.5 < lag * tr < 7.5 for lag in right)
+    for lag in LAGS:
+        if (said := _warning(lag, tr, True, (10, 5))) and "puts it there" in said and "No trim" not in said:
+            front = int(said.rpartition("trim = [")[2].split(",")[0])
+            assert lag + front - 10 in right, said
 
 
 def test_the_real_responses(shared: Path, tmp_path: Path) -> None:
@@ -110,5 +127,5 @@ def test_what_holds_no_responses(tmp_path: Path) -> None:
     }.items():
         with pytest.raises(InputError, match=says):
             open_subject(tmp_path / name)
-    with pytest.raises((InputError, ValueError)):
+    with pytest.raises(InputError, match="objects.npz: a cannot be read"):
         open_subject(tmp_path / "objects.npz").responses(["a"])

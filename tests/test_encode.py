@@ -109,7 +109,11 @@ def test_the_planted_space_is_found(study: Path, capsys: pytest.CaptureFixture[s
 
 def test_a_second_call_computes_nothing(study: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     first = encode(study)
-    before = {path: path.stat().st_mtime_ns for path in first.parent.rglob("*.h5")}
+
+    def kept() -> dict[Path, int]:
+        return {p: p.stat().st_mtime_ns for p in first.parent.rglob("*.h5") if p.parent.name != "comparisons"}
+
+    before = kept()
     page = first.read_bytes()
     assert len(before) == 4 + 4
 
@@ -118,7 +122,7 @@ def test_a_second_call_computes_nothing(study: Path, monkeypatch: pytest.MonkeyP
 
     monkeypatch.setattr(module.score, "score", fail)
     assert encode(study).read_bytes() == page
-    assert {path: path.stat().st_mtime_ns for path in first.parent.rglob("*.h5")} == before
+    assert kept() == before
     encode(study, ["encode.q=0.01", 'encode.reference="true"'])  # what is read of the same scores
     with pytest.raises(AssertionError, match="scored again"):
         encode(study, ["encode.block=5"])
@@ -323,3 +327,67 @@ def test_the_reference_pipeline(study: Path) -> None:
         encode(study, ["encode.convention=squared-norm"])
     with pytest.raises(InputError, match="reference.test: S1 has no story 'nobody'"):
         encode(study, ['reference.test=["nobody"]'])
+
+
+def test_adapters_leave_out_the_stories_of_each_subject(study: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Two subjects with different stories: nobody's scored story trains the adapter that predicts it."""
+    from encoderlab.brain.folds import Folds
+    from encoderlab.encoding.rows import Retrained
+    from encoderlab.stories import read as read_stories
+
+    stories = read_stories(study.parent / "stories.parquet")
+    asked: list[frozenset[str]] = []
+
+    class File:
+        def read(self, name: str) -> np.ndarray:
+            return np.random.default_rng(1).normal(size=(300, 2))
+
+    def files(names: frozenset[str]) -> Any:
+        asked.append(names)
+        return File()
+
+    source = Retrained(label="x", kind="encoder", files=files, size=2, depends="")
+    mine = [stories[i] for i in (1, 3, 4, 6)]
+    folds = Folds.leave_one_out(4)
+    for only in module.score.groups_of(folds, 2):
+        source.rows(mine, Design(), [story for fold in only for story in folds.held_out[fold]])
+    assert asked == [{"tale1", "tale4"}, {"tale3", "tale6"}]
+
+
+@pytest.mark.parametrize("level", [1.0, 1000.0])
+def test_the_level_of_the_responses_does_not_matter(study: Path, level: float) -> None:
+    before = float(table(encode(study, ["encode.permutations=0"]).parent)["true"]["mean"])
+    for path in (study.parent / "S1").glob("*.npy"):
+        np.save(path, np.load(path) + level)
+    after = float(table(encode(study, ["encode.permutations=0"]).parent)["true"]["mean"])
+    assert after == pytest.approx(before, abs=1e-4)
+
+
+def test_labels_that_would_be_one_file(study: Path) -> None:
+    two = 'path = "true.txt"\nlabel = "a b"\n[[features]]\nkind = "vectors"\npath = "other.txt"\nlabel = "A/b"'
+    text = STUDY.replace('path = ["true.txt", "other.txt"]', two)
+    study.write_text(text)
+    with pytest.raises(InputError, match="the labels 'a b' and 'A/b' would be one file"):
+        encode(study)
+
+
+def test_the_scan_of_a_text_file_is_that_of_its_responses(study: Path) -> None:
+    """A TSV knows nothing of the scan: its TRs are as many as the responses say, trimmed ones included."""
+    from encoderlab.stories import read as read_stories
+
+    folder = study.parent / "tsv"
+    folder.mkdir()
+    for story in read_stories(study.parent / "stories.parquet"):
+        lines = [f"{t - 0.1:.4f}\t0.2\t{w}" for t, w in zip(story.times, story.words, strict=True)]
+        (folder / f"{story.name}.tsv").write_text("onset\tduration\tword\n" + "\n".join(lines) + "\n")
+    rows = table(encode(study, ["stories.path=tsv", "encode.permutations=0"]).parent)
+    assert float(rows["true"]["mean"]) > 0.5
+    with pytest.raises(InputError, match=r"stories.tr: .*stories.parquet has TR times of its own"):
+        encode(study, ["stories.tr=1.5"])
+
+
+def test_nothing_to_score_is_a_report_too(study: Path) -> None:
+    for path in (study.parent / "S1").glob("*.npy"):
+        np.save(path, np.ones_like(np.load(path)))
+    out = encode(study, ["encode.permutations=0"]).parent
+    assert table(out)["true"]["mean"] == "" and (out / "report.html").is_file()

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import scipy.stats
 from scipy.signal import lfilter
+from scipy.stats import kstest
 from statsmodels.stats.multitest import multipletests
 
 from encoderlab.brain import ceiling, scores, significance
@@ -103,12 +104,11 @@ def test_draws_depend_on_seed_and_story() -> None:
 def test_a_voxel_is_left_out_of_the_story_that_lacks_it() -> None:
     stories = unrelated([40, 60], 4, seed=7)
     stories[1][1][5, 0] = np.nan
-    stories[1][0][:, 1] = 0.1
     for _, actual in stories:
         actual[:, 2] = 3.0
     p = permuted(stories, block=10, permutations=200)
     alone = permuted(stories[:1], block=10, permutations=200)
-    np.testing.assert_array_equal(p[:2], alone[:2])
+    np.testing.assert_array_equal(p[:1], alone[:1])
     assert np.isnan(p[2]) and np.isfinite(p[3])
 
 
@@ -232,3 +232,15 @@ def test_no_normalised_correlation_without_a_ceiling() -> None:
     top = ceiling.noise_ceiling([-0.1, 0.25, np.nan])
     np.testing.assert_array_equal(top, [0.0, 0.5, np.nan])
     np.testing.assert_array_equal(ceiling.normalised_correlation([0.3, 0.25, 0.1], top), [np.nan, 0.5, np.nan])
+
+
+def test_a_constant_prediction_counts_as_zero_under_every_permutation() -> None:
+    """A story without words is predicted as constant: r is 0, for the data and for each permutation."""
+    stories = unrelated([150, 200, 120], 400, seed=8)
+    stories[2][0][:] = 0.1
+    test = significance.BlockPermutation(voxels=400, block=20, permutations=200, seed=0)
+    for story, (predicted, actual) in enumerate(stories):
+        test.add(story, slice(None), predicted, actual)
+    observed = np.stack([np.nan_to_num(scores.correlation(*pair)) for pair in stories]).mean(axis=0)
+    p = test.p_values(observed)
+    assert kstest(p, "uniform").pvalue > 0.01 and 0.02 < (p <= 0.05).mean() < 0.09

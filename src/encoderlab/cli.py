@@ -268,13 +268,16 @@ def stories(
     ],
     out: Annotated[Path | None, typer.Option("-o", metavar="OUT", help="Write them to this .parquet file.")] = None,
     tier: Annotated[str | None, typer.Option(help="The tier of a TextGrid that holds the words.")] = None,
+    tr: Annotated[float, typer.Option(help="Seconds of a TR, for TextGrid and TSV.")] = 2.0,
+    before: Annotated[float, typer.Option(help="Seconds from the first TR to the start of the recording.")] = 10.0,
+    after: Annotated[float, typer.Option(help="Seconds from its end to that of the last TR.")] = 10.0,
     json: Json = False,
 ) -> None:
     """Read stories and say what is in them; with -o keep them in a form that is safe to share, and to train on."""
     from encoderlab import show
     from encoderlab.stories import read, save
 
-    found = read(source, tier=tier)
+    found = read(source, tier=tier, tr=tr, before=before, after=after)
     if out is not None:
         if out.suffix != ".parquet":
             raise InputError(f"-o {out}: expected a name that ends in .parquet")

@@ -17,6 +17,7 @@ from encoderlab.encoding.embed import Embedded
 from encoderlab.estimate import Estimate
 from encoderlab.report.text import correlation, p_value, percent
 from encoderlab.stories import Story
+from encoderlab.stories.read import noticed
 from encoderlab.timing import words as duration
 
 
@@ -274,18 +275,3 @@ def _say_stories(found: Sequence[Story]) -> None:
     print(f"{len(found)} stories, {sum(map(len, found)):,} words")
     for what, (count, where) in noticed(found).items():
         print(f"  {count:,} {what} ({where})")
-
-
-def noticed(stories: Sequence[Story]) -> dict[str, tuple[int, str]]:
-    """{what: (how many, in which stories)} of the notes that begin with a number."""
-    found: dict[str, tuple[int, list[str]]] = {}
-    for story in stories:
-        for note in story.notes:
-            number, _, what = note.partition(" ")
-            if number.isdigit():
-                count, names = found.get(what, (0, []))
-                found[what] = (count + int(number), [*names, story.name])
-    return {
-        what: (count, ", ".join(names[:3]) + (f" and {len(names) - 3} more stories" if len(names) > 3 else ""))
-        for what, (count, names) in found.items()
-    }

@@ -21,6 +21,7 @@ from encoderlab.brain.responses import StoryResponses
 
 EARLIEST, LATEST = 3.9, 6.1  # seconds from words to the peak of the response
 LAGS = range(-8, 13)
+ENOUGH = 3000  # TRs; with fewer the curve of real responses may be too rough to judge
 SAMPLE = 2000  # voxels looked at, evenly spread
 
 
@@ -40,7 +41,7 @@ class Diagnosis:
     @property
     def summary(self) -> str:
         if not self.clear:
-            return self.warning or ""
+            return self.warning or "too few TRs to say by how much the responses follow the words"
         return f"responses follow the words by {self.peak} TRs ({self.peak * self.tr:g} s)"
 
 
@@ -75,7 +76,7 @@ def diagnose(
         peak=peak,
         tr=tr,
         clear=clear,
-        warning=_warning(peak, tr, clear, trim),
+        warning=_warning(peak, tr, clear, trim) if clear or sum(responses.lengths) >= ENOUGH else None,
     )
 
 
@@ -93,12 +94,15 @@ def _warning(peak: int, tr: float, clear: bool, trim: tuple[int, int]) -> str | 
             "the responses follow the number of words at no lag clearly, so that the alignment cannot be judged; check "
             "that stories and responses belong together"
         )
-    if EARLIEST <= peak * tr <= LATEST:
+    usual = [lag for lag in LAGS if EARLIEST <= lag * tr <= LATEST] or [round((EARLIEST + LATEST) / 2 / tr)]
+    if peak in usual:
         return None
-    usual = round(4 / tr)
-    front = trim[0] + usual - peak
-    said = f"the responses follow the words by {peak} TRs ({peak * tr:g} s); expected {usual} or {round(6 / tr)}"
+    front = trim[0] + usual[0] - peak
+    expected = " or ".join(dict.fromkeys((str(usual[0]), str(usual[-1]))))
+    said = f"the responses follow the words by {peak} TRs ({peak * tr:g} s); expected {expected}"
     back = sum(trim) - front
     if front < 0 or back < 0:
         return f"{said}. No trim of {sum(trim)} TRs in all puts it there: check the TR times"
-    return f"{said}, so words and responses are {abs(usual - peak)} TRs apart; trim = [{front}, {back}] puts it there"
+    return (
+        f"{said}, so words and responses are {abs(usual[0] - peak)} TRs apart; trim = [{front}, {back}] puts it there"
+    )

@@ -103,14 +103,17 @@ class StoryResponses:
         if not shapes:
             raise InputError("responses: no story")
         problems = []
+        widths = [shape[1] for shape in shapes if len(shape) == 2]
+        usual = max(widths, key=widths.count, default=0)  # the odd one out is to blame, also where it is the first
         for name, shape, dtype in zip(names, shapes, dtypes, strict=True):
             if len(shape) != 2 or 0 in shape:
                 problems.append(
                     f"story {name}: responses have shape {shape}, expected (TRs, voxels), neither of them 0"
                 )
-            elif shape[1] != shapes[0][-1]:
+            elif shape[1] != usual:
+                other = names[next(i for i, one in enumerate(shapes) if len(one) == 2 and one[1] == usual)]
                 problems.append(
-                    f"story {name}: responses of {shape[1]} voxels, story {names[0]} has {shapes[0][-1]}; "
+                    f"story {name}: responses of {shape[1]} voxels, story {other} has {usual}; "
                     "all stories need the same voxels"
                 )
             if dtype.kind not in "fiu":
@@ -122,6 +125,9 @@ class StoryResponses:
 
 def _mapped(path: Path) -> NDArray[Any]:
     try:
-        return np.load(path, mmap_mode="r", allow_pickle=False)
-    except (OSError, ValueError) as error:
+        array = np.load(path, mmap_mode="r", allow_pickle=False)
+    except (OSError, ValueError, EOFError) as error:
         raise InputError(f"{path}: cannot be read as .npy: {error}") from None
+    if not isinstance(array, np.ndarray):
+        raise InputError(f"{path}: several arrays in one file (.npz); expected one array (TRs, voxels)")
+    return array

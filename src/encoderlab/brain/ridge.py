@@ -48,6 +48,9 @@ class Ridge:
         problems = []
         if not self.alphas or not all(math.isfinite(alpha) and alpha > 0 for alpha in self.alphas):
             problems.append(f"alphas: expected finite numbers above 0, got {self.alphas}")
+        largest = 1e9 if self.convention == "huth" else 1e18
+        if problems == [] and max(self.alphas) > largest:
+            problems.append(f"alphas: {max(self.alphas):g}, expected at most {largest:g}: beyond it predictions vanish")
         for name, allowed in (
             ("convention", ("squared-norm", "huth")),
             ("scheme", ("nested", "flat")),

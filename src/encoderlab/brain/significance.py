@@ -49,14 +49,16 @@ class BlockPermutation:
     def add(self, story: int, voxels: slice, predicted: ArrayLike, actual: ArrayLike) -> None:
         """One held-out story: predicted and actual are (T, V) for the voxels of the slice.
 
-        A voxel without an r in this story (constant, or not finite) is left out of this story.
+        A voxel whose response has no r in this story (constant, or not finite) is left out of this story; a constant
+        prediction of a response that varies counts as r = 0, under every permutation as well.
         """
         p, y = checked(predicted, actual)
         if p.shape[1] != len(self._stories[voxels]):
             raise InputError(f"{p.shape[1]} columns for {len(self._stories[voxels])} voxels ({voxels})")
+        finite = np.isfinite(p).all(axis=0)
         p, y = _standardised(p), _standardised(y)
-        used = np.isfinite(p).all(axis=0) & np.isfinite(y).all(axis=0)
-        p, y = np.where(used, p, 0.0), np.where(used, y, 0.0)
+        used = finite & np.isfinite(y).all(axis=0)
+        p, y = np.where(used & np.isfinite(p).all(axis=0), p, 0.0), np.where(used, y, 0.0)
         moves = _Moves(len(p), self.block, self.permutations, np.random.PCG64([self.seed, story, 0xB10C]))
         step = max(1, PAIR_BYTES // (8 * moves.pairs))
         target, stories = self._sum[:, voxels], self._stories[voxels]
@@ -66,7 +68,7 @@ class BlockPermutation:
         stories += used
 
     def p_values(self, observed: ArrayLike) -> Array:
-        """(V,) p of `observed`, the mean over the added stories of `scores.correlation`; nan where that is nan."""
+        """(V,) p of `observed`, the mean over the added stories of r (0 for a constant prediction); nan stays nan."""
         mean = np.asarray(observed, dtype=np.float64)
         if mean.shape != self._stories.shape:
             raise InputError(f"observed {mean.shape}: expected one mean over stories per voxel, {self._stories.shape}")

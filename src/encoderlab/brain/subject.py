@@ -10,6 +10,7 @@ Nothing is unpickled. Of a .npy or HDF5 file only what is needed is read, when i
 from __future__ import annotations
 
 import zipfile
+import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -41,8 +42,8 @@ class Subject:
             return StoryResponses.from_hdf5(self.path, list(names))
         with _npz(self.path) as file:
             if "offsets" not in file:
-                return StoryResponses.from_arrays([file[name] for name in names], names)
-            matrix, offsets = file["Y"], file["offsets"]
+                return StoryResponses.from_arrays([_array(self.path, file, name) for name in names], names)
+            matrix, offsets = _array(self.path, file, "Y"), _array(self.path, file, "offsets")
         place = {name: i for i, name in enumerate(self.stories)}
         blocks = [matrix[offsets[place[name]] : offsets[place[name] + 1]] for name in names]
         return StoryResponses.from_arrays(blocks, names)
@@ -52,7 +53,7 @@ def open_subject(path: Path | str) -> Subject:
     """What a folder or file has. InputError where it is neither of those above, or has no story."""
     path = Path(path).expanduser()
     if path.is_dir():
-        stories = sorted(file.stem for file in path.glob("*.npy"))
+        stories = sorted(file.stem for file in path.glob("*.npy") if not file.name.startswith("."))
         expected = "one .npy file a story"
     elif not path.is_file():
         raise InputError(f"{path}: no such file or folder; expected responses: a folder of .npy files, .h5 or .npz")
@@ -82,13 +83,22 @@ def _npz(path: Path) -> np.lib.npyio.NpzFile:
     return file
 
 
+def _array(path: Path, file: np.lib.npyio.NpzFile, name: str) -> np.ndarray:
+    try:
+        return file[name]
+    except (OSError, ValueError, EOFError, zipfile.BadZipFile, zlib.error) as error:
+        raise InputError(f"{path}: {name} cannot be read: {str(error).splitlines()[0]}") from None
+
+
 def _npz_stories(path: Path) -> list[str]:
     with _npz(path) as file:
         if "offsets" not in file:
             return list(file.files)
         if missing := {"Y", "stories"} - set(file.files):
             raise InputError(f"{path}: offsets without {', '.join(sorted(missing))}; expected Y, offsets and stories")
-        names, offsets, rows = [str(name) for name in file["stories"]], file["offsets"], len(file["Y"])
+        held = {name: _array(path, file, name) for name in ("Y", "offsets", "stories")}
+        names = [name.decode() if isinstance(name, bytes) else str(name) for name in held["stories"].ravel().tolist()]
+        offsets, rows = np.atleast_1d(held["offsets"]), len(np.atleast_1d(held["Y"]))
         if len(offsets) != len(names) + 1 or offsets[0] != 0 or offsets[-1] != rows or (np.diff(offsets) < 0).any():
             raise InputError(
                 f"{path}: {len(names)} stories, {len(offsets)} offsets that end at {offsets[-1]}, {rows} rows in Y; "

@@ -58,13 +58,16 @@ def load(path: Path, overrides: Sequence[str] = (), *, responses: bool = True) -
     sections = ("stories", "responses", "features", "encode", "reference")
     top = reader.section(Top, {k: v for k, v in raw.items() if k not in sections}, "", sections)
     stories = reader.section(StoriesSection, raw.get("stories", {}), "stories")
+    if stories and stories.names and len(set(stories.names)) < len(stories.names):
+        reader.problem("stories.names", "a story is named twice")
     encode = reader.section(Encode, raw.get("encode", {}), "encode")
     reference = reader.section(Reference, raw["reference"], "reference") if "reference" in raw else None
     for line in encode.design.problems() if encode else ():
         reader.problem(*f"encode.{line}".split(": ", 1))
     subjects = _subjects(reader, raw.get("responses"), responses)
     features = _features(reader, raw.get("features"), path.parent)
-    if encode and features and encode.reference not in [None, *(label for label, _ in features)]:
+    later = any(getattr(feature, "study", None) for _, feature in features) or (encode and encode.banded)
+    if encode and features and not later and encode.reference not in [None, *(label for label, _ in features)]:
         labels = [label for label, _ in features]
         said = near(str(encode.reference), labels, label="the study has ")
         reader.problem("encode.reference", f"no feature space {show(encode.reference)}{said}")
@@ -104,7 +107,7 @@ def _subjects(reader: Reader, raw: Any, needed: bool) -> dict[str, str]:
         reader.problem("responses", 'expected a section [responses] with a line a subject, such as S1 = "data/S1"')
         return {}
     for subject in raw:
-        if "/" in subject or subject.strip(". ") == "":
+        if "/" in subject or "\\" in subject or subject.strip(". ") == "":
             reader.problem(f"responses.{subject}", "expected a name without slashes: it becomes a folder")
     return raw
 
@@ -127,6 +130,8 @@ def _features(reader: Reader, raw: Any, folder: Path) -> tuple[tuple[str, Featur
         for choice in _grid(reader, kinds[kind], one, f"features[{i}]"):
             section = reader.section(kinds[kind], choice, f"features[{i}]")
             if section is not None:
+                if isinstance(section, Encoder) and section.study and section.adapter:
+                    reader.problem(f"features[{i}].study", "with an adapter as well; expected one of the two")
                 made.append(_placed(section, folder))
     labels = _labels(made)
     for label in {label for label in labels if labels.count(label) > 1}:
@@ -207,9 +212,15 @@ def _override(reader: Reader, raw: dict[str, Any], text: str) -> None:
     reader.overrides[path] = text
     if tables[:1] == ["features"]:
         features = raw.get("features")
-        for one in features if isinstance(features, list) else []:
-            if isinstance(one, dict) and one.get("kind") == tables[1]:
-                one[key] = toml_value(written)
+        mine = (
+            [one for one in features if isinstance(one, dict) and one.get("kind") == tables[1]]
+            if (isinstance(features, list))
+            else []
+        )
+        if not mine:
+            reader.problems.append(f"-s {text}: no [[features]] of kind {tables[1]!r} in the study")
+        for one in mine:
+            one[key] = toml_value(written)
         return
     table = raw.setdefault(tables[0], {}) if tables else raw
     if isinstance(table, dict):

@@ -8,20 +8,23 @@ A file whose key and words are those of today is left as it is, so that a second
 
 from __future__ import annotations
 
+import hashlib
 import re
 import sys
 import time
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, final
 
 from tqdm import tqdm
 
 from encoderlab.config.encoding import EncodingStudy, load
+from encoderlab.config.encoding_schema import StoriesSection
 from encoderlab.config.values import near
 from encoderlab.encoding import vectors_file
 from encoderlab.encoding.spaces import Spaces, Vocabulary, open_spaces
+from encoderlab.encoding.sweep import expand
 from encoderlab.encoding.vectors_file import VectorsFile
 from encoderlab.errors import InputError
 from encoderlab.stories import Story, read, save
@@ -46,28 +49,40 @@ class Embedded:
 def embed(path: Path, overrides: Sequence[str] = ()) -> tuple[list[Story], list[Embedded]]:
     """The stories of a study and the files of its feature spaces, made where they are missing or out of date."""
     study = load(path, overrides, responses=False)
+    study = replace(study, features=expand(study.features, trained=True))
     stories = read_stories(study)
     return stories, embed_study(study, stories)
 
 
 def embed_study(study: EncodingStudy, stories: Sequence[Story]) -> list[Embedded]:
     """In the order of the study's feature spaces."""
+    check_labels([label for label, _ in study.features])
     problems: list[str] = []
     opened = open_spaces(study.features, choose_device(study.encode.device))
     places = [_places(study.out, spaces, stories, problems) for spaces in opened]
     if problems:  # of all spaces at once, before any is made
         raise InputError(*dict.fromkeys(problems))
-    save(stories, study.out / "stories.parquet")
+    kept = study.out / "stories.parquet"
+    if kept.resolve() != Path(study.stories.path).resolve():  # which may be what an earlier call kept
+        save(stories, kept)
     made = {
         one.file.label: one for some, spaces in zip(places, opened, strict=True) for one in _make(some, spaces, stories)
     }
     return [made[label] for label, _ in study.features]
 
 
-def read_stories(study: EncodingStudy) -> list[Story]:
-    """The stories of the study's file, or those that it names. InputError for a name that is not there."""
-    section = study.stories
-    stories = read(section.path, tier=section.tier, tr=section.tr, before=section.before, after=section.after)
+def read_stories(study: EncodingStudy, trs: Mapping[str, int] | None = None) -> list[Story]:
+    """The stories of the study's file, or those that it names. trs: of the scan of each story, for files that do not
+    know it. InputError for a name that is not there, and for a key that such a file has no use for."""
+    section, usual = study.stories, StoriesSection(path="")
+    if Path(section.path).suffix.lower() in (".pkl", ".pickle", ".parquet"):
+        idle = [key for key in ("tier", "tr", "before", "after") if getattr(section, key) != getattr(usual, key)]
+        if idle:
+            raise InputError(
+                f"{study.path}: stories.{idle[0]}: {section.path} has TR times of its own; only TextGrid and TSV files "
+                "use this key"
+            )
+    stories = read(section.path, tier=section.tier, tr=section.tr, before=section.before, after=section.after, trs=trs)
     if section.names is None:
         return stories
     held = {story.name: story for story in stories}
@@ -79,7 +94,19 @@ def read_stories(study: EncodingStudy) -> list[Story]:
 
 def slug(label: str) -> str:
     """A label as the name of a file."""
-    return re.sub(r"[^\w.=+-]+", "-", label).strip("-.") or "feature"
+    name = re.sub(r"[^\w.=+-]+", "-", label).strip("-.") or "feature"
+    return name if len(name) <= 100 else f"{name[:90]}-{hashlib.sha256(label.encode()).hexdigest()[:8]}"
+
+
+def check_labels(labels: Sequence[str]) -> None:
+    """InputError for two labels that would be one file, on a disk that does not tell capitals apart."""
+    names = [slug(label).casefold() for label in labels]
+    for i, name in enumerate(names):
+        if name in names[:i]:
+            raise InputError(
+                f"features: the labels {labels[names.index(name)]!r} and {labels[i]!r} would be one file, "
+                f"{slug(labels[i])}; change one of them"
+            )
 
 
 def _places(
@@ -100,7 +127,9 @@ def _places(
 def _make(
     places: Sequence[tuple[Path, str, dict[str, Any]]], spaces: Spaces, stories: Sequence[Story]
 ) -> list[Embedded]:
-    stale = any(not vectors_file.up_to_date(path, vectors_file.key(about), stories) for path, _, about in places)
+    stale = any(
+        not vectors_file.up_to_date(path, vectors_file.key(about), label, stories) for path, label, about in places
+    )
     seconds = None
     if stale:  # spaces that share a pass are made together
         start = time.perf_counter()

@@ -11,7 +11,7 @@ from __future__ import annotations
 import hashlib
 import json
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, final
@@ -27,14 +27,16 @@ from encoderlab.brain.responses import StoryResponses
 from encoderlab.brain.subject import Subject, open_subject
 from encoderlab.config.encoding import EncodingStudy, load, resolved
 from encoderlab.config.encoding_schema import BagOfWords, Encode, Feature
+from encoderlab.config.values import near
 from encoderlab.encoding import other_models, score, table, vectors_file
-from encoderlab.encoding.embed import embed_study, read_stories, slug
+from encoderlab.encoding.embed import check_labels, embed_study, read_stories, slug
 from encoderlab.encoding.rows import Counted, Fixed, Retrained, Source
 from encoderlab.encoding.sweep import Adapted, expand, retrain
 from encoderlab.errors import InputError
 from encoderlab.files import write_json
 from encoderlab.report import encoding as report
 from encoderlab.stories import Story
+from encoderlab.stories.read import noticed
 from encoderlab.training.forward import choose_device
 
 BANDED = "all spaces, banded"
@@ -56,9 +58,10 @@ def encode(path: Path, overrides: Sequence[str] = ()) -> Path:
     wrong with the study, the stories or the responses."""
     study = load(path, overrides)
     settings = study.encode
-    everything = read_stories(study)
+    subjects = {name: _subject(study, name, place) for name, place in study.responses.items()}
+    everything = read_stories(study, _scans(subjects, settings))
     notes: list[str] = []
-    people = [_person(study, name, place, everything, notes) for name, place in study.responses.items()]
+    people = [_person(study, name, subject, everything, notes) for name, subject in subjects.items()]
     _check_rows(people, settings)
     _check_reference(study, people)
     doctor = {person.name: _diagnose(person, settings) for person in people}
@@ -66,17 +69,19 @@ def encode(path: Path, overrides: Sequence[str] = ()) -> Path:
         _say(f"{name}: {one.summary}" if one.warning is None else f"warning: {name}: {one.warning}")
     used = [story for story in everything if any(story in person.stories for person in people)]
     _say(f"{len(used)} stories, {sum(map(len, used)):,} words; {settings.design.trimmed}", *notes)
-    sources = _sources(study, used)
+    sources = _sources(study, used, notes)
+    labels = [source.label for source in sources] + [BANDED] * (settings.banded and len(sources) > 1)
     device = str(choose_device(settings.device))
     found: dict[tuple[str, str], score.Scores] = {}
     for person in people:
         for source in sources:
             found[person.name, source.label] = _score(study, person, [source], source.label, device)
-        if settings.banded:
+        if settings.banded and len(sources) > 1:
             found[person.name, BANDED] = _score(study, person, sources, BANDED, device)
-    labels = [source.label for source in sources] + [BANDED] * settings.banded
     rows = table.rows(found, labels, settings)
     study.out.mkdir(parents=True, exist_ok=True)
+    for person in people:
+        table.write_comparisons(study.out / "comparisons" / f"{person.name}.h5", person.name, found, labels, settings)
     table.write_csv(study.out / "encoding.csv", rows)
     write_json(study.out / "encoding.json", _account(study, rows, people, doctor, labels, notes))
     return report.write(study.out)
@@ -87,11 +92,23 @@ def _say(*lines: str) -> None:
         print(line, file=sys.stderr)
 
 
-def _person(study: EncodingStudy, name: str, place: Path, stories: Sequence[Story], notes: list[str]) -> Person:
+def _subject(study: EncodingStudy, name: str, place: Path) -> Subject:
     try:
-        subject = open_subject(place)
+        return open_subject(place)
     except InputError as error:
         raise InputError(*(f"{study.path}: responses.{name}: {line}" for line in error.problems)) from None
+
+
+def _scans(subjects: Mapping[str, Subject], settings: Encode) -> dict[str, int]:
+    """TRs of the scan of every story, from its responses: what a TextGrid or a TSV cannot know."""
+    found: dict[str, int] = {}
+    for subject in subjects.values():
+        lengths = subject.responses(subject.stories).lengths
+        found = {name: rows + sum(settings.trim) for name, rows in zip(subject.stories, lengths, strict=True)} | found
+    return found
+
+
+def _person(study: EncodingStudy, name: str, subject: Subject, stories: Sequence[Story], notes: list[str]) -> Person:
     held = set(subject.stories)
     common = [story for story in stories if story.name in held]
     silent = [story.name for story in stories if story.name not in held]
@@ -115,7 +132,7 @@ def _person(study: EncodingStudy, name: str, place: Path, stories: Sequence[Stor
 def _check_rows(people: Sequence[Person], settings: Encode) -> None:
     problems = []
     for person in people:
-        rows = [len(story.tr_times) - sum(settings.trim) for story in person.stories]
+        rows = [max(0, len(story.tr_times) - sum(settings.trim)) for story in person.stories]
         names = [story.name for story in person.stories]
         lines = row_problems(names, rows, person.responses.lengths, settings.design.trimmed)
         problems += [f"{person.name}: {line}" for line in lines[:5]]
@@ -149,15 +166,29 @@ def _diagnose(person: Person, settings: Encode) -> Diagnosis:
     return diagnose(times, trs, person.responses, settings.trim)
 
 
-def _sources(study: EncodingStudy, stories: Sequence[Story]) -> list[Source]:
+def _sources(study: EncodingStudy, stories: Sequence[Story], notes: list[str]) -> list[Source]:
     """The study's feature spaces in order, their vectors made."""
     expanded = expand(study.features, trained=study.encode.adapt == "all stories")
+    labels = [label for label, _ in expanded] + ([BANDED] if study.encode.banded else [])
+    check_labels(labels)
+    if study.encode.reference not in (None, *labels):
+        known = near(str(study.encode.reference), labels, label="the study has ")
+        raise InputError(f"{study.path}: encode.reference: no feature space {study.encode.reference!r}{known}")
     plain = tuple((label, feature) for label, feature in expanded if not isinstance(feature, Adapted))
     made = {one.file.label: one.file for one in embed_study(replace(study, features=plain), stories)}
+    for file in made.values():
+        if missing := file.counts.get("missing"):
+            notes.append(
+                f"{file.label}: {missing:,} of {file.words:,} words are not in its file; their vectors are zero"
+            )
+        if (unknown := file.counts.get("unknown", 0)) > file.words / 100:
+            notes.append(f"{file.label}: {unknown:,} of {file.words:,} words are unknown to the encoder's vocabulary")
+    notes += [f"{count:,} {what} ({where})" for what, (count, where) in noticed(stories).items()]
     sources: list[Source] = []
     for label, feature in expanded:
         if isinstance(feature, Adapted):
-            sources.append(_retrained(study, feature, stories))
+            plain_label = next(label for label, other in plain if other == feature.feature)
+            sources.append(_retrained(study, feature, stories, made[plain_label]))
         elif isinstance(feature, BagOfWords):
             sources.append(Counted(label=label, kind="bag-of-words", file=made[label], feature=feature))
         else:
@@ -165,11 +196,13 @@ def _sources(study: EncodingStudy, stories: Sequence[Story]) -> list[Source]:
     return sources
 
 
-def _retrained(study: EncodingStudy, adapted: Adapted, stories: Sequence[Story]) -> Source:
-    """The encoder with an adapter of its own for every group of held-out stories."""
+def _retrained(
+    study: EncodingStudy, adapted: Adapted, stories: Sequence[Story], plain: vectors_file.VectorsFile
+) -> Source:
+    """The encoder with an adapter of its own for every group of held-out stories. plain: of the encoder without."""
 
-    def files(held_out: Sequence[int]) -> vectors_file.VectorsFile:
-        names = {stories[i].name for i in held_out}
+    def files(names: frozenset[str]) -> vectors_file.VectorsFile:
+        assert names <= {story.name for story in stories}
         group = hashlib.sha256("\n".join(sorted(names)).encode()).hexdigest()[:8]
         folder = study.out / "adapted" / f"{slug(adapted.study.stem)}-without-{group}"
         adapter = retrain(adapted, [s for s in stories if s.name not in names], folder)
@@ -179,9 +212,9 @@ def _retrained(study: EncodingStudy, adapted: Adapted, stories: Sequence[Story])
         return one.file
 
     text = adapted.study.read_text(encoding="utf-8")
-    depends = json.dumps([asdict(adapted.feature), adapted.variant, adapted.seed, text, [s.name for s in stories]])
-    size = files(range(0, len(stories), study.encode.fitted)).dimensions  # the first group's, which is needed anyway
-    return Retrained(label=adapted.label, kind="encoder", files=files, size=size, depends=depends)
+    words = [[story.name, story.words_fingerprint] for story in stories]
+    depends = json.dumps([plain.key, adapted.variant, adapted.seed, text, words])
+    return Retrained(label=adapted.label, kind="encoder", files=files, size=plain.dimensions, depends=depends)
 
 
 def _score(study: EncodingStudy, person: Person, sources: Sequence[Source], label: str, device: str) -> score.Scores:
@@ -212,17 +245,34 @@ def _score(study: EncodingStudy, person: Person, sources: Sequence[Source], labe
         "block": settings.block,
     }
     title = f"{person.name}: {label}"
+    try:
+        made = _made(study, person, sources, title, folds, about, device)
+    except InputError as error:
+        raise InputError(*(f"{title}: {line}" for line in error.problems)) from None
+    score.write(path, made)
+    mean = made.mean[~np.isnan(made.mean)]
+    _say(f"{title}: mean r {mean.mean():.4f}" if mean.size else f"{title}: no voxel could be scored")
+    _say(*(f"warning: {title}: {line}" for line in made.warnings))
+    return made
+
+
+def _made(
+    study: EncodingStudy,
+    person: Person,
+    sources: Sequence[Source],
+    title: str,
+    folds: Folds,
+    about: dict[str, Any],
+    device: str,
+) -> score.Scores:
+    settings = study.encode
     common = (person.stories, person.responses, settings)
     with tqdm(total=100, desc=title, unit="%", file=sys.stderr, disable=None, leave=False) as bar:
         if len(sources) > 1:
-            made = other_models.banded(sources, *common, folds, about, device)
-        elif study.reference is not None:
-            made = other_models.reference(sources[0], *common, study.reference, about)
-        else:
-            made = score.score(sources[0], *common, folds, about, device, _percent(bar))
-    score.write(path, made)
-    _say(f"{title}: mean r {np.nanmean(made.mean):.4f}", *(f"warning: {title}: {line}" for line in made.warnings))
-    return made
+            return other_models.banded(sources, *common, folds, about, device)
+        if study.reference is not None:
+            return other_models.reference(sources[0], *common, study.reference, about)
+        return score.score(sources[0], *common, folds, about, device, _percent(bar))
 
 
 def _percent(bar: Any) -> Callable[[float], None]:

@@ -37,7 +37,7 @@ def banded(
     y = np.concatenate([responses.read(story, slice(None)) for story in range(len(stories))]).astype(np.float32)
     scores = np.full((len(stories), voxels), np.nan)
     split = np.full((len(sources), len(stories), voxels), np.nan)
-    penalties = []
+    penalties, huth = [], settings.convention == "huth"
     for only in groups_of(folds, settings.fitted):
         held = tuple(sorted(story for fold in only for story in folds.held_out[fold]))
         found = banded_ridge(
@@ -45,13 +45,14 @@ def banded(
             y,
             responses.lengths,
             [held],
-            alphas=settings.alphas,
+            alphas=[alpha**2 if huth else alpha for alpha in settings.alphas],
             inner=INNER,
             seed=settings.seed,
             backend="torch_cuda" if device.startswith("cuda") else "numpy",
         )
         scores[list(held)], split[:, list(held)] = found.scores[list(held)], found.split[:, list(held)]
-        penalties.append(found.penalties[0])
+        chosen = found.penalties[0]
+        penalties.append(np.sqrt(chosen) if huth else chosen)
     note = f"banded ridge: a penalty for each of {len(sources)} spaces; held out in {len(penalties)} groups of stories"
     return _scores(
         {**about, "kind": "banded", "dimensions": sum(source.dimensions for source in sources)},

@@ -105,9 +105,9 @@ class Counted(Source):
 @final
 @dataclass(frozen=True, kw_only=True)
 class Retrained(Source):
-    """An encoder whose adapter is trained without the held-out stories. files: held-out stories -> vectors."""
+    """An encoder whose adapter is trained without the held-out stories. files: their names -> vectors."""
 
-    files: Callable[[Sequence[int]], VectorsFile]
+    files: Callable[[frozenset[str]], VectorsFile]
     size: int
     depends: str
 
@@ -122,5 +122,5 @@ class Retrained(Source):
         return self.size
 
     def rows(self, stories: Sequence[Story], design: Design, held_out: Sequence[int] = ()) -> Rows:
-        file = self.files(held_out)
+        file = self.files(frozenset(stories[i].name for i in held_out))
         return design.delayed([design.rows(s.name, file.read(s.name), s.times, s.tr_times) for s in stories])

@@ -32,7 +32,7 @@ from encoderlab.encoding.rows import Source
 from encoderlab.files import write_atomically
 from encoderlab.stories import Story
 
-FORMAT = "encoderlab-scores/1"
+FORMAT = "encoderlab-scores/2"
 
 
 @final
@@ -113,6 +113,7 @@ def score(
         scheme=settings.scheme,
         groups=settings.groups,
         shared_alpha=settings.shared_alpha,
+        intercept=True,  # responses need not be z-scored, and delayed rows begin with zeros
         memory_gib=settings.memory_gib,
     )
     pooled = Pooled(voxels)

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import final
+from typing import Any, final
 
 from encoderlab import config
 from encoderlab.config.encoding_schema import Encoder, Feature
@@ -33,8 +33,8 @@ class Adapted:
     seed: int
 
 
-def expand(features: Sequence[tuple[str, Feature]], *, trained: bool) -> list[tuple[str, Feature | Adapted]]:
-    """Every feature space by itself; those that name a masked-lm study become the encoder and each of its runs.
+def expand(features: Sequence[tuple[str, Feature]], *, trained: bool) -> tuple[tuple[str, Any], ...]:
+    """(label, Feature or Adapted) of every space; those that name a masked-lm study become the encoder and its runs.
 
     trained: the runs' adapters as they are; otherwise `Adapted`, to be trained for each group of held-out stories.
     InputError where the study is no masked-lm study, or is not finished.
@@ -60,7 +60,7 @@ def expand(features: Sequence[tuple[str, Feature]], *, trained: bool) -> list[tu
     labels = [label for label, _ in found]
     if twice := sorted({label for label in labels if labels.count(label) > 1}):
         raise InputError(f"features: {twice[0]!r} is there twice; give one of them a label")
-    return found
+    return tuple(found)
 
 
 def retrain(adapted: Adapted, stories: Sequence[Story], folder: Path) -> Path:

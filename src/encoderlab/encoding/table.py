@@ -17,14 +17,15 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import h5py
 import numpy as np
 
 from encoderlab import stats
 from encoderlab.brain.scores import over_stories, summary
-from encoderlab.brain.significance import paired
+from encoderlab.brain.significance import benjamini_hochberg, paired
 from encoderlab.config.encoding_schema import Encode
 from encoderlab.encoding.score import Scores
-from encoderlab.files import write_text
+from encoderlab.files import write_atomically, write_text
 
 COLUMNS = (
     *("subject", "feature", "kind", "dimensions", "stories", "voxels", "unscored"),
@@ -98,3 +99,26 @@ def write_csv(path: Path, rows: Sequence[Mapping[str, Any]]) -> None:
     writer.writeheader()
     writer.writerows(rows)
     write_text(path, text.getvalue())
+
+
+def write_comparisons(
+    path: Path, subject: str, found: Mapping[tuple[str, str], Scores], features: Sequence[str], settings: Encode
+) -> None:
+    """Each feature space against the reference, voxel by voxel: HDF5, a group a space with `difference`, `p` (sign
+    flips over stories) and `q` (Benjamini-Hochberg), all (voxels,)."""
+    reference = settings.reference or features[0]
+
+    def fill(beside: Path) -> None:
+        with h5py.File(beside, "w") as file:
+            file.attrs.update({"subject": subject, "reference": reference})
+            for number, feature in enumerate(features):
+                a, b = found[subject, feature].scores, found[subject, reference].scores
+                if feature == reference or a.shape != b.shape:
+                    continue
+                test = paired(a, b, seed=settings.seed)
+                group = file.create_group(f"{number:02d}")
+                group.attrs["feature"] = feature
+                group["difference"], group["p"] = test.difference, test.p_values
+                group["q"] = benjamini_hochberg(test.p_values)
+
+    write_atomically(path, fill)

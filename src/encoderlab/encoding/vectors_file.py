@@ -52,12 +52,14 @@ class VectorsFile:
             return [word.decode() for word in file["vocabulary"][()]]  # type: ignore[index]
 
 
-def up_to_date(path: Path, wanted: str, stories: Sequence[Story]) -> bool:
-    """Whether the file holds these stories' vectors, made as the key `wanted` says, and no others."""
+def up_to_date(path: Path, wanted: str, label: str, stories: Sequence[Story]) -> bool:
+    """Whether the file holds these stories' vectors under this label, made as the key `wanted` says, and no others."""
     try:
         with h5py.File(path, "r") as file:
             held = {name: data.attrs["words_sha256"] for name, data in file["stories"].items()}  # type: ignore[union-attr]
-            return file.attrs["key"] == wanted and held == {s.name: s.words_fingerprint for s in stories}
+            return (file.attrs["key"], file.attrs["label"]) == (wanted, label) and held == {
+                s.name: s.words_fingerprint for s in stories
+            }
     except (OSError, KeyError):
         return False  # none, or a damaged one
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -46,7 +45,7 @@ def page(out: Path, account: Mapping[str, Any]) -> str:
         notes |= {f: arrays["notes"] for f, arrays in held.items()}  # the same settings for every subject
         warnings += [f"{name}: {f}: {line}" for f, arrays in held.items() for line in arrays["warnings"]]
         ranked = sorted(rows, key=lambda row: -1.0 if row["mean"] is None else row["mean"], reverse=True)
-        anchor = "subject-" + re.sub(r"\W", "-", name)
+        anchor = f"subject-{len(subjects) + 1}"
         split = [
             (feature, space, float(np.nanmean(part)))
             for feature, arrays in held.items()
@@ -67,7 +66,8 @@ def page(out: Path, account: Mapping[str, Any]) -> str:
             "reference": reference,
             "look": look,
             "warnings": list(dict.fromkeys(warnings)),
-            "how": _how(settings, account["study"]["features"], notes),
+            "how": _how(settings, account["study"], notes),
+            "pipeline": account["study"]["reference"] is not None,
             "files": account["files"],
             "settings": json.dumps(account["study"], indent=1, ensure_ascii=False),
             "machine": json.dumps({"versions": account["versions"], "hardware": account["hardware"]}, indent=1),
@@ -103,17 +103,22 @@ def _words(subjects: list[dict[str, Any]], reference: str) -> tuple[str, list[st
     return headline, lead
 
 
-def _how(settings: Mapping[str, Any], features: list[dict[str, Any]], notes: Mapping[str, list[str]]) -> list[str]:
+def _how(settings: Mapping[str, Any], study: Mapping[str, Any], notes: Mapping[str, list[str]]) -> list[str]:
+    pipeline, features = study["reference"] is not None, study["features"]
     front, back = settings["trim"]
     held_out = "one story at a time." if settings["folds"] is None else f"{settings['folds']} groups of stories."
-    where = "after stacking the stories, across their borders" if settings["after_stacking"] else "within each story"
+    where = (
+        "after stacking the stories, across their borders"
+        if settings["after_stacking"] or pipeline
+        else "within each story"
+    )
     lines = [
         f"Words to TRs: {settings['downsample']}; the first {front} and the last {back} TRs left out; features "
         f"{'z-scored within each story' if settings['zscore'] else 'not scaled'}; delays "
         f"{', '.join(map(str, settings['delays']))} TRs, made {where}.",
-        f"Held out: {held_out}",
+        f"Held out: {'the test stories, ' + ', '.join(study['reference']['test']) if pipeline else held_out}",
     ]
-    if settings["permutations"]:
+    if settings["permutations"] and not pipeline:
         lines.append(
             f"Significance: {settings['permutations']:,} permutations of blocks of {settings['block']} TRs within "
             f"stories, p = (count + 1) / (n + 1), Benjamini-Hochberg at q = {settings['q']:g}. What all stories share "

@@ -76,12 +76,13 @@ def distributions(means: Arrays, look: Mapping[str, tuple[str, str]]) -> str:
 @matplotlib.rc_context(SETTINGS)
 def scatter(means: Arrays, reference: str, look: Mapping[str, tuple[str, str]]) -> str:
     """Each feature space against the reference, one point a voxel; at most `PANELS` of them, the best ones."""
-    others = sorted((n for n in means if n != reference), key=lambda n: -np.nanmean(means[n]))[:PANELS]
+    others = sorted((n for n in means if n != reference), key=lambda n: -_mean(means[n]))[:PANELS]
     columns = min(4, max(1, len(others)))
     lines = math.ceil(len(others) / columns)
     figure = Figure(figsize=(WIDTH, 0.35 + 2.75 * lines), dpi=72)
-    low = min(np.nanmin(means[n]) for n in [reference, *others])
-    high = max(np.nanmax(means[n]) for n in [reference, *others])
+    shown = np.concatenate([means[n] for n in [reference, *others]])
+    shown = shown[~np.isnan(shown)]
+    low, high = (shown.min(), shown.max()) if shown.size else (0.0, 1.0)
     pad = 0.05 * (high - low)
     for i, name in enumerate(others):
         axes = figure.add_subplot(lines, columns, i + 1)
@@ -97,9 +98,8 @@ def scatter(means: Arrays, reference: str, look: Mapping[str, tuple[str, str]]) 
             mew=0,
             rasterized=means[name].size > 5000,
         )
-        above = float(
-            np.nanmean(np.where(np.isnan(means[name] - means[reference]), np.nan, means[name] > means[reference]))
-        )
+        both = ~np.isnan(means[name] - means[reference])
+        above = _mean((means[name] > means[reference])[both].astype(float))
         axes.set_title(
             f"{name}\nbetter in {100 * above:.0f} % of voxels", loc="left", fontsize=8.5, color=INK, parse_math=False
         )
@@ -123,13 +123,17 @@ Entry = tuple[str, int, int, float, float, float]
 
 
 def ranks(rows: Sequence[Mapping[str, Any]]) -> list[Entry]:
-    """(encoder, seed, rank, mean r, and the ends of its interval) of the rows whose label has a rank."""
+    """(label without rank and seed, seed, rank, mean r, ends of its interval) of the rows whose label has a rank."""
     found = []
     for row in rows:
-        match = re.match(r"(.+?) \+ .*\brank=(\d+)(?:.* seed (\d+))?", row["feature"])
+        match = re.search(r" \+ .*\brank=(\d+)", row["feature"])
         if match and row["mean"] is not None:
+            seed = re.search(r" seed (\d+)$", row["feature"])
+            name = re.sub(r" rank=\d+| seed \d+$", "", row["feature"])
             low, high = (row["mean"] if row[end] is None else row[end] for end in ("mean_low", "mean_high"))
-            found.append((match[1], int(match[3] or 0), int(match[2]), float(row["mean"]), float(low), float(high)))
+            found.append(
+                (name, int(seed[1]) if seed else 0, int(match[1]), float(row["mean"]), float(low), float(high))
+            )
     return found
 
 
@@ -142,7 +146,7 @@ def sweep(rows: Sequence[Mapping[str, Any]], look: Mapping[str, tuple[str, str]]
     axes = figure.add_axes((0.09, 0.16, 0.66, 0.76))
     handles, names = [], []
     for encoder in dict.fromkeys(entry[0] for entry in found):
-        colour = look[next(row["feature"] for row in rows if row["feature"].startswith(f"{encoder} + "))][0]
+        colour = look[next(row["feature"] for row in rows if row["feature"].startswith(f"{encoder} rank="))][0]
         mine = [entry for entry in found if entry[0] == encoder]
         values = sorted({entry[2] for entry in mine})
         for seed in sorted({entry[1] for entry in mine}):
@@ -153,11 +157,12 @@ def sweep(rows: Sequence[Mapping[str, Any]], look: Mapping[str, tuple[str, str]]
         at, lows, highs = zip(*((rank, low, high) for _, _, rank, _, low, high in mine), strict=True)
         # over stories: what a difference between ranks is to be held against
         axes.vlines(at, lows, highs, color=colour, lw=6, alpha=0.2)
-        names.append(f"{encoder} + LoRA")
-        base = next((row["mean"] for row in rows if row["feature"] == encoder), None)
-        if base is not None:
+        names.append(encoder)
+        alone = encoder.rpartition(" + ")[0]
+        base = next((row["mean"] for row in rows if row["feature"] == alone), None)
+        if base is not None and alone not in names:
             handles.append(axes.axhline(base, color=colour, lw=1.2, ls="--"))
-            names.append(encoder)
+            names.append(alone)
     axes.set_xscale("log", base=2)
     axes.set_xticks(sorted({e[2] for e in found}), [str(rank) for rank in sorted({e[2] for e in found})])
     axes.minorticks_off()
@@ -207,6 +212,11 @@ def doctor(found: Mapping[str, Any]) -> str:
     axes.set_title("root mean square r over voxels", loc="left", fontsize=9.5, color=INK)
     plain(axes, "both")
     return svg(figure, "doctor")
+
+
+def _mean(values: np.ndarray) -> float:
+    kept = values[~np.isnan(values)]
+    return float(kept.mean()) if kept.size else 0.0
 
 
 def _legend(figure: Figure, handles: Sequence[Any], names: Sequence[str]) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -15,6 +15,7 @@ from encoderlab.stories.textgrid import read_textgrid
 from encoderlab.stories.tsv import read_tsv
 
 ENDINGS = (".pkl", ".pickle", ".parquet", ".textgrid", ".tsv")
+MOST_SECONDS = 1e6  # eleven days: what is longer is no recording
 TIMED = (".textgrid", ".tsv")  # these know the words' times and nothing of the scan
 
 
@@ -34,22 +35,27 @@ def read(
     InputError for a file that cannot be read, naming it and what was expected.
     """
     path = Path(path).expanduser()
-    if not tr > 0:
-        raise InputError(f"tr: expected seconds above 0, got {tr:g}")
+    for what, seconds in (("tr", tr), ("before", before), ("after", after)):
+        if not 0 <= seconds < MOST_SECONDS or (what == "tr" and seconds == 0):
+            raise InputError(f"{what}: expected seconds, got {seconds:g}")
+    stories = _read(path, tier, tr, before, after, trs or {})
+    names = [story.name for story in stories]
+    if twice := sorted({name for name in names if names.count(name) > 1}):
+        raise InputError(f"{path}: story {twice[0]!r} is there twice; rename or remove one")
+    return stories
+
+
+def _read(path: Path, tier: str | None, tr: float, before: float, after: float, trs: Mapping[str, int]) -> list[Story]:
     if path.is_dir():
         files = sorted(p for p in path.iterdir() if p.suffix.lower() in TIMED and not p.name.startswith("."))
         if not files:
             raise InputError(f"{path}: no TextGrid or TSV file in this folder; expected one a story")
-        stories = [_timed(file, tier, tr, before, after, trs or {}) for file in files]
-        names = [story.name for story in stories]
-        if twice := sorted({name for name in names if names.count(name) > 1}):
-            raise InputError(f"{path}: story {twice[0]!r} is there twice, as TextGrid and as TSV; remove one")
-        return stories
+        return [_timed(file, tier, tr, before, after, trs) for file in files]
     if not path.is_file():
         raise InputError(f"{path}: no such file or folder; expected stories ({', '.join(ENDINGS)})")
     ending = path.suffix.lower()
     if ending in TIMED:
-        return [_timed(path, tier, tr, before, after, trs or {})]
+        return [_timed(path, tier, tr, before, after, trs)]
     if ending in (".pkl", ".pickle"):
         return read_pickle(path)
     if ending == ".parquet":
@@ -62,5 +68,22 @@ def _timed(path: Path, tier: str | None, tr: float, before: float, after: float,
         (words, times, end), notes = read_tsv(path), []
     else:
         words, times, end, notes = read_textgrid(path, tier)
+    if not 0 <= end < MOST_SECONDS:
+        raise InputError(f"{path}: the recording ends at {end:g} s; expected seconds")
     count = trs.get(path.stem, int(np.ceil((before + end + after) / tr)))
     return checked(str(path), path.stem, words, times, tr * (np.arange(count) + 0.5) - before, notes)
+
+
+def noticed(stories: Sequence[Story]) -> dict[str, tuple[int, str]]:
+    """{what: (how many, in which stories)} of the notes that begin with a number."""
+    found: dict[str, tuple[int, list[str]]] = {}
+    for story in stories:
+        for note in story.notes:
+            number, _, what = note.partition(" ")
+            if number.isdigit():
+                count, names = found.get(what, (0, []))
+                found[what] = (count + int(number), [*names, story.name])
+    return {
+        what: (count, ", ".join(names[:3]) + (f" and {len(names) - 3} more stories" if len(names) > 3 else ""))
+        for what, (count, names) in found.items()
+    }

@@ -21,14 +21,16 @@ from typing import BinaryIO, cast
 import numpy as np
 
 from encoderlab.errors import InputError
+from encoderlab.stories.marks import is_mark
 from encoderlab.stories.story import Story
 
 _AROUND = ' \t\r\n.,;:!?"()[]{}<>*`~…“”'  # apostrophes and hyphens are inside words
 
 
 def normal(word: str) -> str:
-    """The form under which a word is looked up: "Don’t," -> "don't"."""
-    return word.replace("\u2019", "'").lower().strip(_AROUND)
+    """The form under which a word is looked up: "Don’t," -> "don't"; nothing for a mark such as "{lg}"."""
+    said = word.replace("\u2019", "'").lower().strip()
+    return "" if is_mark(said, bare=False) else said.strip(_AROUND)
 
 
 def vocabulary(stories: Iterable[Story], size: int | None = None) -> tuple[str, ...]:

@@ -64,6 +64,8 @@ def checked(
     number, TRs that do not ascend.
     """
     at = f"{where}: story {name!r}"
+    if not name.strip(". ") or "/" in name or "\\" in name:
+        raise InputError(f"{at}: expected a name without slashes: it becomes the name of files")
     seconds, trs = np.asarray(times, dtype=np.float64).ravel(), np.asarray(tr_times, dtype=np.float64).ravel()
     if len(words) != len(seconds):
         raise InputError(f"{at}: {len(words)} words, but {len(seconds)} word times; expected one time a word")

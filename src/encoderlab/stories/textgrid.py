@@ -16,11 +16,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from encoderlab.errors import InputError
+from encoderlab.stories.marks import is_mark
 
-# What transcribers write for silence, noise, breath, laughter and sentence marks. Words of the language count
-# as marks in brackets only: somebody may say "laughter".
-MARKS = frozenset("# sil sp spn br lg ls ns sl cg ig sentence_start sentence_end unk".split())
-BRACKETED = MARKS | frozenset("silence noise laughter breath cough lipsmack inaudible".split())
 # Names that a tier of words goes by, the commonest first.
 WORD_TIERS = ("words", "word", "tokensalign", "tokens", "orthography", "ort-mau")
 
@@ -48,7 +45,7 @@ def read_textgrid(path: Path, tier: str | None = None) -> tuple[list[str], list[
         word = text.strip().lower()
         if not word:
             blank += 1
-        elif _is_mark(word):
+        elif is_mark(word):
             marks += 1
         else:
             words.append(word)
@@ -57,11 +54,6 @@ def read_textgrid(path: Path, tier: str | None = None) -> tuple[list[str], list[
     notes += [f"{marks} silence and noise marks left out"] if marks else []
     notes += [f"{blank} intervals without text left out"] if blank else []
     return words, times, end, notes
-
-
-def _is_mark(word: str) -> bool:
-    bare = word.strip("{}[]()<>")
-    return bare in (MARKS if bare == word else BRACKETED)
 
 
 def _choose(path: Path, tiers: list[Tier], name: str | None) -> Tier:

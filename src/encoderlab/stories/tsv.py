@@ -47,6 +47,8 @@ def _seconds(path: Path, name: str, column: pa.ChunkedArray) -> np.ndarray:
     for line, value in enumerate(text.to_pylist(), start=2):
         try:
             values.append(float(value))
+            if not np.isfinite(values[-1]):
+                raise ValueError
         except ValueError:
             raise InputError(f"{path}:{line}: {name} is {value!r}; expected seconds") from None
     return np.array(values, dtype=np.float64)
