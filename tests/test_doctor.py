@@ -129,3 +129,35 @@ def test_what_holds_no_responses(tmp_path: Path) -> None:
             open_subject(tmp_path / name)
     with pytest.raises(InputError, match="objects.npz: a cannot be read"):
         open_subject(tmp_path / "objects.npz").responses(["a"])
+
+
+def test_response_files_that_are_something_else(tmp_path: Path) -> None:
+    """One line each, which blames the file or the story that is wrong."""
+    folder = tmp_path / "S1"
+    folder.mkdir()
+    for name, width in (("a", 5), ("b", 4), ("c", 4)):
+        np.save(folder / f"{name}.npy", np.zeros((6, width)))
+    (folder / "._b.npy").write_bytes(b"what macOS leaves")
+    subject = open_subject(folder)
+    assert subject.stories == ("a", "b", "c")
+    with pytest.raises(InputError, match=r"^story a: responses of 5 voxels, story b has 4"):
+        subject.responses(["a", "b", "c"])
+    np.save(folder / "a.npy", np.float64(3.0))
+    with pytest.raises(InputError, match=r"story a: responses have shape \(\)"):
+        subject.responses(["a", "b", "c"])
+    (folder / "a.npy").write_bytes(b"")
+    with pytest.raises(InputError, match="a.npy: cannot be read as .npy"):
+        subject.responses(["a"])
+    with (folder / "a.npy").open("wb") as file:
+        np.savez(file, x=np.zeros((6, 4)))
+    with pytest.raises(InputError, match="a.npy: several arrays in one file"):
+        subject.responses(["a"])
+    np.savez(tmp_path / "bytes.npz", Y=np.zeros((4, 2)), offsets=[0, 4], stories=np.array([b"tale"]))
+    assert open_subject(tmp_path / "bytes.npz").stories == ("tale",)
+    np.savez(tmp_path / "scalar.npz", Y=np.zeros((4, 2)), offsets=4, stories=["tale"])
+    with pytest.raises(InputError, match="1 stories, 1 offsets"):
+        open_subject(tmp_path / "scalar.npz")
+    with h5py.File(tmp_path / "text.h5", "w") as held:
+        held["tale"] = "words"
+    with pytest.raises(InputError, match="story tale"):
+        open_subject(tmp_path / "text.h5").responses(["tale"])

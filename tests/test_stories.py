@@ -302,3 +302,30 @@ def test_no_numpy_file_is_read_as_pickle(tmp_path: Path) -> None:
     (tmp_path / "raw_text.pkl").write_bytes(buffer.getvalue())
     with pytest.raises(InputError, match="no pickle"):
         read(tmp_path / "raw_text.pkl")
+
+
+@pytest.mark.parametrize(
+    ("row", "says"),
+    [
+        ("nan\t1\ta", "onset is 'nan'; expected seconds"),
+        ("1\tinf\ta", "duration is 'inf'; expected seconds"),
+        ("1e12\t1\ta", "the recording ends at 1e\\+12 s"),
+    ],
+)
+def test_times_that_are_no_times(tmp_path: Path, row: str, says: str) -> None:
+    (tmp_path / "tale.tsv").write_text(f"onset\tduration\tword\n{row}\n")
+    with pytest.raises(InputError, match=says):
+        read(tmp_path / "tale.tsv")
+
+
+def test_names_that_cannot_be_files(make: type, tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="story 'a/b': expected a name without slashes"):
+        read(write(tmp_path / "raw_text.pkl", {"a/b": example(make)}))
+
+
+def test_marks_in_brackets_are_not_said() -> None:
+    from encoderlab.stories.static import normal
+
+    assert [normal(word) for word in ("{cg}", "{LG}", "[laughter]", "laughter", "sp", "{hello}")] == [
+        *("", "", "", "laughter", "sp", "hello")
+    ]
