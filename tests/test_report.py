@@ -105,7 +105,7 @@ def test_ids_are_unique_and_links_lead_to_them(page: Page) -> None:
 
 def test_figures_and_headers_can_be_read_aloud(page: Page) -> None:
     figures = [a for tag, a in page.tags if tag == "figure"]
-    assert len(figures) == 4
+    assert len(figures) == 5
     assert all(a.get("role") == "img" and a.get("aria-label") for a in figures)
     assert all(a.get("scope") for tag, a in page.tags if tag == "th")
 
@@ -238,7 +238,7 @@ def test_a_browser_shows_it_without_a_request(out: Path, tmp_path: Path) -> None
     address = (out / "report.html").as_uri()
     shown = subprocess.run([chromium, *flags.split(), "--dump-dom", address], capture_output=True, timeout=120)
     dom = shown.stdout.decode()
-    assert "measurably worse" in dom.lower() and dom.count("<svg") == 4
+    assert "measurably worse" in dom.lower() and dom.count("<svg") == 5
     assert "<script>alert" not in dom
     assert _requests_of_pages(log) == []
 
@@ -248,3 +248,29 @@ def _requests_of_pages(log: Path) -> list[str]:
     starts = [e.get("params") or {} for e in json.loads(log.read_text(encoding="utf-8"))["events"]]
     asked = [p["url"] for p in starts if "url" in p and p.get("initiator", "not an origin") != "not an origin"]
     return [url for url in asked if not url.startswith(("file:", "data:"))]
+
+
+def test_sweeps_are_the_variants_that_differ_in_one_number() -> None:
+    from encoderlab.report import sweeps
+
+    labels = [
+        "full",
+        "lora rank=4",
+        "lora rank=16",
+        "lora rank=8 rslora=true",
+        "adapter bottleneck=8 placement=houlsby",
+    ]
+    assert sweeps.find(labels) == {"lora: rank": {4.0: "lora rank=4", 16.0: "lora rank=16"}}
+    assert sweeps.find(["prefix length=8 layers=2", "prefix length=8 layers=4", "prefix length=16 layers=4"]) == {
+        "prefix length=8: layers": {2.0: "prefix length=8 layers=2", 4.0: "prefix length=8 layers=4"},
+        "prefix layers=4: length": {8.0: "prefix length=8 layers=4", 16.0: "prefix length=16 layers=4"},
+    }
+
+
+def test_a_grid_is_drawn_and_a_study_without_one_has_no_such_section(tmp_path: Path) -> None:
+    grid = report.write(write_study(tmp_path / "grid", specs=(*SPECS, *MORE_SPECS), rows=200)).read_text(
+        encoding="utf-8"
+    )
+    assert 'id="sweeps"' in grid and "lora: rank" in grid and "prefix: length" in grid
+    plain = report.write(write_study(tmp_path / "plain", specs=SPECS[:2], rows=200)).read_text(encoding="utf-8")
+    assert 'id="sweeps"' not in plain

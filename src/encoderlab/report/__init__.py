@@ -15,7 +15,7 @@ import numpy as np
 
 from encoderlab import results
 from encoderlab.files import write_text
-from encoderlab.report import confusion, curves, figures, headline, templates
+from encoderlab.report import confusion, curves, figures, headline, sweeps, templates
 from encoderlab.results import Table
 
 __all__ = ["headline", "write"]
@@ -103,7 +103,10 @@ def _figures(
                 lines[row["variant"]] = float(np.mean(scores))
     if found:
         drawn["curves"] = figures.curves(found, lines, look)
-    return dict.fromkeys(("ranking", "parameters", "time", "curves")) | drawn
+    swept = sweeps.find([row["variant"] for row in summary if row["kind"] == "run"])
+    if figure := sweeps.draw(swept, done, look):
+        drawn["sweeps"] = figure
+    return dict.fromkeys(("ranking", "parameters", "time", "curves", "sweeps")) | drawn
 
 
 def _scores(runs: list[dict[str, Any]], split: str) -> list[float]:
