@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from encoderlab.brain.moments import Moments
+from encoderlab.brain.scores import nan_mean
 
 EDGE = 0.01  # share of the alphas at an end of the grid that is worth a warning
 
@@ -38,8 +39,7 @@ class RidgeResult:
     @property
     def mean(self) -> NDArray[np.float64]:
         """(V,) mean r over the stories that a voxel has a score in; nan where it has none."""
-        known = (~np.isnan(self.scores)).sum(axis=0)
-        return np.where(known > 0, np.nansum(self.scores, axis=0) / np.maximum(known, 1), np.nan)
+        return nan_mean(self.scores, axis=0)
 
 
 class Tables:

@@ -70,13 +70,14 @@ def encode(path: Path, overrides: Sequence[str] = ()) -> Path:
     used = [story for story in everything if any(story in person.stories for person in people)]
     _say(f"{len(used)} stories, {sum(map(len, used)):,} words; {settings.design.trimmed}", *notes)
     sources = _sources(study, used, notes)
-    labels = [source.label for source in sources] + [BANDED] * (settings.banded and len(sources) > 1)
+    joint = settings.banded and len(sources) > 1
+    labels = [source.label for source in sources] + [BANDED] * joint
     device = str(choose_device(settings.device))
     found: dict[tuple[str, str], score.Scores] = {}
     for person in people:
         for source in sources:
             found[person.name, source.label] = _score(study, person, [source], source.label, device)
-        if settings.banded and len(sources) > 1:
+        if joint:
             found[person.name, BANDED] = _score(study, person, sources, BANDED, device)
     rows = table.rows(found, labels, settings)
     study.out.mkdir(parents=True, exist_ok=True)

@@ -150,7 +150,7 @@ def score(
     first = found[0]
     notes, alphas, grid = [*first.notes], _merged([one.alphas for one in found]), np.asarray(first.grid)
     # of all groups together, where each has its own
-    warnings = [line for one in found for line in one.warnings if "of the alphas" not in line]
+    warnings = [line for one in found for line in one.warnings if line not in edge_warnings(one.alphas, grid)]
     if source.fitted:
         notes.append(f"made anew for each of {len(parts)} groups of held-out stories, from the stories outside it")
     left = sum(count for _, count in first.missing)

@@ -20,13 +20,12 @@ from typing import Any, Literal, final
 
 import numpy as np
 import torch
-from tokenizers import Tokenizer
 
 from encoderlab.backbone import Backbone
 from encoderlab.errors import InputError
 from encoderlab.methods import positions
 from encoderlab.stories.subwords import Subwords, subwords, word_tokenizer
-from encoderlab.tasks.windows import spans
+from encoderlab.tasks.windows import around, spans
 
 PATIENCE = 16  # stories that may wait for a short one, whose window waits for company
 Combine = Literal["mean", "weighted", "central"]
@@ -213,7 +212,7 @@ class _Reader:
         self.encoder, self.layers, self.windows = encoder, layers, windows
         self.size, self.stride = windows.sizes(encoder)
         self.tokenizer = word_tokenizer(encoder.tokenizer)
-        self.before, self.after = _special(self.tokenizer)
+        self.before, self.after = around(encoder.tokenizer)
         special = len(self.before) + len(self.after)
         self.rows = max(1, windows.batch_tokens // (self.size + special))
         self.queue: list[tuple[_Story, tuple[int, int]]] = []
@@ -257,14 +256,6 @@ class _Reader:
         for row, (story, (a, b)) in enumerate(batch):
             picked = torch.stack([layer[row, lead : lead + b - a] for layer in states])
             story.add((a, b), picked.float().cpu().numpy())
-
-
-def _special(tokenizer: Tokenizer) -> tuple[list[int], list[int]]:
-    """The special tokens in front of a text and behind it."""
-    encoding = tokenizer.encode("a")
-    place = encoding.special_tokens_mask.index(0)
-    text = encoding.special_tokens_mask.count(0)
-    return encoding.ids[:place], encoding.ids[place + text :]
 
 
 def _padded(rows: Sequence[Sequence[int]], pad: int) -> tuple[torch.Tensor, torch.Tensor]:

@@ -25,8 +25,8 @@ from annotated_types import Ge, Gt, Le
 
 from encoderlab.data import Rows, Splits
 from encoderlab.errors import InputError
-from encoderlab.tasks.base import Encoded, Masked, Task
-from encoderlab.tasks.windows import spans
+from encoderlab.tasks.base import Encoded, Masked, MaskVocabulary, Task
+from encoderlab.tasks.windows import around, spans
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -110,7 +110,7 @@ class MaskedLM(Task):
         cache: Path | None = None,
     ) -> Encoded:
         """One row a window. rows_cut: texts of which a short rest, or all, is left out; tokens_lost: how much."""
-        before, after = _around(tokenizer)
+        before, after = around(tokenizer)
         size = max_length - len(before) - len(after)
         stride = size if self.stride is None else min(self.stride, size)
         ids: list[np.ndarray] = []
@@ -202,17 +202,7 @@ class MaskedLM(Task):
         )
 
 
-def _around(tokenizer: Any) -> tuple[list[int], list[int]]:
-    """The special tokens in front of a text and behind it."""
-    encoding = tokenizer("a", return_special_tokens_mask=True)
-    mask, ids = encoding["special_tokens_mask"], encoding["input_ids"]
-    first = mask.index(0)
-    return ids[:first], ids[first + mask.count(0) :]
-
-
-def _vocabulary(tokenizer: Any) -> Any:
-    from encoderlab.tasks.base import MaskVocabulary
-
+def _vocabulary(tokenizer: Any) -> MaskVocabulary:
     special = np.array(sorted(tokenizer.all_special_ids), dtype=np.int64)
     ordinary = np.setdiff1d(np.arange(len(tokenizer)), special)
     return MaskVocabulary(mask=int(tokenizer.mask_token_id), special=special, ordinary=ordinary)

@@ -7,6 +7,8 @@ ends, so that no token is read with a short context when a long one is to be had
 
 from __future__ import annotations
 
+from typing import Any
+
 
 def spans(tokens: int, size: int, stride: int, shortest: int = 1) -> list[tuple[int, int]]:
     """First and last token (the latter excluded) of every window over `tokens` tokens.
@@ -19,3 +21,11 @@ def spans(tokens: int, size: int, stride: int, shortest: int = 1) -> list[tuple[
     if tokens - (starts[-1] + size) >= shortest:
         starts.append(tokens - size)
     return [(start, start + size) for start in starts]
+
+
+def around(tokenizer: Any) -> tuple[list[int], list[int]]:
+    """The special tokens in front of a text and behind it."""
+    encoding = tokenizer("a", return_special_tokens_mask=True)
+    mask, ids = encoding["special_tokens_mask"], encoding["input_ids"]
+    first = mask.index(0)
+    return ids[:first], ids[first + mask.count(0) :]
