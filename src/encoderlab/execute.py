@@ -14,7 +14,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from encoderlab import adapters, evaluate, files, runs
+from encoderlab import adapters, evaluate, files, locks, runs
 from encoderlab import backbone as backbones
 from encoderlab.config import Train
 from encoderlab.errors import InputError, RunFailed
@@ -97,15 +97,22 @@ def resolve(bench: Bench, job: Job) -> dict[str, Any]:
 
 def execute(bench: Bench, job: Job, tick: Tick) -> dict[str, Any]:
     """Do a job, or take its result from its folder. Returns result.json's content; a run that fails has status
-    "failed"."""
+    "failed". InputError where another process is doing it."""
     config = runs.as_json(resolve(bench, job))
     number = runs.run_id({**config, "model": bench.fingerprint})
     folder = bench.folder / number
+    labels = {"method": job.name, "variant": job.variant}  # which depend on the study around it
     if (stored := _finished(folder)) is not None:
-        return stored | {"method": job.name, "variant": job.variant}  # a label depends on the study around it
+        return stored | labels
+    advice = "it does this run: the same command goes on when that has ended"
+    with locks.hold(folder, advice=advice, inner=("checkpoint", "adapter", "predictions")):
+        return (_finished(folder) or _do(bench, job, config, folder, tick)) | labels
+
+
+def _do(bench: Bench, job: Job, config: dict[str, Any], folder: Path, tick: Tick) -> dict[str, Any]:
     files.write_json(folder / "config.json", config)
     result: dict[str, Any] = {
-        "id": number,
+        "id": folder.name,
         "status": "done",
         "reason": None,
         "kind": job.kind,

@@ -15,6 +15,8 @@ from safetensors import SafetensorError
 
 from encoderlab.errors import InputError
 
+PART = "part"  # how the name of a file ends that is being written
+
 
 def cache_folder() -> Path:
     """$ENCODERLAB_CACHE, else $XDG_CACHE_HOME/encoderlab, else ~/.cache/encoderlab."""
@@ -25,29 +27,50 @@ def cache_folder() -> Path:
 
 
 def write_atomically(path: Path, write: Callable[[Path], object]) -> None:
-    """Call `write` on a name beside `path`, then rename. InputError for a full disk or a closed folder."""
-    beside = path.with_name(f".{path.name}.{os.getpid()}.part")
-    with _one_line(path):
+    """Call `write` on a name beside `path`, then rename. On the disk before it returns, so that a power cut leaves the
+    old file or the new one. InputError for a full disk or a closed folder."""
+    beside = path.with_name(f".{path.name}.{os.getpid()}.{PART}")
+    with one_line(path):
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
             beside.touch()
             usual = beside.stat().st_mode  # safetensors makes files that only their owner may read
             write(beside)
             beside.chmod(usual)
+            _to_disk(beside)
             os.replace(beside, path)
+            _to_disk(path.parent)
         finally:
             with contextlib.suppress(OSError):
                 beside.unlink(missing_ok=True)
 
 
+def _to_disk(path: Path) -> None:
+    file = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(file)
+    except OSError as error:
+        if error.errno not in (errno.EINVAL, errno.ENOTSUP, errno.EBADF):  # of a folder: some systems cannot
+            raise
+    finally:
+        os.close(file)
+
+
+def remove_parts(folder: Path) -> None:
+    """Remove what killed processes left half-written directly in `folder`. Only for the process that owns it."""
+    for left in folder.glob(f".*.{PART}"):
+        with contextlib.suppress(OSError):
+            left.unlink()
+
+
 def append_text(path: Path, text: str) -> None:
     """Add to the end of a file. InputError as `write_atomically`."""
-    with _one_line(path), path.open("a", encoding="utf-8", newline="") as file:
+    with one_line(path), path.open("a", encoding="utf-8", newline="") as file:
         file.write(text)
 
 
 @contextlib.contextmanager
-def _one_line(path: Path) -> Iterator[None]:
+def one_line(path: Path) -> Iterator[None]:
     """What the system says of a file that cannot be written becomes one InputError line."""
     try:
         yield

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from encoderlab import backbone as backbones
-from encoderlab import check, config, files, report, runs
+from encoderlab import check, config, files, locks, report, runs
 from encoderlab.config import Study, Variant
 from encoderlab.data import Rows, Splits
 from encoderlab.execute import Bench, Job, execute
@@ -29,9 +29,14 @@ TRIAL_SEED = 0
 
 def compare(path: Path, overrides: Sequence[str] = ()) -> Path:
     """Run a whole study file; returns the path of the report. Raises InputError before anything is trained if
-    anything is wrong."""
+    anything is wrong, or another command works on its folder."""
     study = config.load(path, overrides)
     splits, class_names, warnings = check.prepare(study)
+    with locks.hold(study.out, advice="wait until it is done, or stop it, or choose another folder with -s out=FOLDER"):
+        return _compare(study, splits, class_names, warnings)
+
+
+def _compare(study: Study, splits: Splits, class_names: list[str], warnings: Sequence[str]) -> Path:
     bench = open_bench(study, splits, class_names)
     meter = Meter(planned(study, bench))
     header = _header(study, splits, bench, warnings)

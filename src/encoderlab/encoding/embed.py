@@ -13,12 +13,14 @@ import re
 import sys
 import time
 from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, final
 
 from tqdm import tqdm
 
+from encoderlab import locks
 from encoderlab.config.encoding import EncodingStudy, load
 from encoderlab.config.encoding_schema import StoriesSection
 from encoderlab.config.values import near
@@ -51,7 +53,14 @@ def embed(path: Path, overrides: Sequence[str] = ()) -> tuple[list[Story], list[
     study = load(path, overrides, responses=False)
     study = replace(study, features=expand(study.features, trained=True))
     stories = read_stories(study)
-    return stories, embed_study(study, stories)
+    with own(study):
+        return stories, embed_study(study, stories)
+
+
+def own(study: EncodingStudy) -> AbstractContextManager[None]:
+    """The lock of a study's output folder. InputError where another command works on it."""
+    advice = "wait until it is done, or stop it, or choose another folder with -s out=FOLDER"
+    return locks.hold(study.out, advice=advice, inner=("vectors", "scores/*", "comparisons"))
 
 
 def embed_study(study: EncodingStudy, stories: Sequence[Story]) -> list[Embedded]:

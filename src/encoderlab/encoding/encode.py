@@ -29,7 +29,7 @@ from encoderlab.config.encoding import EncodingStudy, load, resolved
 from encoderlab.config.encoding_schema import BagOfWords, Encode, Feature
 from encoderlab.config.values import near
 from encoderlab.encoding import other_models, score, table, vectors_file
-from encoderlab.encoding.embed import check_labels, embed_study, read_stories, slug
+from encoderlab.encoding.embed import check_labels, embed_study, own, read_stories, slug
 from encoderlab.encoding.rows import Counted, Fixed, Retrained, Source
 from encoderlab.encoding.sweep import Adapted, expand, retrain
 from encoderlab.errors import InputError
@@ -69,6 +69,18 @@ def encode(path: Path, overrides: Sequence[str] = ()) -> Path:
         _say(f"{name}: {one.summary}" if one.warning is None else f"warning: {name}: {one.warning}")
     used = [story for story in everything if any(story in person.stories for person in people)]
     _say(f"{len(used)} stories, {sum(map(len, used)):,} words; {settings.design.trimmed}", *notes)
+    with own(study):
+        return _encode(study, people, used, doctor, notes)
+
+
+def _encode(
+    study: EncodingStudy,
+    people: Sequence[Person],
+    used: Sequence[Story],
+    doctor: dict[str, Diagnosis],
+    notes: list[str],
+) -> Path:
+    settings = study.encode
     sources = _sources(study, used, notes)
     joint = settings.banded and len(sources) > 1
     labels = [source.label for source in sources] + [BANDED] * joint
@@ -80,7 +92,6 @@ def encode(path: Path, overrides: Sequence[str] = ()) -> Path:
         if joint:
             found[person.name, BANDED] = _score(study, person, sources, BANDED, device)
     rows = table.rows(found, labels, settings)
-    study.out.mkdir(parents=True, exist_ok=True)
     for person in people:
         table.write_comparisons(study.out / "comparisons" / f"{person.name}.h5", person.name, found, labels, settings)
     table.write_csv(study.out / "encoding.csv", rows)
