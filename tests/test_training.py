@@ -288,6 +288,18 @@ def test_precision_is_chosen_by_device_and_says_why() -> None:
     assert choose_precision(CPU, "bf16") == (torch.bfloat16, "asked for")
 
 
+def test_the_speed_of_bf16_is_measured_once_for_a_processor(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The precision is in a run's id: a busy machine must not make the same command train everything again."""
+    monkeypatch.setenv("ENCODERLAB_CACHE", str(tmp_path))
+    found = _bf16_speed_up.__wrapped__()
+    monkeypatch.setattr(torch, "mm", lambda a, b: pytest.fail("measured again"))
+    assert _bf16_speed_up.__wrapped__() == found > 0
+    (tmp_path / "bf16-speed-up.json").write_text("{")
+    monkeypatch.undo()
+    monkeypatch.setenv("ENCODERLAB_CACHE", str(tmp_path))
+    assert _bf16_speed_up.__wrapped__() > 0
+
+
 @pytest.mark.parametrize("method", EACH, ids=lambda m: m.name)
 def test_bf16_trains_fp32_parameters_and_an_fp32_head(method: Method, build: Build) -> None:
     exact = build(method, dropout=False, folder="fp32", learning_rate=1e-3)

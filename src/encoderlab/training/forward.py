@@ -7,6 +7,7 @@ not be rounded. No autocast: the residual stream has one precision.
 
 from __future__ import annotations
 
+import contextlib
 import time
 from functools import cache
 from typing import Any
@@ -16,7 +17,10 @@ import torch
 from torch import Tensor, nn
 from torch.func import functional_call
 
+from encoderlab import runs
 from encoderlab.backbone import Backbone
+from encoderlab.errors import InputError
+from encoderlab.files import cache_folder, read_json, write_json
 from encoderlab.tasks import Encoded, Task
 from encoderlab.training.batches import by_row, collate, micro_batches
 
@@ -40,7 +44,17 @@ def choose_precision(device: torch.device, wanted: str) -> tuple[torch.dtype, st
 
 @cache
 def _bf16_speed_up() -> float:
-    """Of a matrix product, against fp32. Processors with AVX-512 BF16 are on either side of 1: docs/decisions/0004."""
+    """Of a matrix product, against fp32. Processors with AVX-512 BF16 are on either side of 1: docs/decisions/0004.
+
+    Measured once for a processor and kept in the cache folder. The precision is part of what a run is, and the same
+    command must meet the same runs whatever else the machine does at the time."""
+    kept = cache_folder() / "bf16-speed-up.json"
+    processor = f"{runs.hardware()['cpu']}, torch {torch.__version__}, {torch.get_num_threads()} threads"
+    known: dict[str, float] = {}
+    with contextlib.suppress(InputError, TypeError, ValueError):  # none yet, or a damaged one
+        known = dict(read_json(kept))
+    if isinstance(known.get(processor), float):
+        return known[processor]
     factors = [torch.ones(768, 768, dtype=dtype) for dtype in (torch.float32, torch.bfloat16)]
     seconds: list[list[float]] = [[], []]
     for _ in range(6):
@@ -48,7 +62,10 @@ def _bf16_speed_up() -> float:
             start = time.perf_counter()
             torch.mm(factor, factor)
             some.append(time.perf_counter() - start)
-    return min(seconds[0]) / min(seconds[1])
+    found = min(seconds[0]) / min(seconds[1])
+    with contextlib.suppress(InputError):  # a cache that cannot be written
+        write_json(kept, {**known, processor: found})
+    return found
 
 
 def choose_device(wanted: str) -> torch.device:
