@@ -9,6 +9,7 @@ import subprocess
 import sys
 from collections import Counter
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -57,8 +58,9 @@ def test_more_that_the_data_section_can_get_wrong(tmp_path: Path) -> None:
     (tmp_path / "train.csv").write_text("text,label\nx,1\n")
     train = Source(path="train.csv")
 
-    def problems(**sources: Source) -> str:
-        return "\n".join(DataConfig(**{"train": train} | sources).problems("data", tmp_path))
+    def problems(**sources: Any) -> str:
+        given: dict[str, Any] = {"train": train, **sources}
+        return "\n".join(DataConfig(**given).problems("data", tmp_path))
 
     assert problems() == ""
     assert problems(train=Source(fraction=0.5)) == "data.train: expected exactly one of path, hub, got fraction"
@@ -79,8 +81,8 @@ def numbered(count: int, classes: dict[str, int] | None = None) -> list[dict]:
     return [{"text": f"text {i}", "label": cycle[i % len(cycle)]} for i in range(count)]
 
 
-def load(base: Path, train: list[dict], test: list[dict] | None = None, /, **sources: Source) -> Splits:
-    config = {"train": Source(path="train.jsonl"), "test": Source(path="test.jsonl")}
+def load(base: Path, train: list[dict], test: list[dict] | None = None, /, **sources: Any) -> Splits:
+    config: dict[str, Any] = {"train": Source(path="train.jsonl"), "test": Source(path="test.jsonl")}
     write_jsonl(base / "train.jsonl", train)
     if test is None:
         del config["test"]

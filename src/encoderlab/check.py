@@ -17,6 +17,7 @@ from encoderlab import config, files
 from encoderlab.backbone import Backbone
 from encoderlab.config import Draft, Study, Train, Variant
 from encoderlab.data import DataConfig, Splits, example_rows, load_splits
+from encoderlab.data.source import place
 from encoderlab.errors import InputError
 from encoderlab.methods.positions import usable
 from encoderlab.tasks import Encoded, Task
@@ -121,7 +122,7 @@ def _warnings(found: _Found, encoded: dict[str, Encoded]) -> list[str]:
     """What the data says about itself, and the splits of which truncation takes much."""
     max_length = found.study.train.max_length
     cut = [
-        f"data.{name}: {split.rows_cut} of {len(split)} rows ({split.rows_cut / len(split):.0%}) are longer than "
+        f"{place(name)}: {split.rows_cut} of {len(split)} rows ({split.rows_cut / len(split):.0%}) are longer than "
         f"train.max_length = {max_length}; {split.tokens_lost / (split.tokens_lost + len(split.ids)):.0%} of the "
         "tokens are lost"
         for name, split in encoded.items()

@@ -31,6 +31,7 @@ class Bench:
     """What all runs of a study share: rows as tokens, the base model's name and fingerprint, precision, device, the
     folder of the runs.
 
+    other_tests: test sets by name that are scored beside `test`.
     index: per split, int64 (rows,): each row's number in its source.
     origins: per split, the name of the file or of the hub's data set. hub: the hub's data sets among them.
     """
@@ -50,6 +51,17 @@ class Bench:
     folder: Path
     origins: Mapping[str, str] = field(default_factory=dict)
     hub: tuple[str, ...] = ()
+    other_tests: Mapping[str, Encoded] = field(default_factory=dict)
+
+    @property
+    def encoded(self) -> dict[str, Encoded]:
+        """Every split by name."""
+        return {"train": self.train, "validation": self.validation, "test": self.test, **self.other_tests}
+
+    @property
+    def held_out(self) -> list[tuple[str, Encoded]]:
+        """(name, rows) of every split that is predicted: validation, test, the other test sets."""
+        return list(self.encoded.items())[1:]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -75,9 +87,9 @@ def resolve(bench: Bench, job: Job) -> dict[str, Any]:
     method = None if job.method is None else asdict(replace(job.method, learning_rate=None))
     data = {
         split: {"fingerprint": encoded.fingerprint, "labels": runs.array_hash(encoded.labels)}
-        for split, encoded in (("train", job.train), *_held_out(bench))
+        for split, encoded in (("train", job.train), *bench.held_out)
     }
-    for split, _ in _held_out(bench):
+    for split, _ in bench.held_out:
         data[split]["index"] = runs.array_hash(bench.index[split])  # predictions of two runs are paired by it
     return {
         "kind": job.kind,
@@ -254,7 +266,7 @@ def _save(
         "precision": str(bench.dtype).removeprefix("torch."),
         "data": {
             name: {"origin": bench.origins[name], "rows": len(encoded)}
-            for name, encoded in (("train", job.train), *_held_out(bench))
+            for name, encoded in (("train", job.train), *bench.held_out)
             if name in bench.origins
         },
         "datasets": list(bench.hub),
@@ -294,19 +306,20 @@ def _majority(bench: Bench, folder: Path) -> dict[str, Any]:
     scores = np.log(np.maximum(counts, 0.5) / counts.sum()).astype(np.float32)
     splits = {
         name: _score(bench, name, encoded, np.where(encoded.present(len(scores)), scores, -np.inf), folder)
-        for name, encoded in _held_out(bench)
+        for name, encoded in bench.held_out
     }
     return {"splits": splits, "parameters": {"adapter": 0, "head": 0, "total": 0}}
 
 
 def _evaluate(bench: Bench, loaded: evaluate.Loaded, folder: Path, tick: Tick) -> dict[str, Any]:
     splits, milliseconds = {}, 0.0
-    for name, encoded in _held_out(bench):
+    for name, encoded in bench.held_out:
         start = time.perf_counter()
         scores = evaluate.logits(loaded, encoded, lambda tokens: tick(tokens, None))
-        milliseconds = 1000 * (time.perf_counter() - start) / len(encoded)
+        if name == "test":
+            milliseconds = 1000 * (time.perf_counter() - start) / len(encoded)
         splits[name] = _score(bench, name, encoded, scores, folder)
-    return {"splits": splits, "inference_ms_per_example": milliseconds}  # of test, the last
+    return {"splits": splits, "inference_ms_per_example": milliseconds}
 
 
 def _score(bench: Bench, name: str, encoded: Encoded, scores: np.ndarray, folder: Path) -> dict[str, Any]:
@@ -315,7 +328,3 @@ def _score(bench: Bench, name: str, encoded: Encoded, scores: np.ndarray, folder
     path = folder / "predictions" / f"{name}.safetensors"
     runs.write_predictions(path, scores, encoded.labels, bench.index[name], bench.task.credit(scores))
     return {"rows": len(encoded), **bench.task.metrics(scores, encoded.labels, bench.class_names)}
-
-
-def _held_out(bench: Bench) -> tuple[tuple[str, Encoded], ...]:
-    return ("validation", bench.validation), ("test", bench.test)

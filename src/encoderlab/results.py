@@ -72,6 +72,7 @@ def collect(out: Path) -> Table:
     labels = study.get("labels") or {}  # a run taken from an earlier study may carry another label in its result
     results = [read_json(out / "runs" / i / "result.json") | labels.get(i, {}) for i in ids if i not in missing]
     runs = [r for r in results if r["kind"] != "trial"]
+    others = [name for name in study.get("data") or {} if name not in ("train", *SPLITS)]
     found = variants(out, runs)
     reference = next((v for v in found if v.name == study.get("reference")), None)
     compared = against(found, reference)
@@ -85,17 +86,18 @@ def collect(out: Path) -> Table:
         recommendation=recommend(found, summary),
         caveats=[*_uncompared(found, study.get("reference"), compared), *_mixed(runs)],
     )
-    write_text(out / "results.csv", _csv(COLUMNS, result_rows(runs)))
+    write_text(out / "results.csv", _csv(COLUMNS, result_rows(runs, others)))
     write_text(out / "summary.csv", _csv(SUMMARY_COLUMNS, summary))
     write_text(out / "summary.json", json.dumps(_structured(table), indent=1, ensure_ascii=False) + "\n")
     return table
 
 
-def result_rows(runs: Iterable[Mapping[str, Any]]) -> list[dict[str, Any]]:
-    """The rows of results.csv, as dicts with COLUMNS. A failed run has its rows without metrics: none enters a mean."""
+def result_rows(runs: Iterable[Mapping[str, Any]], others: Sequence[str] = ()) -> list[dict[str, Any]]:
+    """The rows of results.csv, as dicts with COLUMNS; `others`: names of further test sets. A failed run has its rows
+    without metrics: none enters a mean."""
     rows = []
     for run in runs:
-        for split in SPLITS:
+        for split in (*SPLITS, *others):
             metrics = (run.get("splits") or {}).get(split) if run["status"] == "done" else None
             row = {key: run.get(key) for key in COLUMNS} | {key: (metrics or {}).get(key) for key in SPLIT_METRICS}
             rows.append(row | _parameters(run) | {"split": split, "run": run["id"]})

@@ -78,16 +78,19 @@ def open_bench(study: Study, splits: Splits, class_names: list[str]) -> Bench:
         name: study.task.encode(rows, base.tokenizer, study.train.max_length, class_names, cache)
         for name, rows in splits.items()
     }
-    sources = (study.data.train, study.data.validation, study.data.test)
+    index = {name: _numbers(encoded[name], rows) for name, rows in splits.items()}
     origins = {name: rows.origin for name, rows in splits.items()}
-    hub = tuple(dict.fromkeys(source.hub for source in sources if source.hub))
+    hub = tuple(dict.fromkeys(source.hub for source in study.data.sources.values() if source.hub))
     return Bench(
         model=study.model,
         fingerprint=" ".join(filter(None, (base.fingerprint, base.pooler_fingerprint, base.head_fingerprint))),
         task=study.task,
         class_names=class_names,
-        **encoded,
-        index={name: _numbers(encoded[name], rows) for name, rows in splits.items()},
+        train=encoded["train"],
+        validation=encoded["validation"],
+        test=encoded["test"],
+        other_tests={name: encoded[name] for name in splits.others},
+        index=index,
         settings=study.train,
         device=device,
         dtype=dtype,
@@ -181,7 +184,7 @@ def work_of(job: Job, bench: Bench) -> Work:
     held_out = int(bench.validation.offsets[-1])
     forward = 0 if job.name == "majority" else held_out * (job.settings.epochs if job.method else 0)
     if job.kind != "trial" and job.name != "majority":
-        forward += held_out + int(bench.test.offsets[-1])
+        forward += sum(int(encoded.offsets[-1]) for _, encoded in bench.held_out)
     trained = int(job.train.offsets[-1]) * job.settings.epochs if job.method else 0
     seed = "" if job.seed is None or job.kind == "trial" else f" seed {job.seed}"
     rate = f" learning rate {job.learning_rate:.3g}" if job.kind == "trial" else ""
@@ -221,7 +224,7 @@ def _search(study: Study, bench: Bench, variant: Variant, do: Any, search: list[
 def _header(study: Study, splits: Splits, bench: Bench, warnings: Sequence[str]) -> dict[str, Any]:
     data, truncation = {}, {}
     for name, rows in splits.items():
-        encoded: Encoded = getattr(bench, name)
+        encoded = bench.encoded[name]
         counts = np.bincount(encoded.labels, minlength=len(bench.class_names))
         data[name] = {
             "origin": rows.origin,

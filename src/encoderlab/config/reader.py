@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import MISSING, fields, is_dataclass
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, TypeVar, get_args, get_origin
 
 from encoderlab.config.schema import Search, Top, Train, meanings
 from encoderlab.config.values import fit, near, near_choice, only, rest, show, toml_value, types, words
@@ -51,12 +51,16 @@ class Reader:
                 continue
             if f.name in raw:
                 values[f.name] = self.value(kinds[f.name], raw[f.name], prefix + f.name, about.get(f.name, ""))
-            elif f.default is MISSING:
+            elif f.default is MISSING and f.default_factory is MISSING:
                 expected = about.get(f.name) or "a file name, or a table such as { path = ... }"
                 self.problem(prefix + f.name, f"missing; expected {expected}")
         return cls(**values) if len(self.problems) == before else None
 
     def value(self, kind: Any, raw: Any, path: str, meaning: str) -> Any:
+        if get_origin(kind) is Mapping and isinstance(raw, dict):
+            return {name: self.value(get_args(kind)[1], one, f"{path}.{name}", "") for name, one in raw.items()}
+        if get_origin(kind) is Mapping:
+            return self.problem(path, f"expected a table of names, got {show(raw)}")
         if is_dataclass(kind):
             return self.section(kind, {"path": raw} if kind is Source and isinstance(raw, str) else raw, path)  # type: ignore[arg-type]
         try:
@@ -72,7 +76,7 @@ class Reader:
             self.problems.append(f"-s {text}: expected key=value, e.g. train.epochs=1")
             return
         names = list(dict.fromkeys(one["name"] for one in raw["method"]))
-        known = _paths(names, task)
+        known = _paths(names, task, raw.get("data"))
         if path.startswith("method.") and path.split(".")[1] not in names:
             self.problems.append(
                 f"-s {text}: no [[method]] of that name in the study{near(path.split('.')[1], names, 'it has ')}"
@@ -92,7 +96,7 @@ class Reader:
         table: dict[str, Any] = raw
         for i, name in enumerate(tables):
             inner = table.get(name, {})
-            if isinstance(inner, str) and tables[:i] == ["data"]:
+            if isinstance(inner, str) and tables[:1] == ["data"] and i:
                 inner = {"path": inner}
             if not isinstance(inner, dict):
                 return  # wrong in the file already; `section` will say so
@@ -109,11 +113,13 @@ def _open(path: str) -> bool:
     return len(parts) == 3 and parts[0] == "method" and parts[1] in takes and parts[2] not in ("", "name")
 
 
-def _paths(methods: Sequence[str], task: type[Task]) -> list[str]:
+def _paths(methods: Sequence[str], task: type[Task], data: Any) -> list[str]:
     """Every dotted path that `-s` may set in a study with these methods."""
     classes = {only(cls, "name"): cls for cls in METHODS}
     sections: dict[str, type] = {"task": task, "data": DataConfig, "train": Train, "search": Search}
-    sections |= {f"data.{split}": Source for split in types(DataConfig)}
+    others = data.get("other_tests") if isinstance(data, dict) else None
+    sections |= {f"data.{split}": Source for split in ("train", "validation", "test")}
+    sections |= {f"data.other_tests.{name}": Source for name in (others if isinstance(others, dict) else ())}
     sections |= {f"method.{name}": classes[name] for name in methods}
     paths = [f"{section}.{key}" for section, cls in sections.items() for key in types(cls)]
     return [*types(Top), *(path for path in paths if not re.fullmatch(r"method\.\w+\.name", path))]

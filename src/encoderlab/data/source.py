@@ -6,7 +6,9 @@ Relative paths start at `base`, the folder of the study file.
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from difflib import get_close_matches
 from pathlib import Path
 from typing import final
@@ -122,27 +124,49 @@ class Source:
 @final
 @dataclass(frozen=True, kw_only=True)
 class DataConfig:
-    """The [data] section of a study file. Without `validation` or `test`, they are cut from the training rows."""
+    """The [data] section of a study file. Without `validation` or `test`, they are cut from the training rows.
+
+    other_tests: test sets by name that are reported beside `test`; methods are ranked and compared on `test` alone
+    """
 
     train: Source
     validation: Source = Source(fraction=0.1)
     test: Source = Source(fraction=0.2)
+    other_tests: Mapping[str, Source] = field(default_factory=dict)
+
+    @property
+    def sources(self) -> dict[str, Source]:
+        """By the name of the split: train, validation, test, then the other test sets."""
+        return {"train": self.train, "validation": self.validation, "test": self.test, **self.other_tests}
 
     def problems(self, where: str, base: Path) -> list[str]:
         """Everything wrong that shows without reading the data, one line each; `where` names the section ("data")."""
         found = self.train.problems(f"{where}.train", base, may_cut=False)
-        held_out = self.validation.problems(f"{where}.validation", base) + self.test.problems(f"{where}.test", base)
+        for name in self.other_tests:
+            if name in ("train", "validation", "test") or not re.fullmatch(r"[\w-]+", name):
+                found.append(f"{where}.other_tests.{name}: expected another name, of letters, digits, - and _")
+        held_out = [
+            line
+            for name, source in list(self.sources.items())[1:]
+            for line in source.problems(place(name, where), base)
+        ]
         found += held_out
-        if not held_out and self.validation.same_as(self.test, base):
-            key = "path" if self.validation.path is not None else "hub"
-            found.append(
-                f"{where}.validation.{key}: the same data as {where}.test; epochs and learning rates are chosen on "
-                f"validation, so test would no longer be unseen. Name other rows, or cut them from train: "
-                f"{{ fraction = 0.1 }}"
-            )
-        cut = (self.validation.fraction or 0) + (self.test.fraction or 0)
+        for name in ("test", *self.other_tests) if not held_out else ():
+            if self.validation.same_as(self.sources[name], base):
+                key = "path" if self.validation.path is not None else "hub"
+                found.append(
+                    f"{where}.validation.{key}: the same data as {place(name, where)}; epochs and learning rates are "
+                    f"chosen on validation, so test would no longer be unseen. Name other rows, or cut them from "
+                    f"train: {{ fraction = 0.1 }}"
+                )
+        cut = sum(source.fraction or 0 for source in self.sources.values())
         if cut >= 1 and not any(".fraction" in line for line in found):
             found.append(
                 f"{where}: validation and test together cut {cut:g} of the training rows; expected less than 1"
             )
         return found
+
+
+def place(split: str, where: str = "data") -> str:
+    """Where the study file says what the rows of a split are."""
+    return f"{where}.{split}" if split in ("train", "validation", "test") else f"{where}.other_tests.{split}"

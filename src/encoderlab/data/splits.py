@@ -8,8 +8,8 @@ sample `rows` of each split. Train, validation and test never share a row. Every
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from typing import final
@@ -19,23 +19,25 @@ import numpy as np
 from encoderlab.data.readers import read
 from encoderlab.data.rows import Rows, class_order, one_line
 from encoderlab.data.rows import prepare as prepare_columns
-from encoderlab.data.source import DataConfig, Source
+from encoderlab.data.source import DataConfig, Source, place
 from encoderlab.errors import InputError
 
 
 @final
 @dataclass(frozen=True, eq=False)
 class Splits:
-    """Three sets of rows with text columns (strings) and the label column (class names); what to know about them."""
+    """Sets of rows with text columns (strings) and the label column (class names); what to know about them. others:
+    further test sets by name."""
 
     train: Rows
     validation: Rows
     test: Rows
     warnings: tuple[str, ...] = ()
+    others: Mapping[str, Rows] = field(default_factory=dict)
 
     def items(self) -> tuple[tuple[str, Rows], ...]:
-        """(name, rows) of the three, train first."""
-        return ("train", self.train), ("validation", self.validation), ("test", self.test)
+        """(name, rows) of all, train first, then validation and test."""
+        return ("train", self.train), ("validation", self.validation), ("test", self.test), *self.others.items()
 
 
 def load_splits(
@@ -46,27 +48,27 @@ def load_splits(
     base: Path,
     prepare: Callable[[Rows], Rows] | None = None,
 ) -> Splits:
-    """Reads what [data] names and returns the three splits, sampled and cut.
+    """Reads what [data] names and returns the splits, sampled and cut.
 
     text, label: names of the columns. base: folder that relative paths start at. prepare: makes rows with these columns
     of rows as they were read; None: the columns are in the file. InputError names every problem."""
     prepare = prepare or partial(prepare_columns, text=text, label=label)
     if problems := config.problems("data", base):
         raise InputError(*problems)
-    sources = {"train": config.train, "validation": config.validation, "test": config.test}
+    sources = config.sources
     rows: dict[str, Rows] = {}
     for name, source in sources.items():
         if source.fraction is None:
             try:
                 rows[name] = _part(prepare(read(source, base)), source)
             except InputError as error:
-                problems += [f"data.{name}: {line}" for line in error.problems]
+                problems += [f"{place(name)}: {line}" for line in error.problems]
     if problems:
         raise InputError(*problems)
 
     warnings = [note for part in rows.values() for note in part.notes]
     total = len(rows["train"])
-    for name in ("test", "validation"):
+    for name in ("test", *config.other_tests, "validation"):
         source = sources[name]
         if source.fraction is not None:
             rows["train"], rows[name] = _cut(rows["train"], label, source, name, total)
@@ -75,13 +77,16 @@ def load_splits(
             draw = _generator(source.seed, "rows")
             rows[name] = rows[name].take(_stratified(rows[name].columns[label], source.rows, draw, every_class=True))
         elif source.rows is not None and source.rows > len(rows[name]):
-            warnings.append(f"data.{name}: rows = {source.rows}, but there are {len(rows[name])}; all of them are used")
+            warnings.append(
+                f"{place(name)}: rows = {source.rows}, but there are {len(rows[name])}; all of them are used"
+            )
 
-    for name in ("validation", "test"):
+    for name in ("validation", "test", *config.other_tests):
         if sources[name].same_as(config.train, base):
-            warnings.append(f"data.{name} is the same data as data.train: its scores measure memory, not skill")
+            warnings.append(f"{place(name)} is the same data as data.train: its scores measure memory, not skill")
     warnings += _text_warnings(rows, text)
-    return Splits(rows["train"], rows["validation"], rows["test"], tuple(dict.fromkeys(warnings)))
+    others = {name: rows[name] for name in config.other_tests}
+    return Splits(rows["train"], rows["validation"], rows["test"], tuple(dict.fromkeys(warnings)), others)
 
 
 def _generator(seed: int, purpose: str) -> np.random.Generator:
@@ -105,8 +110,8 @@ def _cut(train: Rows, label: str, source: Source, name: str, total: int) -> tupl
     taken = _stratified(train.columns[label], count, draw, keep=1)
     if len(taken) == 0:
         raise InputError(
-            f"data.{name}: fraction = {source.fraction} of the {total} rows of {train.origin} is not one row that can "
-            "be spared; raise it, or name a file"
+            f"{place(name)}: fraction = {source.fraction} of the {total} rows of {train.origin} is not one row that "
+            "can be spared; raise it, or name a file"
         )
     stays = np.setdiff1d(np.arange(len(train)), taken)
     return train.take(stays), replace(train.take(taken), notes=())
@@ -145,16 +150,16 @@ def _text_warnings(rows: dict[str, Rows], text: Sequence[str]) -> list[str]:
     texts = {name: [tuple(map(one_line, cells)) for cells in _records(part, text)] for name, part in rows.items()}
     for name, part in rows.items():
         if empty := _count(texts[name], lambda cells: not all(cells)):
-            found.append(f"data.{name}: {empty} of {len(part)} rows have an empty text; they are kept")
+            found.append(f"{place(name)}: {empty} of {len(part)} rows have an empty text; they are kept")
+    tests = [name for name in rows if name not in ("train", "validation")]
     for name, other, effect in (
-        ("validation", "train", "a method that remembers it scores higher"),
-        ("test", "train", "a method that remembers it scores higher"),
-        ("test", "validation", "epochs and learning rates are chosen on it"),
+        *((name, "train", "a method that remembers it scores higher") for name in ("validation", *tests)),
+        *((name, "validation", "epochs and learning rates are chosen on it") for name in tests),
     ):
         known = {cells for cells in texts[other] if any(cells)}
         if shared := _count(texts[name], known.__contains__):
             share = f"{shared} of {len(rows[name])} rows ({100 * shared / len(rows[name]):.1f} %)"
-            found.append(f"data.{name}: the text of {share} also occurs in {other}; {effect}")
+            found.append(f"{place(name)}: the text of {share} also occurs in {other}; {effect}")
     return found
 
 

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal, final
 import numpy as np
 
 from encoderlab.data import Rows, Splits, class_order
+from encoderlab.data.source import place
 from encoderlab.errors import InputError
 from encoderlab.tasks.base import Encoded, Task
 from encoderlab.tasks.tokens import tokenise
@@ -62,7 +63,7 @@ class Classification(Task):
                 f"expected at least two classes{dropped}"
             )
         problems = [
-            f"data.{name}: {problem}"
+            f"{place(name)}: {problem}"
             for name, rows in splits.items()
             for problem in _unknown_labels(rows, self.label, names, "train")
         ]
