@@ -118,3 +118,30 @@ def test_holm_leaves_out_what_was_not_tested() -> None:
     adjusted = stats.holm([0.04, math.nan, 0.01])
     assert adjusted[[0, 2]] == pytest.approx([0.04, 0.02])
     assert math.isnan(adjusted[1])
+
+
+def test_the_bootstrap_of_weighted_rows_is_that_of_means() -> None:
+    x = rng(30).random(200)
+    mean = stats.bootstrap(lambda weights: weights @ x / weights.sum(axis=1), 200, resamples=20000)
+    known = stats.bootstrap_mean(x, resamples=20000)
+    assert (mean.low, mean.high) == pytest.approx((known.low, known.high), abs=2e-3)
+
+
+def test_the_swap_test_is_scipys_permutation_test_of_pairs() -> None:
+    gold = rng(31).normal(size=60)
+    first, second = gold + rng(32).normal(size=60), gold + 1.6 * rng(35).normal(size=60)
+
+    def gap(a: np.ndarray, b: np.ndarray) -> float:
+        return float(np.corrcoef(a, gold)[0, 1] - np.corrcoef(b, gold)[0, 1])
+
+    wanted = scipy.stats.permutation_test(
+        (first, second), gap, permutation_type="samples", n_resamples=9999, rng=rng(34)
+    ).pvalue
+    both, twice = np.concatenate([first, second]), np.concatenate([gold, gold])
+
+    def r(weights: np.ndarray) -> np.ndarray:
+        return np.array([np.corrcoef(both[w > 0], twice[w > 0])[0, 1] for w in weights])
+
+    found = stats.swap_test(r, 60, swaps=4000)
+    assert found == pytest.approx(wanted, abs=4 * math.sqrt(0.25 / 4000)) and 0.01 < found < 0.9
+    assert stats.swap_test(lambda w: w @ np.zeros(120), 60, swaps=100) == 1.0

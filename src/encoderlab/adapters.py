@@ -27,10 +27,10 @@ from torch import Tensor
 
 from encoderlab.backbone import Backbone
 from encoderlab.errors import InputError
-from encoderlab.files import read_json, write_json, write_text
+from encoderlab.files import build, read_json, write_json, write_text
 from encoderlab.formats import adapterhub, card, names, peft
 from encoderlab.methods import METHODS, Method
-from encoderlab.runs import as_json, build, save_tensors
+from encoderlab.runs import as_json, save_tensors
 
 FORMAT = "encoderlab-adapter/3"
 OURS, WEIGHTS = "encoderlab.json", "adapter_model.safetensors"

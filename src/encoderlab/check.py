@@ -28,11 +28,11 @@ CUT_ROWS = 0.1  # a larger share of rows that lose tokens is worth a warning
 
 @dataclass(frozen=True, kw_only=True)
 class SplitReport:
-    """One split. labels: rows per class. tokens: what is left after cutting."""
+    """One split. labels: rows per class, or what else the task tells of them. tokens: what is left after cutting."""
 
     origin: str
     rows: int
-    labels: dict[str, int]
+    labels: dict[str, float]
     tokens: int
     rows_cut: int
     tokens_lost: int
@@ -86,7 +86,8 @@ def check(path: Path, overrides: Sequence[str] = ()) -> CheckReport:
         device=str(device),
         precision=f"{str(dtype).removeprefix('torch.')} ({why})",
         splits={
-            name: _split_report(rows.origin, encoded[name], found.class_names) for name, rows in found.splits.items()
+            name: _split_report(rows.origin, encoded[name], study.task, found.class_names)
+            for name, rows in found.splits.items()
         },
         examples=example_rows(found.splits.train, study.task.label_column),
         variants=[
@@ -97,7 +98,7 @@ def check(path: Path, overrides: Sequence[str] = ()) -> CheckReport:
         runs={
             "trials": trials,
             "runs": len(study.variants) * len(study.seeds),
-            "baselines": study.task.has_classes + len(study.seeds),
+            "baselines": (study.task.baseline is not None) + len(study.seeds),
         },
         warnings=_warnings(found, encoded),
     )
@@ -131,12 +132,11 @@ def _warnings(found: _Found, encoded: dict[str, Encoded]) -> list[str]:
     return [*found.splits.warnings, *cut]
 
 
-def _split_report(origin: str, encoded: Encoded, class_names: Sequence[str]) -> SplitReport:
-    labels = encoded.labels.tolist()
+def _split_report(origin: str, encoded: Encoded, task: Task, class_names: Sequence[str]) -> SplitReport:
     return SplitReport(
         origin=origin,
         rows=len(encoded),
-        labels={name: labels.count(i) for i, name in enumerate(class_names)},
+        labels=task.label_counts(encoded.labels, class_names),
         tokens=len(encoded.ids),
         rows_cut=encoded.rows_cut,
         tokens_lost=encoded.tokens_lost,

@@ -21,7 +21,6 @@ from encoderlab import backbone as backbones
 from encoderlab.backbone import Backbone
 from encoderlab.errors import InputError
 from encoderlab.methods import METHODS, Method
-from encoderlab.runs import build
 from encoderlab.tasks import TASKS, Encoded, Task
 from encoderlab.training.forward import Computed, choose_device, choose_precision
 from encoderlab.training.forward import logits as forward_logits
@@ -70,8 +69,8 @@ def load_run(folder: Path, *, device: str = "auto", precision: str | None = None
         stored = {"bfloat16": "bf16", "float32": "fp32"}[config["precision"]]
         return assemble(
             model=config["model"]["name"],
-            task=build(TASKS, "kind", config["task"]),
-            method=build(METHODS, "name", config["method"]),
+            task=files.build(TASKS, "kind", config["task"]),
+            method=files.build(METHODS, "name", config["method"]),
             class_names=config["class_names"],
             seed=config["seed"],
             train=config["train"],

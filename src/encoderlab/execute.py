@@ -66,7 +66,8 @@ class Bench:
 
 @dataclass(frozen=True, kw_only=True)
 class Job:
-    """One run to do. `method` None with `name` "majority" or "untrained" is a baseline."""
+    """One run to do. Without a method it is a baseline: without a seed, too, the answer that is the same for every row;
+    with one, the model before training."""
 
     kind: Kind
     name: str
@@ -76,6 +77,10 @@ class Job:
     seed: int | None
     settings: Train
     train: Encoded
+
+    @property
+    def is_constant(self) -> bool:
+        return self.method is None and self.seed is None
 
 
 def resolve(bench: Bench, job: Job) -> dict[str, Any]:
@@ -149,8 +154,8 @@ def _do(bench: Bench, job: Job, config: dict[str, Any], folder: Path, tick: Tick
         "hardware": runs.hardware(),
     }
     try:
-        if job.name == "majority":
-            result |= _majority(bench, folder)
+        if job.is_constant:
+            result |= _constant(bench, folder)
         elif job.method is None:
             result |= _untrained(bench, job, folder, tick)
         else:
@@ -299,13 +304,9 @@ def _untrained(bench: Bench, job: Job, folder: Path, tick: Tick) -> dict[str, An
     return account | {"peak_memory_mb": runs.peak_memory_mb(bench.device)}
 
 
-def _majority(bench: Bench, folder: Path) -> dict[str, Any]:
-    """Every row gets the training rows' label frequencies as its probabilities, over the labels that it can have. A
-    label that no training row has counts as half a row."""
-    counts = np.bincount(bench.train.labels, minlength=len(bench.class_names))
-    scores = np.log(np.maximum(counts, 0.5) / counts.sum()).astype(np.float32)
+def _constant(bench: Bench, folder: Path) -> dict[str, Any]:
     splits = {
-        name: _score(bench, name, encoded, np.where(encoded.present(len(scores)), scores, -np.inf), folder)
+        name: _score(bench, name, encoded, bench.task.constant(bench.train, encoded, bench.class_names), folder)
         for name, encoded in bench.held_out
     }
     return {"splits": splits, "parameters": {"adapter": 0, "head": 0, "total": 0}}
@@ -326,5 +327,5 @@ def _score(bench: Bench, name: str, encoded: Encoded, scores: np.ndarray, folder
     if not np.isfinite(scores[encoded.present(scores.shape[1])]).all():
         raise RunFailed(f"the {name} logits are not finite")
     path = folder / "predictions" / f"{name}.safetensors"
-    runs.write_predictions(path, scores, encoded.labels, bench.index[name], bench.task.credit(scores))
+    runs.write_predictions(path, scores, encoded.labels, bench.index[name])
     return {"rows": len(encoded), **bench.task.metrics(scores, encoded.labels, bench.class_names)}

@@ -39,7 +39,6 @@ from encoderlab.formats import adapterhub, card, names, peft
 from encoderlab.methods import METHODS, Method, Qlora
 from encoderlab.methods.low_rank import FixedRank
 from encoderlab.probe import Answer, probe
-from encoderlab.runs import build
 
 FORMATS = ("merged", "peft", "adapterhub", "onnx")
 TOLERANCE = {"merged": 1e-5, "peft": 1e-5, "adapterhub": 1e-5, "onnx": 1e-4}  # of a logit, or of the largest one's size
@@ -73,7 +72,7 @@ def export(run: Path, to: str, out: Path | None = None, *, force: bool = False) 
     if (target.exists() and not target.is_dir()) or (target.is_dir() and any(target.iterdir())):
         raise InputError(f"{target}: is there already; expected a new or an empty folder, name one with --out")
     loaded = load_run(run, device="cpu", precision="fp32", force=force)
-    method = build(METHODS, "name", files.read_json(run / "config.json")["method"])
+    method = files.build(METHODS, "name", files.read_json(run / "config.json")["method"])
     loaded.model.eval()
     with _whole(target) as folder, torch.no_grad(), backbones.quiet():
         rows = probe(run, loaded)

@@ -7,7 +7,7 @@ import errno
 import json
 import os
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -105,3 +105,9 @@ def read_json(path: Path) -> Any:
         raise InputError(f"{path}: no such file; expected the output folder of `encoderlab compare`") from None
     except (OSError, ValueError) as error:
         raise InputError(f"{path}: not readable as JSON ({error}); delete it and run the study again") from None
+
+
+def build(classes: tuple[type, ...], key: str, section: Mapping[str, Any]) -> Any:
+    """The dataclass of a resolved section, as a JSON file keeps it: the class whose `key` has the section's value."""
+    cls = next(c for c in classes if getattr(c, key, None) == section[key])
+    return cls(**{name: tuple(value) if isinstance(value, list) else value for name, value in section.items()})

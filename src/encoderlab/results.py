@@ -1,8 +1,9 @@
 """Run folders -> results.csv (one row per run and split), summary.csv and summary.json (one row per method variant).
 
-Every variant is compared with the reference: difference in accuracy with a bootstrap interval over rows, exact McNemar
-per seed combined by Rueger's rule, and Holm's adjustment over the family of trained variants. A failed run keeps its
-rows, without metrics, and counts. What a reader must know before comparing the numbers is listed as `caveats`.
+Every variant is compared with the reference: difference in the task's metric with a bootstrap interval over rows, a
+paired test per seed combined by Rueger's rule, and Holm's adjustment over the family of trained variants. A task whose
+metric is not the accuracy has columns of its own behind the others, and so has each further test set. A failed run
+keeps its rows, without metrics, and counts. What a reader must know before comparing is listed as `caveats`.
 """
 
 from __future__ import annotations
@@ -13,16 +14,25 @@ import json
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
-from functools import reduce
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from encoderlab import stats
-from encoderlab.comparison import Comparison, Predictions, Variant, against, variants
-from encoderlab.files import read_json, write_text
+from encoderlab.comparison import (
+    Comparison,
+    Predicted,
+    Variant,
+    against,
+    disagreeing,
+    on_common_rows,
+    over_rows,
+    variants,
+)
+from encoderlab.files import build, read_json, write_text
 from encoderlab.recommend import recommend
+from encoderlab.tasks import TASKS, Metric, Task
 
 SPLITS = ("validation", "test")
 SPLIT_METRICS = ("rows", "loss", "accuracy", "macro_f1", "macro_precision", "macro_recall", "perplexity")
@@ -47,14 +57,17 @@ FROM_STUDY = ("reference", "warnings", "search", "data", "truncation", "versions
 @dataclass(frozen=True, kw_only=True)
 class Table:
     """The collected study. `study` is study.json; `runs` every result.json but the trials', in the study's order;
-    `missing` the runs without one; `summary` dicts with SUMMARY_COLUMNS (None: does not apply; `pairs`: the pairs of
-    runs with equal seeds that a difference is over); `recommendation` as `recommend` returns it; `caveats`:
-    sentences."""
+    `missing` the runs without one; `metric` what variants are compared by; `others` the names of further test sets;
+    `summary` dicts with `summary_columns` (None: does not apply; `pairs`: the pairs of runs with equal seeds that a
+    difference is over); `recommendation` as `recommend` returns it; `caveats`: sentences."""
 
     out: Path
     study: dict[str, Any]
     runs: list[dict[str, Any]]
     missing: list[str]
+    task: Task
+    metric: Metric
+    others: list[str]
     summary: list[dict[str, Any]]
     recommendation: dict[str, Any] | None
     caveats: list[str]
@@ -73,43 +86,68 @@ def collect(out: Path) -> Table:
     results = [read_json(out / "runs" / i / "result.json") | labels.get(i, {}) for i in ids if i not in missing]
     runs = [r for r in results if r["kind"] != "trial"]
     others = [name for name in study.get("data") or {} if name not in ("train", *SPLITS)]
-    found = variants(out, runs)
+    task = build(TASKS, "kind", study["study"]["task"])
+    metric = task.metric(next((run["class_names"] for run in results), []))
+    found = variants(out, runs, task, others)
     reference = next((v for v in found if v.name == study.get("reference")), None)
-    compared = against(found, reference)
-    summary = summarise(found, compared)
+    compared = against(found, reference, task)
+    summary = summarise(found, compared, task, metric)
     table = Table(
         out=out,
         study=study,
         runs=runs,
         missing=missing,
+        task=task,
+        metric=metric,
+        others=others,
         summary=summary,
-        recommendation=recommend(found, summary),
+        recommendation=recommend(found, summary, task, metric),
         caveats=[*_uncompared(found, study.get("reference"), compared), *_mixed(runs)],
     )
-    write_text(out / "results.csv", _csv(COLUMNS, result_rows(runs, others)))
-    write_text(out / "summary.csv", _csv(SUMMARY_COLUMNS, summary))
+    write_text(out / "results.csv", _csv(result_columns(task, metric), result_rows(runs, task, metric, others)))
+    write_text(out / "summary.csv", _csv(summary_columns(task, metric, others), summary))
     write_text(out / "summary.json", json.dumps(_structured(table), indent=1, ensure_ascii=False) + "\n")
     return table
 
 
-def result_rows(runs: Iterable[Mapping[str, Any]], others: Sequence[str] = ()) -> list[dict[str, Any]]:
-    """The rows of results.csv, as dicts with COLUMNS; `others`: names of further test sets. A failed run has its rows
-    without metrics: none enters a mean."""
-    rows = []
+def result_columns(task: Task, metric: Metric) -> tuple[str, ...]:
+    return (*COLUMNS, *_new((metric.key, *task.further), COLUMNS))
+
+
+def summary_columns(task: Task, metric: Metric, others: Sequence[str] = ()) -> tuple[str, ...]:
+    own = [metric.key + part for part in OF_METRIC]
+    elsewhere = [f"{name}_{metric.key}{part}" for name in others for part in OF_METRIC]
+    further = [key for name in ("", *(f"{name}_" for name in others)) for key in (f"{name}{m}" for m in task.further)]
+    return (*SUMMARY_COLUMNS, *_new((*own, *elsewhere, *further), SUMMARY_COLUMNS))
+
+
+def _new(names: Iterable[str], known: Sequence[str]) -> list[str]:
+    return [name for name in dict.fromkeys(names) if name not in known]
+
+
+def result_rows(
+    runs: Iterable[Mapping[str, Any]], task: Task, metric: Metric, others: Sequence[str] = ()
+) -> list[dict[str, Any]]:
+    """The rows of results.csv, as dicts with `result_columns`; `others`: names of further test sets. A failed run has
+    its rows without metrics: none enters a mean."""
+    rows, columns = [], result_columns(task, metric)
+    of_split = (*SPLIT_METRICS, *_new(columns, COLUMNS))
     for run in runs:
         for split in (*SPLITS, *others):
             metrics = (run.get("splits") or {}).get(split) if run["status"] == "done" else None
-            row = {key: run.get(key) for key in COLUMNS} | {key: (metrics or {}).get(key) for key in SPLIT_METRICS}
+            row = {key: run.get(key) for key in columns} | {key: (metrics or {}).get(key) for key in of_split}
             rows.append(row | _parameters(run) | {"split": split, "run": run["id"]})
     return rows
 
 
-def summarise(found: Sequence[Variant], compared: Mapping[str, Comparison]) -> list[dict[str, Any]]:
-    """One dict with SUMMARY_COLUMNS per variant; what cannot be said is None. `compared`: by name, with the
+def summarise(
+    found: Sequence[Variant], compared: Mapping[str, Comparison], task: Task, metric: Metric
+) -> list[dict[str, Any]]:
+    """One dict with `summary_columns` per variant; what cannot be said is None. `compared`: by name, with the
     reference."""
     summary = []
     for variant in found:
-        row = dict.fromkeys(SUMMARY_COLUMNS) | _own_numbers(variant)
+        row = dict.fromkeys(summary_columns(task, metric, list(variant.others))) | _own_numbers(variant, task, metric)
         if variant.name in compared:
             numbers = asdict(compared[variant.name])
             row |= {key: numbers[key] for key in COMPARISON}
@@ -163,8 +201,8 @@ def _mixed(runs: Iterable[Mapping[str, Any]]) -> list[str]:
     return told
 
 
-def _own_numbers(variant: Variant) -> dict[str, Any]:
-    done, test = variant.done, list(variant.test.values())
+def _own_numbers(variant: Variant, task: Task, metric: Metric) -> dict[str, Any]:
+    done = variant.done
     scores = [(run.get("splits") or {}).get("test") or {} for run in done]
     row: dict[str, Any] = {
         "method": variant.method,
@@ -182,29 +220,43 @@ def _own_numbers(variant: Variant) -> dict[str, Any]:
     }
     if perplexities := [score["perplexity"] for score in scores if score.get("perplexity") is not None]:
         row["perplexity"] = float(np.mean(perplexities))
-    for metric in METRICS:
-        spread = stats.over_seeds([score[metric] for score in scores if score.get(metric) is not None])
-        over_seeds = np.clip((spread.low, spread.high), 0, 1)  # Student's t knows no bounds, a share has them
-        ends = (spread.mean, spread.sd, *over_seeds, *_over_rows(metric, variant, test))
-        row |= {metric + part: _number(value) for part, value in zip(OF_METRIC, ends, strict=True)}
+    for key in dict.fromkeys((*METRICS, metric.key)):
+        row |= _spread(key, scores, variant.test, task, metric)
+    row |= {key: _mean(scores, key) for key in task.further if key not in METRICS}
+    for name, predicted in variant.others.items():
+        theirs = [(run.get("splits") or {}).get(name) or {} for run in done]
+        own = _spread(metric.key, theirs, predicted, task, metric)
+        own |= {key: _mean(theirs, key) for key in task.further}
+        row |= {f"{name}_{key}": value for key, value in own.items()}
     return row
 
 
-def _over_rows(metric: str, variant: Variant, test: Sequence[Predictions]) -> tuple[float, float]:
-    if not test:
-        return math.nan, math.nan
-    rows = reduce(np.intersect1d, [p.index for p in test])
-    matched = [p.at(rows) for p in test]
-    if not rows.size or any((p.labels != matched[0].labels).any() for p in matched):
-        return math.nan, math.nan  # the seeds were tested on different data
-    if not any(((run.get("splits") or {}).get("test") or {}).get(metric) is not None for run in variant.done):
-        return math.nan, math.nan  # the task has no such metric
-    if metric == "accuracy":
-        interval = stats.bootstrap_mean([p.right for p in matched])
-    else:
-        classes = len(variant.done[0]["class_names"])
-        interval = stats.bootstrap_macro_f1([p.predicted for p in matched], matched[0].labels, classes)
-    return interval.low, interval.high
+def _spread(
+    key: str, scores: Sequence[Mapping[str, Any]], predicted: Predicted, task: Task, metric: Metric
+) -> dict[str, float | None]:
+    """A metric over the seeds and the rows of one test set: {key + part: value} of OF_METRIC."""
+    spread = stats.over_seeds([score[key] for score in scores if score.get(key) is not None])
+    bounds = metric.bounds if key == metric.key else (0.0, 1.0)
+    over_seeds = np.clip((spread.low, spread.high), *bounds)  # Student's t knows no bounds, a share has them
+    there = predicted and any(score.get(key) is not None for score in scores)
+    rows = _over_rows(key, predicted, task, metric) if there else stats.Interval(low=math.nan, high=math.nan)
+    ends = (spread.mean, spread.sd, *over_seeds, rows.low, rows.high)
+    return {key + part: _number(value) for part, value in zip(OF_METRIC, ends, strict=True)}
+
+
+def _over_rows(key: str, predicted: Predicted, task: Task, metric: Metric) -> stats.Interval:
+    matched = on_common_rows(list(predicted.values()))
+    if not len(matched[0].index) or disagreeing(matched):  # the seeds were tested on different data
+        return stats.Interval(low=math.nan, high=math.nan)
+    if key == metric.key:
+        return over_rows(matched, task)
+    classes = matched[0].logits.shape[1]
+    return stats.bootstrap_macro_f1([p.logits.argmax(axis=1) for p in matched], matched[0].labels, classes)
+
+
+def _mean(scores: Sequence[Mapping[str, Any]], key: str) -> float | None:
+    values = [score[key] for score in scores if score.get(key) is not None]
+    return float(np.mean(values)) if values else None
 
 
 def _over(runs: Iterable[Mapping[str, Any]], key: str, how: Any) -> Any:
@@ -239,6 +291,7 @@ def _structured(table: Table) -> dict[str, Any]:
         if run["status"] != "done"
     ]
     return {
+        "metric": asdict(table.metric),
         "recommendation": table.recommendation,
         "caveats": table.caveats,
         "summary": table.summary,

@@ -41,25 +41,16 @@ def as_json(value: Any) -> Any:
     return json.loads(json.dumps(value))
 
 
-def build(classes: tuple[type, ...], key: str, section: Mapping[str, Any]) -> Any:
-    """The dataclass of a resolved section, as a JSON file keeps it: the class whose `key` has the section's value."""
-    cls = next(c for c in classes if getattr(c, key, None) == section[key])
-    return cls(**{name: tuple(value) if isinstance(value, list) else value for name, value in section.items()})
-
-
 def array_hash(array: np.ndarray) -> str:
     """sha256 over dtype, shape and bytes."""
     header = f"{array.dtype.str}{array.shape}".encode()
     return hashlib.sha256(header + np.ascontiguousarray(array).tobytes()).hexdigest()
 
 
-def write_predictions(
-    path: Path, logits: np.ndarray, labels: np.ndarray, index: np.ndarray, credit: np.ndarray | None = None
-) -> None:
-    """logits float32 (n, c), labels int64 (n,), index int64 (n,): the row's number in its source; credit float64 (n,):
-    each row's score, where it is more than right or wrong."""
+def write_predictions(path: Path, logits: np.ndarray, labels: np.ndarray, index: np.ndarray) -> None:
+    """logits float32 (n, ...), labels (n, ...) as the task has them, index int64 (n,): the row's number in its
+    source."""
     tensors = {"logits": np.ascontiguousarray(logits, np.float32), "labels": labels, "index": index}
-    tensors |= {} if credit is None else {"credit": credit}
     write_atomically(path, lambda beside: save_numpy(tensors, beside))
 
 

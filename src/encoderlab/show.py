@@ -15,9 +15,10 @@ from encoderlab.anatomy import Anatomy
 from encoderlab.check import CheckReport
 from encoderlab.encoding.embed import Embedded
 from encoderlab.estimate import Estimate
-from encoderlab.report.text import correlation, p_value, percent
+from encoderlab.report.text import correlation, gain, p_value, percent, score
 from encoderlab.stories import Story
 from encoderlab.stories.read import noticed
+from encoderlab.tasks import Metric
 from encoderlab.timing import words as duration
 
 
@@ -38,20 +39,28 @@ def summary(out: Path, reference: str) -> None:
     """The rows of out/summary.csv, best first, and what to know before comparing them."""
     with (out / "summary.csv").open(encoding="utf-8", newline="") as file:
         rows = list(csv.DictReader(file))
-    rows.sort(key=lambda row: -_number(row["accuracy"], -1.0))
+    said = json.loads((out / "summary.json").read_text(encoding="utf-8"))
+    metric = Metric(**said["metric"])
+    key, sign = metric.key, " %" if metric.percent else ""
+    rows.sort(key=lambda row: (not row[key], -metric.sign * _number(row[key], 0.0)))
+
+    def between(row: Mapping[str, str], over: str) -> str:
+        low, high = row[f"{key}_{over}_low"], row[f"{key}_{over}_high"]
+        return f"{score(float(low), metric)}-{score(float(high), metric)}" if low and high else ""
+
     table(
         "",
         (
-            *("method", "accuracy", "95 % rows", "95 % seeds (n)"),
+            *("method", metric.label, "95 % rows", "95 % seeds (n)"),
             *(f"vs {reference}", "p (Holm)", "adapter", "head", "train"),
         ),
         [
             (
                 row["variant"],
-                _percent(row["accuracy"]),
-                _between(row["accuracy_rows_low"], row["accuracy_rows_high"]),
-                f"{_between(row['accuracy_seeds_low'], row['accuracy_seeds_high'])} ({row['seeds']})".strip(),
-                "" if row["variant"] == reference else _points(row["difference"]),
+                f"{score(float(row[key]), metric)}{sign}" if row[key] else "failed",
+                between(row, "rows"),
+                f"{between(row, 'seeds')} ({row['seeds']})".strip(),
+                "" if row["variant"] == reference or not row["difference"] else gain(float(row["difference"]), metric),
                 _p(row["holm_p"]),
                 _count(row["adapter_parameters"]),
                 _count(row["head_parameters"]),
@@ -60,24 +69,12 @@ def summary(out: Path, reference: str) -> None:
             for row in rows
         ],
     )
-    for line in json.loads((out / "summary.json").read_text(encoding="utf-8"))["caveats"]:
+    for line in said["caveats"]:
         print(f"warning: {line}")
 
 
 def _number(cell: str, absent: float) -> float:
     return float(cell) if cell else absent
-
-
-def _percent(cell: str) -> str:
-    return f"{100 * float(cell):.1f} %" if cell else "failed"
-
-
-def _between(low: str, high: str) -> str:
-    return f"{100 * float(low):.1f}-{100 * float(high):.1f}" if low and high else ""
-
-
-def _points(cell: str) -> str:
-    return f"{100 * float(cell):+.1f}" if cell else ""
 
 
 def _p(cell: str) -> str:

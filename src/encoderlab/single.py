@@ -35,7 +35,7 @@ def train(
         print(f"warning: {line}", file=sys.stderr)
     bench = open_bench(study, splits, class_names)
     job = run_job(study, bench, variant, learning_rate, seed)
-    meter = Meter([work_of(job, bench)])
+    meter = Meter([work_of(job, bench)], study.task.metric(class_names).key)
     try:
         with meter.job(work_of(job, bench)) as tick:
             result = execute(bench, job, tick)

@@ -3,7 +3,8 @@
     over seeds       mean +- t(0.975, s - 1) * sd / sqrt(s)
     over rows        percentile bootstrap: resample the n test rows with replacement, the models stay as they are
     two methods      exact McNemar: of the d rows that only one of two models gets right, k ~ Binomial(d, 1/2);
-                     sign flips where a row's score is more than right or wrong
+                     sign flips where a row's score is more than right or wrong; where the metric is no mean over rows,
+                     swaps of the two models' answers, row by row
     several seeds    Rueger: min(1, K / k * p_(k)), valid however the K tests depend on each other
     several methods  Holm: step-down Bonferroni over the family of comparisons
 
@@ -14,6 +15,7 @@ and those counts are multinomial: the cost grows with the kinds of rows, not wit
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -23,6 +25,9 @@ from scipy.stats import t as student_t
 
 RESAMPLES = 2000
 LEVEL = 0.95
+CELLS = 2_000_000  # weights in memory at a time
+
+Statistic = Callable[[NDArray[np.float64]], NDArray[np.float64]]  # (m, n) weights of n rows -> (m,) values
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -124,6 +129,37 @@ def sign_flip(values: ArrayLike, reference: ArrayLike, *, seed: int = 0, flips: 
         signs = rng.integers(0, 2, (min(512, flips - start), len(d)), dtype=np.int8) * 2 - 1
         beyond += int((np.abs(signs @ d) >= seen).sum())
     return (beyond + 1) / (flips + 1)
+
+
+def bootstrap(
+    statistic: Statistic, rows: int, *, seed: int = 0, resamples: int = RESAMPLES, level: float = LEVEL
+) -> Interval:
+    """Percentile bootstrap over rows of any statistic of weighted rows: a row's weight is how often it was drawn."""
+    rng = np.random.Generator(np.random.PCG64([seed, 0xB0075]))
+    step = max(1, CELLS // rows)
+    chunks = (min(step, resamples - start) for start in range(0, resamples, step))
+    draws = (rng.multinomial(rows, np.full(rows, 1 / rows), size=size).astype(np.float64) for size in chunks)
+    return _percentiles(np.concatenate([statistic(weights) for weights in draws]), level)
+
+
+def swap_test(statistic: Statistic, rows: int, *, seed: int = 0, swaps: int = 1999) -> float:
+    """Two-sided paired permutation test of the difference of a statistic between two models: the p value, at least
+    1 / (swaps + 1).
+
+    statistic: of 2 x rows weighted rows, the first model's and then the other's. Under the null each row's two answers
+    are as likely to be each other's.
+    """
+    rng = np.random.Generator(np.random.PCG64([seed, 0x5A4B]))
+
+    def differences(mine: NDArray[np.float64]) -> NDArray[np.float64]:
+        return statistic(np.hstack([mine, 1 - mine])) - statistic(np.hstack([1 - mine, mine]))
+
+    seen, beyond = abs(float(differences(np.ones((1, rows)))[0])) * (1 - 1e-12), 0
+    step = max(1, CELLS // (4 * rows))
+    for start in range(0, swaps, step):
+        mine = rng.integers(0, 2, (min(step, swaps - start), rows)).astype(np.float64)
+        beyond += int((np.abs(differences(mine)) >= seen).sum())
+    return (beyond + 1) / (swaps + 1)
 
 
 def rueger(p_values: ArrayLike) -> float:

@@ -38,7 +38,7 @@ def compare(path: Path, overrides: Sequence[str] = ()) -> Path:
 
 def _compare(study: Study, splits: Splits, class_names: list[str], warnings: Sequence[str]) -> Path:
     bench = open_bench(study, splits, class_names)
-    meter = Meter(planned(study, bench))
+    meter = Meter(planned(study, bench), study.task.metric(class_names).key)
     header = _header(study, splits, bench, warnings)
     done: dict[str, dict[str, str]] = {}
     search: list[dict[str, Any]] = []
@@ -107,7 +107,7 @@ def _numbers(encoded: Encoded, rows: Rows) -> np.ndarray:
 
 
 def baselines(study: Study, bench: Bench) -> list[Job]:
-    """The majority class, and the model before training, once per seed of its fresh head."""
+    """The answer that is the same for every row, and the model before training, once per seed of its fresh head."""
     common: dict[str, Any] = {
         "kind": "baseline",
         "method": None,
@@ -116,8 +116,8 @@ def baselines(study: Study, bench: Bench) -> list[Job]:
         "train": bench.train,
     }
     untrained = [Job(name="untrained", variant="untrained", seed=seed, **common) for seed in study.seeds]
-    majority = [Job(name="majority", variant="majority", seed=None, **common)] if study.task.has_classes else []
-    return [*majority, *untrained]
+    name = study.task.baseline
+    return [*([Job(name=name, variant=name, seed=None, **common)] if name else []), *untrained]
 
 
 def run_job(study: Study, bench: Bench, variant: Variant, rate: float, seed: int) -> Job:
@@ -137,7 +137,8 @@ def trial_job(study: Study, bench: Bench, variant: Variant, rate: float) -> Job:
     """A short run on some of the training rows, the same rows for every method and rate."""
     settings = replace(study.train, epochs=study.search.epochs, patience=None)
     count = min(study.search.rows, len(bench.train))
-    rows = some_rows(bench.train.labels, count)
+    classes = bench.train.labels if study.task.has_classes else np.zeros(len(bench.train), dtype=np.int64)
+    rows = some_rows(classes, count)
     job = run_job(study, bench, variant, rate, TRIAL_SEED)
     return replace(job, kind="trial", settings=settings, train=take(bench.train, rows))
 
@@ -182,8 +183,8 @@ def planned(study: Study, bench: Bench) -> list[Work]:
 
 def work_of(job: Job, bench: Bench) -> Work:
     held_out = int(bench.validation.offsets[-1])
-    forward = 0 if job.name == "majority" else held_out * (job.settings.epochs if job.method else 0)
-    if job.kind != "trial" and job.name != "majority":
+    forward = held_out * job.settings.epochs if job.method else 0
+    if job.kind != "trial" and not job.is_constant:
         forward += sum(int(encoded.offsets[-1]) for _, encoded in bench.held_out)
     trained = int(job.train.offsets[-1]) * job.settings.epochs if job.method else 0
     seed = "" if job.seed is None or job.kind == "trial" else f" seed {job.seed}"
@@ -195,6 +196,7 @@ def _search(study: Study, bench: Bench, variant: Variant, do: Any, search: list[
     """The candidate with the best validation score in its trial; ties go to the lower loss. One candidate needs no
     trial."""
     entry: dict[str, Any] = {"method": variant.method.name, "variant": variant.label, "candidates": []}
+    shown = dict.fromkeys(("accuracy", "loss", study.task.metric(bench.class_names).key))
     first, *others = variant.learning_rates
     if others:
         for rate in variant.learning_rates:
@@ -203,17 +205,13 @@ def _search(study: Study, bench: Bench, variant: Variant, do: Any, search: list[
             entry["candidates"].append(
                 {
                     "learning_rate": rate,
-                    "accuracy": scores.get("accuracy"),
-                    "loss": scores.get("loss"),
-                    study.task.best: scores.get(study.task.best),
+                    **{key: scores.get(key) for key in shown},
                     "run": result["id"],
                     "status": result["status"],
                 }
             )
     else:
-        entry["candidates"].append(
-            {"learning_rate": first, "accuracy": None, "loss": None, "run": None, "status": "not tried"}
-        )
+        entry["candidates"].append({"learning_rate": first, **shown, "run": None, "status": "not tried"})
     done = [c for c in entry["candidates"] if c["status"] == "done"]
     best = max(done, key=lambda c: (study.task.value(c), -c["loss"]), default=entry["candidates"][0])
     entry["chosen"] = best["learning_rate"]
@@ -225,12 +223,11 @@ def _header(study: Study, splits: Splits, bench: Bench, warnings: Sequence[str])
     data, truncation = {}, {}
     for name, rows in splits.items():
         encoded = bench.encoded[name]
-        counts = np.bincount(encoded.labels, minlength=len(bench.class_names))
         data[name] = {
             "origin": rows.origin,
             "rows": len(rows),
             "fingerprint": rows.fingerprint,
-            "labels": {label: int(n) for label, n in zip(bench.class_names, counts, strict=True)},
+            "labels": study.task.label_counts(encoded.labels, bench.class_names),
         }
         truncation[name] = {
             "rows": len(rows),

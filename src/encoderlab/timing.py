@@ -34,9 +34,10 @@ class Work:
 
 
 class Meter:
-    """The study's progress: one bar on a terminal, one line a run anywhere."""
+    """The study's progress: one bar on a terminal, one line a run anywhere. metric: which one the line tells."""
 
-    def __init__(self, work: Sequence[Work]) -> None:
+    def __init__(self, work: Sequence[Work], metric: str = "accuracy") -> None:
+        self.metric = metric
         self.left: dict[str, int] = defaultdict(int)
         for one in work:
             self.left[one.group] += one.units
@@ -90,7 +91,8 @@ class Meter:
         parts += [f"learning rate {result['learning_rate']:.3g}"] if result["learning_rate"] is not None else []
         kind = "validation" if result["kind"] == "trial" else "test"
         if result["status"] == "done":
-            parts.append(f"{kind} accuracy {scores['accuracy']:.4f}" if "accuracy" in scores else "done")
+            name = self.metric.replace("_", " ")
+            parts.append(f"{kind} {name} {scores[self.metric]:.4f}" if self.metric in scores else "done")
         else:
             parts.append(f"FAILED: {result['reason']}")
         left = self.seconds_left()

@@ -17,7 +17,13 @@ PIPELINES = {
     "AutoModelForMaskedLM": "fill-mask",
     "AutoModel": "feature-extraction",
 }
-METRICS = {"accuracy": "accuracy", "macro_f1": "f1", "macro_precision": "precision", "macro_recall": "recall"}
+METRICS = {
+    **{"accuracy": "accuracy", "macro_f1": "f1", "macro_precision": "precision", "macro_recall": "recall"},
+    **{"pearson": "pearsonr", "spearman": "spearmanr", "mse": "mse", "entity_f1": "f1"},
+}
+TOLD = {"accuracy": "accuracy", "macro_f1": "macro F1", "entity_f1": "entity F1"} | {
+    **{"pearson": "Pearson's r", "spearman": "Spearman's rho", "mse": "mean squared error", "loss": "loss"}
+}
 
 
 def card(about: Mapping[str, Any], result: Mapping[str, Any] | None = None) -> str:
@@ -60,9 +66,10 @@ def _title(about: Mapping[str, Any]) -> str:
 def _result(result: Mapping[str, Any] | None) -> str:
     if not result or not result["splits"]:
         return ""
-    rows = ["| split | rows | accuracy | macro F1 | loss |", "| --- | --- | --- | --- | --- |"]
+    told = {key: words for key, words in TOLD.items() if any(key in split for split in result["splits"].values())}
+    rows = [f"| split | rows | {' | '.join(told.values())} |", f"| --- | --- |{' --- |' * len(told)}"]
     for name, split in result["splits"].items():
-        numbers = (split.get(key) for key in ("accuracy", "macro_f1", "loss"))
+        numbers = (split.get(key) for key in told)
         rows.append(f"| {name} | {split['rows']} | {' | '.join('' if n is None else f'{n:.4f}' for n in numbers)} |")
     return "\n".join(["## Result", "", *rows])
 

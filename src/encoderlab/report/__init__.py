@@ -15,8 +15,9 @@ import numpy as np
 
 from encoderlab import results
 from encoderlab.files import write_text
-from encoderlab.report import confusion, curves, figures, headline, sweeps, templates
+from encoderlab.report import confusion, curves, figures, headline, sweeps, templates, text
 from encoderlab.results import Table
+from encoderlab.tasks import Metric
 
 __all__ = ["headline", "write"]
 
@@ -37,8 +38,8 @@ def page(table: Table) -> str:
 
 
 def _context(table: Table) -> dict[str, Any]:
-    study = table.study
-    summary = sorted(table.summary, key=lambda row: -1.0 if row["accuracy"] is None else row["accuracy"], reverse=True)
+    study, metric = table.study, table.metric
+    summary = sorted(table.summary, key=lambda row: _rank(row[metric.key], metric))
     look = figures.styles(table.summary, study.get("reference"))
     done = {row["variant"]: [] for row in summary}
     for run in table.runs:
@@ -55,6 +56,12 @@ def _context(table: Table) -> dict[str, Any]:
         "reference_seeds": next((row["seeds"] for row in summary if row["variant"] == study.get("reference")), 0),
         "caveats": table.caveats,
         "summary": summary,
+        "metric": metric,
+        "title": text.heading(metric),
+        "paired_test": table.task.paired_test,
+        "always": table.task.always,
+        "others": table.others,
+        "further": [key for key in table.task.further if key not in results.METRICS],
         "perplexity": any(row["perplexity"] is not None for row in summary),
         "macro_f1": any(row["macro_f1"] is not None for row in summary),
         "look": look,
@@ -82,35 +89,41 @@ def _figures(
 ) -> dict[str, str | None]:
     """SVG by name; None for a figure that has nothing to show."""
     drawn: dict[str, str] = {}
-    if any(row["accuracy"] is not None for row in summary):
-        seeds = {variant: _scores(runs, "test") for variant, runs in done.items()}
-        drawn["ranking"] = figures.ranking(summary, seeds, look)
-    if any(row["kind"] == "run" and row["accuracy"] is not None for row in summary):
+    metric = table.metric
+    if any(row[metric.key] is not None for row in summary):
+        seeds = {variant: _scores(runs, "test", metric) for variant, runs in done.items()}
+        drawn["ranking"] = figures.ranking(summary, seeds, look, metric)
+    if any(row["kind"] == "run" and row[metric.key] is not None for row in summary):
         label = "adapter parameters, log axis (the head's not included)"
-        drawn["parameters"] = figures.cost(summary, look, "adapter_parameters", label, "parameters", heads=True)
+        drawn["parameters"] = figures.cost(summary, look, "adapter_parameters", label, "parameters", metric, heads=True)
         label = "time of one run's training steps, log axis"
-        drawn["time"] = figures.cost(summary, look, "train_seconds", label, "time", heads=False)
+        drawn["time"] = figures.cost(summary, look, "train_seconds", label, "time", metric, heads=False)
     found, lines = {}, {}
     for row in summary:
         runs = done[row["variant"]]
         if row["kind"] == "run":
-            curve = curves.read([table.out / "runs" / run["id"] for run in runs])
+            curve = curves.read([table.out / "runs" / run["id"] for run in runs], metric.key)
             if curve:
                 found[row["variant"]] = curve
         if row["kind"] == "baseline" or row["method"] == "head":
-            scores = _scores(runs, "validation")
+            scores = _scores(runs, "validation", metric)
             if scores:
                 lines[row["variant"]] = float(np.mean(scores))
     if found:
-        drawn["curves"] = figures.curves(found, lines, look)
+        drawn["curves"] = figures.curves(found, lines, look, metric)
     swept = sweeps.find([row["variant"] for row in summary if row["kind"] == "run"])
-    if figure := sweeps.draw(swept, done, look):
+    if figure := sweeps.draw(swept, done, look, metric):
         drawn["sweeps"] = figure
     return dict.fromkeys(("ranking", "parameters", "time", "curves", "sweeps")) | drawn
 
 
-def _scores(runs: list[dict[str, Any]], split: str) -> list[float]:
-    scores = [((run.get("splits") or {}).get(split) or {}).get("accuracy") for run in runs]
+def _rank(value: float | None, metric: Metric) -> tuple[bool, float]:
+    """Sorts the best first, what has no value last."""
+    return value is None, -metric.sign * (value or 0.0)
+
+
+def _scores(runs: list[dict[str, Any]], split: str, metric: Metric) -> list[float]:
+    scores = [((run.get("splits") or {}).get(split) or {}).get(metric.key) for run in runs]
     return [score for score in scores if score is not None]
 
 

@@ -15,17 +15,17 @@ BINS_PER_CURVE = 30
 
 @dataclass(frozen=True, kw_only=True)
 class Curve:
-    """Validation accuracy after each epoch and training loss over epochs, averaged over the seeds that got that far."""
+    """The metric on validation after each epoch and training loss over epochs, means over the seeds that got so far."""
 
     epochs: list[float]
-    accuracy: list[float]
+    scores: list[float]
     loss_epochs: list[float]
     loss: list[float]
 
 
-def read(folders: Sequence[Path]) -> Curve | None:
-    """The curve of the runs in `folders`; None if none of them has written an epoch."""
-    accuracy: dict[float, list[float]] = {}
+def read(folders: Sequence[Path], key: str) -> Curve | None:
+    """The curve of the runs in `folders`, of the metric `key`; None if none of them has written an epoch."""
+    found: dict[float, list[float]] = {}
     times, losses = [], []
     for folder in folders:
         events = _events(folder / "metrics.jsonl")
@@ -33,21 +33,19 @@ def read(folders: Sequence[Path]) -> Curve | None:
         if not epochs:
             continue
         for event in epochs:
-            score = (event.get("validation") or {}).get("accuracy")
+            score = (event.get("validation") or {}).get(key)
             if score is not None:
-                accuracy.setdefault(float(event["epoch"]), []).append(score)
+                found.setdefault(float(event["epoch"]), []).append(score)
         steps_per_epoch = epochs[-1]["step"] / epochs[-1]["epoch"]
         for event in events:
             if event.get("event") == "step" and event.get("loss") is not None:
                 times.append(event["step"] / steps_per_epoch)
                 losses.append(event["loss"])
-    if not accuracy:
+    if not found:
         return None
-    at = sorted(accuracy)
+    at = sorted(found)
     loss_epochs, loss = _binned(np.array(times), np.array(losses))
-    return Curve(
-        epochs=at, accuracy=[float(np.mean(accuracy[epoch])) for epoch in at], loss_epochs=loss_epochs, loss=loss
-    )
+    return Curve(epochs=at, scores=[float(np.mean(found[epoch])) for epoch in at], loss_epochs=loss_epochs, loss=loss)
 
 
 def _binned(times: np.ndarray, values: np.ndarray) -> tuple[list[float], list[float]]:

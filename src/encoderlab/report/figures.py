@@ -21,6 +21,7 @@ from matplotlib.figure import Figure
 from encoderlab.report import text
 from encoderlab.report.curves import Curve
 from encoderlab.report.labels import Box, place
+from encoderlab.tasks import Metric
 
 PALETTE = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#882255", "#7A7A00", "#332288")
 REFERENCE = "#222222"
@@ -55,7 +56,7 @@ def styles(summary: Sequence[Mapping[str, Any]], reference: str | None) -> dict[
     found: dict[str, Style] = {}
     for row in summary:
         if row["kind"] != "run":
-            found[row["variant"]] = Style(BASELINE, "o", "--" if row["method"] == "majority" else ":")
+            found[row["variant"]] = Style(BASELINE, "o", "--" if row["variant"] != "untrained" else ":")
             continue
         nth = sum(other["method"] == row["method"] for other in trained[: trained.index(row)])
         found[row["variant"]] = Style(colour[row["method"]], MARKERS[nth % len(MARKERS)], DASHES[nth % len(DASHES)])
@@ -64,50 +65,63 @@ def styles(summary: Sequence[Mapping[str, Any]], reference: str | None) -> dict[
 
 @matplotlib.rc_context(SETTINGS)
 def ranking(
-    summary: Sequence[Mapping[str, Any]], seeds: Mapping[str, Sequence[float]], look: Mapping[str, Style]
+    summary: Sequence[Mapping[str, Any]],
+    seeds: Mapping[str, Sequence[float]],
+    look: Mapping[str, Style],
+    metric: Metric,
 ) -> str:
-    """Dot, interval over rows and seeds per variant; `summary` best first, `seeds`: test accuracies by variant."""
-    rows = [row for row in summary if row["accuracy"] is not None]
+    """Dot, interval over rows and seeds per variant; `summary` best first, `seeds`: the metric on test by variant."""
+    rows = [row for row in summary if row[metric.key] is not None]
     height = 0.62 + 0.31 * len(rows)
     left = min(0.42, 0.02 + _text_width(max((row["variant"] for row in rows), key=len), 9.0) / (72 * WIDTH))
     figure = Figure(figsize=(WIDTH, height), dpi=72)
     axes = figure.add_axes((left, 0.52 / height, 0.845 - left, 1 - 0.56 / height))
     trained = [row for row in rows if row["kind"] == "run"] or rows
-    ends = [e for row in trained for e in (_low(row), _high(row), *seeds.get(row["variant"], ()))]
-    margin = 0.04 * (max(ends) - min(ends) or 0.1)
+    ends = [e for row in trained for e in (*_ends(row, metric), *_drawn_all(seeds.get(row["variant"], ()), metric))]
+    margin = 0.04 * (max(ends) - min(ends) or drawn(0.1, metric))
     low, high = min(ends) - 3 * margin, max(ends) + margin
-    axes.set_xlim(100 * low, 100 * high)
+    if metric.lower_is_better:  # room for the baselines' arrows is on the side of the worse
+        low, high = min(ends) - margin, max(ends) + 3 * margin
+    axes.set_xlim(low, high)
     axes.set_ylim(len(rows) - 0.4, -0.6)
     beside: dict[str, Any] = {"xycoords": axes.get_yaxis_transform(), "textcoords": "offset points", "va": "center"}
     for y, row in enumerate(rows):
-        style, mean = look[row["variant"]], row["accuracy"]
+        style, mean = look[row["variant"]], drawn(row[metric.key], metric)
         if y % 2:
             axes.axhspan(y - 0.5, y + 0.5, color="#f7f7f7", zorder=0, lw=0)
-        if mean < low:  # a baseline far below: say where it is instead of squeezing the others
-            axes.plot([100 * low + 40 * margin], [y], marker="<", color=style.colour, ms=6, clip_on=False)
-            axes.text(100 * low + 90 * margin, y, "off the scale", color=SOFT, va="center", fontsize=8)
+        if not low <= mean <= high:  # a baseline far off: say where it is instead of squeezing the others
+            at, side, way = (low, "left", 1) if mean < low else (high, "right", -1)
+            axes.plot([at + way * 0.4 * margin], [y], marker=f"{'<' if way > 0 else '>'}", color=style.colour, ms=6)
+            axes.text(at + way * 0.9 * margin, y, "off the scale", color=SOFT, va="center", ha=side, fontsize=8)
         else:
-            axes.plot([100 * _low(row), 100 * _high(row)], [y, y], color=style.colour, lw=2, alpha=0.45, zorder=2)
-            each = seeds.get(row["variant"], ())
-            axes.plot([100 * s for s in each], [y] * len(each), "|", color=style.colour, ms=9, mew=1.2, zorder=3)
-            axes.plot([100 * mean], [y], marker=style.marker, color=style.colour, ms=7, mec="white", mew=0.8, zorder=4)
-        axes.annotate(text.percent(mean), (1, y), (7, 0), weight="bold", color=INK, **beside)
-        if row["accuracy_rows_low"] is not None:
-            interval = f"{text.percent(row['accuracy_rows_low'])} to {text.percent(row['accuracy_rows_high'])}"
+            axes.plot(_ends(row, metric), [y, y], color=style.colour, lw=2, alpha=0.45, zorder=2)
+            each = _drawn_all(seeds.get(row["variant"], ()), metric)
+            axes.plot(each, [y] * len(each), "|", color=style.colour, ms=9, mew=1.2, zorder=3)
+            axes.plot([mean], [y], marker=style.marker, color=style.colour, ms=7, mec="white", mew=0.8, zorder=4)
+        axes.annotate(text.score(row[metric.key], metric), (1, y), (7, 0), weight="bold", color=INK, **beside)
+        if row[f"{metric.key}_rows_low"] is not None:
+            interval = " to ".join(text.score(row[f"{metric.key}_rows_{end}"], metric) for end in ("low", "high"))
             axes.annotate(interval, (1, y), (36, 0), color=SOFT, **beside)
     axes.set_yticks(range(len(rows)))
     axes.set_yticklabels([row["variant"] for row in rows], parse_math=False)
     plain(axes, "x")
-    axes.set_xlabel("test accuracy (%)", color=SOFT)
+    axes.set_xlabel(axis_label("test", metric), color=SOFT)
     return svg(figure, "ranking")
 
 
 @matplotlib.rc_context(SETTINGS)
 def cost(
-    summary: Sequence[Mapping[str, Any]], look: Mapping[str, Style], key: str, label: str, name: str, *, heads: bool
+    summary: Sequence[Mapping[str, Any]],
+    look: Mapping[str, Style],
+    key: str,
+    label: str,
+    name: str,
+    metric: Metric,
+    *,
+    heads: bool,
 ) -> str:
-    """Accuracy against a cost on a log axis; 0 sits left of a break. `heads` marks the head's parameters apart."""
-    rows = [row for row in summary if row["kind"] == "run" and row["accuracy"] is not None and row[key] is not None]
+    """The metric against a cost on a log axis; 0 sits left of a break. `heads` marks the head's parameters apart."""
+    rows = [row for row in summary if row["kind"] == "run" and None not in (row[metric.key], row[key])]
     positive = [row[key] for row in rows if row[key] > 0]
     sizes = {row["head_parameters"] for row in rows if row["head_parameters"]} if heads else set()
     span = [math.log10(v) for v in [*positive, *sizes]] or [0.0]
@@ -121,12 +135,12 @@ def cost(
     figure = Figure(figsize=(WIDTH, 4.5), dpi=72)
     axes = figure.add_axes((0.065, 0.125, 0.915, 0.845))
     axes.set_xlim(zero - 0.25 if any_zero else left, right)
-    lows, highs = [100 * _low(row) for row in rows], [100 * _high(row) for row in rows]
+    lows, highs = zip(*(_ends(row, metric) for row in rows), strict=True)
     pad = 0.06 * (max(highs) - min(lows) or 1.0)
     axes.set_ylim(min(lows) - 2.2 * pad, max(highs) + pad)
     for row in rows:
-        style, x, y = look[row["variant"]], where(row[key]), 100 * row["accuracy"]
-        axes.plot([x, x], [100 * _low(row), 100 * _high(row)], color=style.colour, lw=1.6, alpha=0.3, zorder=2)
+        style, x, y = look[row["variant"]], where(row[key]), drawn(row[metric.key], metric)
+        axes.plot([x, x], _ends(row, metric), color=style.colour, lw=1.6, alpha=0.3, zorder=2)
         axes.plot([x], [y], marker=style.marker, color=style.colour, ms=8, mec="white", mew=0.9, zorder=4)
         if len(sizes) > 1 and row["head_parameters"]:
             head = where(row["head_parameters"])
@@ -147,8 +161,9 @@ def cost(
     _log_ticks(axes, left, right, zero if any_zero else None, time=key.endswith("seconds"))
     plain(axes, "both")
     axes.set_xlabel(label, color=SOFT)
-    axes.set_ylabel("test accuracy (%)", color=SOFT)
-    _label_points(axes, rows, [(where(row[key]), 100 * row["accuracy"]) for row in rows], look)
+    axes.set_ylabel(axis_label("test", metric), color=SOFT)
+    at = [(where(row[key]), drawn(row[metric.key], metric)) for row in rows]
+    _label_points(axes, [(row["variant"], _ends(row, metric)) for row in rows], at, look)
     return svg(figure, name)
 
 
@@ -157,8 +172,10 @@ def curves(
     found: Mapping[str, Curve],
     lines: Mapping[str, float],
     look: Mapping[str, Style],
+    metric: Metric,
 ) -> str:
-    """Validation accuracy and training loss over epochs per variant; `lines` are accuracies drawn from side to side."""
+    """The metric on validation and the training loss over epochs per variant; `lines` are levels of the metric drawn
+    from side to side."""
     longest = max((*found, *(f"{v} (level)" for v in lines)), key=len)
     columns = max(1, min(4, int(72 * WIDTH // (_text_width(longest, 8.5) + 44))))
     legend_height = 0.2 * -(-(len(found) + len(lines)) // columns) + 0.15
@@ -169,7 +186,7 @@ def curves(
     handles, names = [], []
     for variant, curve in found.items():
         style = look[variant]
-        scores = [100 * a for a in curve.accuracy]
+        scores = _drawn_all(curve.scores, metric)
         (line,) = left.plot(
             curve.epochs,
             scores,
@@ -184,15 +201,18 @@ def curves(
         right.plot(curve.loss_epochs, curve.loss, color=style.colour, ls=style.dash, lw=1.3)
         handles.append(line)
         names.append(variant)
-    for variant, accuracy in lines.items():
+    for variant, level in lines.items():
         style = look[variant]
         handles.append(
             left.axhline(
-                100 * accuracy, color=style.colour, ls=(0, (6, 2)) if style.dash == "-" else style.dash, lw=1.1
+                drawn(level, metric),
+                color=style.colour,
+                ls=(0, (6, 2)) if style.dash == "-" else style.dash,
+                lw=1.1,
             )
         )
         names.append(f"{variant} (level)")
-    for axes, title in ((left, "validation accuracy (%)"), (right, "training loss")):
+    for axes, title in ((left, axis_label("validation", metric)), (right, "training loss")):
         plain(axes, "both")
         axes.set_title(title, loc="left", fontsize=9.5, color=INK)
         axes.set_xlabel("epoch", color=SOFT)
@@ -217,24 +237,28 @@ def curves(
 
 
 def _label_points(
-    axes: Axes, rows: Sequence[Mapping[str, Any]], at: Sequence[tuple[float, float]], look: Mapping[str, Style]
+    axes: Axes,
+    rows: Sequence[tuple[str, tuple[float, float]]],
+    at: Sequence[tuple[float, float]],
+    look: Mapping[str, Style],
 ) -> None:
-    """Name every point next to it, with a hair line where the name had to move away."""
+    """Name every point next to it, with a hair line where the name had to move away. rows: (variant, ends of its
+    bar)."""
     points = [tuple(map(float, axes.transData.transform(xy))) for xy in at]
     bars = []
-    for row, (x, _) in zip(rows, points, strict=True):
-        low, high = (axes.transData.transform((0, 100 * e))[1] for e in (_low(row), _high(row)))
+    for (_, ends), (x, _) in zip(rows, points, strict=True):
+        low, high = (axes.transData.transform((0, end))[1] for end in ends)
         bars.append(Box(x - 1, float(low), x + 1, float(high)))
     size = 8.5
     boxes = place(
         [(x, y) for x, y in points],
-        [(_text_width(row["variant"], size), 1.25 * size) for row in rows],
+        [(_text_width(variant, size), 1.25 * size) for variant, _ in rows],
         bars,
         _frame(axes),
     )
     back = axes.transData.inverted()
-    for row, (x, y), box in zip(rows, points, boxes, strict=True):
-        colour = look[row["variant"]].colour
+    for (variant, _), (x, y), box in zip(rows, points, boxes, strict=True):
+        colour = look[variant].colour
         side = "left" if box.x0 > x else "right" if box.x1 < x else "center"
         edge = {"left": box.x0, "right": box.x1, "center": (box.x0 + box.x1) / 2}[side]
         middle = (box.y0 + box.y1) / 2
@@ -244,7 +268,7 @@ def _label_points(
         axes.text(
             text_x,
             text_y,
-            row["variant"],
+            variant,
             ha=side,
             va="center_baseline",
             color=_readable(colour),
@@ -304,12 +328,24 @@ def _text_width(words: str, size: float) -> float:
     return 0.56 * size * len(words)
 
 
-def _low(row: Mapping[str, Any]) -> float:
-    return row["accuracy"] if row["accuracy_rows_low"] is None else row["accuracy_rows_low"]
+def drawn(value: float, metric: Metric) -> float:
+    """A value of the metric as an axis has it."""
+    return 100 * value if metric.percent else value
 
 
-def _high(row: Mapping[str, Any]) -> float:
-    return row["accuracy"] if row["accuracy_rows_high"] is None else row["accuracy_rows_high"]
+def axis_label(split: str, metric: Metric) -> str:
+    return f"{split} {metric.label}" + (" (%)" if metric.percent else "")
+
+
+def _drawn_all(values: Sequence[float], metric: Metric) -> list[float]:
+    return [drawn(value, metric) for value in values]
+
+
+def _ends(row: Mapping[str, Any], metric: Metric) -> tuple[float, float]:
+    """The interval over rows, or the mean twice where there is none."""
+    ends = (row[f"{metric.key}_rows_low"], row[f"{metric.key}_rows_high"])
+    low, high = (row[metric.key] if end is None else end for end in ends)
+    return drawn(low, metric), drawn(high, metric)
 
 
 def svg(figure: Figure, name: str) -> str:

@@ -7,6 +7,7 @@ from typing import Any
 
 from encoderlab.report import text
 from encoderlab.results import Table
+from encoderlab.tasks import Metric
 
 
 def sentences(table: Table) -> list[str]:
@@ -19,20 +20,20 @@ def sentences(table: Table) -> list[str]:
         ]
     rows = {row["variant"]: row for row in table.summary}
     row = rows[choice["variant"]]
-    told = [_verdict(row, choice), _cost(row)]
-    told += [_rivals(choice, rows), _certainty(row)]
+    told = [_verdict(row, choice, table), _cost(row)]
+    told += [_rivals(choice, rows, table), _certainty(row, table.metric)]
     if row["failed"]:
         told.append(f"{row['failed']} of its {row['failed'] + row['seeds']} runs failed.")
     return told
 
 
-def _verdict(row: Mapping[str, Any], choice: Mapping[str, Any]) -> str:
-    what = "test rows" if row.get("perplexity") is None else "test windows' masked tokens"
-    right = f"{text.percent(row['accuracy'])} % of {text.count(row['rows'])} {what} right"
+def _verdict(row: Mapping[str, Any], choice: Mapping[str, Any], table: Table) -> str:
+    metric = table.metric
+    right = metric.said.format(value=text.score(row[metric.key], metric), rows=text.count(row["rows"]))
     if choice["beats_majority"] is False:
         return (
-            f"Use none of these yet: the most accurate, {row['variant']}, is not shown to be better than always giving "
-            f"one label ({right})."
+            f"Use none of these yet: {metric.best}, {row['variant']}, is not shown to be better than "
+            f"{table.task.always} ({right})."
         )
     return f"Use {row['variant']}: {right}."
 
@@ -50,22 +51,23 @@ def _cost(row: Mapping[str, Any]) -> str:
     return f"It {trains}; {run}, its file is {text.size(row['adapter_bytes'])}, and {speed}."
 
 
-def _rivals(choice: Mapping[str, Any], rows: Mapping[str, Mapping[str, Any]]) -> str:
+def _rivals(choice: Mapping[str, Any], rows: Mapping[str, Mapping[str, Any]], table: Table) -> str:
     best, chosen = choice["best"], choice["variant"]
     if not (choice["equals"][1:] or choice["worse"] or choice["incomparable"]):
         told = ["Nothing else was trained to its end."]
     else:
-        told = ["It is the most accurate." if chosen == best else _against_best(choice, rows)]
+        told = [f"It is {table.metric.best}." if chosen == best else _against_best(choice, rows, table.metric)]
     others = [name for name in choice["equals"] if name not in (chosen, best, *choice["unproven"])]
     if others:
         told.append(
             f"Not distinguishable from {'it' if chosen == best else best}, but at a higher cost: {_names(others)}."
         )
+    always = table.task.always
     if choice["beats_majority"] is None:
-        told.append("Whether it is better than always giving one label could not be tested.")
+        told.append(f"Whether it is better than {always} could not be tested.")
     unproven = [name for name in choice["unproven"] if name != chosen]
     if unproven:
-        told.append(f"Not shown to be better than always giving one label: {_names(unproven)}.")
+        told.append(f"Not shown to be better than {always}: {_names(unproven)}.")
     if choice["worse"]:
         told.append(f"Measurably worse: {_names(choice['worse'])}.")
     if choice["incomparable"]:
@@ -74,32 +76,36 @@ def _rivals(choice: Mapping[str, Any], rows: Mapping[str, Mapping[str, Any]]) ->
     return " ".join(told)
 
 
-def _against_best(choice: Mapping[str, Any], rows: Mapping[str, Mapping[str, Any]]) -> str:
+def _against_best(choice: Mapping[str, Any], rows: Mapping[str, Mapping[str, Any]], metric: Metric) -> str:
     best, chosen = rows[choice["best"]], rows[choice["variant"]]
-    interval = f"{text.points(choice['difference_low'])} to {text.points(choice['difference_high'])}"
+    interval = f"{text.gain(choice['difference_low'], metric)} to {text.gain(choice['difference_high'], metric)}"
     p = text.p_value(choice["holm_p"])
     p = f"p {p}" if p.startswith("<") else f"p = {p}"
     pairs = choice["pairs"]
     fewer = pairs < max(best["seeds"], chosen["seeds"])
     only = f" over {pairs} pair{'s' * (pairs > 1)} of seeds" if fewer else ""
+    sign, points = (" %", " points") if metric.percent else ("", "")
+    name = metric.best[0].upper() + metric.best[1:]
     return (
-        f"The most accurate, {choice['best']}, got {text.percent(best['accuracy'])} %: the difference of "
-        f"{text.points(choice['difference'])} points{only} cannot be told from chance, and on other rows it may be "
-        f"{interval} (95 % interval; {p} after Holm)."
+        f"{name}, {choice['best']}, got {text.score(best[metric.key], metric)}{sign}: the difference of "
+        f"{text.gain(choice['difference'], metric)}{points}{only} cannot be told from chance, and on other rows "
+        f"it may be {interval} (95 % interval; {p} after Holm)."
     )
 
 
-def _certainty(row: Mapping[str, Any]) -> str:
-    if row["accuracy_rows_low"] is None:
+def _certainty(row: Mapping[str, Any], metric: Metric) -> str:
+    sign, points = (" %", " points") if metric.percent else ("", "")
+    low, high = (text.score(row[f"{metric.key}_rows_{end}"], metric) for end in ("low", "high"))
+    if row[f"{metric.key}_rows_low"] is None:
         told = "Its predictions are not on disk, so there is no interval over rows; "
     else:
-        rows = f"{text.percent(row['accuracy_rows_low'])} to {text.percent(row['accuracy_rows_high'])} %"
-        told = f"The rows of the test set allow {rows} (95 %); "
+        told = f"The rows of the test set allow {low} to {high}{sign} (95 %); "
     if row["seeds"] == 1:
         return told + "with one seed, how much another run would differ is unknown."
-    seeds = f"{text.percent(row['accuracy_seeds_low'])} to {text.percent(row['accuracy_seeds_high'])} %"
-    sd = text.percent(row["accuracy_sd"], 2)
-    return told + f"its {row['seeds']} seeds differ by {sd} points (sd), which allows a mean of {seeds} (95 %)."
+    low, high = (text.score(row[f"{metric.key}_seeds_{end}"], metric) for end in ("low", "high"))
+    sd = text.score(row[f"{metric.key}_sd"], metric, 1)
+    told += f"its {row['seeds']} seeds differ by {sd}{points} (sd), "
+    return told + f"which allows a mean of {low} to {high}{sign} (95 %)."
 
 
 def _names(names: list[str], most: int = 4) -> str:

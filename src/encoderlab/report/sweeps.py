@@ -1,4 +1,4 @@
-"""A grid in the study as a figure: test accuracy against the swept value, a thin line a seed, a thick one their mean.
+"""A grid as a figure: the metric on test against the swept value; a thin line a seed, a thick one the mean.
 
 Variants of one method whose labels differ in one number belong together: "lora rank=4", "lora rank=8".
 """
@@ -13,7 +13,8 @@ import matplotlib
 import numpy as np
 from matplotlib.figure import Figure
 
-from encoderlab.report.figures import INK, SETTINGS, SOFT, WIDTH, Style, plain, svg
+from encoderlab.report.figures import INK, SETTINGS, SOFT, WIDTH, Style, axis_label, drawn, plain, svg
+from encoderlab.tasks import Metric
 
 PANELS = 6
 Sweep = dict[float, str]  # swept value -> label of the variant
@@ -37,7 +38,10 @@ def find(labels: Sequence[str]) -> dict[str, Sweep]:
 
 @matplotlib.rc_context(SETTINGS)
 def draw(
-    sweeps: Mapping[str, Sweep], runs: Mapping[str, Sequence[Mapping[str, Any]]], look: Mapping[str, Style]
+    sweeps: Mapping[str, Sweep],
+    runs: Mapping[str, Sequence[Mapping[str, Any]]],
+    look: Mapping[str, Style],
+    metric: Metric,
 ) -> str | None:
     """`runs`: the finished ones of every variant. None where no sweep has two values with a score."""
     panels = []
@@ -45,9 +49,9 @@ def draw(
         scores: dict[float, dict[int, float]] = {}
         for value, label in sorted(sweep.items()):
             for run in runs.get(label, ()):
-                accuracy = ((run.get("splits") or {}).get("test") or {}).get("accuracy")
-                if accuracy is not None:
-                    scores.setdefault(value, {})[run.get("seed") or 0] = 100 * accuracy
+                score = ((run.get("splits") or {}).get("test") or {}).get(metric.key)
+                if score is not None:
+                    scores.setdefault(value, {})[run.get("seed") or 0] = drawn(score, metric)
         if len(scores) > 1:
             panels.append((title, scores, look[next(iter(sweep.values()))].colour))
     if not panels:
@@ -69,7 +73,7 @@ def draw(
         axes.set_xticks(list(scores), [f"{value:g}" for value in scores])
         axes.minorticks_off()
         axes.set_title(title, loc="left", fontsize=9.5, color=INK, parse_math=False)
-        axes.set_ylabel("test accuracy (%)" if i % columns == 0 else "", color=SOFT)
+        axes.set_ylabel(axis_label("test", metric) if i % columns == 0 else "", color=SOFT)
         plain(axes, "both")
     figure.subplots_adjust(
         left=0.07,

@@ -12,7 +12,8 @@ from encoderlab.report import text
 
 _FILTERS = {
     "percent": text.percent,
-    "points": text.points,
+    "score": text.score,
+    "gain": text.gain,
     "count": text.count,
     "p": text.p_value,
     "duration": text.duration,

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from encoderlab.tasks import Metric
+
 NOTHING = "–"
 MINUS = "−"
 
@@ -19,7 +21,28 @@ def points(value: float | None, digits: int = 1) -> str:
     return text if text.strip("+−0.") else f"{0:.{digits}f}"
 
 
-def count(value: int | None) -> str:
+def score(value: float | None, metric: Metric, extra: int = 0) -> str:
+    """A value of a study's metric without its unit: '87.4' of a percentage, '0.874' of a plain number. extra: digits
+    more."""
+    if metric.percent or value is None:
+        return percent(value, 1 + extra)
+    return f"{value:.{3 + extra}f}".replace("-", MINUS)
+
+
+def gain(value: float | None, metric: Metric) -> str:
+    """A difference of two values of the metric, always with its sign."""
+    if metric.percent or value is None:
+        return points(value)
+    text = f"{value:+.3f}".replace("-", MINUS)
+    return text if text.strip("+−0.") else "0.000"
+
+
+def heading(metric: Metric) -> str:
+    """The metric's name with its unit: 'accuracy, %'."""
+    return f"{metric.label}, %" if metric.percent else metric.label
+
+
+def count(value: float | None) -> str:
     return NOTHING if value is None else f"{value:,}"
 
 

@@ -3,8 +3,9 @@
 from encoderlab.tasks.base import Encoded, Task
 from encoderlab.tasks.classification import Classification
 from encoderlab.tasks.masked_lm import MaskedLM
+from encoderlab.tasks.metric import Metric
 from encoderlab.tasks.multiple_choice import MultipleChoice
 
 TASKS: tuple[type[Task], ...] = (Classification, MultipleChoice, MaskedLM)
 
-__all__ = ["TASKS", "Classification", "Encoded", "MaskedLM", "MultipleChoice", "Task"]
+__all__ = ["TASKS", "Classification", "Encoded", "MaskedLM", "Metric", "MultipleChoice", "Task"]

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, final
 import numpy as np
 
 from encoderlab.data import Rows, Splits, prepare
+from encoderlab.tasks.metric import ACCURACY, Metric
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -113,16 +114,21 @@ class Task(ABC):
     """A frozen dataclass, which is the [task] section of a study file, with a `kind` that names it.
 
     head: the transformers Auto class that carries the prediction head
-    best: the metric that picks checkpoints and learning rates; higher is better, unless lower_is_better
-    has_classes: whether there is a commonest class to compare with
+    has_classes: whether a row has one class, so that rows are drawn in proportion to the classes
     has_probe: whether a trained head on the frozen encoder is a way to learn the task
+    baseline: what the answer that is the same for every row is called, None where there is none
+    always: that answer in words
+    paired_test: the test of `comparison` in words
+    further: metrics that tables tell beside the one of `metric`
     """
 
     head: ClassVar[str]
-    best: ClassVar[str]
-    lower_is_better: ClassVar[bool] = False
     has_classes: ClassVar[bool] = True
     has_probe: ClassVar[bool] = True
+    baseline: ClassVar[str | None] = "majority"
+    always: ClassVar[str] = "always giving one label"
+    paired_test: ClassVar[str] = "exact McNemar test"
+    further: ClassVar[tuple[str, ...]] = ()
 
     @property
     @abstractmethod
@@ -166,9 +172,34 @@ class Task(ABC):
         """Why the task cannot be learned with this model, one line each."""
         return []
 
+    def metric(self, class_names: Sequence[str]) -> Metric:
+        """What variants are ranked and compared by."""
+        return ACCURACY
+
     def value(self, metrics: Mapping[str, Any]) -> float:
-        """The metric `best`, so that higher is better."""
-        return -metrics[self.best] if self.lower_is_better else metrics[self.best]
+        """What picks checkpoints and learning rates on validation: higher is better."""
+        return metrics["accuracy"]
+
+    def evidence(self, logits: np.ndarray, labels: np.ndarray, class_names: Sequence[str]) -> np.ndarray:
+        """(n, k): what each row adds to the metric. With k = 1 the metric is the mean of the rows' scores; bool: of
+        rows right or wrong. With more, `weighted` makes the metric of them."""
+        return (logits.argmax(axis=1) == labels)[:, None]
+
+    def weighted(self, evidence: np.ndarray, weights: np.ndarray) -> np.ndarray:
+        """(n, k) and (m, n) -> (m,): the metric of rows that are there as often as their weights say."""
+        return weights @ evidence[:, 0] / weights.sum(axis=1)
+
+    def constant(self, train: Encoded, rows: Encoded, class_names: Sequence[str]) -> np.ndarray:
+        """The scores of `rows` that know nothing but the training rows' labels. Of classes: their frequencies, over the
+        labels that a row can have. A label that no training row has counts as half a row."""
+        counts = np.bincount(train.labels, minlength=len(class_names))
+        scores = np.log(np.maximum(counts, 0.5) / counts.sum()).astype(np.float32)
+        return np.where(rows.present(len(scores)), scores, -np.inf)
+
+    def label_counts(self, labels: np.ndarray, class_names: Sequence[str]) -> dict[str, float]:
+        """What a table tells of a split's labels: rows per class."""
+        counts = np.bincount(labels, minlength=len(class_names))
+        return {name: int(n) for name, n in zip(class_names, counts, strict=True)}
 
     def masked(self, encoded: Encoded, rows: np.ndarray, draw: tuple[int, ...]) -> Masked | None:
         """What the model is to guess of these rows, drawn from `draw`; None for a task that hides nothing."""
@@ -177,10 +208,6 @@ class Task(ABC):
     def masked_scores(self, logits: Tensor, masked: Masked) -> Tensor:
         """(masked tokens, vocabulary) -> (rows, c): what `losses` and `metrics` take."""
         raise NotImplementedError
-
-    def credit(self, logits: np.ndarray) -> np.ndarray | None:
-        """(n,): a score of each row, from 0 to 1, where it is more than right or wrong; else None."""
-        return None
 
     @abstractmethod
     def losses(self, logits: Tensor, labels: Tensor) -> Tensor:

@@ -34,7 +34,7 @@ class Classification(Task):
     label: str = "label"
 
     head: ClassVar[str] = "AutoModelForSequenceClassification"
-    best: ClassVar[str] = "accuracy"
+    further: ClassVar[tuple[str, ...]] = ("macro_f1",)
 
     @property
     def text_columns(self) -> tuple[str, ...]:

@@ -15,8 +15,8 @@ from __future__ import annotations
 
 import hashlib
 import math
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, final
 
@@ -26,6 +26,7 @@ from annotated_types import Ge, Gt, Le
 from encoderlab.data import Rows, Splits
 from encoderlab.errors import InputError
 from encoderlab.tasks.base import Encoded, Masked, MaskVocabulary, Task
+from encoderlab.tasks.metric import ACCURACY, Metric
 from encoderlab.tasks.windows import around, spans
 
 if TYPE_CHECKING:
@@ -55,9 +56,9 @@ class MaskedLM(Task):
     fresh_head: bool = False
 
     head: ClassVar[str] = "AutoModelForMaskedLM"
-    best: ClassVar[str] = "loss"
-    lower_is_better: ClassVar[bool] = True
     has_classes: ClassVar[bool] = False
+    baseline: ClassVar[str | None] = None
+    paired_test: ClassVar[str] = "sign-flip test of each window’s share of masked tokens guessed right,"
     has_probe: ClassVar[bool] = False  # its head is a pretrained one, and stays
 
     @property
@@ -191,9 +192,16 @@ class MaskedLM(Task):
             "masked_tokens": int(count),
         }
 
-    def credit(self, logits: np.ndarray) -> np.ndarray:
-        """(n,): share of each window's masked tokens that were guessed right."""
-        return (logits[:, 2] / logits[:, 1]).astype(np.float64)
+    def metric(self, class_names: Sequence[str]) -> Metric:
+        return replace(ACCURACY, said="{value} % of {rows} test windows' masked tokens right")
+
+    def value(self, metrics: Mapping[str, Any]) -> float:
+        """The loss says more than the share of tokens guessed right: it knows how near a guess was."""
+        return -metrics["loss"]
+
+    def evidence(self, logits: np.ndarray, labels: np.ndarray, class_names: Sequence[str]) -> np.ndarray:
+        """(n, 1): share of each window's masked tokens that were guessed right."""
+        return (logits[:, 2:] / logits[:, 1:2]).astype(np.float64)
 
     def predictions(self, logits: np.ndarray, class_names: Sequence[str], rows: Rows) -> dict[str, list]:
         raise InputError(

@@ -52,7 +52,6 @@ class MultipleChoice(Task):
     context: str | None = None
 
     head: ClassVar[str] = "AutoModelForMultipleChoice"
-    best: ClassVar[str] = "accuracy"
 
     @property
     def text_columns(self) -> tuple[str, ...]:

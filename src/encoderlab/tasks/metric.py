@@ -1,0 +1,36 @@
+"""The one number by which the variants of a study are ranked and compared."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import final
+
+
+@final
+@dataclass(frozen=True, kw_only=True)
+class Metric:
+    """key: in a split's metrics, and in front of its columns in summary.csv
+    label: in figures and headings
+    said: the verdict's words on a value, with {value} and {rows}
+    best: what the variant with the best value is called
+    percent: whether it is printed in per cent, and a difference in points
+    bounds: what a value can be, for an interval over seeds
+    """
+
+    key: str
+    label: str
+    said: str
+    best: str = "the best"
+    percent: bool = True
+    lower_is_better: bool = False
+    bounds: tuple[float, float] = (0.0, 1.0)
+
+    @property
+    def sign(self) -> int:
+        """1, or -1 where lower is better."""
+        return -1 if self.lower_is_better else 1
+
+
+ACCURACY = Metric(
+    key="accuracy", label="accuracy", said="{value} % of {rows} test rows right", best="the most accurate"
+)
