@@ -136,7 +136,7 @@ def test_kill_9_in_the_middle_and_the_same_command_again(
     process = subprocess.Popen(command(path), env=environment, stderr=subprocess.DEVNULL, stdout=subprocess.DEVNULL)
     deadline = time.monotonic() + 120
     # a later run is under way and has a checkpoint: earlier ones are finished, this one is not
-    while len(list(out.glob("runs/*/result.json"))) < 8 or not list(out.glob("runs/*/checkpoint/last.safetensors")):
+    while len(list(out.glob("runs/*/result.json"))) < 8 or not list(out.glob("runs/*/checkpoint/epoch-*.safetensors")):
         assert process.poll() is None and time.monotonic() < deadline
         time.sleep(0.005)
     process.send_signal(signal.SIGKILL)

@@ -205,16 +205,6 @@ def test_a_run_that_goes_on_from_its_checkpoint_equals_the_undisturbed_one(
     assert clean(logs[0]) == clean(logs[1])
 
 
-def test_a_torn_checkpoint_is_not_used(build: Build, tmp_path: Path) -> None:
-    settings = Train(epochs=2, batch_size=8)
-    wanted = build(Lora(), folder="whole", settings=settings).run()
-    build(Lora(), folder="torn", settings=settings).run()
-    last = tmp_path / "torn" / "checkpoint" / "last.safetensors"
-    last.write_bytes(last.read_bytes()[:-100])
-    got = build(Lora(), folder="torn", settings=settings).run()
-    assert all(torch.equal(t, got.tensors[n]) for n, t in wanted.tensors.items())
-
-
 def test_the_best_epoch_is_what_a_run_gives_and_patience_stops_it(build: Build) -> None:
     trainer = build(Lora(), settings=Train(epochs=12, batch_size=8, patience=2), learning_rate=3e-2)
     trained = trainer.run()

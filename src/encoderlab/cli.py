@@ -100,10 +100,15 @@ def _version(asked: bool) -> None:
 
 @app.callback()
 def _top(
+    context: typer.Context,
     version: Annotated[
         bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version and exit.")
     ] = False,
 ) -> None:
+    if int(os.environ.get("WORLD_SIZE", "1")) > 1 and context.invoked_subcommand != "train":
+        if os.environ.get("RANK", "0") != "0":
+            sys.exit(InputError.exit_code)
+        raise InputError(f"{context.invoked_subcommand}: runs in one process; `train` alone runs under torchrun")
     _quiet()
 
 
@@ -137,10 +142,13 @@ def train(
     learning_rate: Annotated[float | None, typer.Option(help="Default: the middle candidate of the study.")] = None,
     override: Overrides = None,
 ) -> None:
-    """Do one run of a study and print its folder."""
+    """Do one run of a study and print its folder. In several processes, on one machine or more:
+    torchrun --nproc-per-node 2 -m encoderlab train STUDY."""
     from encoderlab.single import train
 
-    print(train(study, override or (), label=method, seed=seed, learning_rate=learning_rate))
+    folder = train(study, override or (), label=method, seed=seed, learning_rate=learning_rate)
+    if folder is not None:
+        print(folder)
 
 
 @app.command()

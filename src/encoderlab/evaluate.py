@@ -24,6 +24,7 @@ from encoderlab.methods import METHODS, Method
 from encoderlab.tasks import TASKS, Encoded, Task
 from encoderlab.training.forward import Computed, choose_device, choose_precision
 from encoderlab.training.forward import logits as forward_logits
+from encoderlab.training.ranks import ALONE, Ranks
 
 log = logging.getLogger(__name__)
 
@@ -116,10 +117,12 @@ def assemble(
     )
 
 
-def logits(loaded: Loaded, encoded: Encoded, tick: Callable[[int], None] | None = None) -> np.ndarray:
+def logits(
+    loaded: Loaded, encoded: Encoded, tick: Callable[[int], None] | None = None, ranks: Ranks = ALONE
+) -> np.ndarray:
     """float32 (rows, classes), in the rows' order."""
     pad_id = loaded.tokenizer.pad_token_id
     budget = 4 * loaded.token_budget  # no gradients: the memory of one layer, not of all
     return forward_logits(
-        loaded.model, loaded.task, encoded, pad_id=pad_id, budget=budget, device=loaded.device, tick=tick
+        loaded.model, loaded.task, encoded, pad_id=pad_id, budget=budget, device=loaded.device, tick=tick, ranks=ranks
     )

@@ -3,10 +3,13 @@ account."""
 
 from __future__ import annotations
 
+import logging
 import shutil
 import time
 from collections.abc import Mapping
+from contextlib import ExitStack
 from dataclasses import asdict, dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
@@ -14,14 +17,17 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from encoderlab import adapters, evaluate, files, locks, runs
+from encoderlab import adapters, damage, evaluate, files, locks, runs
 from encoderlab import backbone as backbones
 from encoderlab.config import Train
-from encoderlab.errors import InputError, RunFailed
+from encoderlab.errors import EncoderlabError, InputError, RunFailed
 from encoderlab.methods import Method
 from encoderlab.tasks import Encoded, Task
 from encoderlab.training import Trainer
 from encoderlab.training.loop import Tick
+from encoderlab.training.ranks import ALONE, Ranks
+
+log = logging.getLogger(__name__)
 
 Kind = Literal["run", "trial", "baseline"]
 
@@ -49,6 +55,7 @@ class Bench:
     dtype: torch.dtype
     why: str
     folder: Path
+    ranks: Ranks = ALONE
     origins: Mapping[str, str] = field(default_factory=dict)
     hub: tuple[str, ...] = ()
     other_tests: Mapping[str, Encoded] = field(default_factory=dict)
@@ -119,15 +126,21 @@ def execute(bench: Bench, job: Job, tick: Tick) -> dict[str, Any]:
     number = runs.run_id({**config, "model": bench.fingerprint})
     folder = bench.folder / number
     labels = {"method": job.name, "variant": job.variant}  # which depend on the study around it
-    if (stored := _finished(folder)) is not None:
+    if (stored := bench.ranks.on_first(lambda: _finished(folder))) is not None:
         return stored | labels
-    advice = "it does this run: the same command goes on when that has ended"
-    with locks.hold(folder, advice=advice, inner=("checkpoint", "adapter", "predictions")):
-        return (_finished(folder) or _do(bench, job, config, folder, tick)) | labels
+    with ExitStack() as stack:
+
+        def own() -> dict[str, Any] | None:
+            advice = "it does this run: the same command goes on when that has ended"
+            stack.enter_context(locks.hold(folder, advice=advice, inner=("checkpoint", "adapter", "predictions")))
+            if (stored := _finished(folder, say=True)) is None:
+                files.write_json(folder / "config.json", config)
+            return stored
+
+        return (bench.ranks.on_first(own) or _do(bench, job, config, folder, tick)) | labels
 
 
 def _do(bench: Bench, job: Job, config: dict[str, Any], folder: Path, tick: Tick) -> dict[str, Any]:
-    files.write_json(folder / "config.json", config)
     result: dict[str, Any] = {
         "id": folder.name,
         "status": "done",
@@ -169,27 +182,33 @@ def _do(bench: Bench, job: Job, config: dict[str, Any], folder: Path, tick: Tick
         reason = (
             f"out of memory; the same command tries again, or use a smaller token_budget (now {budget}) or max_length"
         )
+        if bench.ranks.size > 1:  # the others go on, and would wait for this one
+            raise EncoderlabError(f"process {bench.ranks.rank} of {bench.ranks.size}: {reason}") from None
         result |= {"status": "failed", "reason": reason, "splits": {}, "try_again": True}
+    return bench.ranks.on_first(lambda: _finish(folder, result))
+
+
+def _finish(folder: Path, result: dict[str, Any]) -> dict[str, Any]:
+    result["predictions"] = damage.fingerprints(folder, result["splits"])
     files.write_json(folder / "result.json", result)
     if result["status"] == "done":
         shutil.rmtree(folder / "checkpoint", ignore_errors=True)
     return result
 
 
-def _finished(folder: Path) -> dict[str, Any] | None:
-    """The result of a run that is there with all that a study reads of it; None where it is to be done (again)."""
+def _finished(folder: Path, say: bool = False) -> dict[str, Any] | None:
+    """The result of a run that is there with all that a study reads of it; None where it is to be done (again).
+    say: why a run that was done is to be done again."""
     try:
         result = files.read_json(folder / "result.json")
-        there = all((folder / "predictions" / f"{split}.safetensors").is_file() for split in _predicted(result))
-        if (result["kind"], result["status"]) == ("run", "done"):
-            there = there and adapters.is_there(folder / "adapter")
-        return result if there and not result.get("try_again") else None
+        problem = damage.problem(folder, result)
+        if problem is None:
+            return None if result.get("try_again") else result
     except (InputError, KeyError, TypeError, AttributeError):
-        return None  # no such file, or a damaged one
-
-
-def _predicted(result: dict[str, Any]) -> list[str]:
-    return [] if result["kind"] == "trial" else list(result["splits"])
+        problem = "result.json is damaged" if (folder / "result.json").exists() else None
+    if say and problem is not None:
+        log.warning("%s: %s; this run is done again", folder, problem)
+    return None
 
 
 def open_trainer(bench: Bench, job: Job, method: Method, folder: Path, tick: Tick) -> Trainer:
@@ -211,18 +230,19 @@ def open_trainer(bench: Bench, job: Job, method: Method, folder: Path, tick: Tic
         device=bench.device,
         folder=folder,
         tick=tick,
+        ranks=bench.ranks,
     )
 
 
 def _trained(bench: Bench, job: Job, method: Method, folder: Path, tick: Tick) -> dict[str, Any]:
     runs.reset_peak_memory()
     trainer = open_trainer(bench, job, method, folder, tick)
-    backbone, counts = trainer.backbone, trainer.backbone.counts()
+    counts = trainer.backbone.counts()
     try:
         trained = trainer.run()
     except RunFailed:
         if (kept := trainer.best()) is not None:
-            _save(bench, job, method, backbone, kept, folder)
+            bench.ranks.on_first(partial(_save, bench, job, method, trainer.backbone, kept, folder))
         raise
     peak = runs.peak_memory_mb(bench.device)
     account = {
@@ -232,16 +252,18 @@ def _trained(bench: Bench, job: Job, method: Method, folder: Path, tick: Tick) -
         "best_epoch": trained.best_epoch,
         "steps": trained.steps,
         "peak_memory_mb": peak,
-        "warnings": _over_fitting(trained.history),
+        "warnings": [*trained.warnings, *_over_fitting(trained.history)],
     }
     if job.kind == "trial":
         best = trained.history[trained.best_epoch - 1]["validation"]
         return account | {"splits": {"validation": {"rows": len(bench.validation), **best}}}
-    account["adapter_bytes"] = _save(bench, job, method, backbone, trained.tensors, folder)
-    del trainer, backbone
+    save = partial(_save, bench, job, method, trainer.backbone, trained.tensors, folder)
+    account["adapter_bytes"] = bench.ranks.on_first(save)
+    del trainer, save
     loaded = _assemble(bench, job, trained.tensors, folder)
     account |= _evaluate(bench, loaded, folder, tick)
-    adapters.write_card(folder / "adapter", account)
+    if bench.ranks.first:
+        adapters.write_card(folder / "adapter", account)
     return account
 
 
@@ -316,7 +338,7 @@ def _evaluate(bench: Bench, loaded: evaluate.Loaded, folder: Path, tick: Tick) -
     splits, milliseconds = {}, 0.0
     for name, encoded in bench.held_out:
         start = time.perf_counter()
-        scores = evaluate.logits(loaded, encoded, lambda tokens: tick(tokens, None))
+        scores = evaluate.logits(loaded, encoded, lambda tokens: tick(tokens, None), bench.ranks)
         if name == "test":
             milliseconds = 1000 * (time.perf_counter() - start) / len(encoded)
         splits[name] = _score(bench, name, encoded, scores, folder)
@@ -326,6 +348,7 @@ def _evaluate(bench: Bench, loaded: evaluate.Loaded, folder: Path, tick: Tick) -
 def _score(bench: Bench, name: str, encoded: Encoded, scores: np.ndarray, folder: Path) -> dict[str, Any]:
     if not np.isfinite(scores[encoded.present(scores.shape[1])]).all():
         raise RunFailed(f"the {name} logits are not finite")
-    path = folder / "predictions" / f"{name}.safetensors"
-    runs.write_predictions(path, scores, encoded.labels, bench.index[name])
+    if bench.ranks.first:
+        path = folder / "predictions" / f"{name}.safetensors"
+        runs.write_predictions(path, scores, encoded.labels, bench.index[name])
     return {"rows": len(encoded), **bench.task.metrics(scores, encoded.labels, bench.class_names)}

@@ -10,32 +10,35 @@ from pathlib import Path
 from encoderlab import check, config
 from encoderlab.config import Study, Variant
 from encoderlab.errors import InputError, RunFailed
-from encoderlab.execute import execute
+from encoderlab.execute import Bench, execute
 from encoderlab.study import open_bench, run_job, work_of
 from encoderlab.timing import Meter
+from encoderlab.training.forward import choose_device
+from encoderlab.training.ranks import Ranks, alike, open_ranks
 
 
 def train(
     path: Path, overrides: Sequence[str], *, label: str | None, seed: int | None, learning_rate: float | None
-) -> Path:
-    """Trains one variant with one seed and evaluates it, or finds it done; returns its folder.
+) -> Path | None:
+    """Trains one variant with one seed and evaluates it, or finds it done; returns its folder. One run in several
+    processes where torchrun started them; None in all but the first.
 
     label, seed: may be None where the study has only one. learning_rate: None takes the study's middle candidate.
     Raises InputError as `check`, and RunFailed if the run failed."""
-    study = config.load(path, overrides)
-    variant, seed = _variant(study, label), _seed(study, seed)
-    if learning_rate is not None and not 0 < learning_rate < float("inf"):
-        raise InputError(f"--learning-rate {learning_rate:g}: expected a number above 0")
-    splits, class_names, warnings = check.prepare(replace(study, variants=(variant,)))
+    study, variant, seed = alike(lambda: _chosen(path, overrides, label, seed, learning_rate))
+    ranks = open_ranks(choose_device(study.train.device))
+    bench, warnings = ranks.one_after_another(lambda: _prepared(study, variant, ranks))
     if learning_rate is None:
         learning_rate = variant.learning_rates[len(variant.learning_rates) // 2]
         if len(variant.learning_rates) > 1:
-            print(f"learning rate {learning_rate:g}, the middle candidate; `compare` tries them all", file=sys.stderr)
-    for line in warnings:
-        print(f"warning: {line}", file=sys.stderr)
-    bench = open_bench(study, splits, class_names)
+            warnings.append(f"learning rate {learning_rate:g}, the middle candidate; `compare` tries them all")
     job = run_job(study, bench, variant, learning_rate, seed)
-    meter = Meter([work_of(job, bench)], study.task.metric(class_names).key)
+    if not ranks.first:
+        result = execute(bench, job, lambda tokens, loss: None)
+        return None if result["status"] == "done" else ranks.leave(RunFailed.exit_code)
+    for line in warnings:
+        print(line, file=sys.stderr)
+    meter = Meter([work_of(job, bench)], study.task.metric(bench.class_names).key)
     try:
         with meter.job(work_of(job, bench)) as tick:
             result = execute(bench, job, tick)
@@ -45,6 +48,22 @@ def train(
     if result["status"] != "done":
         raise RunFailed(f"{bench.folder / result['id']}: {result['reason']}")
     return bench.folder / result["id"]
+
+
+def _chosen(
+    path: Path, overrides: Sequence[str], label: str | None, seed: int | None, learning_rate: float | None
+) -> tuple[Study, Variant, int]:
+    study = config.load(path, overrides)
+    variant, seed = _variant(study, label), _seed(study, seed)
+    if learning_rate is not None and not 0 < learning_rate < float("inf"):
+        raise InputError(f"--learning-rate {learning_rate:g}: expected a number above 0")
+    return study, variant, seed
+
+
+def _prepared(study: Study, variant: Variant, ranks: Ranks) -> tuple[Bench, list[str]]:
+    splits, class_names, warnings = check.prepare(replace(study, variants=(variant,)))
+    bench = replace(open_bench(study, splits, class_names), ranks=ranks)
+    return bench, [f"warning: {line}" for line in warnings]
 
 
 def _variant(study: Study, label: str | None) -> Variant:

@@ -1,16 +1,18 @@
 """The state of a run at the end of an epoch, so that a killed run goes on as if nothing had happened.
 
-    checkpoint/last.safetensors          trained tensors, both Adam moments, what the method remembers; in the header
-                                         the position and the history
-    checkpoint/best-<epoch>.safetensors  trained tensors of the best epoch so far
+    checkpoint/epoch-<n>.safetensors  trained tensors, both Adam moments, what the method remembers; in the header the
+                                      position and the history. The last two epochs are kept
+    checkpoint/best-<n>.safetensors   trained tensors of the best epoch so far, that of each state that is kept
 
-`last` names the best epoch it belongs to and is written after it, and an older best file is removed only after that:
-whenever the process dies, the `last` on disk finds its best file. No random state is kept: draws are seeded by their
+A state is written after its best file, and an older file is removed only after that: whenever the process dies, the
+states on disk find their best files. Each file carries the sha256 of its content and of its header; one that does not
+hold what it says is not used, but the state of the epoch before. No random state is kept: draws are seeded by their
 place in the run.
 """
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
@@ -19,15 +21,18 @@ from typing import Any
 
 import torch
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import load_file
 from torch import Tensor
 
+from encoderlab.errors import InputError
 from encoderlab.runs import save_tensors
+
+KEPT = 2  # states
 
 
 @dataclass
 class Progress:
-    """How far a run is. `log_lines`: the lines of metrics.jsonl that belong to it."""
+    """How far a run is. `log_lines`: the lines of metrics.jsonl that belong to it. `warnings`: of checkpoints that
+    could not be used."""
 
     epoch: int = 0
     step: int = 0
@@ -36,6 +41,7 @@ class Progress:
     seconds: float = 0.0
     log_lines: int = 0
     history: list[dict[str, Any]] = field(default_factory=list)
+    warnings: list[str] = field(default_factory=list)
 
 
 def save(
@@ -47,29 +53,54 @@ def save(
 ) -> None:
     """Write the best tensors where the last epoch is the best one, then the whole state."""
     if progress.best_epoch == progress.epoch:
-        save_tensors(_best(folder, progress.epoch), tensors)
+        _write(_best(folder, progress.epoch), tensors, {"best_epoch": progress.epoch})
     state = {f"trained/{name}": tensor for name, tensor in tensors.items()}
     state |= {f"memory/{name}": tensor for name, tensor in memory.items()}
     for i, (_, moments) in enumerate(sorted(optimizer.state_dict()["state"].items())):
         state |= {f"adam/{i}/{key}": value for key, value in moments.items()}
-    save_tensors(folder / "last.safetensors", state, {"progress": json.dumps(asdict(progress))})
+    _write(folder / f"epoch-{progress.epoch}.safetensors", state, asdict(progress))
+    states = _states(folder)
+    for path in states[KEPT:]:
+        path.unlink()
+    wanted = {_best(folder, progress.best_epoch)}
+    for path in states[1:KEPT]:
+        if (said := _said(path)) is not None:
+            wanted.add(_best(folder, said["best_epoch"]))
     for path in folder.glob("best-*.safetensors"):
-        if path != _best(folder, progress.best_epoch):
+        if path not in wanted:
             path.unlink()
 
 
-def load(
-    folder: Path, tensors: Mapping[str, Tensor], memory: Mapping[str, Tensor], optimizer: torch.optim.AdamW
-) -> Progress | None:
-    """Fill tensors, the method's memory and the optimizer from the checkpoint and return its position; None where
-    there is none that can be read."""
-    try:
-        with safe_open(folder / "last.safetensors", "pt") as file:
-            progress = Progress(**json.loads(file.metadata()["progress"]))
-            state = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118  (not a mapping)
-        best(folder, progress)
-    except (OSError, SafetensorError):
-        return None
+def read(folder: Path) -> tuple[Progress, dict[str, Tensor]]:
+    """The newest state that is whole and whose best file is; an empty one where there is none. `Progress.warnings`
+    says what was passed over."""
+    torn: list[str] = []
+    for path in _states(folder):
+        try:
+            said, state = _read(path)
+            progress = Progress(**said)
+            progress.best_score = tuple(progress.best_score)
+            best(folder, progress)
+        except InputError as error:
+            torn.append(str(error))
+            continue
+        if torn:
+            progress.warnings.append(f"{'; '.join(torn)}; went on from the end of epoch {progress.epoch}")
+        return progress, state
+    if torn:
+        return Progress(warnings=[f"{'; '.join(torn)}; started over"]), {}
+    return Progress(), {}
+
+
+def restore(
+    state: Mapping[str, Tensor],
+    tensors: Mapping[str, Tensor],
+    memory: Mapping[str, Tensor],
+    optimizer: torch.optim.AdamW,
+) -> None:
+    """Fill tensors, the method's memory and the optimizer from a state that `read` gave."""
+    if not state:
+        return
     with torch.no_grad():
         for name, tensor in tensors.items():
             tensor.copy_(state[f"trained/{name}"])
@@ -82,14 +113,58 @@ def load(
             index, _, key = rest.partition("/")
             adam.setdefault(int(index), {})[key] = tensor
     optimizer.load_state_dict({**optimizer.state_dict(), "state": adam})
-    progress.best_score = tuple(progress.best_score)
-    return progress
 
 
 def best(folder: Path, progress: Progress) -> dict[str, Tensor]:
-    """The trained tensors of the best epoch."""
-    return load_file(_best(folder, progress.best_epoch))
+    """The trained tensors of the best epoch. InputError where their file is damaged."""
+    return _read(_best(folder, progress.best_epoch))[1]
 
 
 def _best(folder: Path, epoch: int) -> Path:
     return folder / f"best-{epoch}.safetensors"
+
+
+def _states(folder: Path) -> list[Path]:
+    """Newest first."""
+    numbers = {path: path.stem.removeprefix("epoch-") for path in folder.glob("epoch-*.safetensors")}
+    return sorted((path for path, n in numbers.items() if n.isdigit()), key=lambda path: -int(numbers[path]))
+
+
+def _write(path: Path, tensors: Mapping[str, Tensor], said: Mapping[str, Any]) -> None:
+    whole = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
+    text = json.dumps(said)
+    save_tensors(path, whole, {"said": text, "sha256": _digest(whole, text)})
+
+
+def _read(path: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
+    """Safetensors itself checks the length. InputError for a file that is not there, or not what was written."""
+    try:
+        with safe_open(path, "pt") as file:
+            header = file.metadata()
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118  (not a mapping)
+        if header["sha256"] == _digest(tensors, header["said"]):
+            return json.loads(header["said"]), tensors
+        reason = "its content is not what was written"
+    except FileNotFoundError:
+        reason = "it is missing"
+    except (OSError, SafetensorError, KeyError, TypeError, ValueError) as error:
+        reason = str(error).partition("\n")[0]
+    raise InputError(f"checkpoint/{path.name} is damaged ({reason})")
+
+
+def _said(path: Path) -> dict[str, Any] | None:
+    """What the header of a state says, unverified; None where it cannot be read."""
+    try:
+        with safe_open(path, "pt") as file:
+            return json.loads(file.metadata()["said"])
+    except (OSError, SafetensorError, KeyError, TypeError, ValueError):
+        return None
+
+
+def _digest(tensors: Mapping[str, Tensor], said: str) -> str:
+    """sha256 over the header's text and every tensor's name, dtype, shape and bytes."""
+    sha = hashlib.sha256(said.encode())
+    for name, tensor in sorted(tensors.items()):
+        sha.update(f"\n{name} {tensor.dtype} {tuple(tensor.shape)}\n".encode())
+        sha.update(tensor.reshape(-1).view(torch.uint8).numpy().data)
+    return sha.hexdigest()

@@ -23,6 +23,7 @@ from encoderlab.errors import InputError
 from encoderlab.files import cache_folder, read_json, write_json
 from encoderlab.tasks import Encoded, Task
 from encoderlab.training.batches import by_row, collate, micro_batches
+from encoderlab.training.ranks import ALONE, Ranks
 
 
 def choose_precision(device: torch.device, wanted: str) -> tuple[torch.dtype, str]:
@@ -149,21 +150,33 @@ def scores(
 
 @torch.no_grad()
 def logits(
-    model: Computed, task: Task, encoded: Encoded, *, pad_id: int, budget: int, device: torch.device, tick: Any = None
+    model: Computed,
+    task: Task,
+    encoded: Encoded,
+    *,
+    pad_id: int,
+    budget: int,
+    device: torch.device,
+    tick: Any = None,
+    ranks: Ranks = ALONE,
 ) -> np.ndarray:
     """The scores of all rows in their order, float32 (rows, c), -inf where a row has fewer. Rows run in batches of
-    similar length; `tick(tokens)` after each. What is hidden from the model is the same in every call."""
+    similar length, each on one of the ranks; `tick(tokens)` after each. What is hidden from the model is the same in
+    every call."""
     model.eval()
     rows, tokens, widest = np.arange(len(encoded)), encoded.tokens, int(encoded.sizes.max(initial=0))
     out: np.ndarray | None = None
-    for chosen in micro_batches(encoded.longest, rows, budget, encoded.sizes):
-        found = scores(model, task, encoded, chosen, pad_id=pad_id, device=device, draw=(0, 0))
-        result = found.float().cpu().numpy()
+    groups = micro_batches(encoded.longest, rows, budget, encoded.sizes)
+    mine: list[tuple[int, np.ndarray]] = []
+    for number in ranks.deal([int(tokens[chosen].sum()) for chosen in groups]):
+        found = scores(model, task, encoded, groups[number], pad_id=pad_id, device=device, draw=(0, 0))
+        mine.append((number, found.float().cpu().numpy()))
+        if tick is not None:
+            tick(int(tokens[groups[number]].sum()))
+    for number, result in (one for some in ranks.all(mine) for one in some):
         if out is None:
             width = result.shape[1] if encoded.groups is None else widest
             out = np.full((len(rows), width), -np.inf, dtype=np.float32)
-        out[chosen, : result.shape[1]] = result
-        if tick is not None:
-            tick(int(tokens[chosen].sum()))
+        out[groups[number], : result.shape[1]] = result
     assert out is not None, "no rows"
     return out

@@ -2,7 +2,7 @@
 
 AdamW (Loshchilov & Hutter 2019, arXiv:1711.05101) on the trainable tensors, linear warm-up and linear decay to zero,
 clipping by the global norm. Weight decay spares vectors (biases, norms). After each epoch: validation, checkpoint.
-The best epoch's tensors are what a run gives.
+The best epoch's tensors are what a run gives. One process or several (`ranks`): the same steps.
 """
 
 from __future__ import annotations
@@ -29,6 +29,7 @@ from encoderlab.tasks import Encoded, Task
 from encoderlab.training import checkpoint
 from encoderlab.training.batches import epoch_batches, micro_batches
 from encoderlab.training.forward import Computed, logits, scores
+from encoderlab.training.ranks import ALONE, Ranks
 
 
 class Settings(Protocol):
@@ -60,6 +61,7 @@ class Trained:
     steps: int
     seconds: float
     history: list[dict[str, Any]]
+    warnings: list[str]
 
 
 Tick = Callable[[int, float | None], None]  # (tokens worked through, loss or None)
@@ -68,6 +70,7 @@ Tick = Callable[[int, float | None], None]  # (tokens worked through, loss or No
 @dataclass(kw_only=True)
 class Trainer:
     """One run: an injected backbone, rows, and where to write. `run()` trains, or goes on from the folder's checkpoint.
+    Of several ranks only the first one reads or writes in the folder.
 
     Raises RunFailed at the first non-finite loss or gradient.
     """
@@ -85,6 +88,7 @@ class Trainer:
     device: torch.device
     folder: Path
     tick: Tick = lambda tokens, loss: None
+    ranks: Ranks = ALONE
 
     def __post_init__(self) -> None:
         self.accelerator = Accelerator(cpu=self.device.type == "cpu", mixed_precision="no")
@@ -124,7 +128,9 @@ class Trainer:
         self.model.train()
         epoch = step // math.ceil(len(self.lengths) / self.settings.batch_size) + 1
         total = 0.0
-        for micro, chosen in enumerate(micro_batches(self.lengths, rows, self.settings.token_budget, self.sizes)):
+        groups = micro_batches(self.lengths, rows, self.settings.token_budget, self.sizes)
+        for micro in self.ranks.deal([int(self.tokens[chosen].sum()) for chosen in groups]):
+            chosen = groups[micro]
             self.backbone.noise.reset(self.seed, step, micro)
             found = scores(
                 self.model,
@@ -139,8 +145,9 @@ class Trainer:
             loss = self.task.losses(found, labels).sum() / len(rows)
             self.accelerator.backward(loss)
             total += loss.item()
-        if (extra := self.method.regulariser(self.backbone)) is not None:
+        if self.ranks.first and (extra := self.method.regulariser(self.backbone)) is not None:
             self.accelerator.backward(extra)
+        total = self.ranks.add_gradients(self.parameters, total)
         norm = float(self.accelerator.clip_grad_norm_(self.parameters, self.settings.clip))  # type: ignore[arg-type]
         if not (math.isfinite(total) and math.isfinite(norm)):
             raise RunFailed(
@@ -159,8 +166,10 @@ class Trainer:
         tensors = adapter_tensors(self.backbone)
         folder = self.folder / "checkpoint"
         state = self.method.state(self.backbone)
-        progress = checkpoint.load(folder, tensors, state, self.optimizer) or checkpoint.Progress()
-        log = _Log(self.folder / "metrics.jsonl", progress.log_lines)
+        progress, held = self.ranks.on_first(lambda: checkpoint.read(folder))
+        checkpoint.restore(held, tensors, state, self.optimizer)
+        del held
+        log = _Log(self.folder / "metrics.jsonl", progress.log_lines) if self.ranks.first else None
         for epoch in range(progress.epoch + 1, self.settings.epochs + 1):
             if self._should_stop(progress):
                 break
@@ -169,16 +178,17 @@ class Trainer:
                 start, tokens = time.perf_counter(), int(self.tokens[rows].sum())
                 loss, norm = self.step(progress.step, rows)
                 seconds = time.perf_counter() - start
-                log.write(
-                    event="step",
-                    step=progress.step + 1,
-                    epoch=epoch,
-                    loss=loss,
-                    learning_rate=self.rate(progress.step),
-                    grad_norm=norm,
-                    seconds=seconds,
-                    tokens=tokens,
-                )
+                if log is not None:
+                    log.write(
+                        event="step",
+                        step=progress.step + 1,
+                        epoch=epoch,
+                        loss=loss,
+                        learning_rate=self.rate(progress.step),
+                        grad_norm=norm,
+                        seconds=seconds,
+                        tokens=tokens,
+                    )
                 progress.step += 1
                 progress.seconds += seconds
                 losses.append(loss * len(rows))
@@ -192,30 +202,34 @@ class Trainer:
             }
             if not math.isfinite(entry["validation"]["loss"]):
                 raise RunFailed(f"the validation loss is not finite after epoch {epoch}; try a smaller learning rate")
-            log.write(event="epoch", **entry)
             progress.history.append(entry)
             progress.epoch = epoch
             settled = float(self.method.settled(progress.step, self.total_steps))
             score = (settled, self.task.value(entry["validation"]), -entry["validation"]["loss"])
             if not progress.best_epoch or score > progress.best_score:
                 progress.best_epoch, progress.best_score = epoch, score
-            progress.log_lines = log.lines
-            checkpoint.save(folder, progress, tensors, state, self.optimizer)
+            if log is not None:
+                log.write(event="epoch", **entry)
+                progress.log_lines = log.lines
+                checkpoint.save(folder, progress, tensors, state, self.optimizer)
         return Trained(
-            tensors=self.method.trimmed(checkpoint.best(folder, progress)),
+            tensors=self.method.trimmed(self.ranks.on_first(lambda: checkpoint.best(folder, progress))),
             epochs=progress.epoch,
             best_epoch=progress.best_epoch,
             steps=progress.step,
             seconds=progress.seconds,
             history=progress.history,
+            warnings=progress.warnings,
         )
 
     def best(self) -> dict[str, Tensor] | None:
         """The best epoch's tensors as the checkpoint has them; None before the first epoch's end."""
-        tensors = adapter_tensors(self.backbone)
-        folder, state = self.folder / "checkpoint", self.method.state(self.backbone)
-        progress = checkpoint.load(folder, tensors, state, self.optimizer)
-        return self.method.trimmed(checkpoint.best(folder, progress)) if progress else None
+        folder = self.folder / "checkpoint"
+        progress, held = self.ranks.on_first(lambda: checkpoint.read(folder))
+        checkpoint.restore(held, adapter_tensors(self.backbone), self.method.state(self.backbone), self.optimizer)
+        if not held:
+            return None
+        return self.method.trimmed(self.ranks.on_first(lambda: checkpoint.best(folder, progress)))
 
     def _should_stop(self, progress: checkpoint.Progress) -> bool:
         """Whether the best epoch is `patience` epochs ago; never before a method has settled."""
@@ -231,6 +245,7 @@ class Trainer:
             budget=4 * self.settings.token_budget,
             device=self.device,
             tick=lambda tokens: self.tick(tokens, None),
+            ranks=self.ranks,
         )
         metrics = self.task.metrics(found, self.validation.labels, self.class_names)
         return {name: value for name, value in metrics.items() if isinstance(value, float)}
