@@ -104,6 +104,11 @@ class Backbone:
         """The modules outside the trunk: the task's prediction head. None of a bare encoder."""
         return [] if self.trunk is self.model else [c for c in self.model.children() if c is not self.trunk]
 
+    def output_layer(self) -> str:
+        """Path of the linear layer that gives the head's answers, its last one."""
+        linear = [name for name, module in self.model.named_modules() if isinstance(module, nn.Linear)]
+        return [name for name in linear if not name.startswith(self.trunk_prefix)][-1]
+
     def is_head(self, parameter: str) -> bool:
         """True for a parameter of a task head that trains, and for one that the checkpoint lacks, wherever it sits."""
         outside = not parameter.startswith(self.trunk_prefix)

@@ -89,7 +89,7 @@ def check(path: Path, overrides: Sequence[str] = ()) -> CheckReport:
             name: _split_report(rows.origin, encoded[name], study.task, found.class_names)
             for name, rows in found.splits.items()
         },
-        examples=example_rows(found.splits.train, study.task.label_column),
+        examples=example_rows(found.splits.train, study.task.label_column, by_label=study.task.has_classes),
         variants=[
             VariantReport(label=v.label, learning_rates=v.learning_rates, **found.counts[v.label])
             for v in study.variants
@@ -196,6 +196,7 @@ def _rows(data: DataConfig, task: Task, base: Path) -> tuple[Splits, list[str]]:
         label=task.label_column,
         base=base,
         prepare=lambda rows: task.prepare(rows, labelled=True),
+        stratify=task.has_classes,
     )
     return splits, task.class_names(splits)
 

@@ -144,6 +144,7 @@ def _config(loaded: Loaded) -> Any:
     """The model's config as plain transformers writes it, which does not name our attention."""
     config = copy.deepcopy(loaded.backbone.model.config)
     config._attn_implementation = "eager"
+    config.problem_type = loaded.task.problem_type
     return config
 
 

@@ -156,6 +156,10 @@ def _convert(rows: Rows, name: str, function) -> list:
     return converted
 
 
+def _shown(label: object) -> str:
+    return f"{label:g}" if isinstance(label, float) else str(label)
+
+
 def one_line(cell: str | Sequence[tuple[str, str]]) -> str:
     """A text without line breaks; choices with their labels in front."""
     if isinstance(cell, str):
@@ -163,12 +167,16 @@ def one_line(cell: str | Sequence[tuple[str, str]]) -> str:
     return " ".join(f"({label}) {one_line(text)}" for label, text in cell)
 
 
-def example_rows(rows: Rows, label: str, *, per_label: int = 2, width: int = 100) -> list[tuple[str, str]]:
+def example_rows(
+    rows: Rows, label: str, *, per_label: int = 2, width: int = 100, by_label: bool = True
+) -> list[tuple[str, str]]:
     """The first `per_label` rows of each class as (label, excerpt): one line of at most `width` characters,
-    twice that where it holds choices."""
+    twice that where it holds choices. Without `by_label` the first rows, as many as of two classes."""
+    if not by_label:
+        rows = rows.take(np.arange(min(2 * per_label, len(rows))))
     texts = [name for name in rows.columns if name != label]
     examples: dict[str, list[str]] = {}
-    for i, name in enumerate(rows.columns[label]):
+    for i, name in enumerate(map(_shown, rows.columns[label])):
         found = examples.setdefault(name, [])
         if len(found) < per_label:
             line = " | ".join(one_line(rows.columns[column][i]) for column in texts)

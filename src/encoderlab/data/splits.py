@@ -47,11 +47,13 @@ def load_splits(
     label: str,
     base: Path,
     prepare: Callable[[Rows], Rows] | None = None,
+    stratify: bool = True,
 ) -> Splits:
     """Reads what [data] names and returns the splits, sampled and cut.
 
     text, label: names of the columns. base: folder that relative paths start at. prepare: makes rows with these columns
-    of rows as they were read; None: the columns are in the file. InputError names every problem."""
+    of rows as they were read; None: the columns are in the file. stratify: cut and sample in proportion to the labels.
+    InputError names every problem."""
     prepare = prepare or partial(prepare_columns, text=text, label=label)
     if problems := config.problems("data", base):
         raise InputError(*problems)
@@ -68,14 +70,18 @@ def load_splits(
 
     warnings = [note for part in rows.values() for note in part.notes]
     total = len(rows["train"])
+
+    def strata(part: Rows) -> Sequence[str]:
+        return part.columns[label] if stratify else [""] * len(part)
+
     for name in ("test", *config.other_tests, "validation"):
         source = sources[name]
         if source.fraction is not None:
-            rows["train"], rows[name] = _cut(rows["train"], label, source, name, total)
+            rows["train"], rows[name] = _cut(rows["train"], strata(rows["train"]), source, name, total)
     for name, source in sources.items():
         if source.rows is not None and source.rows < len(rows[name]):
             draw = _generator(source.seed, "rows")
-            rows[name] = rows[name].take(_stratified(rows[name].columns[label], source.rows, draw, every_class=True))
+            rows[name] = rows[name].take(_stratified(strata(rows[name]), source.rows, draw, every_class=True))
         elif source.rows is not None and source.rows > len(rows[name]):
             warnings.append(
                 f"{place(name)}: rows = {source.rows}, but there are {len(rows[name])}; all of them are used"
@@ -103,11 +109,11 @@ def _part(rows: Rows, source: Source) -> Rows:
     return rows.take(np.sort(_generator(source.seed, "part").permutation(len(rows))[low:high]))
 
 
-def _cut(train: Rows, label: str, source: Source, name: str, total: int) -> tuple[Rows, Rows]:
+def _cut(train: Rows, strata: Sequence[str], source: Source, name: str, total: int) -> tuple[Rows, Rows]:
     """(what stays, what is cut off): `fraction` of `total` rows. The last row of a class stays in train."""
     count = round((source.fraction or 0) * total)
     draw = _generator(source.seed, name)
-    taken = _stratified(train.columns[label], count, draw, keep=1)
+    taken = _stratified(strata, count, draw, keep=1)
     if len(taken) == 0:
         raise InputError(
             f"{place(name)}: fraction = {source.fraction} of the {total} rows of {train.origin} is not one row that "

@@ -59,7 +59,7 @@ def _title(about: Mapping[str, Any]) -> str:
     title = f"# `{method['name']}` on {_text(about['base']['name'])}"
     said = f"What encoderlab's method `{method['name']}` trained" + (f" ({settings})." if settings else ".")
     classes = about.get("class_names") or []
-    named = f" Classes: {', '.join(map(_text, classes))}." if 0 < len(classes) <= 20 else ""
+    named = f" Classes: {', '.join(map(_text, classes))}." if 1 < len(classes) <= 20 else ""
     return f"{title}\n\n{said}{named}"
 
 

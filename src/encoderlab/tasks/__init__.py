@@ -5,7 +5,8 @@ from encoderlab.tasks.classification import Classification
 from encoderlab.tasks.masked_lm import MaskedLM
 from encoderlab.tasks.metric import Metric
 from encoderlab.tasks.multiple_choice import MultipleChoice
+from encoderlab.tasks.regression import Regression
 
-TASKS: tuple[type[Task], ...] = (Classification, MultipleChoice, MaskedLM)
+TASKS: tuple[type[Task], ...] = (Classification, MultipleChoice, MaskedLM, Regression)
 
-__all__ = ["TASKS", "Classification", "Encoded", "MaskedLM", "Metric", "MultipleChoice", "Task"]
+__all__ = ["TASKS", "Classification", "Encoded", "MaskedLM", "Metric", "MultipleChoice", "Regression", "Task"]

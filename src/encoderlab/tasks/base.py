@@ -54,7 +54,7 @@ class Encoded:
     ids: int32 (tokens,), with the special tokens
     offsets: int64 (sequences + 1,)
     type_ids: int8 (tokens,), 0 for the first text and 1 for the second; None where the model family has none
-    labels: int64 (n,), position in class_names; -1 where the rows came without a label
+    labels: int64 (n,), position in class_names; -1 where the rows came without a label. Of a regression: float64, nan
     rows_cut, tokens_lost: what truncation did: rows that were longer, and tokens they lost together
     fingerprint: of texts, tokenizer and max_length, so equal fingerprints mean equal tokens; labels are not in it
     groups: int64 (n + 1,): row i has the sequences groups[i]:groups[i + 1], each with one logit; None: a row is one
@@ -114,6 +114,7 @@ class Task(ABC):
     """A frozen dataclass, which is the [task] section of a study file, with a `kind` that names it.
 
     head: the transformers Auto class that carries the prediction head
+    problem_type: what a transformers config calls the task, where a plain model needs to be told
     has_classes: whether a row has one class, so that rows are drawn in proportion to the classes
     has_probe: whether a trained head on the frozen encoder is a way to learn the task
     baseline: what the answer that is the same for every row is called, None where there is none
@@ -123,6 +124,7 @@ class Task(ABC):
     """
 
     head: ClassVar[str]
+    problem_type: ClassVar[str | None] = None
     has_classes: ClassVar[bool] = True
     has_probe: ClassVar[bool] = True
     baseline: ClassVar[str | None] = "majority"
@@ -188,6 +190,10 @@ class Task(ABC):
     def weighted(self, evidence: np.ndarray, weights: np.ndarray) -> np.ndarray:
         """(n, k) and (m, n) -> (m,): the metric of rows that are there as often as their weights say."""
         return weights @ evidence[:, 0] / weights.sum(axis=1)
+
+    def scale(self, labels: np.ndarray) -> tuple[float, float] | None:
+        """(centre, spread) of training labels that are numbers: they are learned as (label - centre) / spread."""
+        return None
 
     def constant(self, train: Encoded, rows: Encoded, class_names: Sequence[str]) -> np.ndarray:
         """The scores of `rows` that know nothing but the training rows' labels. Of classes: their frequencies, over the

@@ -45,11 +45,7 @@ class Classification(Task):
         return self.label
 
     def problems(self) -> list[str]:
-        if self.label in self.text_columns:
-            return [f"text: column {self.label!r} is the label as well; expected the column(s) with the text alone"]
-        if len(set(self.text_columns)) < len(self.text_columns):
-            return [f"text: column {self.text[0]!r} is there twice; name two columns, or one for a single text"]
-        return []
+        return pair_problems(self.text_columns, self.label)
 
     def class_names(self, splits: Splits) -> list[str]:
         """The classes of train: by value if all are whole numbers, else alphabetically.
@@ -133,6 +129,15 @@ class Classification(Task):
             "probability": probabilities.max(axis=1).tolist(),
             **{f"probability_{name}": probabilities[:, i].tolist() for i, name in enumerate(class_names)},
         }
+
+
+def pair_problems(text: Sequence[str], label: str) -> list[str]:
+    """What is wrong with the names of the column(s) with texts and of that with labels, as `Task.problems`."""
+    if label in text:
+        return [f"text: column {label!r} is the label as well; expected the column(s) with the text alone"]
+    if len(set(text)) < len(text):
+        return [f"text: column {text[0]!r} is there twice; name two columns, or one for a single text"]
+    return []
 
 
 def log_softmax(logits: np.ndarray) -> np.ndarray:

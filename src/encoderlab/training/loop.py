@@ -24,6 +24,7 @@ from encoderlab.adapters import adapter_tensors
 from encoderlab.backbone import Backbone
 from encoderlab.errors import RunFailed
 from encoderlab.files import append_text, write_text
+from encoderlab.formats.names import our_name
 from encoderlab.methods import Method
 from encoderlab.tasks import Encoded, Task
 from encoderlab.training import checkpoint
@@ -97,6 +98,10 @@ class Trainer:
         self.optimizer = torch.optim.AdamW(self._groups(), lr=self.learning_rate, fused=True)
         self.lengths, self.sizes, self.tokens = self.train.longest, self.train.sizes, self.train.tokens
         self.pad_id = self.backbone.tokenizer.pad_token_id
+        self.scale, self.labels = self.task.scale(self.train.labels), self.train.labels
+        if self.scale is not None:
+            centre, spread = self.scale
+            self.labels = (self.train.labels - centre) / spread
 
     def _groups(self) -> list[dict[str, Any]]:
         """AdamW's groups: vectors do not decay, whatever shape they are stored in, and a method may give some
@@ -141,7 +146,7 @@ class Trainer:
                 device=self.device,
                 draw=(self.seed, epoch),
             )
-            labels = torch.from_numpy(self.train.labels[chosen]).to(self.device)
+            labels = torch.from_numpy(self.labels[chosen]).to(self.device)
             loss = self.task.losses(found, labels).sum() / len(rows)
             self.accelerator.backward(loss)
             total += loss.item()
@@ -213,7 +218,7 @@ class Trainer:
                 progress.log_lines = log.lines
                 checkpoint.save(folder, progress, tensors, state, self.optimizer)
         return Trained(
-            tensors=self.method.trimmed(self.ranks.on_first(lambda: checkpoint.best(folder, progress))),
+            tensors=self._given(self.ranks.on_first(lambda: checkpoint.best(folder, progress))),
             epochs=progress.epoch,
             best_epoch=progress.best_epoch,
             steps=progress.step,
@@ -229,7 +234,16 @@ class Trainer:
         checkpoint.restore(held, adapter_tensors(self.backbone), self.method.state(self.backbone), self.optimizer)
         if not held:
             return None
-        return self.method.trimmed(self.ranks.on_first(lambda: checkpoint.best(folder, progress)))
+        return self._given(self.ranks.on_first(lambda: checkpoint.best(folder, progress)))
+
+    def _given(self, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
+        """What is saved of the best epoch: a head that learned rescaled labels answers in the labels' own unit."""
+        tensors = self.method.trimmed(tensors)
+        if self.scale is None:
+            return tensors
+        (centre, spread), layer = self.scale, self.backbone.output_layer()
+        weight, bias = (our_name(self.backbone, f"{layer}.{part}") for part in ("weight", "bias"))
+        return {**tensors, weight: tensors[weight] * spread, bias: tensors[bias] * spread + centre}
 
     def _should_stop(self, progress: checkpoint.Progress) -> bool:
         """Whether the best epoch is `patience` epochs ago; never before a method has settled."""
@@ -247,6 +261,9 @@ class Trainer:
             tick=lambda tokens: self.tick(tokens, None),
             ranks=self.ranks,
         )
+        if self.scale is not None:
+            centre, spread = self.scale
+            found = centre + spread * found
         metrics = self.task.metrics(found, self.validation.labels, self.class_names)
         return {name: value for name, value in metrics.items() if isinstance(value, float)}
 

@@ -1,0 +1,184 @@
+"""A number for a text, or for a pair of texts (similarity, rating).
+
+loss = (logit - (label - m) / s)^2          m, s: mean and standard deviation of the training rows' labels
+
+Labels are learned in units of their own spread, so that a learning rate means the same whatever the labels' unit is;
+the head that is saved answers in the labels' unit (`Backbone.rescale_head`).
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, final
+
+import numpy as np
+
+from encoderlab.data import Rows, Splits, prepare
+from encoderlab.data.rows import column_problems
+from encoderlab.errors import InputError
+from encoderlab.tasks import correlation
+from encoderlab.tasks.base import Encoded, Task
+from encoderlab.tasks.classification import pair_problems
+from encoderlab.tasks.metric import Metric
+from encoderlab.tasks.tokens import tokenise
+
+if TYPE_CHECKING:
+    from torch import Tensor
+    from transformers import PreTrainedTokenizerBase
+
+STATISTICS = {
+    "pearson": correlation.pearson,
+    "spearman": correlation.spearman,
+    "mse": correlation.squared_error,
+}
+METRICS = {
+    "pearson": Metric(
+        key="pearson",
+        label="Pearson's r",
+        said="Pearson's r {value} on {rows} test rows",
+        percent=False,
+        bounds=(-1.0, 1.0),
+    ),
+    "spearman": Metric(
+        key="spearman",
+        label="Spearman's rho",
+        said="Spearman's rho {value} on {rows} test rows",
+        percent=False,
+        bounds=(-1.0, 1.0),
+    ),
+    "mse": Metric(
+        key="mse",
+        label="mean squared error",
+        said="mean squared error {value} on {rows} test rows",
+        percent=False,
+        lower_is_better=True,
+        bounds=(0.0, math.inf),
+    ),
+}
+
+
+@final
+@dataclass(frozen=True, kw_only=True)
+class Regression(Task):
+    """text: a column, or two that make a pair. label: a column of numbers
+
+    best: the metric that picks checkpoints and learning rates, and that methods are ranked and compared by
+    """
+
+    kind: Literal["regression"] = "regression"
+    text: str | tuple[str, str] = "text"
+    label: str = "label"
+    best: Literal["pearson", "spearman", "mse"] = "pearson"
+
+    head: ClassVar[str] = "AutoModelForSequenceClassification"
+    problem_type: ClassVar[str | None] = "regression"
+    has_classes: ClassVar[bool] = False
+    baseline: ClassVar[str | None] = "mean"
+    always: ClassVar[str] = "always giving the training labels' mean"
+    paired_test: ClassVar[str] = "permutation test that swaps the two models’ answers row by row,"
+    further: ClassVar[tuple[str, ...]] = ("pearson", "spearman", "mse")
+
+    @property
+    def text_columns(self) -> tuple[str, ...]:
+        return (self.text,) if isinstance(self.text, str) else tuple(self.text)
+
+    @property
+    def label_column(self) -> str:
+        return self.label
+
+    def problems(self) -> list[str]:
+        return pair_problems(self.text_columns, self.label)
+
+    def prepare(self, rows: Rows, *, labelled: bool) -> Rows:
+        """Labels as floats. A cell that is no finite number is an InputError: an empty one too, because nothing says
+        that it means an unlabelled row."""
+        if problems := column_problems(rows, [*self.text_columns, *([self.label] if labelled else [])]):
+            raise InputError(*problems)
+        plain = prepare(rows, text=self.text_columns, label=None)
+        if not labelled:
+            return plain
+        numbers = [_number(cell) for cell in rows.columns[self.label]]
+        if wrong := [i for i, number in enumerate(numbers) if number is None]:
+            more = f" ({len(wrong)} such rows)" if len(wrong) > 1 else ""
+            raise InputError(
+                f"{rows.origin}: row {rows.index[wrong[0]] + 1}, column {self.label!r}: expected a number, got "
+                f"{rows.columns[self.label][wrong[0]]!r}{more}; correct or remove the row"
+            )
+        return Rows({**plain.columns, self.label: numbers}, rows.origin, rows.index, rows.notes)
+
+    def class_names(self, splits: Splits) -> list[str]:
+        """The label column: there is one output. InputError where all training rows have the same label."""
+        if len(set(splits.train.columns[self.label])) < 2:
+            value = splits.train.columns[self.label][0]
+            raise InputError(
+                f"data.train: all {len(splits.train)} rows have the label {value:g} (column {self.label!r}); expected "
+                "numbers that differ"
+            )
+        return [self.label]
+
+    def encode(
+        self,
+        rows: Rows,
+        tokenizer: PreTrainedTokenizerBase,
+        max_length: int,
+        class_names: Sequence[str],
+        cache: Path | None = None,
+    ) -> Encoded:
+        """Labels are float64, nan where the rows came without. Pairs are cut longest text first."""
+        labels = np.array(rows.columns.get(self.label, [math.nan] * len(rows)), dtype=np.float64)
+        return tokenise(rows, self.text_columns, labels, tokenizer, max_length, cache)
+
+    def metric(self, class_names: Sequence[str]) -> Metric:
+        return METRICS[self.best]
+
+    def value(self, metrics: Mapping[str, Any]) -> float:
+        return METRICS[self.best].sign * metrics[self.best]
+
+    def scale(self, labels: np.ndarray) -> tuple[float, float]:
+        spread = float(labels.std())
+        return float(labels.mean()), spread if spread > 0 else 1.0
+
+    def evidence(self, logits: np.ndarray, labels: np.ndarray, class_names: Sequence[str]) -> np.ndarray:
+        """(n, 2): the answer and the label; (n, 1) of squared errors where they are the metric."""
+        answers = logits[:, 0].astype(np.float64)
+        return ((answers - labels) ** 2)[:, None] if self.best == "mse" else np.stack([answers, labels], axis=1)
+
+    def weighted(self, evidence: np.ndarray, weights: np.ndarray) -> np.ndarray:
+        if self.best == "mse":
+            return super().weighted(evidence, weights)
+        return STATISTICS[self.best](evidence[:, 0], evidence[:, 1], weights)
+
+    def constant(self, train: Encoded, rows: Encoded, class_names: Sequence[str]) -> np.ndarray:
+        return np.full((len(rows), 1), train.labels.mean(), dtype=np.float32)
+
+    def label_counts(self, labels: np.ndarray, class_names: Sequence[str]) -> dict[str, float]:
+        """The lowest, the mean and the highest label."""
+        found = {"lowest": labels.min(), "mean": labels.mean(), "highest": labels.max()}
+        return {name: float(f"{value:.4g}") for name, value in found.items()}
+
+    def losses(self, logits: Tensor, labels: Tensor) -> Tensor:
+        return (logits[:, 0].float() - labels.float()) ** 2
+
+    def metrics(self, logits: np.ndarray, labels: np.ndarray, class_names: Sequence[str]) -> dict[str, Any]:
+        """loss and mse (in the labels' unit, squared), pearson, spearman; the correlation of a constant answer is 0."""
+        answers, once = logits[:, 0].astype(np.float64), np.ones((1, len(labels)))
+        found = {name: float(of(answers, labels, once)[0]) for name, of in STATISTICS.items()}
+        return {"loss": found["mse"], **found}
+
+    def predictions(self, logits: np.ndarray, class_names: Sequence[str], rows: Rows) -> dict[str, list]:
+        """The label column's name, and the number."""
+        return {class_names[0]: logits[:, 0].astype(np.float64).tolist()}
+
+
+def _number(cell: Any) -> float | None:
+    """A finite number, or the text of one; else None."""
+    if isinstance(cell, bool) or not isinstance(cell, int | float | str):
+        return None
+    try:
+        number = float(cell)
+    except (ValueError, OverflowError):
+        return None
+    return number if math.isfinite(number) else None
