@@ -31,8 +31,9 @@ def spearman(x: Array, y: Array, weights: Array) -> Array:
 def ranks(x: Array, weights: Array) -> Array:
     """(n,) and (m, n) -> (m, n): mean ranks, where each row is there as often as its weight says."""
     _, kinds = np.unique(x, return_inverse=True)
-    counts = np.zeros((len(weights), kinds.max() + 1))
-    np.add.at(counts, (slice(None), kinds), weights)
+    order = np.argsort(kinds, kind="stable")
+    starts = np.flatnonzero(np.diff(kinds[order], prepend=-1))
+    counts = np.add.reduceat(weights[:, order], starts, axis=1)
     upto = counts.cumsum(axis=1)
     return (upto - (counts - 1) / 2)[:, kinds]
 
