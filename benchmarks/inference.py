@@ -22,8 +22,8 @@ from encoderlab import backbone as backbones
 from encoderlab import demo
 from encoderlab.data import Source, prepare, read
 from encoderlab.families import ROLES
+from encoderlab.jobs import take
 from encoderlab.methods import Lora
-from encoderlab.study import take
 from encoderlab.tasks import Classification
 from encoderlab.training.forward import Computed, logits
 

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from encoderlab import locks, study
+from encoderlab import jobs, locks, study
 from encoderlab.encoding.embed import own
 from encoderlab.errors import InputError
 from encoderlab.execute import Bench, Job, execute
@@ -143,12 +143,12 @@ def test_a_run_that_another_process_does_is_not_done_twice(
     out = path.parent / "out"
     folders: list[Path] = []
 
-    def seen(bench: Bench, job: Job, tick: Tick) -> dict[str, object]:
-        result = execute(bench, job, tick)
+    def seen(bench: Bench, job: Job, tick: Tick, **more: float) -> dict[str, object]:
+        result = execute(bench, job, tick, **more)
         folders.append(bench.folder / result["id"])
         return result
 
-    monkeypatch.setattr(study, "execute", seen)
+    monkeypatch.setattr(jobs, "execute", seen)
     study.compare(path, QUICK)
     last = folders[-1]
     (last / "result.json").unlink()

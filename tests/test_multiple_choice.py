@@ -26,9 +26,9 @@ from encoderlab.errors import InputError
 from encoderlab.estimate import estimate
 from encoderlab.export import export
 from encoderlab.files import read_json
+from encoderlab.jobs import take
 from encoderlab.methods import Full, Lora, Method, Prefix, Prompt
 from encoderlab.randomness import Dropout
-from encoderlab.study import take
 from encoderlab.tasks import Encoded, MultipleChoice
 from encoderlab.tasks.tokens import kept
 from encoderlab.training import Trainer

@@ -15,7 +15,7 @@ from encoderlab import study
 from encoderlab.errors import InputError
 from encoderlab.evaluate import load_run
 from encoderlab.files import read_json
-from encoderlab.study import some_rows
+from encoderlab.jobs import some_rows
 from encoderlab.training import Trainer
 from test_study import Write, write_study  # noqa: F401  (a fixture)
 

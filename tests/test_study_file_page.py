@@ -28,7 +28,7 @@ def table(section: type) -> list[str]:
     return lines
 
 
-@pytest.mark.parametrize("section", [config.Top, config.Train, config.Search, Source, *TASKS, *METHODS])
+@pytest.mark.parametrize("section", [config.Top, config.Train, config.Search, config.Launch, Source, *TASKS, *METHODS])
 def test_the_reference_page_lists_every_key(section: type) -> None:
     page = PAGE.read_text(encoding="utf-8")
     assert "\n".join(table(section)) in page, "\n".join(table(section))

@@ -11,6 +11,7 @@ import logging
 import os
 import sys
 from collections.abc import Sequence
+from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -40,6 +41,18 @@ Overrides = Annotated[
 ]
 Force = Annotated[
     bool, typer.Option("--force", help="Take a base model that is not the one that the run was trained on.")
+]
+
+
+class Place(StrEnum):
+    here = "here"
+    processes = "processes"
+    slurm = "slurm"
+
+
+On = Annotated[
+    Place | None,
+    typer.Option("--on", help="Where the work is done; sizes stand in [launch] of the study. Default: here."),
 ]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")]
 
@@ -113,11 +126,15 @@ def _top(
 
 
 @app.command()
-def compare(study: StudyFile, override: Overrides = None, json: Json = False) -> None:
+def compare(study: StudyFile, override: Overrides = None, on: On = None, json: Json = False) -> None:
     """Train every method of a study with every seed, and write the report. Goes on where it was stopped."""
     from encoderlab.study import compare
 
-    _finish(compare(study, override or ()), json)
+    _finish(compare(study, _placed(override, on)), json)
+
+
+def _placed(override: list[str] | None, on: Place | None) -> list[str]:
+    return [*(override or ()), *([] if on is None else [f"launch.on={on.value}"])]
 
 
 def _finish(report: Path, json: bool) -> None:

@@ -14,7 +14,7 @@ import numpy as np
 from encoderlab import check, config, runs
 from encoderlab.config import Study, Variant
 from encoderlab.execute import Bench, open_trainer
-from encoderlab.study import open_bench, planned, run_job, take
+from encoderlab.jobs import open_bench, planned, run_job, take
 from encoderlab.timing import Work
 from encoderlab.training.batches import epoch_batches
 from encoderlab.training.forward import logits

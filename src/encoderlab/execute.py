@@ -119,53 +119,49 @@ def resolve(bench: Bench, job: Job) -> dict[str, Any]:
     }
 
 
-def execute(bench: Bench, job: Job, tick: Tick) -> dict[str, Any]:
-    """Do a job, or take its result from its folder. Returns result.json's content; a run that fails has status
-    "failed". InputError where another process is doing it."""
+def identify(bench: Bench, job: Job) -> tuple[str, dict[str, Any]]:
+    """The run's id and its resolved config, as a JSON file gives it back."""
     config = runs.as_json(resolve(bench, job))
-    number = runs.run_id({**config, "model": bench.fingerprint})
+    return runs.run_id({**config, "model": bench.fingerprint}), config
+
+
+def stored(bench: Bench, job: Job, say: bool = False) -> dict[str, Any] | None:
+    """The content of result.json where the run is there with all that a study reads of it; None where it is to be done
+    (again). say: why a run that was done is to be done again."""
+    result = _finished(bench.folder / identify(bench, job)[0], say)
+    return None if result is None else result | {"method": job.name, "variant": job.variant}  # labels are the study's
+
+
+def give_up(bench: Bench, job: Job, reason: str) -> dict[str, Any]:
+    """Write the result of a run that could not be brought to an end; the next command tries again."""
+    number, config = identify(bench, job)
+    result = _blank(bench, job, number, config) | {"status": "failed", "reason": reason, "try_again": True}
+    files.write_json(bench.folder / number / "result.json", result)
+    return result
+
+
+def execute(bench: Bench, job: Job, tick: Tick, wait: float = 0.0) -> dict[str, Any]:
+    """Do a job, or take its result from its folder. Returns result.json's content; a run that fails has status
+    "failed". InputError where another process is doing it, and does not end within `wait` seconds."""
+    if (result := bench.ranks.on_first(lambda: stored(bench, job))) is not None:
+        return result
+    number, config = identify(bench, job)
     folder = bench.folder / number
-    labels = {"method": job.name, "variant": job.variant}  # which depend on the study around it
-    if (stored := bench.ranks.on_first(lambda: _finished(folder))) is not None:
-        return stored | labels
     with ExitStack() as stack:
 
         def own() -> dict[str, Any] | None:
             advice = "it does this run: the same command goes on when that has ended"
-            stack.enter_context(locks.hold(folder, advice=advice, inner=("checkpoint", "adapter", "predictions")))
-            if (stored := _finished(folder, say=True)) is None:
+            inner = ("checkpoint", "adapter", "predictions")
+            stack.enter_context(locks.hold(folder, advice=advice, inner=inner, wait=wait))
+            if (result := stored(bench, job, say=True)) is None:
                 files.write_json(folder / "config.json", config)
-            return stored
+            return result
 
-        return (bench.ranks.on_first(own) or _do(bench, job, config, folder, tick)) | labels
+        return bench.ranks.on_first(own) or _do(bench, job, folder, tick)
 
 
-def _do(bench: Bench, job: Job, config: dict[str, Any], folder: Path, tick: Tick) -> dict[str, Any]:
-    result: dict[str, Any] = {
-        "id": folder.name,
-        "status": "done",
-        "reason": None,
-        "kind": job.kind,
-        "method": job.name,
-        "variant": job.variant,
-        "seed": job.seed,
-        "learning_rate": job.learning_rate,
-        "config": config,
-        "class_names": bench.class_names,
-        "splits": {},
-        "parameters": {"adapter": None, "head": None, "total": None},
-        "train_seconds": 0.0,
-        "epochs": 0,
-        "best_epoch": None,
-        "steps": 0,
-        "peak_memory_mb": None,
-        "inference_ms_per_example": None,
-        "adapter_bytes": None,
-        "precision": {"compute": config["precision"], "why": bench.why},
-        "warnings": [],
-        "versions": runs.versions(),
-        "hardware": runs.hardware(),
-    }
+def _do(bench: Bench, job: Job, folder: Path, tick: Tick) -> dict[str, Any]:
+    result = _blank(bench, job, *identify(bench, job))
     try:
         if job.is_constant:
             result |= _constant(bench, folder)
@@ -196,7 +192,36 @@ def _finish(folder: Path, result: dict[str, Any]) -> dict[str, Any]:
     return result
 
 
-def _finished(folder: Path, say: bool = False) -> dict[str, Any] | None:
+def _blank(bench: Bench, job: Job, number: str, config: dict[str, Any]) -> dict[str, Any]:
+    """A result before anything is known of it."""
+    return {
+        "id": number,
+        "status": "done",
+        "reason": None,
+        "kind": job.kind,
+        "method": job.name,
+        "variant": job.variant,
+        "seed": job.seed,
+        "learning_rate": job.learning_rate,
+        "config": config,
+        "class_names": bench.class_names,
+        "splits": {},
+        "parameters": {"adapter": None, "head": None, "total": None},
+        "train_seconds": 0.0,
+        "epochs": 0,
+        "best_epoch": None,
+        "steps": 0,
+        "peak_memory_mb": None,
+        "inference_ms_per_example": None,
+        "adapter_bytes": None,
+        "precision": {"compute": config["precision"], "why": bench.why},
+        "warnings": [],
+        "versions": runs.versions(),
+        "hardware": runs.hardware(),
+    }
+
+
+def _finished(folder: Path, say: bool) -> dict[str, Any] | None:
     """The result of a run that is there with all that a study reads of it; None where it is to be done (again).
     say: why a run that was done is to be done again."""
     try:

@@ -11,7 +11,7 @@ from encoderlab import check, config
 from encoderlab.config import Study, Variant
 from encoderlab.errors import InputError, RunFailed
 from encoderlab.execute import Bench, execute
-from encoderlab.study import open_bench, run_job, work_of
+from encoderlab.jobs import open_bench, run_job, work_of
 from encoderlab.timing import Meter
 from encoderlab.training.forward import choose_device
 from encoderlab.training.ranks import Ranks, alike, open_ranks

@@ -2,35 +2,34 @@
 one page.
 
 Runs what is missing and nothing else: a finished run is taken from its folder, an interrupted one goes on from its
-checkpoint.
+checkpoint. Runs do not depend on each other, but for the learning rate, which a variant's trials choose; where they are
+done is the executor's matter.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
-from encoderlab import backbone as backbones
 from encoderlab import check, config, files, locks, report, runs
 from encoderlab.config import Study, Variant
-from encoderlab.data import Rows, Splits
-from encoderlab.execute import Bench, Job, execute
-from encoderlab.randomness import numpy_generator
-from encoderlab.tasks import Encoded
-from encoderlab.timing import Meter, Work
-from encoderlab.training.forward import choose_device, choose_precision
-
-TRIAL_SEED = 0
+from encoderlab.data import Splits
+from encoderlab.errors import InputError
+from encoderlab.execute import Bench, give_up
+from encoderlab.jobs import Ask, Runs, baselines, open_bench, planned, seeded, trials
+from encoderlab.launch.choose import open_executor, problems, shares
+from encoderlab.launch.pieces import Executor, Here, Piece
+from encoderlab.timing import Meter
 
 
 def compare(path: Path, overrides: Sequence[str] = ()) -> Path:
     """Run a whole study file; returns the path of the report. Raises InputError before anything is trained if
     anything is wrong, or another command works on its folder."""
     study = config.load(path, overrides)
+    if lines := problems(study.launch):
+        raise InputError(*(f"{path}: {line}" for line in lines))
     splits, class_names, warnings = check.prepare(study)
     with locks.hold(study.out, advice="wait until it is done, or stop it, or choose another folder with -s out=FOLDER"):
         return _compare(study, splits, class_names, warnings)
@@ -38,185 +37,134 @@ def compare(path: Path, overrides: Sequence[str] = ()) -> Path:
 
 def _compare(study: Study, splits: Splits, class_names: list[str], warnings: Sequence[str]) -> Path:
     bench = open_bench(study, splits, class_names)
-    meter = Meter(planned(study, bench), study.task.metric(class_names).key)
-    header = _header(study, splits, bench, warnings)
-    done: dict[str, dict[str, str]] = {}
-    search: list[dict[str, Any]] = []
-
-    def keep() -> None:
-        account = {"runs": list(done), "labels": done, "search": search}
-        files.write_json(study.out / "study.json", {**header, **account})
-
-    def do(job: Job) -> dict[str, Any]:
-        with meter.job(work_of(job, bench)) as tick:
-            result = execute(bench, job, tick)
-        done[result["id"]] = {"method": job.name, "variant": job.variant}
-        meter.say(result)
-        keep()
-        return result
-
+    work = Runs(study=study, bench=bench)
+    workers = 1 if study.launch.on == "here" else shares(study.launch)[0]
+    meter = Meter(planned(study, bench), study.task.metric(class_names).key, workers)
+    account = _Account(study=study, header=_header(study, splits, bench, warnings))
     try:
-        for job in baselines(study, bench):
-            do(job)
-        for variant in study.variants:
-            rate = _search(study, bench, variant, do, search)
-            for seed in study.seeds:
-                do(run_job(study, bench, variant, rate, seed))
-        keep()
+        with _executor(work, meter) as executor:
+            _conduct(work, executor, account, meter)
+        account.keep()
     finally:
         meter.close()
     return report.write(study.out)
 
 
-def open_bench(study: Study, splits: Splits, class_names: list[str]) -> Bench:
-    """Tokens (from the cache on disk where they are there), device and precision for a study's runs."""
-    device = choose_device(study.train.device)
-    dtype, why = choose_precision(device, study.train.precision)
-    base = backbones.load(study.model, head=study.task.head, class_names=class_names, seed=0)
-    cache = files.cache_folder() / "tokens"
-    encoded = {
-        name: study.task.encode(rows, base.tokenizer, study.train.max_length, class_names, cache)
-        for name, rows in splits.items()
-    }
-    index = {name: _numbers(encoded[name], rows) for name, rows in splits.items()}
-    origins = {name: rows.origin for name, rows in splits.items()}
-    hub = tuple(dict.fromkeys(source.hub for source in study.data.sources.values() if source.hub))
-    return Bench(
-        model=study.model,
-        fingerprint=" ".join(filter(None, (base.fingerprint, base.pooler_fingerprint, base.head_fingerprint))),
-        task=study.task,
-        class_names=class_names,
-        train=encoded["train"],
-        validation=encoded["validation"],
-        test=encoded["test"],
-        other_tests={name: encoded[name] for name in splits.others},
-        index=index,
-        settings=study.train,
-        device=device,
-        dtype=dtype,
-        why=why,
-        folder=study.out / "runs",
-        origins={name: o if o.startswith(hub) else Path(o).name for name, o in origins.items()},
-        hub=hub,
-    )
+def _executor(work: Runs, meter: Meter) -> Executor:
+    launch = work.study.launch
+
+    def metered(ask: Ask) -> dict[str, Any]:
+        with meter.job(work.work(ask)) as tick:
+            return work.do(ask, tick)
+
+    if launch.on == "here":
+        return Here(metered)
+    folder, cuda = work.study.out / "launch", work.bench.device.type == "cuda"
+    return open_executor(launch, folder, work, known=work.known, cuda=cuda)
 
 
-def _numbers(encoded: Encoded, rows: Rows) -> np.ndarray:
-    """Of each row that the model sees: in its source, or of the window."""
-    return rows.index if encoded.index is None else encoded.index
+def _conduct(work: Runs, executor: Executor, account: _Account, meter: Meter) -> None:
+    """Every run of the study. What can be done is submitted at once; the runs of a variant, when its rate is known."""
+    study = work.study
+    candidates: dict[str, list[dict[str, Any]]] = {variant.label: [] for variant in study.variants}
 
+    def submit(asks: Sequence[Ask]) -> None:
+        for ask in asks:
+            executor.submit(Piece(name=work.name(ask), rank=account.place(ask), ask=ask))
 
-def baselines(study: Study, bench: Bench) -> list[Job]:
-    """The answer that is the same for every row, and the model before training, once per seed of its fresh head."""
-    common: dict[str, Any] = {
-        "kind": "baseline",
-        "method": None,
-        "learning_rate": None,
-        "settings": study.train,
-        "train": bench.train,
-    }
-    untrained = [Job(name="untrained", variant="untrained", seed=seed, **common) for seed in study.seeds]
-    name = study.task.baseline
-    return [*([Job(name=name, variant=name, seed=None, **common)] if name else []), *untrained]
+    def choose(variant: Variant) -> None:
+        entry = chosen(study, variant, candidates[variant.label], work.bench.class_names)
+        account.choose(variant, entry)
+        submit(seeded(study, variant, entry["chosen"]))
 
-
-def run_job(study: Study, bench: Bench, variant: Variant, rate: float, seed: int) -> Job:
-    return Job(
-        kind="run",
-        name=variant.method.name,
-        variant=variant.label,
-        method=variant.method,
-        learning_rate=rate,
-        seed=seed,
-        settings=study.train,
-        train=bench.train,
-    )
-
-
-def trial_job(study: Study, bench: Bench, variant: Variant, rate: float) -> Job:
-    """A short run on some of the training rows, the same rows for every method and rate."""
-    settings = replace(study.train, epochs=study.search.epochs, patience=None)
-    count = min(study.search.rows, len(bench.train))
-    classes = bench.train.labels if study.task.has_classes else np.zeros(len(bench.train), dtype=np.int64)
-    rows = some_rows(classes, count)
-    job = run_job(study, bench, variant, rate, TRIAL_SEED)
-    return replace(job, kind="trial", settings=settings, train=take(bench.train, rows))
-
-
-def some_rows(labels: np.ndarray, count: int) -> np.ndarray:
-    """`count` row numbers, ascending, each class with its share of them; the same for every method and rate."""
-    order = numpy_generator(TRIAL_SEED, "trial rows").permutation(len(labels))
-    share = np.empty(len(labels))  # how much of its class is taken before a row's turn
-    for label in np.unique(labels):
-        members = order[labels[order] == label]
-        share[members] = np.arange(len(members)) / len(members)
-    return np.sort(order[np.argsort(share[order], kind="stable")][:count])
-
-
-def take(encoded: Encoded, rows: np.ndarray) -> Encoded:
-    """Some rows of an encoded split, in the given order."""
-    sequences = encoded.sequences(rows)
-    spans = [slice(encoded.offsets[one], encoded.offsets[one + 1]) for one in sequences]
-    types, groups = encoded.type_ids, encoded.groups
-    return replace(
-        encoded,
-        ids=np.concatenate([encoded.ids[span] for span in spans]),
-        offsets=np.concatenate([[0], np.cumsum(encoded.lengths[sequences])]).astype(np.int64),
-        groups=None if groups is None else np.concatenate([[0], np.cumsum(encoded.sizes[rows])]).astype(np.int64),
-        type_ids=None if types is None else np.concatenate([types[span] for span in spans]),
-        labels=encoded.labels[rows],
-        index=None if encoded.index is None else encoded.index[rows],
-        fingerprint=f"{encoded.fingerprint}:{runs.array_hash(rows)}",
-    )
-
-
-def planned(study: Study, bench: Bench) -> list[Work]:
-    """The work of every run of the study, for the time that is left."""
-    jobs = baselines(study, bench)
+    submit(baselines(study))
     for variant in study.variants:
-        first, *others = variant.learning_rates
-        if others:
-            jobs += [trial_job(study, bench, variant, rate) for rate in variant.learning_rates]
-        jobs += [run_job(study, bench, variant, first, seed) for seed in study.seeds]
-    return [work_of(job, bench) for job in jobs]
+        submit(trials(variant))
+        if not trials(variant):
+            choose(variant)
+    for done in executor.finished():
+        ask: Ask = done.piece.ask
+        result = done.value if done.died is None else give_up(work.bench, work.job(ask), done.died)
+        if study.launch.on != "here":
+            meter.collect(work.work(ask), done.seconds)
+        account.add(ask, result)
+        meter.say(result)
+        if ask.kind == "trial" and ask.variant is not None:
+            found = candidates[ask.variant.label]
+            found.append(candidate(study, result))
+            if len(found) == len(trials(ask.variant)):
+                choose(ask.variant)
+        account.keep()
 
 
-def work_of(job: Job, bench: Bench) -> Work:
-    held_out = int(bench.validation.offsets[-1])
-    forward = held_out * job.settings.epochs if job.method else 0
-    if job.kind != "trial" and not job.is_constant:
-        forward += sum(int(encoded.offsets[-1]) for _, encoded in bench.held_out)
-    trained = int(job.train.offsets[-1]) * job.settings.epochs if job.method else 0
-    seed = "" if job.seed is None or job.kind == "trial" else f" seed {job.seed}"
-    rate = f" learning rate {job.learning_rate:.3g}" if job.kind == "trial" else ""
-    return Work(group=job.variant, title=f"{job.variant}{rate}{seed}", trained=trained, forward=forward)
+def candidate(study: Study, result: dict[str, Any]) -> dict[str, Any]:
+    """What a trial says about its learning rate."""
+    scores = result["splits"].get("validation", {})
+    return {
+        "learning_rate": result["learning_rate"],
+        **{key: scores.get(key) for key in shown(study, result["class_names"])},
+        "run": result["id"],
+        "status": result["status"],
+    }
 
 
-def _search(study: Study, bench: Bench, variant: Variant, do: Any, search: list[dict[str, Any]]) -> float:
-    """The candidate with the best validation score in its trial; ties go to the lower loss. One candidate needs no
-    trial."""
-    entry: dict[str, Any] = {"method": variant.method.name, "variant": variant.label, "candidates": []}
-    shown = dict.fromkeys(("accuracy", "loss", study.task.metric(bench.class_names).key))
-    first, *others = variant.learning_rates
-    if others:
-        for rate in variant.learning_rates:
-            result = do(trial_job(study, bench, variant, rate))
-            scores = result["splits"].get("validation", {})
-            entry["candidates"].append(
-                {
-                    "learning_rate": rate,
-                    **{key: scores.get(key) for key in shown},
-                    "run": result["id"],
-                    "status": result["status"],
-                }
-            )
-    else:
-        entry["candidates"].append({"learning_rate": first, **shown, "run": None, "status": "not tried"})
-    done = [c for c in entry["candidates"] if c["status"] == "done"]
-    best = max(done, key=lambda c: (study.task.value(c), -c["loss"]), default=entry["candidates"][0])
-    entry["chosen"] = best["learning_rate"]
-    search.append(entry)
-    return best["learning_rate"]
+def shown(study: Study, class_names: Sequence[str]) -> dict[str, None]:
+    """The metrics that are told of a candidate."""
+    return dict.fromkeys(("accuracy", "loss", study.task.metric(class_names).key))
+
+
+def chosen(
+    study: Study, variant: Variant, candidates: list[dict[str, Any]], class_names: Sequence[str]
+) -> dict[str, Any]:
+    """The candidate with the best validation score in its trial; ties go to the lower loss, then to the first of the
+    study file. One candidate needs no trial."""
+    rates = variant.learning_rates
+    candidates = sorted(candidates, key=lambda c: rates.index(c["learning_rate"])) or [
+        {"learning_rate": rates[0], **shown(study, class_names), "run": None, "status": "not tried"}
+    ]
+    done = [c for c in candidates if c["status"] == "done"]
+    best = max(done, key=lambda c: (study.task.value(c), -c["loss"]), default=candidates[0])
+    return {
+        "method": variant.method.name,
+        "variant": variant.label,
+        "candidates": candidates,
+        "chosen": best["learning_rate"],
+    }
+
+
+@dataclass(kw_only=True)
+class _Account:
+    """study.json: the runs that belong to the study, in the order of the study whatever the order they end in."""
+
+    study: Study
+    header: dict[str, Any]
+    done: dict[tuple[int, ...], tuple[str, dict[str, str]]] = field(default_factory=dict)
+    search: dict[int, dict[str, Any]] = field(default_factory=dict)
+
+    def place(self, ask: Ask) -> tuple[int, ...]:
+        """Baselines, then variant by variant its trials and its runs."""
+        if ask.variant is None:
+            return 0, 0, baselines(self.study).index(ask)
+        number = self._number(ask.variant)
+        if ask.kind == "trial":
+            return number, 0, ask.variant.learning_rates.index(ask.rate)
+        return number, 1, self.study.seeds.index(ask.seed)
+
+    def _number(self, variant: Variant) -> int:
+        return 1 + [one.label for one in self.study.variants].index(variant.label)
+
+    def add(self, ask: Ask, result: dict[str, Any]) -> None:
+        self.done[self.place(ask)] = result["id"], {"method": result["method"], "variant": result["variant"]}
+
+    def choose(self, variant: Variant, entry: dict[str, Any]) -> None:
+        self.search[self._number(variant)] = entry
+
+    def keep(self) -> None:
+        labels = {number: label for _, (number, label) in sorted(self.done.items())}
+        search = [entry for _, entry in sorted(self.search.items())]
+        files.write_json(
+            self.study.out / "study.json", {**self.header, "runs": list(labels), "labels": labels, "search": search}
+        )
 
 
 def _header(study: Study, splits: Splits, bench: Bench, warnings: Sequence[str]) -> dict[str, Any]:

@@ -34,10 +34,11 @@ class Work:
 
 
 class Meter:
-    """The study's progress: one bar on a terminal, one line a run anywhere. metric: which one the line tells."""
+    """The study's progress: one bar on a terminal, one line a run anywhere. metric: which one the line tells. workers:
+    runs done at the same time."""
 
-    def __init__(self, work: Sequence[Work], metric: str = "accuracy") -> None:
-        self.metric = metric
+    def __init__(self, work: Sequence[Work], metric: str = "accuracy", workers: int = 1) -> None:
+        self.metric, self.workers = metric, workers
         self.left: dict[str, int] = defaultdict(int)
         for one in work:
             self.left[one.group] += one.units
@@ -75,13 +76,25 @@ class Meter:
         self.left[work.group] -= rest
         self.bar.update(max(0, rest))
 
+    def collect(self, work: Work, seconds: float) -> None:
+        """A run that was done elsewhere and took so long, or was there already: 0."""
+        self.count += 1
+        self.left[work.group] -= work.units
+        if seconds:
+            self.worked[work.group] += work.units
+            self.spent[work.group] += seconds
+        self.bar.set_description(f"{self.count}/{self.total} done", refresh=False)
+        self.bar.set_postfix_str(f"{words(self.seconds_left())} left in the study", refresh=False)
+        self.bar.update(work.units)
+
     def seconds_left(self) -> float:
         """At the speeds seen so far; nan before the first tokens."""
         seen, spent = sum(self.worked.values()), sum(self.spent.values())
         if not seen:
             return float("nan")
         rates = {group: self.spent[group] / self.worked[group] for group in self.worked if self.worked[group]}
-        return sum(max(0, units) * rates.get(group, spent / seen) for group, units in self.left.items())
+        alone = sum(max(0, units) * rates.get(group, spent / seen) for group, units in self.left.items())
+        return alone / self.workers
 
     def say(self, result: dict[str, Any]) -> None:
         """One line for a finished run."""

@@ -9,7 +9,8 @@ load        a whole file -> Study
 docs/study-file.md lists every key.
 """
 
+from encoderlab.config.launch import Launch
 from encoderlab.config.load import Draft, load, read
 from encoderlab.config.schema import Search, Study, Top, Train, Variant, meanings, resolved
 
-__all__ = ["Draft", "Search", "Study", "Top", "Train", "Variant", "load", "meanings", "read", "resolved"]
+__all__ = ["Draft", "Launch", "Search", "Study", "Top", "Train", "Variant", "load", "meanings", "read", "resolved"]

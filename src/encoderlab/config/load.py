@@ -11,6 +11,7 @@ from difflib import get_close_matches
 from pathlib import Path
 from typing import Any, final
 
+from encoderlab.config.launch import Launch
 from encoderlab.config.reader import Reader
 from encoderlab.config.schema import Search, Study, Top, Train, Variant
 from encoderlab.config.values import near, only, show
@@ -56,7 +57,7 @@ def read(path: Path, overrides: Sequence[str] = ()) -> Draft:
     for text in overrides:
         reader.override(raw, text, task_class)
 
-    sections = ("task", "data", "train", "search", "method")
+    sections = ("task", "data", "train", "search", "launch", "method")
     top = reader.section(Top, {key: value for key, value in raw.items() if key not in sections}, "", sections)
     task = reader.section(task_class, raw.get("task", {}), "task")
     for line in task.problems() if task is not None else ():
@@ -64,6 +65,7 @@ def read(path: Path, overrides: Sequence[str] = ()) -> Draft:
     data = reader.section(DataConfig, raw.get("data", {}), "data")
     train = reader.section(Train, raw.get("train", {}), "train")
     search = reader.section(Search, raw.get("search", {}), "search")
+    launch = reader.section(Launch, raw.get("launch", {}), "launch")
     so_far = len(reader.problems)
     variants = read_variants(reader, raw["method"], search or Search(), probe=task_class.has_probe)
     reference = _reference(reader, top.reference, variants) if top and len(reader.problems) == so_far else ""
@@ -78,7 +80,7 @@ def read(path: Path, overrides: Sequence[str] = ()) -> Draft:
     out = path.parent / os.path.expanduser(top.out or f"results/{name}") if top else None
     study = None
     if not reader.problems:
-        assert top and model and out and task and data and train and search
+        assert top and model and out and task and data and train and search and launch
         study = Study(
             name=name,
             model=model,
@@ -89,6 +91,7 @@ def read(path: Path, overrides: Sequence[str] = ()) -> Draft:
             data=data,
             train=train,
             search=search,
+            launch=launch,
             variants=variants,
             path=path,
             top=top,

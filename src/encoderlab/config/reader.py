@@ -8,6 +8,7 @@ from dataclasses import MISSING, fields, is_dataclass
 from pathlib import Path
 from typing import Any, TypeVar, get_args, get_origin
 
+from encoderlab.config.launch import Launch
 from encoderlab.config.schema import Search, Top, Train, meanings
 from encoderlab.config.values import fit, near, near_choice, only, rest, show, toml_value, types, words
 from encoderlab.data import DataConfig, Source
@@ -116,7 +117,8 @@ def _open(path: str) -> bool:
 def _paths(methods: Sequence[str], task: type[Task], data: Any) -> list[str]:
     """Every dotted path that `-s` may set in a study with these methods."""
     classes = {only(cls, "name"): cls for cls in METHODS}
-    sections: dict[str, type] = {"task": task, "data": DataConfig, "train": Train, "search": Search}
+    sections: dict[str, type] = {"task": task, "data": DataConfig, "train": Train}
+    sections |= {"search": Search, "launch": Launch}
     others = data.get("other_tests") if isinstance(data, dict) else None
     sections |= {f"data.{split}": Source for split in ("train", "validation", "test")}
     sections |= {f"data.other_tests.{name}": Source for name in (others if isinstance(others, dict) else ())}

@@ -10,6 +10,7 @@ from typing import Annotated, Any, Literal, final
 
 from annotated_types import Ge, Gt, Le, MinLen
 
+from encoderlab.config.launch import Launch
 from encoderlab.data import DataConfig
 from encoderlab.methods import Method
 from encoderlab.tasks import Task
@@ -122,6 +123,7 @@ class Study:
     data: DataConfig
     train: Train
     search: Search
+    launch: Launch
     variants: tuple[Variant, ...]
     path: Path
     top: Top = field(repr=False)

@@ -1,0 +1,115 @@
+"""The executor over a queue folder and a crew. The command that holds it only waits: it fills the queue, collects what
+is done, and replaces workers that died. It can be stopped and started again: a piece that somebody is working on is
+not queued a second time."""
+
+from __future__ import annotations
+
+import shutil
+import sys
+import time
+from collections.abc import Iterator
+from typing import Self
+
+from encoderlab.errors import EncoderlabError, InputError
+from encoderlab.launch.crews import Crew
+from encoderlab.launch.pieces import Done, Piece, Work
+from encoderlab.launch.queue import Queue, Ticket
+from encoderlab.launch.worker import marker
+
+DEATHS = 3  # of workers over one piece, until it is given up
+FRUITLESS = 3  # times the workers may end without one of them having taken a piece
+LAST_LINES = 4
+
+
+class Pool:
+    def __init__(self, work: Work, known: Work, queue: Queue, crew: Crew, workers: int) -> None:
+        self.known, self.queue, self.crew, self.workers = known, queue, crew, workers
+        queue.open()
+        self.digest = queue.keep(work)
+        self.asked: dict[str, list[Piece]] = {}
+        self.ready: list[Done] = []
+        self.looked = float("-inf")
+        self.fruitless, self.died = 0, False
+
+    def submit(self, piece: Piece) -> None:
+        if (value := self.known(piece.ask)) is not None:
+            self.ready.append(Done(piece=piece, value=value, seconds=0.0))
+            return
+        same = self.asked.setdefault(piece.name, [])
+        same.append(piece)
+        if len(same) == 1:
+            self.queue.put(piece, self.digest)
+
+    def finished(self) -> Iterator[Done]:
+        while self.asked or self.ready:
+            while self.ready:
+                yield self.ready.pop(0)
+            found = list(self.queue.finished(list(self.asked)))
+            for name, account in found:
+                self.fruitless = 0
+                if "problems" in account:
+                    raise InputError(*account["problems"])
+                yield from self._settle(name, value=account["value"], seconds=account["seconds"])
+            if time.monotonic() - self.looked >= self.crew.interval:
+                yield from self._look_after()
+                self.looked = time.monotonic()
+            if not found:
+                time.sleep(0.02 if self.crew.interval < 1 else 0.2)
+
+    def _settle(self, name: str, **outcome: object) -> Iterator[Done]:
+        for piece in self.asked.pop(name):
+            yield Done(piece=piece, **outcome)  # type: ignore[arg-type]
+
+    def _look_after(self) -> Iterator[Done]:
+        """Pieces of dead workers go back into the queue, or are given up; missing workers are started."""
+        taken = self.queue.taken()  # before the look at who lives: whoever took one later is not missed
+        alive = self.crew.alive()
+        if alive is None:
+            return
+        self.fruitless = 0 if taken else self.fruitless
+        for ticket in taken:
+            if ticket.worker in alive:
+                continue
+            self.died = True
+            if ticket.deaths + 1 < DEATHS or ticket.name not in self.asked:
+                self.queue.release(ticket, died=True)
+                continue
+            self.queue.drop(ticket)
+            yield from self._settle(ticket.name, value=None, seconds=0.0, died=self._last_words(ticket))
+        open_ = sum(ticket.name in self.asked for ticket in [*self.queue.waiting(), *self.queue.taken()])
+        missing = min(self.workers, open_) - len(alive)
+        if missing > 0:
+            if self.fruitless >= FRUITLESS * self.workers:
+                raise EncoderlabError(self._cannot_start())
+            self.crew.start(missing)
+            self.fruitless += missing
+
+    def _last_words(self, ticket: Ticket) -> str:
+        log = self.crew.log(ticket.worker)
+        text = log.read_text(encoding="utf-8", errors="replace") if log.is_file() else ""
+        lines = [line.strip() for line in text.rpartition(marker(ticket.name))[2].splitlines() if line.strip()]
+        said = " | ".join(lines[-LAST_LINES:]) or "nothing: killed from outside, as for memory"
+        return f"its worker died {DEATHS} times; the log says at last: {said} ({log})"
+
+    def _cannot_start(self) -> str:
+        logs = sorted((self.queue.folder / "jobs").glob("*_log.out"), key=lambda path: path.stat().st_mtime)
+        lines = logs[-1].read_text(encoding="utf-8", errors="replace").split("\n") if logs else []
+        said = next((line.strip() for line in reversed(lines) if line.strip()), "nothing")
+        where = f" ({logs[-1]})" if logs else ""
+        return f"workers end before they take any work; the last one said: {said}{where}"
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, *rest: object) -> None:
+        if kind is not None:
+            if kind is not KeyboardInterrupt:
+                self.queue.close()
+            print(self.crew.interrupt(), file=sys.stderr)
+            return
+        self.queue.close()
+        end = time.monotonic() + 20
+        while self.crew.alive() and time.monotonic() < end:
+            time.sleep(0.05 if self.crew.interval < 1 else 0.5)
+        if not self.died:  # else its logs are worth a look
+            shutil.rmtree(self.queue.folder, ignore_errors=True)

@@ -1,0 +1,230 @@
+"""Studies whose runs are done by workers: the table of `here`, bit for bit, whatever dies on the way."""
+
+from __future__ import annotations
+
+import csv
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from encoderlab.errors import InputError
+from encoderlab.files import read_json
+from encoderlab.launch.queue import Queue
+
+NOT_METRICS = ("train_seconds", "peak_memory_mb", "inference_ms_per_example")
+WORDS = "good bad film the a was not very plot acting and".split()
+
+Write = Callable[..., Path]
+
+
+def write_rows(path: Path, count: int, seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    with path.open("w", newline="", encoding="utf-8") as file:
+        writer = csv.writer(file)
+        writer.writerow(["text", "label"])
+        for _ in range(count):
+            words = [str(w) for w in rng.choice(WORDS, size=rng.integers(2, 12))]
+            writer.writerow([" ".join(words), "pos" if words.count("good") >= words.count("bad") else "neg"])
+
+
+@pytest.fixture
+def write_study(tmp_path: Path, tiny_model: Callable[[str], Path]) -> Write:
+    """write_study(name, methods, epochs) -> path of a study of two trials a method, with rows of its own."""
+
+    def write(
+        name: str, methods: str, *, epochs: int = 2, seeds: str = "[0, 1]", search: str = "candidates = 2"
+    ) -> Path:
+        folder = tmp_path / name
+        folder.mkdir()
+        write_rows(folder / "train.csv", 90, 1)
+        write_rows(folder / "test.csv", 40, 2)
+        path = folder / "study.toml"
+        path.write_text(
+            f"""
+model = {json.dumps(str(tiny_model("bert")))}
+seeds = {seeds}
+out = "out"
+[task]
+kind = "classification"
+[data]
+train = "train.csv"
+test = "test.csv"
+[train]
+epochs = {epochs}
+batch_size = 8
+max_length = 32
+precision = "fp32"
+[search]
+rows = 40
+epochs = 2
+{search}
+[launch]
+workers = 2
+threads = 1
+{methods}""",
+            encoding="utf-8",
+        )
+        return path
+
+    return write
+
+
+TWO = '[[method]]\nname = "lora"\nrank = 2\n[[method]]\nname = "head"\n'
+
+
+@pytest.fixture
+def environment(tmp_path: Path) -> dict[str, str]:
+    return {**os.environ, "ENCODERLAB_CACHE": str(tmp_path / "cache"), "OMP_NUM_THREADS": "1"}
+
+
+@pytest.fixture
+def start(environment: dict[str, str], tmp_path: Path) -> Iterator[Callable[..., subprocess.Popen]]:
+    """start(study, *more) -> the command `compare`, running; its stderr goes to `stderr` beside the study."""
+    started: list[subprocess.Popen] = []
+
+    def popen(path: Path, *more: str) -> subprocess.Popen:
+        words = [sys.executable, "-m", "encoderlab", "compare", str(path), *more]
+        with (path.parent / "stderr").open("a") as talk:
+            started.append(subprocess.Popen(words, env=environment, stdout=subprocess.DEVNULL, stderr=talk))
+        return started[-1]
+
+    yield popen
+    for process in started:
+        if process.poll() is None:
+            process.kill()
+            process.wait()
+    for folder in tmp_path.glob("*/out/launch"):  # and the workers of those that were killed
+        for number in Queue(folder).alive().values():
+            os.kill(number, signal.SIGKILL)
+
+
+def metrics(out: Path) -> list[dict[str, str]]:
+    """results.csv without times and memory."""
+    with (out / "results.csv").open(encoding="utf-8", newline="") as file:
+        return [{k: v for k, v in row.items() if k not in NOT_METRICS} for row in csv.DictReader(file)]
+
+
+def accounts(out: Path) -> dict[str, Any]:
+    """What study.json says of runs and search."""
+    return {key: read_json(out / "study.json")[key] for key in ("runs", "labels", "search")}
+
+
+def until(true: Callable[[], bool], process: subprocess.Popen | None = None, seconds: float = 300) -> None:
+    deadline = time.monotonic() + seconds
+    while not true():
+        assert time.monotonic() < deadline and (process is None or process.poll() is None)
+        time.sleep(0.01)
+
+
+def test_two_workers_give_the_table_of_one_process(write_study: Write, start: Callable[..., subprocess.Popen]) -> None:
+    one, two = write_study("here", TWO), write_study("processes", TWO)
+    assert start(one).wait(300) == 0
+    assert start(two, "--on", "processes").wait(300) == 0
+    assert metrics(two.parent / "out") == metrics(one.parent / "out")
+    assert accounts(two.parent / "out") == accounts(one.parent / "out")
+    assert not (two.parent / "out" / "launch").exists()
+    threads = {read_json(p)["hardware"]["threads"] for p in two.parent.glob("out/runs/*/result.json")}
+    assert threads == {1}
+
+
+def test_a_dead_worker_a_dead_command_and_the_same_command_again(
+    write_study: Write, start: Callable[..., subprocess.Popen]
+) -> None:
+    """kill -9 of a worker in the middle of a run, then of the command; nothing that was finished is done twice."""
+    undisturbed, path = write_study("undisturbed", TWO, epochs=6), write_study("killed", TWO, epochs=6)
+    out = path.parent / "out"
+    queue = Queue(out / "launch")
+    process = start(path, "--on", "processes")
+    until(lambda: bool(list(out.glob("runs/*/checkpoint/last.safetensors"))), process)
+    workers = queue.alive()
+    assert len(workers) == 2
+    busy = next(ticket.worker for ticket in queue.taken())
+    os.kill(workers[busy], signal.SIGKILL)
+    until(lambda: any(t.deaths for t in [*queue.waiting(), *queue.taken()]), process)
+    until(lambda: len(list(out.glob("runs/*/result.json"))) > 5, process)
+    process.kill()
+    process.wait()
+    finished = {p: p.stat().st_mtime_ns for p in out.glob("runs/*/result.json")}
+    assert not (out / "results.csv").exists()
+    again = start(path, "--on", "processes")
+    assert start(undisturbed).wait(300) == 0
+    assert again.wait(300) == 0
+    assert metrics(out) == metrics(undisturbed.parent / "out")
+    assert accounts(out) == accounts(undisturbed.parent / "out")
+    assert finished.items() <= {p: p.stat().st_mtime_ns for p in out.glob("runs/*/result.json")}.items()
+
+
+def test_ctrl_c_stops_the_workers_and_gives_their_work_back(
+    write_study: Write, start: Callable[..., subprocess.Popen]
+) -> None:
+    path = write_study("stopped", TWO, epochs=500)
+    queue = Queue(path.parent / "out" / "launch")
+    process = start(path, "--on", "processes")
+    until(lambda: len(queue.taken()) == 2 and bool(list(path.parent.glob("out/runs/*/checkpoint"))), process)
+    workers = queue.alive()
+    process.send_signal(signal.SIGINT)
+    assert process.wait(60) == 130
+    talk = (path.parent / "stderr").read_text()
+    assert "workers stopped" in talk and "interrupted" in talk and "Traceback" not in talk
+    assert not queue.alive() and not queue.taken() and all(ticket.deaths == 0 for ticket in queue.waiting())
+    for number in workers.values():
+        with pytest.raises(ProcessLookupError):
+            os.kill(number, 0)
+
+
+def test_a_run_that_kills_its_worker_three_times_is_reported_and_the_study_ends(
+    write_study: Write, start: Callable[..., subprocess.Popen], environment: dict[str, str], tmp_path: Path
+) -> None:
+    """A stand-in for a crash in a library: the workers' Python aborts wherever it is to train with this rate."""
+    (tmp_path / "site").mkdir()
+    (tmp_path / "site" / "sitecustomize.py").write_text(
+        "import os, sys\n"
+        "if 'submitit.core._submit' in ' '.join(sys.orig_argv):\n"
+        "    from encoderlab.training import loop\n"
+        "    run = loop.Trainer.run\n"
+        "    def aborts(self):\n"
+        "        if self.learning_rate == 7e-4:\n"
+        "            print('the library has crashed', file=sys.stderr, flush=True)\n"
+        "            os.abort()\n"
+        "        return run(self)\n"
+        "    loop.Trainer.run = aborts\n"
+    )
+    environment["PYTHONPATH"] = os.pathsep.join([str(tmp_path / "site"), environment.get("PYTHONPATH", "")])
+    crashing = '[[method]]\nname = "lora"\nlearning_rate = 7e-4\n[[method]]\nname = "head"\nlearning_rate = 1e-3\n'
+    path = write_study("crashing", crashing, seeds="[0]")
+    assert start(path, "--on", "processes").wait(300) == 0
+    out = path.parent / "out"
+    by_method = {r["method"]: r for r in map(read_json, out.glob("runs/*/result.json"))}
+    assert by_method["lora"]["status"] == "failed" and by_method["head"]["status"] == "done"
+    assert "died 3 times" in by_method["lora"]["reason"] and "the library has crashed" in by_method["lora"]["reason"]
+    assert "the library has crashed" in (out / "report.html").read_text(encoding="utf-8")
+    environment.pop("PYTHONPATH")
+    environment["PYTHONPATH"] = os.environ.get("PYTHONPATH", "")
+    assert start(path).wait(300) == 0  # what failed so is tried again
+    assert {r["status"] for r in map(read_json, out.glob("runs/*/result.json"))} == {"done"}
+
+
+def test_what_is_missing_is_said_before_anything_starts(write_study: Write, monkeypatch: pytest.MonkeyPatch) -> None:
+    from encoderlab import study
+
+    path = write_study("wrong", TWO)
+    monkeypatch.setenv("PATH", "")
+    with pytest.raises(InputError, match=r"study.toml: launch.on: .*no sbatch.* on its PATH"):
+        study.compare(path, ["launch.on=slurm"])
+    with pytest.raises(InputError, match='launch.on=cloud: expected "here" or "processes" or "slurm"'):
+        study.compare(path, ["launch.on=cloud"])
+    with pytest.raises(InputError, match="launch.workers=0: expected a whole number from 1 up"):
+        study.compare(path, ["launch.workers=0"])
+    monkeypatch.setattr("encoderlab.launch.choose.find_spec", lambda name: None)
+    with pytest.raises(InputError, match=r"needs submitit: pip install 'encoderlab\[slurm\]'"):
+        study.compare(path, ["launch.on=processes"])
+    assert not (path.parent / "out").exists()
