@@ -39,19 +39,15 @@ def write_rows(path: Path, count: int, seed: int) -> None:
 Write = Callable[..., Path]
 
 
-@pytest.fixture
-def write_study(tmp_path: Path, tiny_model: Callable[[str], Path]) -> Write:
-    """write_study(name, more TOML) -> path; rows of its own beside it."""
-
-    def write(name: str, more: str = "", seeds: str = "[0, 1]", epochs: int = 3) -> Path:
-        folder = tmp_path / name
-        folder.mkdir()
-        write_rows(folder / "train.csv", 90, 1)
-        write_rows(folder / "test.csv", 40, 2)
-        path = folder / "study.toml"
-        path.write_text(
-            f"""
-model = {json.dumps(str(tiny_model("bert")))}
+def study_in(folder: Path, model: Path, more: str = "", seeds: str = "[0, 1]", epochs: int = 3) -> Path:
+    """folder/study.toml with `more` TOML at its end, and rows of its own beside it."""
+    folder.mkdir()
+    write_rows(folder / "train.csv", 90, 1)
+    write_rows(folder / "test.csv", 40, 2)
+    path = folder / "study.toml"
+    path.write_text(
+        f"""
+model = {json.dumps(str(model))}
 seeds = {seeds}
 out = "out"
 [task]
@@ -67,11 +63,15 @@ max_length = 32
 rows = 40
 epochs = 1
 {more}""",
-            encoding="utf-8",
-        )
-        return path
+        encoding="utf-8",
+    )
+    return path
 
-    return write
+
+@pytest.fixture
+def write_study(tmp_path: Path, tiny_model: Callable[[str], Path]) -> Write:
+    """write_study(name, more TOML, ...) -> the path of `study_in`."""
+    return lambda name, *more, **others: study_in(tmp_path / name, tiny_model("bert"), *more, **others)
 
 
 THREE = '[[method]]\nname = "full"\n[[method]]\nname = "lora"\nrank = [2, 4]\n[[method]]\nname = "head"\n'
