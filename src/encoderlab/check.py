@@ -129,7 +129,8 @@ def _warnings(found: _Found, encoded: dict[str, Encoded]) -> list[str]:
         for name, split in encoded.items()
         if split.rows_cut > CUT_ROWS * len(split)
     ]
-    return [*found.splits.warnings, *cut]
+    own = [f"{place(name)}: {line}" for name, split in encoded.items() for line in found.study.task.warnings(split)]
+    return [*found.splits.warnings, *cut, *own]
 
 
 def _split_report(origin: str, encoded: Encoded, task: Task, class_names: Sequence[str]) -> SplitReport:

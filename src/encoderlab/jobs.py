@@ -193,6 +193,7 @@ def take(encoded: Encoded, rows: np.ndarray) -> Encoded:
         type_ids=None if types is None else np.concatenate([types[span] for span in spans]),
         labels=encoded.labels[rows],
         index=None if encoded.index is None else encoded.index[rows],
+        places=None if encoded.places is None else encoded.places[rows],
         fingerprint=f"{encoded.fingerprint}:{runs.array_hash(rows)}",
     )
 

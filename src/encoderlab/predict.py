@@ -41,7 +41,7 @@ def predict(run: Path, source: Path, out: TextIO, *, force: bool = False) -> int
             writer.writerow([*map(_cell, columns), *(_free(name, columns) for name in answers)])
         ours = zip(*answers.values(), strict=True)
         for theirs, answer in zip(block, ours, strict=True):
-            digits = [f"{value:.6f}" if isinstance(value, float) else value for value in answer]
+            digits = [f"{value:.6f}" if isinstance(value, float) else _cell(value) for value in answer]
             writer.writerow([*map(_cell, theirs), *digits])
         count += len(block)
     if count == 0:

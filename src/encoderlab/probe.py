@@ -29,7 +29,8 @@ Answer = Callable[[Mapping[str, Tensor]], np.ndarray]  # the model's inputs -> l
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Probe:
-    """batches: inputs with an attention mask, and the logits they should give. rows, origin: what they are."""
+    """batches: inputs with an attention mask, and the logits they should give, nan where nothing is asked (of padding).
+    rows, origin: what they are."""
 
     batches: list[tuple[dict[str, Tensor], np.ndarray]]
     rows: int
@@ -37,13 +38,14 @@ class Probe:
 
     def difference(self, answer: Answer) -> float:
         """The largest difference of a logit; infinite where one is no number."""
-        worst = max(np.abs(answer(inputs) - wanted).max() for inputs, wanted in self.batches)
+        gaps = [np.abs(answer(inputs) - wanted)[~np.isnan(wanted)] for inputs, wanted in self.batches]
+        worst = max(gap.max() for gap in gaps)
         return float(worst) if np.isfinite(worst) else float("inf")
 
     @property
     def scale(self) -> float:
         """The largest logit's size, or 1 if that is more."""
-        return max(1.0, *(float(np.abs(wanted).max()) for _, wanted in self.batches))
+        return max(1.0, *(float(np.nanmax(np.abs(wanted))) for _, wanted in self.batches))
 
 
 @torch.no_grad()
@@ -73,9 +75,15 @@ def _inputs(encoded: Encoded, rows: np.ndarray, loaded: Loaded) -> dict[str, Ten
 
 
 def _alone(encoded: Encoded, rows: np.ndarray, loaded: Loaded) -> np.ndarray:
-    """(rows, classes): each row's logits, without padding."""
+    """(rows, classes), or (rows, tokens, classes): each row's logits, without padding."""
     singles = (collate(encoded, [row], loaded.tokenizer.pad_token_id, loaded.device) for row in rows)
-    return np.concatenate([loaded.model(**single).float().cpu().numpy() for single in singles])
+    found = [loaded.model(**single).float().cpu().numpy() for single in singles]
+    if found[0].ndim == 2:
+        return np.concatenate(found)
+    whole = np.full((len(found), max(one.shape[1] for one in found), found[0].shape[2]), np.nan, dtype=np.float32)
+    for row, one in zip(whole, found, strict=True):
+        row[: one.shape[1]] = one[0]
+    return whole
 
 
 def _random_words(loaded: Loaded) -> Encoded:

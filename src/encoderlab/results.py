@@ -250,6 +250,8 @@ def _over_rows(key: str, predicted: Predicted, task: Task, metric: Metric) -> st
         return stats.Interval(low=math.nan, high=math.nan)
     if key == metric.key:
         return over_rows(matched, task)
+    if key != "macro_f1":
+        return stats.Interval(low=math.nan, high=math.nan)
     classes = matched[0].logits.shape[1]
     return stats.bootstrap_macro_f1([p.logits.argmax(axis=1) for p in matched], matched[0].labels, classes)
 

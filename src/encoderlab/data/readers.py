@@ -132,7 +132,8 @@ def _read_hub(source: Source) -> Columns:
 
 
 def _from_datasets(loaded: Any, split: str | None, where: str) -> Columns:
-    """Columns of a Dataset, or of one split of a DatasetDict. Labels with names (ClassLabel) become their names."""
+    """Columns of a Dataset, or of one split of a DatasetDict. Labels with names (ClassLabel), and lists of them, become
+    their names."""
     from datasets import ClassLabel, DatasetDict
 
     table: Any = loaded
@@ -146,8 +147,14 @@ def _from_datasets(loaded: Any, split: str | None, where: str) -> Columns:
     columns: Columns = dict(table.to_dict())
     for name, feature in table.features.items():
         if isinstance(feature, ClassLabel):
-            columns[name] = [feature.int2str(v) if v is not None and v >= 0 else None for v in columns[name]]
+            columns[name] = [_label_name(feature, value) for value in columns[name]]
+        elif isinstance(each := getattr(feature, "feature", None), ClassLabel):
+            columns[name] = [None if cell is None else [_label_name(each, v) for v in cell] for cell in columns[name]]
     return columns
+
+
+def _label_name(feature: Any, value: int | None) -> str | None:
+    return feature.int2str(value) if value is not None and value >= 0 else None
 
 
 def _first_line(error: Exception) -> str:

@@ -157,14 +157,16 @@ def _convert(rows: Rows, name: str, function) -> list:
 
 
 def _shown(label: object) -> str:
+    if isinstance(label, list):
+        return " ".join(label[:8]) + (" …" if len(label) > 8 else "")
     return f"{label:g}" if isinstance(label, float) else str(label)
 
 
-def one_line(cell: str | Sequence[tuple[str, str]]) -> str:
-    """A text without line breaks; choices with their labels in front."""
+def one_line(cell: str | Sequence[str] | Sequence[tuple[str, str]]) -> str:
+    """A text without line breaks; words with spaces between them; choices with their labels in front."""
     if isinstance(cell, str):
         return " ".join(cell.split())
-    return " ".join(f"({label}) {one_line(text)}" for label, text in cell)
+    return " ".join(part if isinstance(part, str) else f"({part[0]}) {one_line(part[1])}" for part in cell)
 
 
 def example_rows(

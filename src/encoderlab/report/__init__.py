@@ -61,7 +61,11 @@ def _context(table: Table) -> dict[str, Any]:
         "paired_test": table.task.paired_test,
         "always": table.task.always,
         "others": table.others,
-        "further": [key for key in table.task.further if key not in results.METRICS],
+        "further": [
+            key
+            for key in table.task.further
+            if key not in (*results.METRICS, metric.key) and any(row[key] is not None for row in summary)
+        ],
         "perplexity": any(row["perplexity"] is not None for row in summary),
         "macro_f1": any(row["macro_f1"] is not None for row in summary),
         "look": look,

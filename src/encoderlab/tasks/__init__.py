@@ -6,7 +6,18 @@ from encoderlab.tasks.masked_lm import MaskedLM
 from encoderlab.tasks.metric import Metric
 from encoderlab.tasks.multiple_choice import MultipleChoice
 from encoderlab.tasks.regression import Regression
+from encoderlab.tasks.token_classification import TokenClassification
 
-TASKS: tuple[type[Task], ...] = (Classification, MultipleChoice, MaskedLM, Regression)
+TASKS: tuple[type[Task], ...] = (Classification, MultipleChoice, MaskedLM, Regression, TokenClassification)
 
-__all__ = ["TASKS", "Classification", "Encoded", "MaskedLM", "Metric", "MultipleChoice", "Regression", "Task"]
+__all__ = [
+    "TASKS",
+    "Classification",
+    "Encoded",
+    "MaskedLM",
+    "Metric",
+    "MultipleChoice",
+    "Regression",
+    "Task",
+    "TokenClassification",
+]

@@ -61,6 +61,8 @@ class Encoded:
         sequence
     index: int64 (n,): the number of each row in its split, where rows are not the rows of the source (windows of texts)
     vocabulary: where tokens are masked for the model to guess
+    places: int32 (n, w), where each of up to w words of a row has a label: the place of its first token in the row's
+        sequence, -1 where it has none. labels are (n, w) then
     """
 
     ids: np.ndarray
@@ -73,6 +75,7 @@ class Encoded:
     groups: np.ndarray | None = None
     index: np.ndarray | None = None
     vocabulary: MaskVocabulary | None = None
+    places: np.ndarray | None = None
 
     def __len__(self) -> int:
         return len(self.labels)
@@ -104,7 +107,9 @@ class Encoded:
         return np.concatenate([np.arange(self.groups[row], self.groups[row + 1]) for row in rows])
 
     def present(self, width: int) -> np.ndarray:
-        """bool (n, width): which of `width` logits a row has."""
+        """bool (n, width): which of `width` logits, or of `width` words' logits, a row has."""
+        if self.places is not None:
+            return self.places >= 0
         if self.groups is None:
             return np.ones((len(self), width), dtype=bool)
         return np.arange(width)[None, :] < self.sizes[:, None]
@@ -177,6 +182,10 @@ class Task(ABC):
     def metric(self, class_names: Sequence[str]) -> Metric:
         """What variants are ranked and compared by."""
         return ACCURACY
+
+    def warnings(self, encoded: Encoded) -> list[str]:
+        """What to know of an encoded split before training, one line each."""
+        return []
 
     def value(self, metrics: Mapping[str, Any]) -> float:
         """What picks checkpoints and learning rates on validation: higher is better."""

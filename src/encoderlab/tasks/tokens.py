@@ -35,14 +35,17 @@ def tokenise(
     max_length: int,
     cache: Path | None,
     groups: np.ndarray | None = None,
+    *,
+    words: bool = False,
 ) -> Encoded:
     """text_columns: one, or two for a pair. `cache`: folder where the tokens are looked up and kept; made if needed.
-    `groups`: where several of `rows` are the sequences of one row, as in `Encoded`; labels has one entry each."""
-    key = _fingerprint(rows, text_columns, tokenizer, max_length, groups)
+    `groups`: where several of `rows` are the sequences of one row, as in `Encoded`; labels has one entry each.
+    `words`: the column has lists of words, read as the text that they make, and their places are found."""
+    key = _fingerprint(rows, text_columns, tokenizer, max_length, groups, words)
     file = cache / f"{key}.safetensors" if cache is not None else None
     arrays = _load(file) if file is not None else None
     if arrays is None:
-        arrays = _tokenise(rows, text_columns, tokenizer, max_length, groups)
+        arrays = _tokenise(rows, text_columns, tokenizer, max_length, groups, words)
         if file is not None:
             _save(file, arrays)
     return _encoded(arrays, labels, key)
@@ -68,11 +71,12 @@ def _encoded(arrays: dict[str, np.ndarray], labels: np.ndarray, fingerprint: str
         tokens_lost=tokens_lost,
         fingerprint=fingerprint,
         groups=arrays.get("groups"),
+        places=arrays.get("places"),
     )
 
 
 def _fingerprint(
-    rows: Rows, text_columns: Sequence[str], tokenizer: Any, max_length: int, groups: np.ndarray | None
+    rows: Rows, text_columns: Sequence[str], tokenizer: Any, max_length: int, groups: np.ndarray | None, words: bool
 ) -> str:
     backend = json.loads(tokenizer.backend_tokenizer.to_str())
     # Truncation and padding are left there by the last call, whatever it was; they are no part of the identity.
@@ -80,13 +84,18 @@ def _fingerprint(
     settings = [tokenizer.truncation_side, list(tokenizer.model_input_names)]
     parts = [_FORMAT, rows.digest(text_columns), list(text_columns), backend, settings, max_length]
     parts += [] if groups is None else [groups.tolist()]
+    parts += ["words"] if words else []
     return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
 
 
 def _tokenise(
-    rows: Rows, text_columns: Sequence[str], tokenizer: Any, max_length: int, groups: np.ndarray | None
+    rows: Rows, text_columns: Sequence[str], tokenizer: Any, max_length: int, groups: np.ndarray | None, words: bool
 ) -> dict[str, np.ndarray]:
     columns = [rows.columns[name] for name in text_columns]
+    lists = columns[0] if words else []
+    places = np.full((len(lists), max(map(len, lists), default=0)), -1, dtype=np.int32)
+    if words:
+        columns = [[" ".join(cell) for cell in lists]]
     # verbose=False: no warning that a text is longer than the model's limit; the count says so.
     options = {"return_attention_mask": False, "verbose": False}
     special = tokenizer.num_special_tokens_to_add(pair=len(columns) == 2)
@@ -99,6 +108,8 @@ def _tokenise(
         if "token_type_ids" in batch:
             type_ids.append(_flat(batch["token_type_ids"], np.int8))
         lengths += map(len, batch["input_ids"])
+        for i, encoding in enumerate(batch.encodings if words else ()):
+            places[start + i, : len(lists[start + i])] = _first_tokens(lists[start + i], encoding)
         # The pieces that truncation cut off are kept beside each encoding. For one text they are what was lost; for a
         # pair they are combinations of pieces, so the few rows concerned are tokenised once more in full.
         cut = [i for i, encoding in enumerate(batch.encodings) if encoding.overflowing]
@@ -116,7 +127,22 @@ def _tokenise(
         "lost": np.array([len(shortened), tokens_lost], dtype=np.int64),
     }
     arrays |= {"type_ids": np.concatenate(type_ids)} if type_ids else {}
+    arrays |= {"places": places} if words else {}
     return arrays | ({} if groups is None else {"groups": groups})
+
+
+def _first_tokens(words: Sequence[str], encoding: Any) -> np.ndarray:
+    """Where in an encoding of `words`, joined by spaces, each one's first token is; -1 where it has none there."""
+    content = np.flatnonzero(np.array(encoding.special_tokens_mask) == 0)
+    if not len(content):
+        return np.full(len(words), -1)
+    spans = np.array(encoding.offsets)[content]
+    sizes = np.array([len(word) for word in words])
+    starts = np.cumsum(sizes + 1) - sizes - 1
+    # A token may span the space in front of its word, so what counts is where it ends.
+    nearest = np.searchsorted(spans[:, 1], starts, side="right")
+    found = np.minimum(nearest, len(content) - 1)
+    return np.where((nearest < len(content)) & (spans[found, 0] < starts + sizes), content[found], -1)
 
 
 def _flat(lists: Sequence[Sequence[int]], dtype: type) -> np.ndarray:

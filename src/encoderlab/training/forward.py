@@ -137,15 +137,28 @@ def scores(
     device: torch.device,
     draw: tuple[int, ...],
 ) -> Tensor:
-    """(rows, c): what `task.losses` and `task.metrics` take of some rows, in one forward pass. draw: what a task that
-    hides tokens from the model draws them from."""
+    """(rows, c), or (rows, words, c): what `task.losses` and `task.metrics` take of some rows, in one forward pass.
+    draw: what a task that hides tokens from the model draws them from."""
     batch = collate(encoded, rows, pad_id, device)
+    if encoded.places is not None:
+        return _at_words(model, encoded.places[rows], batch)
     masked = task.masked(encoded, rows, draw)
     if masked is None:
         return by_row(model(**batch), encoded, rows)
     places = torch.from_numpy(masked.places).to(device)
     batch["input_ids"].view(-1)[places] = torch.from_numpy(masked.inputs).to(device)
     return task.masked_scores(model(places=places, **batch)[0], masked)
+
+
+def _at_words(model: Computed, places: np.ndarray, batch: dict[str, Tensor]) -> Tensor:
+    """(rows, words, c): the head's answers at `places` (rows, words); -inf where a row has no such word, or no token of
+    it."""
+    seen = places >= 0
+    flat = np.arange(len(places))[:, None] * batch["input_ids"].size(1) + places
+    device = batch["input_ids"].device
+    found = model(places=torch.from_numpy(flat[seen]).to(device), **batch)[0]
+    whole = found.new_full((*places.shape, found.size(1)), -torch.inf)
+    return whole.index_put(torch.from_numpy(seen).to(device).nonzero(as_tuple=True), found)
 
 
 @torch.no_grad()
@@ -160,9 +173,9 @@ def logits(
     tick: Any = None,
     ranks: Ranks = ALONE,
 ) -> np.ndarray:
-    """The scores of all rows in their order, float32 (rows, c), -inf where a row has fewer. Rows run in batches of
-    similar length, each on one of the ranks; `tick(tokens)` after each. What is hidden from the model is the same in
-    every call."""
+    """The scores of all rows in their order, float32 (rows, c), -inf where a row has fewer, or (rows, words, c). Rows
+    run in batches of similar length, each on one of the ranks; `tick(tokens)` after each. What is hidden from the model
+    is the same in every call."""
     model.eval()
     rows, tokens, widest = np.arange(len(encoded)), encoded.tokens, int(encoded.sizes.max(initial=0))
     out: np.ndarray | None = None
@@ -176,7 +189,7 @@ def logits(
     for number, result in (one for some in ranks.all(mine) for one in some):
         if out is None:
             width = result.shape[1] if encoded.groups is None else widest
-            out = np.full((len(rows), width), -np.inf, dtype=np.float32)
+            out = np.full((len(rows), width, *result.shape[2:]), -np.inf, dtype=np.float32)
         out[groups[number], : result.shape[1]] = result
     assert out is not None, "no rows"
     return out
