@@ -11,6 +11,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -143,7 +144,7 @@ def test_a_run_that_another_process_does_is_not_done_twice(
     out = path.parent / "out"
     folders: list[Path] = []
 
-    def seen(bench: Bench, job: Job, tick: Tick, **more: float) -> dict[str, object]:
+    def seen(bench: Bench, job: Job, tick: Tick, **more: Any) -> dict[str, object]:
         result = execute(bench, job, tick, **more)
         folders.append(bench.folder / result["id"])
         return result

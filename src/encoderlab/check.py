@@ -7,6 +7,7 @@ import os
 import tempfile
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass, replace
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -77,7 +78,8 @@ def check(path: Path, overrides: Sequence[str] = ()) -> CheckReport:
     encoded = _encode(found)
     device = choose_device(study.train.device)
     dtype, why = choose_precision(device, study.train.precision)
-    trials = sum(len(v.learning_rates) for v in study.variants if len(v.learning_rates) > 1)
+    grids = sum(len(v.learning_rates) for v in study.variants if len(v.learning_rates) > 1)
+    sampled = study.search.trials
     return CheckReport(
         name=study.name,
         path=str(path),
@@ -96,7 +98,7 @@ def check(path: Path, overrides: Sequence[str] = ()) -> CheckReport:
         ],
         reference=study.reference,
         runs={
-            "trials": trials,
+            "trials": grids if sampled is None else sampled * len(study.variants),
             "runs": len(study.variants) * len(study.seeds),
             "baselines": (study.task.baseline is not None) + len(study.seeds),
         },
@@ -163,6 +165,10 @@ def _look(study: Study | Draft) -> _Found:
         problems.append(f"{file}: out: {line}")
     if study.train is not None and study.train.device == "cuda" and not torch.cuda.is_available():
         problems.append(f'{file}: train.device: torch finds no CUDA device here; use "auto" or "cpu"')
+    trials = study.study.search.trials if isinstance(study, Draft) and study.study else None
+    trials = study.search.trials if isinstance(study, Study) else trials
+    if trials is not None and find_spec("optuna") is None:
+        problems.append(f"{file}: search.trials: needs optuna: pip install 'encoderlab[sweep]'")
     splits, class_names = None, ["0", "1"]  # two classes stand in where the data says nothing
     if study.data is not None and study.task is not None:
         try:
@@ -179,7 +185,7 @@ def _look(study: Study | Draft) -> _Found:
         problems += [f"{file}: model: {line}" for line in (study.task.model_problems(backbone) if study.task else ())]
         for variant in study.variants:
             try:
-                counts[variant.label] = _insert(backbone, variant)
+                counts[variant.label] = [_insert(backbone, one) for one in _ends(variant)][0]
             except InputError as error:
                 problems += [f"{file}: method.{variant.label}: {line}" for line in error.problems]
         fitting = (variant for variant in study.variants if variant.label in counts)
@@ -219,6 +225,15 @@ def _length_problems(backbone: Backbone, train: Train | None, variants: Iterable
                 f"train.max_length: {train.max_length}, but method.{variant.label} takes {taken} of the {limit} "
                 f"positions of {backbone.name}; use at most {limit - taken}"
             )
+    return found
+
+
+def _ends(variant: Variant) -> list[Variant]:
+    """The variant, and with each end of each range that is searched."""
+    found = [variant]
+    for key, space in variant.space:
+        if key != "learning_rate":
+            found += [replace(variant, method=replace(variant.method, **{key: value})) for value in space.ends]
     return found
 
 

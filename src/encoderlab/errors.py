@@ -2,10 +2,14 @@
 
 EncoderlabError          exit 1
 ├── InputError           exit 2: a file, a value or a name is wrong; nothing was computed
-└── RunFailed            exit 1: one run could not go on; the study continues with the next
+├── RunFailed            exit 1: one run could not go on; the study continues with the next
+└── Pruned               a trial was not worth going on with; the study continues with the next
 """
 
 from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 
 class EncoderlabError(Exception):
@@ -26,3 +30,11 @@ class InputError(EncoderlabError):
 
 class RunFailed(EncoderlabError):
     """One run ended early (a non-finite loss, a full disk); what it had computed is kept."""
+
+
+class Pruned(EncoderlabError):
+    """A trial ended early because others were better after as many epochs. history: of the epochs it had."""
+
+    def __init__(self, reason: str, history: Sequence[Mapping[str, Any]]) -> None:
+        super().__init__(reason)
+        self.history = history

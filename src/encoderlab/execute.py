@@ -20,16 +20,20 @@ from torch import Tensor
 from encoderlab import adapters, damage, evaluate, files, locks, runs
 from encoderlab import backbone as backbones
 from encoderlab.config import Train
-from encoderlab.errors import EncoderlabError, InputError, RunFailed
+from encoderlab.errors import EncoderlabError, InputError, Pruned, RunFailed
 from encoderlab.methods import Method
 from encoderlab.tasks import Encoded, Task
 from encoderlab.training import Trainer
-from encoderlab.training.loop import Tick
+from encoderlab.training.loop import Tick, Watch
 from encoderlab.training.ranks import ALONE, Ranks
 
 log = logging.getLogger(__name__)
 
 Kind = Literal["run", "trial", "baseline"]
+
+
+def unwatched(history: list[dict[str, Any]]) -> None:
+    """The watch of a run that is not pruned."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -74,7 +78,7 @@ class Bench:
 @dataclass(frozen=True, kw_only=True)
 class Job:
     """One run to do. Without a method it is a baseline: without a seed, too, the answer that is the same for every row;
-    with one, the model before training."""
+    with one, the model before training. pruning: it may end before its last epoch."""
 
     kind: Kind
     name: str
@@ -84,6 +88,7 @@ class Job:
     seed: int | None
     settings: Train
     train: Encoded
+    pruning: bool = False
 
     @property
     def is_constant(self) -> bool:
@@ -116,6 +121,7 @@ def resolve(bench: Bench, job: Job) -> dict[str, Any]:
         "method": method,
         "learning_rate": job.learning_rate,
         "seed": job.seed,
+        **({"pruning": "median"} if job.pruning else {}),
     }
 
 
@@ -140,7 +146,7 @@ def give_up(bench: Bench, job: Job, reason: str) -> dict[str, Any]:
     return result
 
 
-def execute(bench: Bench, job: Job, tick: Tick, wait: float = 0.0) -> dict[str, Any]:
+def execute(bench: Bench, job: Job, tick: Tick, *, watch: Watch = unwatched, wait: float = 0.0) -> dict[str, Any]:
     """Do a job, or take its result from its folder. Returns result.json's content; a run that fails has status
     "failed". InputError where another process is doing it, and does not end within `wait` seconds."""
     if (result := bench.ranks.on_first(lambda: stored(bench, job))) is not None:
@@ -157,10 +163,10 @@ def execute(bench: Bench, job: Job, tick: Tick, wait: float = 0.0) -> dict[str, 
                 files.write_json(folder / "config.json", config)
             return result
 
-        return bench.ranks.on_first(own) or _do(bench, job, folder, tick)
+        return bench.ranks.on_first(own) or _do(bench, job, folder, tick, watch)
 
 
-def _do(bench: Bench, job: Job, folder: Path, tick: Tick) -> dict[str, Any]:
+def _do(bench: Bench, job: Job, folder: Path, tick: Tick, watch: Watch) -> dict[str, Any]:
     result = _blank(bench, job, *identify(bench, job))
     try:
         if job.is_constant:
@@ -168,7 +174,9 @@ def _do(bench: Bench, job: Job, folder: Path, tick: Tick) -> dict[str, Any]:
         elif job.method is None:
             result |= _untrained(bench, job, folder, tick)
         else:
-            result |= _trained(bench, job, job.method, folder, tick)
+            result |= _trained(bench, job, job.method, folder, tick, watch)
+    except Pruned as stop:
+        result |= _pruned(bench, stop)
     except RunFailed as error:
         result |= {"status": "failed", "reason": str(error), "splits": {}}
     except (MemoryError, RuntimeError) as error:
@@ -187,7 +195,7 @@ def _do(bench: Bench, job: Job, folder: Path, tick: Tick) -> dict[str, Any]:
 def _finish(folder: Path, result: dict[str, Any]) -> dict[str, Any]:
     result["predictions"] = damage.fingerprints(folder, result["splits"])
     files.write_json(folder / "result.json", result)
-    if result["status"] == "done":
+    if result["status"] in ("done", "pruned"):
         shutil.rmtree(folder / "checkpoint", ignore_errors=True)
     return result
 
@@ -236,7 +244,7 @@ def _finished(folder: Path, say: bool) -> dict[str, Any] | None:
     return None
 
 
-def open_trainer(bench: Bench, job: Job, method: Method, folder: Path, tick: Tick) -> Trainer:
+def open_trainer(bench: Bench, job: Job, method: Method, folder: Path, tick: Tick, watch: Watch = unwatched) -> Trainer:
     """The base model with the job's method in it, ready to train into `folder`."""
     assert job.learning_rate is not None and job.seed is not None
     backbone = backbones.load(bench.model, head=bench.task.head, class_names=bench.class_names, seed=job.seed)
@@ -255,13 +263,24 @@ def open_trainer(bench: Bench, job: Job, method: Method, folder: Path, tick: Tic
         device=bench.device,
         folder=folder,
         tick=tick,
+        watch=watch,
         ranks=bench.ranks,
     )
 
 
-def _trained(bench: Bench, job: Job, method: Method, folder: Path, tick: Tick) -> dict[str, Any]:
+def _pruned(bench: Bench, stop: Pruned) -> dict[str, Any]:
+    best = max((entry["validation"] for entry in stop.history), key=bench.task.value)
+    return {
+        "status": "pruned",
+        "reason": str(stop),
+        "epochs": len(stop.history),
+        "splits": {"validation": {"rows": len(bench.validation), **best}},
+    }
+
+
+def _trained(bench: Bench, job: Job, method: Method, folder: Path, tick: Tick, watch: Watch) -> dict[str, Any]:
     runs.reset_peak_memory()
-    trainer = open_trainer(bench, job, method, folder, tick)
+    trainer = open_trainer(bench, job, method, folder, tick, watch)
     counts = trainer.backbone.counts()
     try:
         trained = trainer.run()

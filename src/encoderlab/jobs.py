@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, final
@@ -12,12 +13,13 @@ from encoderlab import backbone as backbones
 from encoderlab import files, runs
 from encoderlab.config import Study, Variant
 from encoderlab.data import Rows, Splits
-from encoderlab.execute import Bench, Job, Kind, execute, identify, stored
+from encoderlab.execute import Bench, Job, Kind, execute, identify, stored, unwatched
 from encoderlab.randomness import numpy_generator
 from encoderlab.tasks import Encoded
 from encoderlab.timing import Work
 from encoderlab.training.forward import choose_device, choose_precision
-from encoderlab.training.loop import Tick
+from encoderlab.training.loop import Tick, Watch
+from encoderlab.trials import JOURNAL, Pruner
 
 TRIAL_SEED = 0
 ENDING = 120.0  # seconds; NFS keeps the lock of a host that crashed for 90
@@ -27,13 +29,15 @@ ENDING = 120.0  # seconds; NFS keeps the lock of a host that crashed for 90
 @dataclass(frozen=True, kw_only=True)
 class Ask:
     """A job by what tells it from the other jobs of its study: small, where a job holds its rows. variant: None of a
-    baseline."""
+    baseline. trial, search: the number of a sampled trial, and Optuna's name of the study that prunes it, or ""."""
 
     kind: Kind
     name: str
     variant: Variant | None
     rate: float | None
     seed: int | None
+    trial: int | None = None
+    search: str = ""
 
 
 @final
@@ -46,11 +50,17 @@ class Runs:
 
     def __call__(self, ask: Ask) -> dict[str, Any]:
         """In a worker. Another one that is about to end may still have the run's folder."""
-        return execute(self.bench, self.job(ask), lambda tokens, loss: None, wait=ENDING)
+        return self.do(ask, lambda tokens, loss: None, wait=ENDING)
 
-    def do(self, ask: Ask, tick: Tick) -> dict[str, Any]:
+    def do(self, ask: Ask, tick: Tick, wait: float = 0.0) -> dict[str, Any]:
         """The content of result.json."""
-        return execute(self.bench, self.job(ask), tick)
+        return execute(self.bench, self.job(ask), tick, watch=self._watch(ask), wait=wait)
+
+    def _watch(self, ask: Ask) -> Watch:
+        if not ask.search:
+            return unwatched
+        assert ask.trial is not None
+        return Pruner(journal=self.study.out / JOURNAL, name=ask.search, number=ask.trial, task=self.study.task)
 
     def known(self, ask: Ask) -> dict[str, Any] | None:
         """The result, where the run was done before."""
@@ -64,7 +74,7 @@ class Runs:
             return baseline_job(self.study, self.bench, ask.name, ask.seed)
         assert ask.rate is not None and ask.seed is not None
         if ask.kind == "trial":
-            return trial_job(self.study, self.bench, ask.variant, ask.rate)
+            return trial_job(self.study, self.bench, ask.variant, ask.rate, pruning=bool(ask.search))
         return run_job(self.study, self.bench, ask.variant, ask.rate, ask.seed)
 
     def work(self, ask: Ask) -> Work:
@@ -118,14 +128,24 @@ def baselines(study: Study) -> list[Ask]:
     ]
 
 
-def trials(variant: Variant) -> list[Ask]:
-    """One for each candidate; none where there is only one, which needs no trial."""
+def trials(study: Study, variant: Variant) -> list[Ask]:
+    """One for each candidate, none where there is only one, which needs no trial; where settings are sampled, as many
+    as there will be, before it is known which."""
     rates = variant.learning_rates
+    if study.search.trials is not None:
+        return [tried(variant, {}, rates[0], number, "") for number in range(study.search.trials)]
     name = variant.method.name
     return [
         Ask(kind="trial", name=name, variant=variant, rate=rate, seed=TRIAL_SEED)
         for rate in (rates if len(rates) > 1 else ())
     ]
+
+
+def tried(variant: Variant, settings: Mapping[str, Any], rate: float, number: int, search: str) -> Ask:
+    """A sampled trial."""
+    variant = replace(variant, method=replace(variant.method, **settings))
+    name = variant.method.name
+    return Ask(kind="trial", name=name, variant=variant, rate=rate, seed=TRIAL_SEED, trial=number, search=search)
 
 
 def seeded(study: Study, variant: Variant, rate: float) -> list[Ask]:
@@ -160,14 +180,14 @@ def run_job(study: Study, bench: Bench, variant: Variant, rate: float, seed: int
     )
 
 
-def trial_job(study: Study, bench: Bench, variant: Variant, rate: float) -> Job:
+def trial_job(study: Study, bench: Bench, variant: Variant, rate: float, *, pruning: bool = False) -> Job:
     """A short run on some of the training rows, the same rows for every method and rate."""
     settings = replace(study.train, epochs=study.search.epochs, patience=None)
     count = min(study.search.rows, len(bench.train))
     classes = bench.train.labels if study.task.has_classes else np.zeros(len(bench.train), dtype=np.int64)
     rows = some_rows(classes, count)
     job = run_job(study, bench, variant, rate, TRIAL_SEED)
-    return replace(job, kind="trial", settings=settings, train=take(bench.train, rows))
+    return replace(job, kind="trial", settings=settings, train=take(bench.train, rows), pruning=pruning)
 
 
 def some_rows(labels: np.ndarray, count: int) -> np.ndarray:
@@ -202,7 +222,7 @@ def planned(study: Study, bench: Bench) -> list[Work]:
     """The work of every run of the study, for the time that is left."""
     asks = baselines(study)
     for variant in study.variants:
-        asks += [*trials(variant), *seeded(study, variant, variant.learning_rates[0])]
+        asks += [*trials(study, variant), *seeded(study, variant, variant.learning_rates[0])]
     known = Runs(study=study, bench=bench)
     return [known.work(ask) for ask in asks]
 

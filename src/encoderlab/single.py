@@ -57,6 +57,12 @@ def _chosen(
     variant, seed = _variant(study, label), _seed(study, seed)
     if learning_rate is not None and not 0 < learning_rate < float("inf"):
         raise InputError(f"--learning-rate {learning_rate:g}: expected a number above 0")
+    if searched := [key for key, _ in variant.space if key != "learning_rate"]:
+        example = f"method.{variant.method.name}.{searched[0]}={dict(variant.space)[searched[0]].ends[0]}"
+        raise InputError(
+            f"{path}: method.{variant.label}: {', '.join(searched)} is a range, which `compare` searches; for one run "
+            f"give a value, e.g. -s {example}"
+        )
     return study, variant, seed
 
 

@@ -14,13 +14,14 @@ from pathlib import Path
 from typing import Any
 
 from encoderlab import check, config, files, locks, report, runs
-from encoderlab.config import Study, Variant
+from encoderlab.config import Study
 from encoderlab.data import Splits
 from encoderlab.errors import InputError
 from encoderlab.execute import Bench, give_up
-from encoderlab.jobs import Ask, Runs, baselines, open_bench, planned, seeded, trials
+from encoderlab.jobs import Ask, Runs, baselines, open_bench, planned, seeded
 from encoderlab.launch.choose import open_executor, problems, shares
 from encoderlab.launch.pieces import Executor, Here, Piece
+from encoderlab.search import choice
 from encoderlab.timing import Meter
 
 
@@ -64,24 +65,33 @@ def _executor(work: Runs, meter: Meter) -> Executor:
 
 
 def _conduct(work: Runs, executor: Executor, account: _Account, meter: Meter) -> None:
-    """Every run of the study. What can be done is submitted at once; the runs of a variant, when its rate is known."""
+    """Every run of the study. What can be done is submitted at once; the runs of a variant, when its settings are
+    chosen. Where settings are sampled, no model sees a test row before the last choice is made."""
     study = work.study
-    candidates: dict[str, list[dict[str, Any]]] = {variant.label: [] for variant in study.variants}
+    choices = {variant.label: choice(study, work.bench, variant) for variant in study.variants}
+    waiting = dict(choices)  # for their runs
+    closed = study.search.trials is not None  # the test rows
 
     def submit(asks: Sequence[Ask]) -> None:
         for ask in asks:
             executor.submit(Piece(name=work.name(ask), rank=account.place(ask), ask=ask))
 
-    def choose(variant: Variant) -> None:
-        entry = chosen(study, variant, candidates[variant.label], work.bench.class_names)
-        account.choose(variant, entry)
-        submit(seeded(study, variant, entry["chosen"]))
+    def advance() -> None:
+        nonlocal closed
+        trying = [one for one in choices.values() if one.open]
+        for one in trying:
+            submit(one.asks(-(-executor.workers // len(trying))))
+        if closed and not trying:
+            closed = False
+            submit(baselines(study))
+        for label in [label for label, one in waiting.items() if not closed and not one.open]:
+            one = waiting.pop(label)
+            account.choose(label, one.entry())
+            submit(seeded(study, *one.chosen()))
 
-    submit(baselines(study))
-    for variant in study.variants:
-        submit(trials(variant))
-        if not trials(variant):
-            choose(variant)
+    if not closed:
+        submit(baselines(study))
+    advance()
     for done in executor.finished():
         ask: Ask = done.piece.ask
         result = done.value if done.died is None else give_up(work.bench, work.job(ask), done.died)
@@ -90,46 +100,9 @@ def _conduct(work: Runs, executor: Executor, account: _Account, meter: Meter) ->
         account.add(ask, result)
         meter.say(result)
         if ask.kind == "trial" and ask.variant is not None:
-            found = candidates[ask.variant.label]
-            found.append(candidate(study, result))
-            if len(found) == len(trials(ask.variant)):
-                choose(ask.variant)
+            choices[ask.variant.label].tell(ask, result)
+            advance()
         account.keep()
-
-
-def candidate(study: Study, result: dict[str, Any]) -> dict[str, Any]:
-    """What a trial says about its learning rate."""
-    scores = result["splits"].get("validation", {})
-    return {
-        "learning_rate": result["learning_rate"],
-        **{key: scores.get(key) for key in shown(study, result["class_names"])},
-        "run": result["id"],
-        "status": result["status"],
-    }
-
-
-def shown(study: Study, class_names: Sequence[str]) -> dict[str, None]:
-    """The metrics that are told of a candidate."""
-    return dict.fromkeys(("accuracy", "loss", study.task.metric(class_names).key))
-
-
-def chosen(
-    study: Study, variant: Variant, candidates: list[dict[str, Any]], class_names: Sequence[str]
-) -> dict[str, Any]:
-    """The candidate with the best validation score in its trial; ties go to the lower loss, then to the first of the
-    study file. One candidate needs no trial."""
-    rates = variant.learning_rates
-    candidates = sorted(candidates, key=lambda c: rates.index(c["learning_rate"])) or [
-        {"learning_rate": rates[0], **shown(study, class_names), "run": None, "status": "not tried"}
-    ]
-    done = [c for c in candidates if c["status"] == "done"]
-    best = max(done, key=lambda c: (study.task.value(c), -c["loss"]), default=candidates[0])
-    return {
-        "method": variant.method.name,
-        "variant": variant.label,
-        "candidates": candidates,
-        "chosen": best["learning_rate"],
-    }
 
 
 @dataclass(kw_only=True)
@@ -145,19 +118,19 @@ class _Account:
         """Baselines, then variant by variant its trials and its runs."""
         if ask.variant is None:
             return 0, 0, baselines(self.study).index(ask)
-        number = self._number(ask.variant)
+        number = self._number(ask.variant.label)
         if ask.kind == "trial":
-            return number, 0, ask.variant.learning_rates.index(ask.rate)
+            return number, 0, ask.variant.learning_rates.index(ask.rate) if ask.trial is None else ask.trial
         return number, 1, self.study.seeds.index(ask.seed)
 
-    def _number(self, variant: Variant) -> int:
-        return 1 + [one.label for one in self.study.variants].index(variant.label)
+    def _number(self, label: str) -> int:
+        return 1 + [variant.label for variant in self.study.variants].index(label)
 
     def add(self, ask: Ask, result: dict[str, Any]) -> None:
         self.done[self.place(ask)] = result["id"], {"method": result["method"], "variant": result["variant"]}
 
-    def choose(self, variant: Variant, entry: dict[str, Any]) -> None:
-        self.search[self._number(variant)] = entry
+    def choose(self, label: str, entry: dict[str, Any]) -> None:
+        self.search[self._number(label)] = entry
 
     def keep(self) -> None:
         labels = {number: label for _, (number, label) in sorted(self.done.items())}

@@ -11,6 +11,7 @@ from typing import Annotated, Any, Literal, final
 from annotated_types import Ge, Gt, Le, MinLen
 
 from encoderlab.config.launch import Launch
+from encoderlab.config.ranges import Range
 from encoderlab.data import DataConfig
 from encoderlab.methods import Method
 from encoderlab.tasks import Task
@@ -77,12 +78,16 @@ class Search:
         middle ones if their number is even
     rows: training rows of a trial, at most
     epochs: of a trial
+    trials: per method, over ranges of the learning rate and of settings; instead of the candidates
+    pruning: a trial that is below the median of the others after an epoch goes no further
     """
 
     candidates: Annotated[int, Ge(1), Le(100)] = 3
     factor: Annotated[float, Ge(1.1), Le(100)] = 3.0
     rows: Count = 1000
     epochs: Count = 2
+    trials: Annotated[int, Ge(2), Le(10_000)] | None = None
+    pruning: bool = True
 
     def around(self, rate: float) -> tuple[float, ...]:
         """The candidates: geometric, centred on `rate`, ascending, three digits each."""
@@ -96,12 +101,14 @@ class Variant:
     """One method with one choice of its settings.
 
     label: the method's name and the settings in which the study's variants of it differ, "lora rank=8"
-    learning_rates: the candidates, in the order of the study file
+    learning_rates: the candidates, in the order of the study file; of a searched range its middle alone
+    space: what is searched, by key of the section; `method` has a value of each in its place
     """
 
     method: Method
     label: str
     learning_rates: tuple[float, ...]
+    space: tuple[tuple[str, Range], ...] = ()
 
 
 @final
@@ -136,7 +143,7 @@ class Study:
 def resolved(study: Study) -> dict[str, Any]:
     """Everything the study says, defaults filled in, as JSON types. Paths stay as written."""
     sections = {key: asdict(getattr(study, key)) for key in ("task", "data", "train", "search")}
-    methods = [{"label": v.label, **asdict(replace(v.method, learning_rate=v.learning_rates))} for v in study.variants]
+    methods = [_as_written(variant) for variant in study.variants]
     top = {
         **asdict(study.top),
         "name": study.name,
@@ -144,6 +151,11 @@ def resolved(study: Study) -> dict[str, Any]:
         "reference": study.reference,
     }
     return json.loads(json.dumps({**top, **sections, "method": methods}))
+
+
+def _as_written(variant: Variant) -> dict[str, Any]:
+    own = asdict(replace(variant.method, learning_rate=variant.learning_rates))
+    return {"label": variant.label, **own, **{key: asdict(value) for key, value in variant.space}}
 
 
 def meanings(section: type) -> dict[str, str]:

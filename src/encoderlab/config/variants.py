@@ -7,6 +7,8 @@ from collections.abc import Sequence
 from dataclasses import MISSING, fields, replace
 from typing import Any
 
+from encoderlab.config import ranges
+from encoderlab.config.ranges import Range
 from encoderlab.config.reader import Reader
 from encoderlab.config.schema import Search, Variant
 from encoderlab.config.values import fits, near, only, rest, show, takes_list, types
@@ -36,25 +38,71 @@ def read_variants(
     """The variants in the order of the file. The baseline `head` is appended where the study has none, unless the task
     has no use for it (`probe` False)."""
     methods: list[Method] = []
+    spaces: list[dict[str, Range]] = []
     so_far = len(reader.problems)
     for i, one in enumerate(raw):
         same = [j for j, other in enumerate(raw) if other["name"] == one["name"]]
         path = f"method.{one['name']}" + (f"[{same.index(i)}]" if len(same) > 1 else "")
-        for choice in _grid(reader, _CLASSES[one["name"]], one, path):
+        space = _space(reader, _CLASSES[one["name"]], one, path, search)
+        placed = one | {key: value.ends[0] for key, value in space.items()}
+        for choice in _grid(reader, _CLASSES[one["name"]], placed, path):
             method = reader.section(_CLASSES[one["name"]], choice, path)
             if method is not None:
                 _check_rates(reader, method, path)
                 methods.append(method)
+                spaces.append(space)
     if probe and not any(one["name"] == only(Head, "name") for one in raw):
         methods.append(Head())
+        spaces.append({})
+    spaces = [_with_rates(method, space, search) for method, space in zip(methods, spaces, strict=True)]
+    settings = [
+        _settings(m) | {key: str(value) for key, value in s.items()} for m, s in zip(methods, spaces, strict=True)
+    ]
     variants = tuple(
-        Variant(method=method, label=_label(method, methods), learning_rates=_rates(method, search))
-        for method in methods
+        Variant(
+            method=method,
+            label=_label(
+                method, own, [other for m, other in zip(methods, settings, strict=True) if type(m) is type(method)]
+            ),
+            learning_rates=(space["learning_rate"].middle,) if "learning_rate" in space else _rates(method, search),
+            space=tuple(space.items()),
+        )
+        for method, space, own in zip(methods, spaces, settings, strict=True)
     )
     if len(reader.problems) == so_far:
         _check_different(reader, variants)
-        _check_fair(reader, variants)
+        (_check_fair if search.trials is None else _check_searched)(reader, variants)
     return variants
+
+
+def _space(reader: Reader, cls: type[Method], raw: dict[str, Any], path: str, search: Search) -> dict[str, Range]:
+    """The ranges that a section names."""
+    found: dict[str, Range] = {}
+    kinds = _kinds(cls, raw)
+    for key, table in ranges.split(raw):
+        if key not in kinds:
+            continue  # unknown; `section` says so
+        if search.trials is None:
+            reader.problem(f"{path}.{key}", "a range; it needs search.trials, how many values of it are tried")
+        try:
+            found[key] = ranges.read(table, kinds[key], log=key == "learning_rate")
+        except ValueError as problem:
+            reader.problem(f"{path}.{key}", str(problem))
+            raw[key] = getattr(cls, key, None)  # said once
+    return found
+
+
+def _with_rates(method: Method, space: dict[str, Range], search: Search) -> dict[str, Range]:
+    """The space with one of learning rates: a factor of ten either way of the default, where none is named."""
+    if search.trials is None or "learning_rate" in space:
+        return space
+    given = method.learning_rate
+    if given is None:
+        default = method.default_learning_rate
+        return {"learning_rate": Range(low=default / 10, high=default * 10, log=True), **space}
+    if isinstance(given, tuple) and len(given) > 1:
+        return {"learning_rate": Range(choices=given), **space}
+    return space
 
 
 def _grid(reader: Reader, cls: type[Method], raw: dict[str, Any], path: str) -> list[dict[str, Any]]:
@@ -100,13 +148,12 @@ def _check_rates(reader: Reader, method: Method, path: str) -> None:
         reader.problem(f"{path}.learning_rate", f"expected different numbers above 0, got {show(method.learning_rate)}")
 
 
-def _label(method: Method, methods: Sequence[Method]) -> str:
-    """The name, the keys without a default, and those in which the study's variants of the method differ."""
-    same = [_settings(other) for other in methods if type(other) is type(method)]
+def _label(method: Method, mine: dict[str, Any], same: Sequence[dict[str, Any]]) -> str:
+    """The name, the keys without a default, and those in which the study's variants of the method differ. mine, same:
+    the settings of this one and of all of them."""
     required = [f.name for f in fields(method) if f.default is f.default_factory is MISSING]
-    keys = dict.fromkeys(key for one in same for key in one)
+    keys = dict.fromkeys(key for one in same for key in one if key != "learning_rate")
     differ = [key for key in keys if key not in required and any(one.get(key) != same[0].get(key) for one in same)]
-    mine = _settings(method)
     return " ".join([method.name, *(f"{key}={_short(mine[key])}" for key in [*required, *differ] if key in mine)])
 
 
@@ -124,12 +171,22 @@ def _short(value: Any) -> str:
 
 
 def _check_different(reader: Reader, variants: Sequence[Variant]) -> None:
-    settings = [replace(variant.method, learning_rate=None) for variant in variants]
+    settings = [(replace(variant.method, learning_rate=None), variant.space) for variant in variants]
     for i, variant in enumerate(variants):
         if settings.index(settings[i]) < i:
             reader.problem(
                 f"method.{variant.method.name}",
                 f"{variant.label} is there twice; change a setting, or give its learning rates as one list",
+            )
+
+
+def _check_searched(reader: Reader, variants: Sequence[Variant]) -> None:
+    for variant in variants:
+        if not variant.space:
+            reader.problem(
+                f"method.{variant.label}",
+                "one learning rate and no range, while the others are searched, so the comparison would not be fair; "
+                "give it a range, or remove its learning_rate",
             )
 
 

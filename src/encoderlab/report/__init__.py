@@ -72,6 +72,7 @@ def _context(table: Table) -> dict[str, Any]:
         "figures": _figures(table, summary, done, look),
         "matrices": [m for m in matrices if m],
         "search": study.get("search") or [],
+        "sampled": _sampled(study.get("search") or []),
         "candidates": sorted({len(entry["candidates"]) for entry in study.get("search") or []}),
         "data": study.get("data") or {},
         "truncation": study.get("truncation") or {},
@@ -83,6 +84,13 @@ def _context(table: Table) -> dict[str, Any]:
         "hardware": study.get("hardware") or {},
         "resolved": json.dumps(study.get("study") or {}, indent=2, ensure_ascii=False),
     }
+
+
+def _sampled(search: list[dict[str, Any]]) -> dict[str, int] | None:
+    """Of the trials of all variants, where settings were sampled: how many ended early, how many failed."""
+    if not any("trials" in entry for entry in search):
+        return None
+    return {status: sum(entry.get(status, 0) for entry in search) for status in ("pruned", "failed")}
 
 
 def _figures(

@@ -66,6 +66,7 @@ class Trained:
 
 
 Tick = Callable[[int, float | None], None]  # (tokens worked through, loss or None)
+Watch = Callable[[list[dict[str, Any]]], None]  # gets the history before each epoch, and may raise Pruned
 
 
 @dataclass(kw_only=True)
@@ -89,6 +90,7 @@ class Trainer:
     device: torch.device
     folder: Path
     tick: Tick = lambda tokens, loss: None
+    watch: Watch = lambda history: None
     ranks: Ranks = ALONE
 
     def __post_init__(self) -> None:
@@ -178,6 +180,7 @@ class Trainer:
         for epoch in range(progress.epoch + 1, self.settings.epochs + 1):
             if self._should_stop(progress):
                 break
+            self.watch(progress.history)
             losses = []
             for rows in epoch_batches(len(self.lengths), self.settings.batch_size, self.seed, epoch):
                 start, tokens = time.perf_counter(), int(self.tokens[rows].sum())
