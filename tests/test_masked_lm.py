@@ -270,3 +270,14 @@ def test_the_section(tmp_path: Path) -> None:
     with pytest.raises(InputError) as error:
         config.load(file)
     assert [line.split(": ")[1] for line in error.value.problems] == ["task.stride", "task.mask_rate"]
+
+
+@pytest.mark.parametrize("command", ["check", "compare"])
+def test_windows_longer_than_the_models_positions(
+    study: Path, command: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit) as stop:
+        main([command, str(study), "-s", "train.max_length=65"])
+    assert stop.value.code == 2 and not (study.parent / "results").exists()
+    (line,) = capsys.readouterr().err.splitlines()
+    assert "train.max_length: 65, but " in line and line.endswith("has 64 positions; use at most 64")

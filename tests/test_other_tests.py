@@ -56,6 +56,16 @@ def test_every_set_has_its_rows_its_predictions_and_its_place_in_the_tables(path
     with (out / "results.csv").open(encoding="utf-8") as file:
         rows = list(csv.DictReader(file))
     assert {row["split"]: row["rows"] for row in rows} == {"validation": "6", "test": "20", "far": "30", "cut": "6"}
+    with (out / "summary.csv").open(encoding="utf-8") as file:
+        summary = {row["variant"]: row for row in csv.DictReader(file)}
+    mine = {row["split"]: row for row in rows if row["variant"] == "lora"}
+    for name in ("far", "cut"):
+        for key in ("accuracy", "macro_f1"):
+            assert float(summary["lora"][f"{name}_{key}"]) == pytest.approx(float(mine[name][key]))
+        low, high = (float(summary["lora"][f"{name}_accuracy_rows_{end}"]) for end in ("low", "high"))
+        assert low <= float(mine[name]["accuracy"]) <= high
+    page = (out / "report.html").read_text(encoding="utf-8")
+    assert "far: accuracy, %" in page and "cut: macro&nbsp;F1, %" in page
     for result in map(lambda p: json.loads(p.read_text()), out.glob("runs/*/result.json")):
         for name, split in result["splits"].items():
             found = load_file(out / "runs" / result["id"] / "predictions" / f"{name}.safetensors")

@@ -13,7 +13,7 @@ import numpy as np
 import pyarrow
 import pyarrow.parquet
 import pytest
-from datasets import ClassLabel, Dataset, DatasetDict, Features, Value
+from datasets import ClassLabel, Dataset, DatasetDict, Features, List, Value
 
 from encoderlab.data import Source, read
 from encoderlab.errors import InputError
@@ -174,3 +174,28 @@ def test_a_field_longer_than_the_csv_default_is_read(tmp_path: Path) -> None:
 def test_carriage_returns_alone_end_the_lines_of_a_csv(tmp_path: Path) -> None:
     (tmp_path / "mac.csv").write_bytes(b'text,label\rx,1\r"y\rz",0\r')
     assert read(Source(path="mac.csv"), tmp_path).columns == {"text": ["x", "y\rz"], "label": ["1", "0"]}
+
+
+def test_conll_files(tmp_path: Path) -> None:
+    path = tmp_path / "train.conll"
+    text = "-DOCSTART- -X- O\n\nEU NNP B-ORG\nrejects VBZ O\n\n\nPeter NNP B-PER\n"
+    path.write_text(text)
+    rows = read(Source(path="train.conll"), tmp_path)
+    assert rows.columns == {"tokens": [["EU", "rejects"], ["Peter"]], "tags": [["B-ORG", "O"], ["B-PER"]]}
+    path.write_text(text + "Blackburn B-PER\n")
+    with pytest.raises(InputError, match=r"train.conll:8: 2 fields; expected 3, as in the lines before"):
+        read(Source(path="train.conll"), tmp_path)
+    path.write_text("Blackburn\n")
+    with pytest.raises(InputError, match=r"train.conll:1: 1 fields; expected a word and its label at least"):
+        read(Source(path="train.conll"), tmp_path)
+    path.write_text("\n")
+    with pytest.raises(InputError, match="no rows"):
+        read(Source(path="train.conll"), tmp_path)
+
+
+def test_lists_of_labels_with_names_become_their_names(tmp_path: Path) -> None:
+    features = Features({"tokens": List(Value("string")), "ner_tags": List(ClassLabel(names=["O", "B-PER"]))})
+    rows = {"tokens": [["Ada", "sang"], ["no"]], "ner_tags": [[1, 0], [0]]}
+    Dataset.from_dict(rows, features=features).save_to_disk(tmp_path / "folder")
+    found = read(Source(path="folder"), tmp_path)
+    assert found.columns["ner_tags"] == [["B-PER", "O"], ["O"]]

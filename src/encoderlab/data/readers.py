@@ -72,6 +72,28 @@ def _from_objects(objects: list[dict[str, Any]]) -> Columns:
     return {name: [value.get(name) for value in objects] for name in records.column_names(objects)}
 
 
+def _read_conll(path: Path) -> Columns:
+    """Columns `tokens` and `tags`: the first and the last field of each line, a row between empty lines."""
+    columns: Columns = {"tokens": [], "tags": []}
+    inside, width = False, 0
+    for number, line in enumerate(records.lines(path), 1):
+        fields = line.split()
+        if not fields or fields[0] == "-DOCSTART-":
+            inside = False
+            continue
+        width = width or len(fields)
+        if len(fields) != width or width < 2:
+            expected = f"{width}, as in the lines before" if width > 1 else "a word and its label at least"
+            raise InputError(f"{path}:{number}: {len(fields)} fields; expected {expected}, apart by white space")
+        if not inside:
+            columns["tokens"].append([])
+            columns["tags"].append([])
+            inside = True
+        columns["tokens"][-1].append(fields[0])
+        columns["tags"][-1].append(fields[-1])
+    return columns
+
+
 def _read_parquet(path: Path) -> Columns:
     import pyarrow
     import pyarrow.parquet
@@ -88,6 +110,7 @@ _READERS: dict[str, Callable[[Path], Columns]] = {
     "json": _read_json,
     "jsonl": _read_jsonl,
     "parquet": _read_parquet,
+    "conll": _read_conll,
 }
 
 

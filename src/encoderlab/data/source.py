@@ -13,7 +13,7 @@ from difflib import get_close_matches
 from pathlib import Path
 from typing import final
 
-FILE_FORMATS = ("csv", "tsv", "json", "jsonl", "parquet")
+FILE_FORMATS = ("csv", "tsv", "json", "jsonl", "conll", "parquet")
 # How `datasets.save_to_disk` marks its folders: one data set, or several by name.
 DATASET_FOLDER, DATASET_DICT_FOLDER = "dataset_info.json", "dataset_dict.json"
 
@@ -51,7 +51,7 @@ def path_problem(path: Path) -> str | None:
 class Source:
     """Where the rows of one split come from: a file or folder, a data set on the hub, or a cut from the training rows.
 
-    path: a CSV, TSV, JSON, JSONL (each also .gz) or Parquet file, or a folder written by `datasets.save_to_disk`
+    path: a CSV, TSV, JSON, JSONL, CoNLL (each also .gz) or Parquet file, or a folder written by `datasets.save_to_disk`
     hub: a name on the Hugging Face hub
     config: of a hub data set that has several
     revision: of a hub data set: a branch, tag or commit

@@ -28,16 +28,18 @@ class Confusion:
 
 
 def read(variant: str, runs: Sequence[Mapping[str, Any]]) -> Confusion | None:
-    """The test-split confusion of finished runs, summed over seeds; None if no run has one."""
+    """The scores of single classes on test, and their confusion summed over seeds where a row has one class; None if no
+    run has them."""
     tests = [(run.get("splits") or {}).get("test") or {} for run in runs]
-    tests = [test for test in tests if test.get("confusion")]
+    tests = [test for test in tests if test.get("per_class")]
     if not tests:
         return None
-    labels = [str(name) for name in runs[0]["class_names"]]
-    total = np.sum([test["confusion"] for test in tests], axis=0)
+    labels = [str(one["label"]) for one in tests[0]["per_class"]]
+    confused = [test["confusion"] for test in tests if test.get("confusion")]
+    total = np.sum(confused, axis=0) if confused else np.zeros((len(labels), len(labels)), dtype=int)
     share = total / np.maximum(total.sum(axis=1, keepdims=True), 1)
     cells = None
-    if len(labels) <= MOST_CLASSES:
+    if confused and len(labels) <= MOST_CLASSES:
         cells = [[(int(n), float(s)) for n, s in zip(*row, strict=True)] for row in zip(total, share, strict=True)]
     wrong = total * (1 - np.eye(len(labels), dtype=int))
     top = np.argsort(-wrong, axis=None, kind="stable")[:MOST_PAIRS]
