@@ -1,99 +1,121 @@
-"""Seconds of an optimizer step: encoderlab's LoRA against PEFT's on the same rows, in turn, in one process.
+"""Examples a second of training: encoderlab against PEFT and transformers' Trainer, in turn, in one process.
 
-The peer is PEFT as its documentation uses it: AutoModelForSequenceClassification, dynamic padding to the longest row
-of the batch, torch's AdamW. Same encoder, rows, batch size, rank, precision (fp32) and dropout on both sides. Rows and
-encoder are the demo's. Absolute times mean little on a shared machine: read the ratio.
+Both sides have the same encoder, rows, order, batch size, precision and method. The peer pads each batch to its longest
+row and runs bf16 under autocast (benchmarks/lib/peer.py). Absolute times mean little on a shared machine: read the
+ratio. `--curves` compares the losses of 50 steps in fp32 without dropout instead: they must be equal.
 
-    python benchmarks/train_vs_peft.py [--steps 12] [--batch-size 32]
+    python benchmarks/train_vs_peft.py [--model minilm] [--method lora] [--batch-size 32] [--precision bf16]
+                                       [--repeats 5] [--steps 4] [--curves] [--json FILE]
 """
 
 from __future__ import annotations
 
 import argparse
+import json
 import statistics
 import tempfile
-import time
-import warnings
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
+from lib import work
+from lib.peer import Peer, build, same_start
 
-from encoderlab import backbone as backbones
-from encoderlab import demo
 from encoderlab.config import Train
-from encoderlab.data import Source, prepare, read
-from encoderlab.methods import Lora
-from encoderlab.tasks import Classification
-from encoderlab.training import Trainer
-from encoderlab.training.batches import collate, epoch_batches
+from encoderlab.methods import METHODS
+from encoderlab.training.batches import epoch_batches
+from encoderlab.training.forward import choose_precision
 
-RANK, RATE, MAX_LENGTH = 8, 1e-3, 128
+MAX_LENGTH, SKIPPED = 256, 2
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--steps", type=int, default=12)
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--model", choices=work.MODELS, default="minilm")
+    parser.add_argument("--method", default="lora")
     parser.add_argument("--batch-size", type=int, default=32)
+    parser.add_argument("--precision", choices=("bf16", "fp32"), default=None, help="default: what `auto` chooses")
+    parser.add_argument("--repeats", type=int, default=5)
+    parser.add_argument("--steps", type=int, default=4, help="of a repeat that count; two more warm up")
+    parser.add_argument("--curves", action="store_true")
+    parser.add_argument("--json", type=Path)
     arguments = parser.parse_args()
-    files = demo.prepare()
-    task = Classification()
-    rows = prepare(read(Source(path=str(files.train)), Path()), text=("text",), label="label")
-    classes = sorted(set(rows.columns["label"]))
-    ours = backbones.load(str(files.model), head=task.head, class_names=classes, seed=0)
-    encoded = task.encode(rows, ours.tokenizer, MAX_LENGTH, classes)
-    method = Lora(rank=RANK)
-    method.inject(ours, 0)
+    auto, _ = choose_precision(torch.device("cpu"), "auto")
+    dtype = {"bf16": torch.bfloat16, "fp32": torch.float32, None: auto}[arguments.precision]
     with tempfile.TemporaryDirectory() as folder:
-        trainer = Trainer(
-            backbone=ours,
-            method=method,
-            task=task,
-            train=encoded,
-            validation=encoded,
-            class_names=classes,
-            settings=Train(batch_size=arguments.batch_size, max_length=MAX_LENGTH),
-            learning_rate=RATE,
-            seed=0,
-            dtype=torch.float32,
-            device=torch.device("cpu"),
-            folder=Path(folder),
-        )
-    theirs, optimizer = peer(str(files.model), len(classes))
-    times: dict[str, list[float]] = {"encoderlab": [], "peft": []}
-    batches = epoch_batches(len(encoded), arguments.batch_size, 0, 1)
-    padding = []
-    for step in range(arguments.steps + 2):  # two to warm up
-        chosen = batches[step % len(batches)]
-        start = time.perf_counter()
-        trainer.step(step, chosen)
-        times["encoderlab"].append(time.perf_counter() - start)
-        start = time.perf_counter()
-        batch = collate(encoded, chosen, trainer.pad_id, torch.device("cpu"))
-        theirs(**batch, labels=torch.from_numpy(encoded.labels[chosen])).loss.backward()
-        torch.nn.utils.clip_grad_norm_(theirs.parameters(), 1.0)
-        optimizer.step()
-        optimizer.zero_grad()
-        times["peft"].append(time.perf_counter() - start)
-        padding.append(batch["input_ids"].numel() / encoded.lengths[chosen].sum())
-    medians = {name: statistics.median(values[2:]) for name, values in times.items()}
-    for name, seconds in medians.items():
-        print(f"{name:12} {1000 * seconds:7.0f} ms a step, {arguments.batch_size / seconds:6.1f} examples/s")
-    ratio = medians["peft"] / medians["encoderlab"]
-    print(f"ratio {ratio:.2f}; the peer carries {statistics.mean(padding):.2f} times the real tokens")
+        result = (curves if arguments.curves else race)(arguments, dtype, Path(folder))
+    print(json.dumps(result, indent=1))
+    if arguments.json:
+        arguments.json.write_text(json.dumps(result, indent=1) + "\n")
 
 
-def peer(model: str, classes: int) -> tuple[Any, torch.optim.Optimizer]:
-    from peft import LoraConfig, TaskType, get_peft_model
-    from transformers import AutoModelForSequenceClassification
+def sides(
+    arguments: Any, dtype: torch.dtype, folder: Path, steps: int, dropout: bool
+) -> tuple[work.Side, Peer, list[np.ndarray]]:
+    rows = work.pairs(max(512, steps * arguments.batch_size))
+    model = work.model_folder(arguments.model, folder)
+    method = next(cls for cls in METHODS if cls.name == arguments.method)()  # type: ignore[attr-defined]
+    settings = Train(batch_size=arguments.batch_size, max_length=MAX_LENGTH, warmup=0.0, epochs=1)
+    mine = work.ours(model, work.PAIRS, rows, method, folder, settings=settings, dtype=dtype, dropout=dropout)
+    theirs = build(model, work.PAIRS, mine.class_names, method)
+    if not dropout:
+        work.no_dropout(theirs)
+    same_start(theirs, mine.backbone.model)
+    peer = Peer(theirs, mine.backbone.tokenizer, mine.encoded, folder / "peer")
+    return mine, peer, epoch_batches(len(rows), arguments.batch_size, 0, 1)
 
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", FutureWarning)  # of transformers, at peft's use of it
-        base = AutoModelForSequenceClassification.from_pretrained(model, num_labels=classes, dtype=torch.float32)
-        config = LoraConfig(task_type=TaskType.SEQ_CLS, r=RANK, lora_alpha=16, target_modules=["query", "value"])
-        wrapped: Any = get_peft_model(base, config)
-    wrapped.train()
-    return wrapped, torch.optim.AdamW((p for p in wrapped.parameters() if p.requires_grad), lr=RATE)
+
+def race(arguments: Any, dtype: torch.dtype, folder: Path) -> dict[str, Any]:
+    count = SKIPPED + arguments.steps
+    mine, peer, batches = sides(arguments, dtype, folder, count * arguments.repeats, dropout=True)
+    times: dict[str, list[float]] = {"encoderlab": [], "peer": []}
+    real = padded = 0
+    for repeat in range(arguments.repeats):
+        some = [batches[(repeat * count + i) % len(batches)] for i in range(count)]
+        seconds: list[float] = []
+        for step, rows in enumerate(some):
+            with work.timed(seconds):
+                mine.trainer.step(step, rows)
+        times["encoderlab"] += seconds[SKIPPED:]
+        times["peer"] += peer.run(some, bf16=dtype == torch.bfloat16)[1][SKIPPED:]
+        lengths = [mine.encoded.lengths[rows] for rows in some]
+        real += sum(int(one.sum()) for one in lengths)
+        padded += sum(int(one.max()) * len(one) for one in lengths)
+    medians = {name: statistics.median(values) for name, values in times.items()}
+    return {
+        "benchmark": "train_vs_peft",
+        "model": arguments.model,
+        "method": arguments.method,
+        "batch_size": arguments.batch_size,
+        "precision": str(dtype).removeprefix("torch."),
+        "threads": torch.get_num_threads(),
+        "steps": arguments.repeats * arguments.steps,
+        "milliseconds": {name: round(1000 * value, 1) for name, value in medians.items()},
+        "examples_per_second": {name: round(arguments.batch_size / value, 1) for name, value in medians.items()},
+        "peer_padding": round(padded / real, 2),
+        "ratio": round(medians["peer"] / medians["encoderlab"], 2),
+    }
+
+
+def curves(arguments: Any, dtype: torch.dtype, folder: Path) -> dict[str, Any]:
+    """The losses of 50 steps in fp32 without dropout, from the same weights."""
+    steps = 50
+    mine, peer, batches = sides(arguments, torch.float32, folder, steps, dropout=False)
+    batches = batches[:steps]
+    assert mine.trainer.total_steps == len(batches)
+    losses = [mine.trainer.step(step, rows)[0] for step, rows in enumerate(batches)]
+    theirs, _ = peer.run(batches, bf16=False)
+    distance = float(np.abs(np.array(losses) - np.array(theirs)).max())
+    return {
+        "benchmark": "loss curves",
+        "model": arguments.model,
+        "method": arguments.method,
+        "steps": steps,
+        "largest_distance": distance,
+        "first": [losses[0], theirs[0]],
+        "last": [losses[-1], theirs[-1]],
+    }
 
 
 if __name__ == "__main__":

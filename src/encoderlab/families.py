@@ -37,6 +37,9 @@ class Family:
     ffn_norm: str | None  # the LayerNorm over (residual + feed-forward output); None where layers normalise before
     note: str  # what is special, one or two sentences for docs/supported.md; the tests hold the row to it
     pooler: str = "pooler"  # the part of the trunk that a checkpoint may lack
+    encoder: str = "encoder"  # the part of the trunk that gives the last hidden states
+    residual: str | None = None  # the part that gets what attention read, and the layer's input to add to it
+    packs: bool = True  # whether sequences can lie end to end: attention goes by `position_ids` and our function alone
     stand_in: Callable[[nn.Module], nn.Module] | None = None  # makes of `attention` one that calls our function
 
     @property
@@ -57,6 +60,7 @@ _BERT = Family(
     after_attention="attention.output.dropout",
     after_ffn="output.dropout",
     ffn_norm="output.LayerNorm",
+    residual="attention.output",
     note="Classification reads the pooler. A masked-LM checkpoint has none: it is drawn anew, trained and saved.",
 )
 _ROBERTA = replace(
@@ -86,6 +90,7 @@ FAMILIES: dict[str, Family] = {
         after_attention="attention.out_lin",
         after_ffn="ffn",
         ffn_norm="output_layer_norm",
+        encoder="transformer",
         note="No pooler and no token types; its head has two layers, `pre_classifier` and `classifier`.",
     ),
     "albert": Family(
@@ -117,6 +122,7 @@ FAMILIES: dict[str, Family] = {
         ffn_norm="output.LayerNorm",
         note="Relative position bias in every layer; a learned prefix gets none. No token types. Positions count as "
         "RoBERTa's do.",
+        packs=False,
         stand_in=BiasedAttention,
     ),
     "deberta-v2": Family(
@@ -134,6 +140,7 @@ FAMILIES: dict[str, Family] = {
         note="DeBERTa-v2 and v3: disentangled attention; a learned prefix has content and no position. Query and key "
         "may project positions too (v3), and what a method changes there changes them for both. Its pooler is part "
         "of the head: drawn anew, trained and saved.",
+        packs=False,
         stand_in=DisentangledAttention,
     ),
     "modernbert": Family(
@@ -148,6 +155,7 @@ FAMILIES: dict[str, Family] = {
         after_attention="attn.out_drop",
         after_ffn="mlp",
         ffn_norm=None,
+        encoder="final_norm",
         note="Query, key and value are one linear layer: LoRA on any of them changes all three. Layers normalise "
         "before, so a Pfeiffer adapter reads what the feed-forward sublayer returns. A learned prefix is not rotated, "
         "and tokens see it in local layers too.",

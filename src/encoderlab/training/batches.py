@@ -4,6 +4,9 @@ An optimizer step is `batch_size` rows whatever the hardware. Its rows are sorte
 of similar length and at most `budget` tokens, padding included: text lengths are so uneven that a batch padded to its
 longest row holds more than twice its real tokens. Each row's loss is divided by the rows of the whole batch, so the
 summed gradient is that of the padded batch.
+
+Where the model takes its rows packed (`encoderlab.packing`) there is next to no padding, and a micro-batch is as many
+rows as the budget holds.
 """
 
 from __future__ import annotations
@@ -14,6 +17,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from encoderlab.packing import Layout, arrange
 from encoderlab.randomness import numpy_generator
 from encoderlab.tasks import Encoded
 
@@ -50,6 +54,52 @@ def micro_batches(
         groups.append(rows[cut[end] : end])
         end = int(cut[end])
     return groups[::-1]
+
+
+def full_batches(tokens: np.ndarray, lengths: np.ndarray, rows: np.ndarray, budget: int) -> list[np.ndarray]:
+    """Cut `rows`, longest first, into as few groups as hold at most `budget` real `tokens` each, or one row; the groups
+    are about equally full."""
+    rows = rows[np.argsort(-lengths[rows], kind="stable")]
+    share = int(tokens[rows].sum()) / max(1, -(-int(tokens[rows].sum()) // budget))
+    groups, filled = [[rows[0]]], int(tokens[rows[0]])
+    for row in rows[1:]:
+        held = int(tokens[row])
+        if filled + held > budget or filled + held / 2 > share:
+            groups.append([])
+            filled = 0
+        groups[-1].append(row)
+        filled += held
+    return [np.array(group) for group in groups]
+
+
+def pack(
+    encoded: Encoded,
+    rows: Sequence[int] | np.ndarray,
+    pad_id: int,
+    cost: float,
+    dtype: torch.dtype,
+    device: torch.device,
+) -> tuple[dict[str, Tensor], Layout, np.ndarray]:
+    """The sequences of some rows end to end: input_ids and, where used, token_type_ids, each (1, tokens), or
+    (1, 1, tokens) where a row is several sequences; `position_ids` counted from 0, (1, tokens). The layout, and each
+    sequence's first place."""
+    spans = [slice(encoded.offsets[one], encoded.offsets[one + 1]) for one in encoded.sequences(rows)]
+    lengths = np.array([int(span.stop - span.start) for span in spans])
+    layout, starts = arrange(lengths, cost, dtype, device)
+    total = sum(layout.sizes)
+    ids, types = np.full(total, pad_id, dtype=np.int64), np.zeros(total, dtype=np.int64)
+    places = np.zeros(total, dtype=np.int64)
+    for span, start, length in zip(spans, starts, lengths, strict=True):
+        ids[start : start + length] = encoded.ids[span]
+        places[start : start + length] = np.arange(length)
+        if encoded.type_ids is not None:
+            types[start : start + length] = encoded.type_ids[span]
+    shape = (1, total) if encoded.groups is None else (1, 1, total)
+    inputs = {"input_ids": torch.from_numpy(ids).view(shape)}
+    if encoded.type_ids is not None:
+        inputs["token_type_ids"] = torch.from_numpy(types).view(shape)
+    inputs["position_ids"] = torch.from_numpy(places).unsqueeze(0)  # which not every model flattens itself
+    return {name: tensor.to(device, non_blocking=True) for name, tensor in inputs.items()}, layout, starts
 
 
 def collate(encoded: Encoded, rows: Sequence[int] | np.ndarray, pad_id: int, device: torch.device) -> dict[str, Tensor]:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import time
+from collections.abc import Callable
 from functools import cache
 from typing import Any
 
@@ -17,13 +18,18 @@ import torch
 from torch import Tensor, nn
 from torch.func import functional_call
 
-from encoderlab import runs
+from encoderlab import packing, runs
 from encoderlab.backbone import Backbone
 from encoderlab.errors import InputError
 from encoderlab.files import cache_folder, read_json, write_json
+from encoderlab.methods import positions
+from encoderlab.packing import Layout
 from encoderlab.tasks import Encoded, Task
-from encoderlab.training.batches import by_row, collate, micro_batches
+from encoderlab.tasks.base import Masked
+from encoderlab.training.batches import by_row, collate, full_batches, micro_batches, pack
 from encoderlab.training.ranks import ALONE, Ranks
+
+GROUP_MULTIPLIES = 640_000  # multiply-adds of a layer, over its width squared: the time of one more attention group
 
 
 def choose_precision(device: torch.device, wanted: str) -> tuple[torch.dtype, str]:
@@ -77,7 +83,7 @@ def choose_device(wanted: str) -> torch.device:
 
 class Computed(nn.Module):
     """A backbone's model, run in `dtype`. Casts the frozen tensors in place; call it after `Method.inject` or
-    `merge`."""
+    `merge`. `packs`: it can take the sequences of a batch end to end."""
 
     def __init__(self, backbone: Backbone, dtype: torch.dtype, device: torch.device) -> None:
         super().__init__()
@@ -97,30 +103,115 @@ class Computed(nn.Module):
         if dtype != torch.float32:
             for head in heads:
                 head.register_forward_pre_hook(_to_fp32)
+        self.packs = _packs(backbone)
         self.places: Tensor | None = None
+        self.picked = False  # whether the encoder's states are those of `places` already
+        self.first = 0
+        if self.packs:
+            table = positions.table(backbone.trunk)
+            self.first = 0 if table is None or table.padding_idx is None else table.padding_idx + 1
+            hidden: int = backbone.model.config.hidden_size
+            self.group_cost = GROUP_MULTIPLIES / hidden**2
+            if backbone.family.residual is not None:
+                backbone.part(-1, backbone.family.residual).register_forward_pre_hook(self._narrow)
+            backbone.trunk.get_submodule(backbone.family.encoder).register_forward_hook(self._first)
         backbone.trunk.register_forward_hook(self._pick)  # after those of a method
 
-    def forward(self, places: Tensor | None = None, **inputs: Tensor) -> Tensor:
+    def forward(self, places: Tensor | None = None, layout: Layout | None = None, **inputs: Tensor) -> Tensor:
         """The logits, fp32; of a head that answers token by token. places: (n,) in the flattened tokens: the head sees
-        these alone, and gives (1, n, c)."""
-        self.places = places
+        these alone, and gives (1, n, c). layout: of a packed row."""
+        self.places, self.picked = places, False
         try:
-            if not self.cast:
-                return self.model(**inputs).logits
-            parameters = {name: self.model.get_parameter(name).to(self.dtype) for name in self.cast}
-            return functional_call(self.model, parameters, args=(), kwargs=inputs).logits
+            with packing.use(layout):
+                if not self.cast:
+                    return self.model(**inputs).logits
+                parameters = {name: self.model.get_parameter(name).to(self.dtype) for name in self.cast}
+                return functional_call(self.model, parameters, args=(), kwargs=inputs).logits
         finally:
             self.places = None
 
-    def _pick(self, trunk: nn.Module, args: Any, output: Any) -> Any:
-        if self.places is None:
+    def micro_batches(self, encoded: Encoded, rows: np.ndarray, budget: int, least: int = 1) -> list[np.ndarray]:
+        """`rows` in groups of at most `budget` tokens, or one row; about `least` groups of packed rows if they fill
+        fewer, so that every process has one."""
+        if self.packs:
+            total = int(encoded.tokens[rows].sum())
+            return full_batches(encoded.tokens, encoded.longest, rows, min(budget, -(-total // least)))
+        return micro_batches(encoded.longest, rows, budget, encoded.sizes)
+
+    def run(
+        self, encoded: Encoded, rows: np.ndarray, pad_id: int, device: torch.device, masked: Masked | None = None
+    ) -> Tensor:
+        """The logits of some rows, in one forward pass; of their masked tokens, or of the first tokens of their words,
+        where the task reads those: (n, c)."""
+        if self.packs:
+            batch, layout, starts = pack(encoded, rows, pad_id, self.group_cost, self.dtype, device)
+            batch["position_ids"] += self.first
+        else:
+            batch, layout = collate(encoded, rows, pad_id, device), None
+            starts = np.arange(len(rows)) * batch["input_ids"].size(-1)
+        read = _read(encoded, rows, masked)
+        if read is None:
+            return self(layout=layout, **batch)
+        places = torch.from_numpy(starts[read[0]] + read[1]).to(device)
+        if masked is not None:
+            batch["input_ids"].view(-1)[places] = torch.from_numpy(masked.inputs).to(device)
+        return self(places=places, layout=layout, **batch)[0]
+
+    def _wanted(self) -> Tensor | None:
+        """The places of a packed row that the head reads."""
+        layout = packing.active()
+        return None if layout is None else layout.starts if self.places is None else self.places
+
+    def _narrow(self, module: nn.Module, args: tuple[Tensor, ...]) -> tuple[Tensor, ...] | None:
+        """After the last layer's attention nothing meets any more: what the head does not read is left out."""
+        wanted = self._wanted()
+        if wanted is None:
+            return None
+        self.picked = True
+        return tuple(x.index_select(1, wanted) for x in args)
+
+    def _first(self, encoder: nn.Module, args: Any, output: Any) -> Any:
+        """Of a packed row, where the head reads each sequence's first token: (1, tokens, hidden) to (sequences, 1,
+        hidden)."""
+        wanted = self._wanted()
+        if wanted is None or self.places is not None:
             return output
-        states = output[0]
-        picked = states.reshape(-1, states.size(-1))[self.places].unsqueeze(0)
-        if isinstance(output, tuple):
-            return (picked, *output[1:])
-        output.last_hidden_state = picked
-        return output
+        return _replaced(output, lambda x: (x[0] if self.picked else x[0].index_select(0, wanted)).unsqueeze(1))
+
+    def _pick(self, trunk: nn.Module, args: Any, output: Any) -> Any:
+        places = self.places
+        if places is None or self.picked:
+            return output
+        return _replaced(output, lambda x: x.reshape(-1, x.size(-1))[places].unsqueeze(0))
+
+
+def _read(encoded: Encoded, rows: np.ndarray, masked: Masked | None) -> tuple[np.ndarray, np.ndarray] | None:
+    """Of the tokens that the head reads: the row of the batch, and the place in it. None: each sequence's first."""
+    if masked is not None:
+        return np.divmod(masked.places, int(encoded.lengths[rows].max()))
+    if encoded.places is None:
+        return None
+    places = encoded.places[rows]
+    row, word = np.nonzero(places >= 0)
+    return row, places[row, word]
+
+
+def _packs(backbone: Backbone) -> bool:
+    """Whether the family's code goes by `position_ids` alone, no method changes what the trunk is called with, and the
+    head reads first tokens, or tokens."""
+    rewritten = bool(backbone.trunk._forward_pre_hooks)
+    mean = getattr(backbone.model.config, "classifier_pooling", "cls") == "mean"
+    return backbone.family.packs and not rewritten and not mean
+
+
+def _replaced(output: Any, change: Callable[[Tensor], Tensor]) -> Any:
+    """What a part of the model returns, with its first tensor changed."""
+    if isinstance(output, Tensor):
+        return change(output)
+    if isinstance(output, tuple):
+        return (change(output[0]), *output[1:])
+    output.last_hidden_state = change(output.last_hidden_state)
+    return output
 
 
 def _to_fp32(module: nn.Module, args: tuple[Any, ...]) -> tuple[Any, ...]:
@@ -139,26 +230,20 @@ def scores(
 ) -> Tensor:
     """(rows, c), or (rows, words, c): what `task.losses` and `task.metrics` take of some rows, in one forward pass.
     draw: what a task that hides tokens from the model draws them from."""
-    batch = collate(encoded, rows, pad_id, device)
-    if encoded.places is not None:
-        return _at_words(model, encoded.places[rows], batch)
     masked = task.masked(encoded, rows, draw)
-    if masked is None:
-        return by_row(model(**batch), encoded, rows)
-    places = torch.from_numpy(masked.places).to(device)
-    batch["input_ids"].view(-1)[places] = torch.from_numpy(masked.inputs).to(device)
-    return task.masked_scores(model(places=places, **batch)[0], masked)
+    found = model.run(encoded, rows, pad_id, device, masked)
+    if masked is not None:
+        return task.masked_scores(found, masked)
+    if encoded.places is not None:
+        return _at_words(found, encoded.places[rows])
+    return by_row(found, encoded, rows)
 
 
-def _at_words(model: Computed, places: np.ndarray, batch: dict[str, Tensor]) -> Tensor:
-    """(rows, words, c): the head's answers at `places` (rows, words); -inf where a row has no such word, or no token of
-    it."""
-    seen = places >= 0
-    flat = np.arange(len(places))[:, None] * batch["input_ids"].size(1) + places
-    device = batch["input_ids"].device
-    found = model(places=torch.from_numpy(flat[seen]).to(device), **batch)[0]
+def _at_words(found: Tensor, places: np.ndarray) -> Tensor:
+    """The answers of the places that are there, in their order -> (rows, words, c); -inf where a row has no such word,
+    or no token of it."""
     whole = found.new_full((*places.shape, found.size(1)), -torch.inf)
-    return whole.index_put(torch.from_numpy(seen).to(device).nonzero(as_tuple=True), found)
+    return whole.index_put(torch.from_numpy(places >= 0).to(found.device).nonzero(as_tuple=True), found)
 
 
 @torch.no_grad()
@@ -179,7 +264,7 @@ def logits(
     model.eval()
     rows, tokens, widest = np.arange(len(encoded)), encoded.tokens, int(encoded.sizes.max(initial=0))
     out: np.ndarray | None = None
-    groups = micro_batches(encoded.longest, rows, budget, encoded.sizes)
+    groups = model.micro_batches(encoded, rows, budget, ranks.size)
     mine: list[tuple[int, np.ndarray]] = []
     for number in ranks.deal([int(tokens[chosen].sum()) for chosen in groups]):
         found = scores(model, task, encoded, groups[number], pad_id=pad_id, device=device, draw=(0, 0))

@@ -28,7 +28,7 @@ from encoderlab.formats.names import our_name
 from encoderlab.methods import Method
 from encoderlab.tasks import Encoded, Task
 from encoderlab.training import checkpoint
-from encoderlab.training.batches import epoch_batches, micro_batches
+from encoderlab.training.batches import epoch_batches
 from encoderlab.training.forward import Computed, logits, scores
 from encoderlab.training.ranks import ALONE, Ranks
 
@@ -135,7 +135,7 @@ class Trainer:
         self.model.train()
         epoch = step // math.ceil(len(self.lengths) / self.settings.batch_size) + 1
         total = 0.0
-        groups = micro_batches(self.lengths, rows, self.settings.token_budget, self.sizes)
+        groups = self.model.micro_batches(self.train, rows, self.settings.token_budget, self.ranks.size)
         for micro in self.ranks.deal([int(self.tokens[chosen].sum()) for chosen in groups]):
             chosen = groups[micro]
             self.backbone.noise.reset(self.seed, step, micro)

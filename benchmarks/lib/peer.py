@@ -1,0 +1,170 @@
+"""The peer: the same rows and the same method under transformers' Trainer, as its documentation does it.
+
+PEFT for LoRA; full fine-tuning as it comes; adapters and prefixes are our modules inside the plain model, since PEFT
+has no bottleneck adapters and no prefixes for encoders. The model has torch's own dropout and transformers' default
+attention; batches are padded to their longest row; bf16 is autocast.
+"""
+
+from __future__ import annotations
+
+import time
+import warnings
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import nn
+from torch.utils.data import SequentialSampler
+from transformers import (
+    AttentionInterface,
+    AutoModelForSequenceClassification,
+    DataCollatorWithPadding,
+    TrainerCallback,
+    TrainingArguments,
+)
+from transformers import Trainer as HfTrainer
+from transformers.masking_utils import AttentionMaskInterface, sdpa_mask
+
+from encoderlab import backbone as backbones
+from encoderlab.attention import with_prefix
+from encoderlab.methods import Lora, Method
+from encoderlab.randomness import Dropout
+from encoderlab.tasks import Classification, Encoded
+
+PREFIXED = "benchmark_prefix"
+
+
+def build(model: str, task: Classification, class_names: Sequence[str], method: Method) -> nn.Module:
+    """The peer's model in fp32, what it trains marked."""
+    if isinstance(method, Lora):
+        return _peft(model, class_names, method)
+    backbone = backbones.load(model, head=task.head, class_names=class_names, seed=0)
+    for module in list(backbone.model.modules()):
+        for name, child in list(module.named_children()):
+            if isinstance(child, Dropout):
+                setattr(module, name, nn.Dropout(child.p))
+    method.inject(backbone, 0)
+    backbone.model.set_attn_implementation(PREFIXED if method.name == "prefix" else "sdpa")
+    return backbone.model
+
+
+def _peft(model: str, class_names: Sequence[str], method: Lora) -> nn.Module:
+    from peft import LoraConfig, TaskType, get_peft_model
+
+    settings: dict[str, Any] = {"r": method.rank, "lora_alpha": method.alpha, "target_modules": list(method.target)}
+    if method.layers == "last":
+        settings["layers_to_transform"] = [
+            AutoModelForSequenceClassification.from_pretrained(model).config.num_hidden_layers - 1
+        ]
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of transformers, at peft's use of it
+        base = AutoModelForSequenceClassification.from_pretrained(
+            model, num_labels=len(class_names), dtype=torch.float32
+        )
+        config = LoraConfig(
+            task_type=TaskType.SEQ_CLS, use_rslora=method.rslora, lora_dropout=method.dropout, **settings
+        )
+        return get_peft_model(base, config)
+
+
+def same_start(theirs: nn.Module, mine: nn.Module) -> None:
+    """Give the peer the other model's trained tensors: same first step."""
+    known = dict(mine.named_parameters())
+    with torch.no_grad():
+        for name, parameter in theirs.named_parameters():
+            plain = name.removeprefix("base_model.model.").replace(".default", "").replace(".modules_to_save", "")
+            if parameter.requires_grad:
+                parameter.copy_(known[plain].float())
+
+
+class _Clock(TrainerCallback):
+    def __init__(self) -> None:
+        self.ends: list[float] = []
+
+    def on_step_end(self, *_: Any, **__: Any) -> None:
+        self.ends.append(time.perf_counter())
+
+
+class _InOrder(HfTrainer):
+    def _get_train_sampler(self, *_: Any) -> SequentialSampler:
+        return SequentialSampler(self.train_dataset)  # pyright: ignore[reportArgumentType]
+
+
+class Peer:
+    """Batches of rows in a given order, through `Trainer.train()`."""
+
+    def __init__(self, model: nn.Module, tokenizer: Any, encoded: Encoded, folder: Path, *, pad_to: int | None = None):
+        self.model, self.encoded, self.folder = model, encoded, folder
+        padding: dict[str, Any] = {"padding": "max_length", "max_length": pad_to} if pad_to else {"padding": True}
+        self.collator = DataCollatorWithPadding(tokenizer, **padding)
+
+    def run(
+        self,
+        batches: Sequence[np.ndarray],
+        *,
+        bf16: bool,
+        rate: float = 1e-3,
+        warmup: int = 0,
+        total: int | None = None,
+        weight_decay: float = 0.01,
+    ) -> tuple[list[float], list[float]]:
+        """Train on these batches; the loss and the seconds of each step. The first step holds what is set up once."""
+        rows = np.concatenate(batches)
+        size = len(batches[0])
+        examples = [self._example(int(row)) for row in rows]
+        arguments = TrainingArguments(
+            output_dir=str(self.folder),
+            max_steps=len(batches),
+            per_device_train_batch_size=size,
+            learning_rate=rate,
+            weight_decay=weight_decay,
+            warmup_steps=warmup,
+            bf16=bf16,
+            use_cpu=True,
+            logging_steps=1,
+            logging_nan_inf_filter=False,
+            save_strategy="no",
+            report_to=[],
+            disable_tqdm=True,
+            max_grad_norm=1.0,
+            dataloader_pin_memory=False,
+        )
+        clock = _Clock()
+        trainer = _InOrder(
+            model=self.model, args=arguments, train_dataset=examples, data_collator=self.collator, callbacks=[clock]
+        )
+        start = time.perf_counter()
+        trainer.train()
+        losses = [entry["loss"] for entry in trainer.state.log_history if "loss" in entry]
+        return losses, np.diff([start, *clock.ends]).tolist()
+
+    def _example(self, row: int) -> dict[str, Any]:
+        span = slice(self.encoded.offsets[row], self.encoded.offsets[row + 1])
+        found = {"input_ids": self.encoded.ids[span].tolist(), "labels": int(self.encoded.labels[row])}
+        if self.encoded.type_ids is not None:
+            found["token_type_ids"] = self.encoded.type_ids[span].tolist()
+        return found
+
+
+def _prefixed(
+    module: Any,
+    query: Any,
+    key: Any,
+    value: Any,
+    attention_mask: Any,
+    scaling: Any = None,
+    dropout: float = 0.0,
+    **_: Any,
+) -> tuple[Any, None]:
+    key, value, attention_mask = with_prefix(module, key, value, attention_mask)
+    context = F.scaled_dot_product_attention(
+        query, key, value, attn_mask=attention_mask, dropout_p=dropout, scale=scaling
+    )
+    return context.transpose(1, 2).contiguous(), None
+
+
+AttentionInterface.register(PREFIXED, _prefixed)
+AttentionMaskInterface.register(PREFIXED, sdpa_mask)

@@ -1,0 +1,140 @@
+"""The work: rows, encoders, and encoderlab's side of a comparison.
+
+Rows are MultiNLI pairs or IMDB reviews where the project's shared data is there; elsewhere random words with the same
+distribution of lengths, since what a step costs depends on nothing else.
+"""
+
+from __future__ import annotations
+
+import gzip
+import json
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from transformers import AutoConfig, AutoModel, AutoTokenizer
+
+from encoderlab import backbone as backbones
+from encoderlab import demo
+from encoderlab.backbone import Backbone
+from encoderlab.config import Train
+from encoderlab.data import Rows
+from encoderlab.methods import Method
+from encoderlab.randomness import numpy_generator
+from encoderlab.tasks import Classification, Encoded
+from encoderlab.training import Trainer
+
+SHARED = Path(__file__).parents[3] / "shared"
+MODELS = ("minilm", "bge-small", "bert-base")
+PAIRS = Classification(text=("premise", "hypothesis"))
+TEXTS = Classification()
+
+
+def pairs(count: int) -> Rows:
+    """Premise, hypothesis and label of the first MultiNLI training rows."""
+    return _rows(SHARED / "data/mnli/train.jsonl.gz", ("premise", "hypothesis"), count, 2.85, 0.7)
+
+
+def reviews(count: int) -> Rows:
+    """Texts and labels of IMDB reviews, both classes alike."""
+    return _rows(SHARED / "data/imdb/train.jsonl.gz", ("text",), count, 5.1, 0.6)
+
+
+def _rows(file: Path, columns: Sequence[str], count: int, mean: float, sd: float) -> Rows:
+    """Where the file is missing: words per column log-normal with this mean and sd of the logarithm."""
+    if file.is_file():
+        with gzip.open(file, "rt", encoding="utf-8") as lines:
+            found = [json.loads(line) for line in lines]
+        order = numpy_generator(0, "benchmark rows").permutation(len(found))[:count]
+        found = [found[i] for i in order]
+    else:
+        generator = numpy_generator(0, "benchmark words")
+        words = ["the", "river", "house", "under", "quickly", "green", "thought", "never", "some", "people"]
+        found = [{"label": str(generator.integers(3))} for _ in range(count)]
+        for row in found:
+            row |= {c: " ".join(generator.choice(words, max(1, int(generator.lognormal(mean, sd))))) for c in columns}
+    return Rows({c: [str(row[c]) for row in found] for c in (*columns, "label")}, "benchmark", np.arange(len(found)))
+
+
+def model_folder(name: str, folder: Path) -> str:
+    """A folder with encoder and tokenizer; "bert-base" has random weights of that size."""
+    minilm = demo.prepare().model
+    if name == "minilm":
+        return str(minilm)
+    if name == "bge-small":
+        return str(SHARED / "weights/bge-small-en")
+    made = folder / name
+    if not made.is_dir():
+        AutoTokenizer.from_pretrained(minilm).save_pretrained(made)
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(0)
+            AutoModel.from_config(AutoConfig.for_model("bert")).save_pretrained(made)
+    return str(made)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Side:
+    """Training set up and ready: `trainer.step(number, rows)` does one step."""
+
+    trainer: Trainer
+    encoded: Encoded
+    backbone: Backbone
+    class_names: list[str]
+
+
+def classes(rows: Rows) -> list[str]:
+    return sorted(set(rows.columns["label"]))
+
+
+def ours(
+    model: str,
+    task: Classification,
+    rows: Rows,
+    method: Method,
+    folder: Path,
+    *,
+    settings: Train,
+    dtype: torch.dtype,
+    rate: float = 1e-3,
+    dropout: bool = True,
+) -> Side:
+    backbone = backbones.load(model, head=task.head, class_names=classes(rows), seed=0)
+    if not dropout:
+        no_dropout(backbone.model)
+    encoded = task.encode(rows, backbone.tokenizer, settings.max_length, classes(rows))
+    method.inject(backbone, 0)
+    trainer = Trainer(
+        backbone=backbone,
+        method=method,
+        task=task,
+        train=encoded,
+        validation=encoded,
+        class_names=classes(rows),
+        settings=settings,
+        learning_rate=rate,
+        seed=0,
+        dtype=dtype,
+        device=torch.device("cpu"),
+        folder=folder,
+    )
+    return Side(trainer=trainer, encoded=encoded, backbone=backbone, class_names=classes(rows))
+
+
+def no_dropout(model: Any) -> None:
+    """Set every dropout probability of a model to zero, those inside attention modules included."""
+    for module in model.modules():
+        for name in ("p", "attention_dropout", "dropout_prob"):
+            if isinstance(getattr(module, name, None), float):
+                setattr(module, name, 0.0)
+
+
+@contextmanager
+def timed(into: list[float]) -> Iterator[None]:
+    start = time.perf_counter()
+    yield
+    into.append(time.perf_counter() - start)

@@ -1,0 +1,190 @@
+"""Sequences end to end in one row give what the padded batch gives, for every family, task and method that packs."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from encoderlab import backbone as backbones
+from encoderlab import packing
+from encoderlab.data import Rows
+from encoderlab.families import FAMILIES
+from encoderlab.methods import Adapter, Full, Ia3, Lora, Method, Prefix, Prompt
+from encoderlab.tasks import Classification, MaskedLM, MultipleChoice
+from encoderlab.tasks.base import Encoded, Task
+from encoderlab.training.batches import by_row, collate, full_batches, pack
+from encoderlab.training.forward import Computed
+
+CPU = torch.device("cpu")
+WORDS = "good bad film the a was not very plot acting and".split()
+PACKING = [name for name, family in FAMILIES.items() if family.packs]
+METHODS: list[Method] = [
+    Full(),
+    Lora(rank=2),
+    Prefix(length=3),
+    Adapter(),
+    Adapter(placement="houlsby"),
+    Adapter(placement="parallel"),
+    Ia3(),
+]
+
+
+def texts(count: int, seed: int, shortest: int = 1, longest: int = 34) -> list[str]:
+    rng = np.random.default_rng(seed)
+    return [" ".join(rng.choice(WORDS, size=rng.integers(shortest, longest))) for _ in range(count)]
+
+
+def classification(tokenizer) -> tuple[Task, Encoded, list[str]]:
+    task = Classification(text=("premise", "hypothesis"))
+    columns = {"premise": texts(9, 0), "hypothesis": texts(9, 1), "label": ["yes", "no", "no"] * 3}
+    return task, task.encode(Rows(columns, "made", np.arange(9)), tokenizer, 60, ["no", "yes"]), ["no", "yes"]
+
+
+def choices(tokenizer) -> tuple[Task, Encoded, list[str]]:
+    task, made = MultipleChoice(), texts(60, 2)
+    rows = [
+        {"question": made[i], "choices": made[10 + 5 * i : 10 + 5 * i + 3 + i % 3], "answer": "ABC"[i % 3]}
+        for i in range(9)
+    ]
+    columns = {name: [row[name] for row in rows] for name in rows[0]}
+    found = task.prepare(Rows(columns, "made", np.arange(9)), labelled=True)
+    return task, task.encode(found, tokenizer, 60, list("ABCDE")), list("ABCDE")
+
+
+def masked(tokenizer) -> tuple[Task, Encoded, list[str]]:
+    task = MaskedLM()
+    rows = task.prepare(Rows({"text": texts(6, 3, 32, 57)}, "made", np.arange(6)), labelled=True)
+    return task, task.encode(rows, tokenizer, 60, ["masked"]), ["masked"]
+
+
+def computed(folder: Path, task: Task, names: list[str], method: Method | None = None) -> Computed:
+    """The model with weights so large that words make a difference."""
+    backbone = backbones.load(str(folder), head=task.head, class_names=names, seed=0)
+    with torch.no_grad():
+        for parameter in backbone.model.parameters():
+            parameter.mul_(6 if parameter.ndim > 1 else 1)
+    if method is not None:
+        method.inject(backbone, 0)
+        generator = torch.Generator().manual_seed(0)
+        for _, parameter in backbone.trainable():  # or a change that starts at zero shows nothing
+            parameter.data.add_(torch.randn(parameter.shape, generator=generator), alpha=0.1)
+    return Computed(backbone, torch.float32, CPU).eval()
+
+
+def padded(model: Computed, encoded: Encoded, rows: np.ndarray, pad: int) -> torch.Tensor:
+    return by_row(model(**collate(encoded, rows, pad, CPU)), encoded, rows)
+
+
+@pytest.mark.parametrize("make", [classification, choices], ids=["classification", "choices"])
+@pytest.mark.parametrize("family", PACKING)
+def test_logits_are_those_of_the_padded_batch(family: str, make, tiny_model: Callable[[str], Path]) -> None:
+    folder = tiny_model(family)
+    tokenizer = backbones.load(str(folder), head="AutoModel", class_names=["x"], seed=0).tokenizer
+    task, encoded, names = make(tokenizer)
+    model, rows = computed(folder, task, names), np.array([4, 0, 8, 3, 5])
+    assert model.packs
+    packed = by_row(model.run(encoded, rows, tokenizer.pad_token_id, CPU), encoded, rows)
+    assert packed[packed.isfinite()].std() > 1e-2
+    torch.testing.assert_close(packed, padded(model, encoded, rows, tokenizer.pad_token_id), rtol=0, atol=1e-5)
+
+
+@pytest.mark.parametrize("family", PACKING)
+def test_masked_tokens_are_those_of_the_padded_batch(family: str, tiny_masked_lm: Callable[[str], Path]) -> None:
+    folder = tiny_masked_lm(family)
+    tokenizer = backbones.load(str(folder), head="AutoModel", class_names=["x"], seed=0).tokenizer
+    task, encoded, names = masked(tokenizer)
+    model, rows = computed(folder, task, names), np.array([2, 5, 0, 3])
+    found = task.masked(encoded, rows, (0, 1))
+    assert found is not None and model.packs
+    with torch.no_grad():
+        packed = model.run(encoded, rows, tokenizer.pad_token_id, CPU, found)
+        batch = collate(encoded, rows, tokenizer.pad_token_id, CPU)
+        batch["input_ids"].view(-1)[found.places] = torch.from_numpy(found.inputs)
+        whole = model.model(**batch).logits.flatten(0, 1)[found.places]
+    assert len(found.places) > 10
+    torch.testing.assert_close(packed, whole, rtol=0, atol=1e-5)
+
+
+@pytest.mark.parametrize("method", METHODS, ids=lambda m: m.name + getattr(m, "placement", ""))
+@pytest.mark.parametrize("family", ["bert", "distilbert", "albert", "modernbert"])
+def test_gradients_are_those_of_the_padded_batch(
+    family: str, method: Method, tiny_model: Callable[[str], Path]
+) -> None:
+    folder = tiny_model(family)
+    tokenizer = backbones.load(str(folder), head="AutoModel", class_names=["x"], seed=0).tokenizer
+    task, encoded, names = classification(tokenizer)
+    model, rows = computed(folder, task, names, method), np.arange(9)
+    labels, gradients = torch.from_numpy(encoded.labels), []
+    for logits in (
+        lambda: model.run(encoded, rows, tokenizer.pad_token_id, CPU),
+        lambda: padded(model, encoded, rows, tokenizer.pad_token_id),
+    ):
+        model.zero_grad()
+        task.losses(logits(), labels).mean().backward()
+        gradients.append({n: p.grad.clone() for n, p in model.named_parameters() if p.grad is not None})
+    assert gradients[0].keys() == gradients[1].keys() and gradients[0]
+    for name, found in gradients[0].items():
+        torch.testing.assert_close(found, gradients[1][name], rtol=1e-4, atol=1e-5, msg=name)
+
+
+def test_what_cannot_be_packed_is_padded(tiny_model: Callable[[str], Path]) -> None:
+    task = Classification()
+    for family, method in (("mpnet", None), ("deberta-v2", None), ("bert", Prompt(length=3))):
+        assert not computed(tiny_model(family), task, ["no", "yes"], method).packs
+    assert not computed(tiny_model("bert"), task, ["no", "yes"], Prefix(length=3, shift_positions=True)).packs
+
+
+def test_local_layers_see_as_far_as_in_the_padded_batch(tiny_model: Callable[[str], Path]) -> None:
+    """ModernBERT's window is shorter than the texts, so that without it the logits would be others."""
+    folder = tiny_model("modernbert")
+    tokenizer = backbones.load(str(folder), head="AutoModel", class_names=["x"], seed=0).tokenizer
+    task, encoded, names = classification(tokenizer)
+    model, rows = computed(folder, task, names), np.arange(9)
+    packed = model.run(encoded, rows, tokenizer.pad_token_id, CPU)
+    for layer in model.model.model.layers:
+        layer.attn.sliding_window = None
+    assert (model.run(encoded, rows, tokenizer.pad_token_id, CPU) - packed).abs().max() > 1e-3
+
+
+def test_groups_are_the_cheapest_cut() -> None:
+    rng = np.random.default_rng(0)
+    for cost in (0.5, 3.0, 20.0):
+        lengths = rng.integers(1, 40, size=9)
+        found = packing.groups(lengths, cost)
+        assert sorted(np.concatenate(found)) == list(range(9))
+        price = lambda parts, lengths=lengths, cost=cost: sum(len(p) * lengths[p].max() + cost for p in parts)  # noqa: E731
+        ordered = np.argsort(-lengths, kind="stable")
+        cuts = itertools.chain.from_iterable(itertools.combinations(range(1, 9), k) for k in range(9))
+        assert price(found) == pytest.approx(min(price(np.split(ordered, list(cut))) for cut in cuts))
+
+
+def test_a_packed_row_is_the_tokens_end_to_end(tiny_tokenizer) -> None:
+    _, encoded, _ = classification(tiny_tokenizer)
+    rows = np.array([5, 2, 7, 0])
+    inputs, layout, starts = pack(encoded, rows, 99, 0.0, torch.float32, CPU)  # groups cost nothing: no padding at all
+    assert inputs["input_ids"].shape == (1, int(encoded.lengths[rows].sum()))
+    assert layout.starts.tolist() == starts.tolist()
+    for row, start in zip(rows, starts, strict=True):
+        own = encoded.ids[encoded.offsets[row] : encoded.offsets[row + 1]]
+        assert inputs["input_ids"][0, start : start + len(own)].tolist() == own.tolist()
+        assert inputs["position_ids"][0, start : start + len(own)].tolist() == list(range(len(own)))
+    one = pack(encoded, rows, 99, 1e9, torch.float32, CPU)  # a group costs all: the padded batch
+    assert len(one[1].groups) == 1 and one[0]["input_ids"].numel() == 4 * encoded.lengths[rows].max()
+
+
+def test_micro_batches_hold_the_budget_and_every_row() -> None:
+    rng = np.random.default_rng(0)
+    for budget in (1, 50, 130, 10**6):
+        tokens = rng.integers(1, 60, size=30)
+        rows = rng.permutation(30)[:17]
+        groups = full_batches(tokens, tokens, rows, budget)
+        assert sorted(np.concatenate(groups)) == sorted(rows)
+        held = [int(tokens[group].sum()) for group in groups]
+        assert all(len(group) == 1 or total <= budget for group, total in zip(groups, held, strict=True))
+        if budget == 130:
+            assert len(groups) <= -(-tokens[rows].sum() // budget) + 2
