@@ -8,6 +8,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +26,7 @@ from encoderlab.tasks import TASKS, Encoded, Task
 from encoderlab.training.forward import Computed, choose_device, choose_precision
 from encoderlab.training.forward import logits as forward_logits
 from encoderlab.training.ranks import ALONE, Ranks
+from encoderlab.training.trunk import TrunkCache, frozen_layers
 
 log = logging.getLogger(__name__)
 
@@ -100,15 +102,17 @@ def assemble(
     """Load the base in fp32, insert the method, fill in the tensors that `read` gives, merge, then cast. No method:
     the untrained model. `origin` is where the tensors are from, for messages."""
     backbone = backbones.load(model, head=task.head, class_names=class_names, seed=seed)
+    frozen = len(backbone.layer_paths())
     if method is not None and read is not None:
         tensors = read(backbone)
         method.inject(backbone, seed)
+        frozen = frozen_layers(backbone)
         adapters.fill(backbone, method, tensors, origin)
         method.merge(backbone)
     backbone.model.requires_grad_(False)
     return Loaded(
         backbone=backbone,
-        model=Computed(backbone, dtype, device),
+        model=Computed(backbone, dtype, device, frozen),
         task=task,
         class_names=class_names,
         max_length=train["max_length"],
@@ -118,11 +122,17 @@ def assemble(
 
 
 def logits(
-    loaded: Loaded, encoded: Encoded, tick: Callable[[int], None] | None = None, ranks: Ranks = ALONE
+    loaded: Loaded,
+    encoded: Encoded,
+    tick: Callable[[int], None] | None = None,
+    ranks: Ranks = ALONE,
+    cache: TrunkCache | None = None,
 ) -> np.ndarray:
-    """float32 (rows, classes), in the rows' order."""
+    """float32 (rows, classes), in the rows' order. cache: where layers that no training changed find what they give."""
     pad_id = loaded.tokenizer.pad_token_id
     budget = 4 * loaded.token_budget  # no gradients: the memory of one layer, not of all
+    if cache is not None:
+        ranks.one_after_another(partial(loaded.model.keep, encoded, cache, pad_id, budget, loaded.device))
     return forward_logits(
         loaded.model, loaded.task, encoded, pad_id=pad_id, budget=budget, device=loaded.device, tick=tick, ranks=ranks
     )

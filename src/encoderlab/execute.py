@@ -26,6 +26,7 @@ from encoderlab.tasks import Encoded, Task
 from encoderlab.training import Trainer
 from encoderlab.training.loop import Tick, Watch
 from encoderlab.training.ranks import ALONE, Ranks
+from encoderlab.training.trunk import TrunkCache
 
 log = logging.getLogger(__name__)
 
@@ -99,7 +100,7 @@ def resolve(bench: Bench, job: Job) -> dict[str, Any]:
     """The resolved config of a job. All of it but the model's name is hashed into the run's id: the fingerprint
     stands for the model."""
     settings = asdict(job.settings)
-    for not_in_result in ("device", "precision"):
+    for not_in_result in ("device", "precision", "trunk_cache"):
         settings.pop(not_in_result)
     method = None if job.method is None else asdict(replace(job.method, learning_rate=None))
     data = {
@@ -262,10 +263,16 @@ def open_trainer(bench: Bench, job: Job, method: Method, folder: Path, tick: Tic
         dtype=bench.dtype,
         device=bench.device,
         folder=folder,
+        cache=_cache(bench),
         tick=tick,
         watch=watch,
         ranks=bench.ranks,
     )
+
+
+def _cache(bench: Bench) -> TrunkCache:
+    """Beside the runs, which share it."""
+    return TrunkCache(folder=bench.folder.parent / "trunk", bytes=int(bench.settings.trunk_cache * 1e9))
 
 
 def _pruned(bench: Bench, stop: Pruned) -> dict[str, Any]:
@@ -382,7 +389,7 @@ def _evaluate(bench: Bench, loaded: evaluate.Loaded, folder: Path, tick: Tick) -
     splits, milliseconds = {}, 0.0
     for name, encoded in bench.held_out:
         start = time.perf_counter()
-        scores = evaluate.logits(loaded, encoded, lambda tokens: tick(tokens, None), bench.ranks)
+        scores = evaluate.logits(loaded, encoded, lambda tokens: tick(tokens, None), bench.ranks, _cache(bench))
         if name == "test":
             milliseconds = 1000 * (time.perf_counter() - start) / len(encoded)
         splits[name] = _score(bench, name, encoded, scores, folder)

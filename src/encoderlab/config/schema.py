@@ -54,6 +54,8 @@ class Train:
     token_budget: tokens of one micro-batch, padding included; less takes less memory, and results differ only by the
         draw of dropout masks
     device: cpu or cuda; auto takes the GPU if there is one
+    trunk_cache: GB of disk, in the folder of the results, for what frozen layers in front of the first trained one
+        give: it is computed once for all runs; 0 computes it anew each time, with the same results
     """
 
     epochs: Count = 3
@@ -66,6 +68,7 @@ class Train:
     precision: Literal["auto", "bf16", "fp32"] = "auto"
     token_budget: Count = 2048
     device: Literal["auto", "cpu", "cuda"] = "auto"
+    trunk_cache: Annotated[float, Ge(0)] = 4.0
 
 
 @final

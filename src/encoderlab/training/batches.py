@@ -79,19 +79,20 @@ def pack(
     cost: float,
     dtype: torch.dtype,
     device: torch.device,
-) -> tuple[dict[str, Tensor], Layout, np.ndarray]:
+) -> tuple[dict[str, Tensor], Layout, np.ndarray, np.ndarray]:
     """The sequences of some rows end to end: input_ids and, where used, token_type_ids, each (1, tokens), or
-    (1, 1, tokens) where a row is several sequences; `position_ids` counted from 0, (1, tokens). The layout, and each
-    sequence's first place."""
+    (1, 1, tokens) where a row is several sequences; `position_ids` counted from 0, (1, tokens). The layout; each
+    sequence's first place; and which of the split's tokens lies at each place, -1 for padding."""
     spans = [slice(encoded.offsets[one], encoded.offsets[one + 1]) for one in encoded.sequences(rows)]
     lengths = np.array([int(span.stop - span.start) for span in spans])
     layout, starts = arrange(lengths, cost, dtype, device)
     total = sum(layout.sizes)
     ids, types = np.full(total, pad_id, dtype=np.int64), np.zeros(total, dtype=np.int64)
-    places = np.zeros(total, dtype=np.int64)
+    places, source = np.zeros(total, dtype=np.int64), np.full(total, -1, dtype=np.int64)
     for span, start, length in zip(spans, starts, lengths, strict=True):
         ids[start : start + length] = encoded.ids[span]
         places[start : start + length] = np.arange(length)
+        source[start : start + length] = np.arange(span.start, span.stop)
         if encoded.type_ids is not None:
             types[start : start + length] = encoded.type_ids[span]
     shape = (1, total) if encoded.groups is None else (1, 1, total)
@@ -99,7 +100,17 @@ def pack(
     if encoded.type_ids is not None:
         inputs["token_type_ids"] = torch.from_numpy(types).view(shape)
     inputs["position_ids"] = torch.from_numpy(places).unsqueeze(0)  # which not every model flattens itself
-    return {name: tensor.to(device, non_blocking=True) for name, tensor in inputs.items()}, layout, starts
+    return {name: tensor.to(device, non_blocking=True) for name, tensor in inputs.items()}, layout, starts, source
+
+
+def first_tokens(encoded: Encoded, rows: Sequence[int] | np.ndarray, device: torch.device) -> dict[str, Tensor]:
+    """The inputs of each sequence's first token alone: (sequences, 1), or (sequences, 1, 1) where a row is several."""
+    chosen = encoded.offsets[encoded.sequences(rows)]
+    shape = (len(chosen), 1) if encoded.groups is None else (len(chosen), 1, 1)
+    inputs = {"input_ids": torch.from_numpy(encoded.ids[chosen].astype(np.int64)).view(shape)}
+    if encoded.type_ids is not None:
+        inputs["token_type_ids"] = torch.from_numpy(encoded.type_ids[chosen].astype(np.int64)).view(shape)
+    return {name: tensor.to(device) for name, tensor in inputs.items()}
 
 
 def collate(encoded: Encoded, rows: Sequence[int] | np.ndarray, pad_id: int, device: torch.device) -> dict[str, Tensor]:

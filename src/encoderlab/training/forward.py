@@ -9,8 +9,8 @@ from __future__ import annotations
 
 import contextlib
 import time
-from collections.abc import Callable
-from functools import cache
+from collections.abc import Callable, Iterator
+from functools import cache, partial
 from typing import Any
 
 import numpy as np
@@ -26,7 +26,8 @@ from encoderlab.methods import positions
 from encoderlab.packing import Layout
 from encoderlab.tasks import Encoded, Task
 from encoderlab.tasks.base import Masked
-from encoderlab.training.batches import by_row, collate, full_batches, micro_batches, pack
+from encoderlab.training import trunk
+from encoderlab.training.batches import by_row, collate, first_tokens, full_batches, micro_batches, pack
 from encoderlab.training.ranks import ALONE, Ranks
 
 GROUP_MULTIPLIES = 640_000  # multiply-adds of a layer, over its width squared: the time of one more attention group
@@ -83,11 +84,13 @@ def choose_device(wanted: str) -> torch.device:
 
 class Computed(nn.Module):
     """A backbone's model, run in `dtype`. Casts the frozen tensors in place; call it after `Method.inject` or
-    `merge`. `packs`: it can take the sequences of a batch end to end."""
+    `merge`. `packs`: it can take the sequences of a batch end to end. frozen: leading layers that are the pretrained
+    ones; default: those that nothing trains."""
 
-    def __init__(self, backbone: Backbone, dtype: torch.dtype, device: torch.device) -> None:
+    def __init__(self, backbone: Backbone, dtype: torch.dtype, device: torch.device, frozen: int | None = None) -> None:
         super().__init__()
         self.model, self.dtype = backbone.model, dtype
+        self.fingerprint = backbone.fingerprint
         # A pretrained head that stays frozen is a part of the encoder, whose word embeddings it shares.
         heads = [] if backbone.frozen_head else backbone.heads()
         in_head = {id(p) for head in heads for p in head.parameters()}
@@ -115,7 +118,15 @@ class Computed(nn.Module):
             if backbone.family.residual is not None:
                 backbone.part(-1, backbone.family.residual).register_forward_pre_hook(self._narrow)
             backbone.trunk.get_submodule(backbone.family.encoder).register_forward_hook(self._first)
+        count = 0 if not self.packs else trunk.frozen_layers(backbone) if frozen is None else frozen
+        self.trunk = trunk.Trunk(backbone, count)
         backbone.trunk.register_forward_hook(self._pick)  # after those of a method
+
+    def train(self, mode: bool = True) -> Computed:
+        """Dropout on, but not in front of what trains."""
+        super().train(mode)
+        self.trunk.rest()
+        return self
 
     def forward(self, places: Tensor | None = None, layout: Layout | None = None, **inputs: Tensor) -> Tensor:
         """The logits, fp32; of a head that answers token by token. places: (n,) in the flattened tokens: the head sees
@@ -143,19 +154,63 @@ class Computed(nn.Module):
     ) -> Tensor:
         """The logits of some rows, in one forward pass; of their masked tokens, or of the first tokens of their words,
         where the task reads those: (n, c)."""
+        kept = self.trunk.kept.get(encoded.fingerprint) if masked is None else None
+        if kept is not None and self.trunk.whole:
+            states = trunk.as_tensor(kept[encoded.sequences(rows)], self.dtype, device)
+            with self.trunk.standing_in(states.unsqueeze(1)):
+                return self(**first_tokens(encoded, rows, device))
+        states = layout = places = None
         if self.packs:
-            batch, layout, starts = pack(encoded, rows, pad_id, self.group_cost, self.dtype, device)
-            batch["position_ids"] += self.first
+            batch, layout, starts, source = self.pack(encoded, rows, pad_id, device)
+            if kept is not None:
+                states = trunk.as_tensor(kept[np.maximum(source, 0)], self.dtype, device).unsqueeze(0)
         else:
-            batch, layout = collate(encoded, rows, pad_id, device), None
+            batch = collate(encoded, rows, pad_id, device)
             starts = np.arange(len(rows)) * batch["input_ids"].size(-1)
-        read = _read(encoded, rows, masked)
-        if read is None:
-            return self(layout=layout, **batch)
-        places = torch.from_numpy(starts[read[0]] + read[1]).to(device)
+        if (read := _read(encoded, rows, masked)) is not None:
+            places = torch.from_numpy(starts[read[0]] + read[1]).to(device)
         if masked is not None:
             batch["input_ids"].view(-1)[places] = torch.from_numpy(masked.inputs).to(device)
-        return self(places=places, layout=layout, **batch)[0]
+        with self.trunk.standing_in(states):
+            found = self(places=places, layout=layout, **batch)
+        return found if places is None else found[0]
+
+    def pack(self, encoded: Encoded, rows: np.ndarray, pad_id: int, device: torch.device) -> Any:
+        """`batches.pack`, with positions as the model counts them."""
+        found = pack(encoded, rows, pad_id, self.group_cost, self.dtype, device)
+        found[0]["position_ids"] += self.first
+        return found
+
+    @torch.no_grad()
+    def keep(self, encoded: Encoded, cache: trunk.TrunkCache, pad_id: int, budget: int, device: torch.device) -> None:
+        """From now on the frozen leading layers are not run for these rows: their states come from the cache, where
+        they are put if there is room."""
+        kept = self.trunk
+        if not kept.count or encoded.vocabulary is not None:  # tokens that are masked are others each time
+            return
+        if kept.whole and encoded.places is not None:  # what is kept then are first tokens
+            return
+        rows = int(encoded.offsets[-1]) if not kept.whole else len(encoded.lengths)
+        shape = (rows, int(self.model.config.hidden_size))
+        path = trunk.path_of(cache, self.fingerprint, encoded, kept.count, kept.whole, self.dtype)
+        found = trunk.opened(path, shape, self.dtype)
+        if found is None and trunk.room(cache, shape[0] * shape[1] * trunk.NUMPY[self.dtype].itemsize):
+            trunk.written(path, shape, self.dtype, self._states(encoded, pad_id, budget, device))
+            found = trunk.opened(path, shape, self.dtype)
+        if found is not None:
+            kept.kept[encoded.fingerprint] = found
+
+    def _states(
+        self, encoded: Encoded, pad_id: int, budget: int, device: torch.device
+    ) -> Iterator[tuple[np.ndarray, Tensor]]:
+        self.eval()
+        for chosen in self.micro_batches(encoded, np.arange(len(encoded)), budget):
+            batch, layout, _, source = self.pack(encoded, chosen, pad_id, device)
+            states = self.trunk.states(partial(self, layout=layout, **batch))
+            if self.trunk.whole:
+                yield encoded.sequences(chosen), states[:, 0]
+            else:
+                yield source[source >= 0], states[0, torch.from_numpy(source >= 0).to(device)]
 
     def _wanted(self) -> Tensor | None:
         """The places of a packed row that the head reads."""

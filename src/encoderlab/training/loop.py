@@ -31,6 +31,7 @@ from encoderlab.training import checkpoint
 from encoderlab.training.batches import epoch_batches
 from encoderlab.training.forward import Computed, logits, scores
 from encoderlab.training.ranks import ALONE, Ranks
+from encoderlab.training.trunk import TrunkCache
 
 
 class Settings(Protocol):
@@ -89,6 +90,7 @@ class Trainer:
     dtype: torch.dtype
     device: torch.device
     folder: Path
+    cache: TrunkCache | None = None
     tick: Tick = lambda tokens, loss: None
     watch: Watch = lambda history: None
     ranks: Ranks = ALONE
@@ -176,6 +178,7 @@ class Trainer:
         progress, held = self.ranks.on_first(lambda: checkpoint.read(folder))
         checkpoint.restore(held, tensors, state, self.optimizer)
         del held
+        self._keep(progress)
         log = _Log(self.folder / "metrics.jsonl", progress.log_lines) if self.ranks.first else None
         for epoch in range(progress.epoch + 1, self.settings.epochs + 1):
             if self._should_stop(progress):
@@ -229,6 +232,13 @@ class Trainer:
             history=progress.history,
             warnings=progress.warnings,
         )
+
+    def _keep(self, progress: checkpoint.Progress) -> None:
+        """Frozen leading layers once for each row, if there is a cache; part of the run's time."""
+        start = time.perf_counter()
+        for encoded in (self.train, self.validation) if self.cache is not None else ():
+            self.model.keep(encoded, self.cache, self.pad_id, 4 * self.settings.token_budget, self.device)
+        progress.seconds += time.perf_counter() - start
 
     def best(self) -> dict[str, Tensor] | None:
         """The best epoch's tensors as the checkpoint has them; None before the first epoch's end."""

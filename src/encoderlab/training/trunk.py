@@ -1,0 +1,187 @@
+"""What the layers in front of the first trained one give, computed once per example and kept on disk.
+
+    h = layer_k-1(... layer_0(embeddings(tokens)))        frozen, so the same in every epoch, for every seed and method
+
+Layers that nothing trains run as in inference, without dropout, whether they are cached or not: so a run's numbers do
+not depend on the cache. Kept are the states of every token in front of layer k; where nothing but a head trains, those
+of each sequence's first token behind the last layer, which is all that the head reads. In the run's precision, in a
+memory-mapped file that all runs of a study share; one that would go over the budget is not made.
+
+The layers that are left out stay in the model: called with cached states they hand on what they are given.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import os
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, final
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from encoderlab.backbone import Backbone
+from encoderlab.files import write_atomically
+from encoderlab.tasks import Encoded
+
+NUMPY = {torch.float32: np.dtype(np.float32), torch.bfloat16: np.dtype(np.uint16)}
+
+
+@final
+@dataclass(frozen=True, kw_only=True)
+class TrunkCache:
+    """Where states are kept, and how much of the disk they may take together. bytes: 0 keeps nothing."""
+
+    folder: Path
+    bytes: int
+
+
+class Reached(Exception):
+    """The states that were asked for are there; the rest of the forward pass is not needed."""
+
+
+def frozen_layers(backbone: Backbone) -> int:
+    """How many leading layers nothing trains: all of them under a head alone, none where the embeddings train."""
+    paths = backbone.layer_paths()
+    trained = {
+        name.removeprefix(backbone.trunk_prefix) for name, _ in backbone.trainable() if _in_trunk(backbone, name)
+    }
+    inside = [i for i, path in enumerate(paths) if any(name.startswith(f"{path}.") for name in trained)]
+    others = [name for name in trained if not any(name.startswith(f"{path}.") for path in paths)]
+    if others:
+        return 0
+    return min(inside, default=len(paths))
+
+
+def _in_trunk(backbone: Backbone, name: str) -> bool:
+    return name.startswith(backbone.trunk_prefix) and not backbone.in_pooler(name)
+
+
+class Trunk:
+    """The leading frozen layers of a model, and the states that stand in for them while they are `given`.
+
+    count: how many; 0 leaves the model as it is. whole: all, so that nothing but a head trains. kept: states by the
+    fingerprint of their rows, one row of the array a token, or a sequence where `whole`.
+    """
+
+    def __init__(self, backbone: Backbone, count: int) -> None:
+        layers = backbone.layers()
+        self.count, self.whole = count, count == len(layers)
+        self.frozen: list[nn.Module] = []
+        self.given: Tensor | None = None
+        self.asked = False
+        self.seen: Tensor | None = None
+        self.kept: dict[str, np.ndarray] = {}
+        if count == 0:
+            return
+        for layer in layers[:count]:
+            layer.forward = self._through(layer.forward)  # type: ignore[method-assign]
+        if self.whole:
+            backbone.trunk.get_submodule(backbone.family.encoder).register_forward_hook(self._behind)
+        else:
+            layers[count].register_forward_pre_hook(self._before)
+        self.frozen = [m for m in backbone.trunk.children() if not _holds(m, layers)] + list(layers[:count])
+
+    def rest(self) -> None:
+        """Frozen layers run as in inference. After every `train()`."""
+        for module in self.frozen:
+            module.eval()
+
+    @contextlib.contextmanager
+    def standing_in(self, states: Tensor | None) -> Iterator[None]:
+        self.given = states
+        try:
+            yield
+        finally:
+            self.given = None
+
+    def states(self, run: Callable[[], object]) -> Tensor:
+        """What a forward pass of `run` has in front of the first trained layer, or behind the last one."""
+        self.asked, self.seen = True, None
+        try:
+            run()
+        except Reached:
+            pass
+        finally:
+            self.asked = False
+        assert self.seen is not None
+        return self.seen
+
+    def _through(self, own: Callable[..., Any]) -> Callable[..., Any]:
+        def forward(hidden_states: Tensor, *args: Any, **kwargs: Any) -> Any:
+            return own(hidden_states, *args, **kwargs) if self.given is None else hidden_states
+
+        return forward
+
+    def _before(self, layer: nn.Module, args: tuple[Any, ...]) -> tuple[Any, ...] | None:
+        if self.asked:
+            self.seen = args[0]
+            raise Reached
+        return None if self.given is None else (self.given, *args[1:])
+
+    def _behind(self, encoder: nn.Module, args: Any, output: Any) -> Any:
+        states = output if isinstance(output, Tensor) else output[0]
+        if self.asked:
+            self.seen = states
+            raise Reached
+        if self.given is None:
+            return output
+        if isinstance(output, Tensor):
+            return self.given
+        output.last_hidden_state = self.given
+        return output
+
+
+def _holds(module: nn.Module, layers: list[nn.Module]) -> bool:
+    mine = set(module.modules())
+    return any(layer in mine for layer in layers)
+
+
+def path_of(cache: TrunkCache, trunk: str, encoded: Encoded, count: int, whole: bool, dtype: torch.dtype) -> Path:
+    key = f"{trunk}:{encoded.fingerprint}:{count}:{whole}:{dtype}"
+    return cache.folder / f"{hashlib.sha256(key.encode()).hexdigest()[:16]}.npy"
+
+
+def room(cache: TrunkCache, size: int) -> bool:
+    """Whether a file of `size` bytes still fits."""
+    there = sum(file.stat().st_size for file in cache.folder.glob("*.npy")) if cache.folder.is_dir() else 0
+    return there + size <= cache.bytes
+
+
+def written(path: Path, shape: tuple[int, int], dtype: torch.dtype, parts: Iterator[tuple[np.ndarray, Tensor]]) -> None:
+    """A file of states, from (rows of the file, their states)."""
+
+    def write(beside: Path) -> None:
+        array = np.lib.format.open_memmap(beside, mode="w+", dtype=NUMPY[dtype], shape=shape)
+        for rows, states in parts:
+            array[rows] = _bits(states)
+        array.flush()
+
+    write_atomically(path, write)
+
+
+def opened(path: Path, shape: tuple[int, int], dtype: torch.dtype) -> np.ndarray | None:
+    """The states of a file, read as they are used; None where it is missing or is something else."""
+    try:
+        array = np.load(path, mmap_mode="r")
+    except (OSError, ValueError, EOFError):
+        return None
+    if array.shape != shape or array.dtype != NUMPY[dtype]:
+        return None
+    with contextlib.suppress(OSError):
+        os.utime(path)
+    return array
+
+
+def _bits(states: Tensor) -> np.ndarray:
+    states = states.detach().cpu()
+    return states.view(torch.uint16).numpy() if states.dtype == torch.bfloat16 else states.numpy()
+
+
+def as_tensor(array: np.ndarray, dtype: torch.dtype, device: torch.device) -> Tensor:
+    found = torch.from_numpy(np.ascontiguousarray(array))
+    return (found.view(torch.bfloat16) if dtype == torch.bfloat16 else found).to(device)

@@ -1,0 +1,144 @@
+"""Frozen leading layers from the cache, against running them each time."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from encoderlab import backbone as backbones
+from encoderlab import evaluate
+from encoderlab.config import Train
+from encoderlab.data import Rows
+from encoderlab.methods import Adapter, BitFit, Full, Head, Lora, Method, Prefix
+from encoderlab.randomness import Dropout
+from encoderlab.tasks import Classification
+from encoderlab.training import Trainer
+from encoderlab.training.trunk import TrunkCache, frozen_layers
+
+CPU = torch.device("cpu")
+TASK = Classification()
+CLASSES = ["no", "yes"]
+WORDS = "good bad film the a was not very plot acting and".split()
+LAST: list[Method] = [Head(), Lora(rank=2, layers="last"), Adapter(layers="last"), Prefix(length=3, layers="last")]
+FAMILIES = ["bert", "roberta", "distilbert", "electra", "albert", "modernbert"]
+
+
+def rows(count: int, seed: int) -> Rows:
+    rng = np.random.default_rng(seed)
+    texts = [" ".join(rng.choice(WORDS, size=rng.integers(1, 30))) for _ in range(count)]
+    labels = ["yes" if t.split().count("good") > t.split().count("bad") else "no" for t in texts]
+    return Rows({"text": texts, "label": labels}, "made", np.arange(count))
+
+
+@pytest.fixture
+def build(tiny_model: Callable[[str], Path], tmp_path: Path) -> Callable[..., Trainer]:
+    def make(method: Method, family: str, folder: str, cache: TrunkCache | None, **changes: Any) -> Trainer:
+        backbone = backbones.load(str(tiny_model(family)), head=TASK.head, class_names=CLASSES, seed=0)
+        method.inject(backbone, 0)
+        train, validation = (TASK.encode(r, backbone.tokenizer, 64, CLASSES) for r in (rows(40, 1), rows(16, 2)))
+        given: dict[str, Any] = {"dtype": torch.float32, "seed": 0} | changes
+        return Trainer(
+            backbone=backbone, method=method, task=TASK, train=train, validation=validation, class_names=CLASSES,
+            settings=Train(epochs=3, batch_size=8, max_length=64), learning_rate=1e-2, device=CPU,
+            folder=tmp_path / folder, cache=cache, **given,
+        )  # fmt: skip
+
+    return make
+
+
+@pytest.mark.parametrize("method", LAST, ids=lambda m: m.name)
+@pytest.mark.parametrize("family", FAMILIES)
+def test_a_run_with_the_cache_is_the_run_without(family: str, method: Method, build, tmp_path: Path) -> None:
+    cache = TrunkCache(folder=tmp_path / "trunk", bytes=10**9)
+    cached, plain = build(method, family, "a", cache), build(method, family, "b", None)
+    found, expected = cached.run(), plain.run()
+    if family == "albert" and method.name != "head":  # its layers share their weights, so none is in front
+        assert not list(tmp_path.glob("trunk/*"))
+    else:
+        assert len(list(tmp_path.glob("trunk/*.npy"))) == 2 and cached.model.trunk.count in (1, 2)
+    for one, other in zip(found.history, expected.history, strict=True):
+        assert one["train_loss"] == pytest.approx(other["train_loss"], abs=2e-6)
+        assert one["validation"]["loss"] == pytest.approx(other["validation"]["loss"], abs=2e-6)
+    for name, tensor in found.tensors.items():
+        torch.testing.assert_close(tensor, expected.tensors[name], rtol=0, atol=1e-4, msg=name)
+
+
+def test_seeds_and_methods_share_what_is_kept(build, tmp_path: Path) -> None:
+    cache = TrunkCache(folder=tmp_path / "trunk", bytes=10**9)
+    build(Lora(rank=2, layers="last"), "bert", "a", cache).run()
+    made = {file: file.stat().st_ino for file in tmp_path.glob("trunk/*")}
+    build(Lora(rank=2, layers="last"), "bert", "b", cache, seed=1).run()
+    build(Adapter(layers="last"), "bert", "c", cache).run()
+    assert {file: file.stat().st_ino for file in tmp_path.glob("trunk/*")} == made and len(made) == 2
+    build(Head(), "bert", "d", cache).run()
+    assert len(list(tmp_path.glob("trunk/*"))) == 4
+
+
+def test_what_the_first_layers_train_is_never_kept(build, tmp_path: Path) -> None:
+    cache = TrunkCache(folder=tmp_path / "trunk", bytes=10**9)
+    for method in (Full(), BitFit(), Lora(rank=2), Adapter(layers=(0,))):
+        trainer = build(method, "bert", method.name, cache)
+        assert frozen_layers(trainer.backbone) == 0
+        trainer.run()
+    assert not (tmp_path / "trunk").exists()
+
+
+def test_a_budget_that_is_full_and_a_damaged_file_only_cost_time(build, tmp_path: Path) -> None:
+    method = Head()
+    expected = build(method, "bert", "a", None).run()
+    small = TrunkCache(folder=tmp_path / "small", bytes=40 * 32 * 4 + 200)  # the training rows, not those of validation
+    assert build(method, "bert", "b", small).run().history[-1]["train_loss"] == pytest.approx(
+        expected.history[-1]["train_loss"], abs=1e-6
+    )
+    assert len(list(tmp_path.glob("small/*"))) == 1
+    (damaged,) = tmp_path.glob("small/*")
+    damaged.write_bytes(damaged.read_bytes()[:100])
+    build(method, "bert", "c", small).run()
+    assert damaged.stat().st_size > 40 * 32 * 4
+
+
+def test_bf16_is_kept_as_it_is(build, tmp_path: Path) -> None:
+    cache = TrunkCache(folder=tmp_path / "trunk", bytes=10**9)
+    method = Lora(rank=2, layers="last")
+    cached = build(method, "bert", "a", cache, dtype=torch.bfloat16)
+    cached._keep(type("", (), {"seconds": 0.0})())
+    plain = build(method, "bert", "b", None, dtype=torch.bfloat16)
+    chosen = np.arange(8)
+    with torch.no_grad():
+        cached.model.eval(), plain.model.eval()
+        assert torch.equal(cached.model.run(cached.train, chosen, 0, CPU), plain.model.run(plain.train, chosen, 0, CPU))
+
+
+def test_dropout_is_off_in_front_and_on_behind(build) -> None:
+    model = build(Lora(rank=2, layers="last"), "bert", "a", None).model.train()
+    on = [name for name, module in model.model.named_modules() if isinstance(module, Dropout) and module.training]
+    assert on and not any("layer.0." in name or "embeddings" in name for name in on)
+    assert any("layer.1." in name for name in on)
+    full = build(Full(), "bert", "b", None).model.train()
+    assert all(module.training for module in full.model.modules())
+
+
+def test_a_merged_model_takes_states_only_of_layers_that_did_not_change(build, tmp_path: Path) -> None:
+    """Evaluation merges; what was in front of the change is still the base's."""
+    cache = TrunkCache(folder=tmp_path / "trunk", bytes=10**9)
+    trainer = build(Lora(rank=2, layers="last"), "bert", "a", cache)
+    trained = trainer.run()
+    made = set(tmp_path.glob("trunk/*"))
+
+    def scored(cache: TrunkCache | None) -> np.ndarray:
+        loaded = evaluate.assemble(
+            model=trainer.backbone.name, task=TASK, method=trainer.method, class_names=CLASSES, seed=0,
+            train={"max_length": 64, "token_budget": 500}, read=lambda _: trained.tensors, origin="a", device=CPU,
+            dtype=torch.float32,
+        )  # fmt: skip
+        found = evaluate.logits(loaded, trainer.validation, cache=cache)
+        assert bool(loaded.model.trunk.kept) == (cache is not None)
+        return found
+
+    np.testing.assert_allclose(scored(cache), scored(None), atol=1e-6)
+    assert set(tmp_path.glob("trunk/*")) == made
