@@ -11,8 +11,6 @@ ratio. `--curves` compares the losses of 50 steps in fp32 without dropout instea
 from __future__ import annotations
 
 import argparse
-import json
-import statistics
 import tempfile
 from pathlib import Path
 from typing import Any
@@ -45,9 +43,7 @@ def main() -> None:
     dtype = {"bf16": torch.bfloat16, "fp32": torch.float32, None: auto}[arguments.precision]
     with tempfile.TemporaryDirectory() as folder:
         result = (curves if arguments.curves else race)(arguments, dtype, Path(folder))
-    print(json.dumps(result, indent=1))
-    if arguments.json:
-        arguments.json.write_text(json.dumps(result, indent=1) + "\n")
+    work.say(result, arguments.json)
 
 
 def sides(
@@ -69,32 +65,28 @@ def sides(
 def race(arguments: Any, dtype: torch.dtype, folder: Path) -> dict[str, Any]:
     count = SKIPPED + arguments.steps
     mine, peer, batches = sides(arguments, dtype, folder, count * arguments.repeats, dropout=True)
-    times: dict[str, list[float]] = {"encoderlab": [], "peer": []}
+    clocks = work.Clock(), work.Clock()
     real = padded = 0
     for repeat in range(arguments.repeats):
         some = [batches[(repeat * count + i) % len(batches)] for i in range(count)]
-        seconds: list[float] = []
         for step, rows in enumerate(some):
-            with work.timed(seconds):
+            with (clocks[0] if step >= SKIPPED else work.Clock()).running():
                 mine.trainer.step(step, rows)
-        times["encoderlab"] += seconds[SKIPPED:]
-        times["peer"] += peer.run(some, bf16=dtype == torch.bfloat16)[1][SKIPPED:]
+        seconds = peer.run(some, bf16=dtype == torch.bfloat16)[1][SKIPPED:]
+        clocks[1].wall += seconds[:, 0].tolist()
+        clocks[1].cpu += seconds[:, 1].tolist()
         lengths = [mine.encoded.lengths[rows] for rows in some]
         real += sum(int(one.sum()) for one in lengths)
         padded += sum(int(one.max()) * len(one) for one in lengths)
-    medians = {name: statistics.median(values) for name, values in times.items()}
     return {
         "benchmark": "train_vs_peft",
         "model": arguments.model,
         "method": arguments.method,
         "batch_size": arguments.batch_size,
         "precision": str(dtype).removeprefix("torch."),
-        "threads": torch.get_num_threads(),
-        "steps": arguments.repeats * arguments.steps,
-        "milliseconds": {name: round(1000 * value, 1) for name, value in medians.items()},
-        "examples_per_second": {name: round(arguments.batch_size / value, 1) for name, value in medians.items()},
+        "steps": len(clocks[0].wall),
         "peer_padding": round(padded / real, 2),
-        "ratio": round(medians["peer"] / medians["encoderlab"], 2),
+        **work.compared(*clocks),
     }
 
 

@@ -98,7 +98,7 @@ BROKEN: dict[str, tuple[str, bytes, str]] = {
     "not UTF-8": ("a.csv", b"text,label\nfine,1\ncaf\xe9,0\n", r"a\.csv:3: byte 0xE9 is not UTF-8; save the file as"),
     "not UTF-8, compressed": (
         "a.jsonl.gz",
-        gzip.compress(b'{"text": "\xff"}'),
+        gzip.compress(b'{"text": "\xff"}', mtime=0),
         r"a\.jsonl\.gz:1: byte 0xFF is not UTF-8",
     ),
     "empty": ("a.csv", b"", r"a\.csv: the file is empty; expected a header and at least one row"),

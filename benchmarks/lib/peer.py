@@ -22,6 +22,7 @@ from transformers import (
     AttentionInterface,
     AutoModelForSequenceClassification,
     DataCollatorWithPadding,
+    PrinterCallback,
     TrainerCallback,
     TrainingArguments,
 )
@@ -33,6 +34,7 @@ from encoderlab.attention import with_prefix
 from encoderlab.methods import Lora, Method
 from encoderlab.randomness import Dropout
 from encoderlab.tasks import Classification, Encoded
+from encoderlab.training.batches import collate
 
 PREFIXED = "benchmark_prefix"
 
@@ -80,12 +82,12 @@ def same_start(theirs: nn.Module, mine: nn.Module) -> None:
                 parameter.copy_(known[plain].float())
 
 
-class _Clock(TrainerCallback):
+class _Ends(TrainerCallback):
     def __init__(self) -> None:
-        self.ends: list[float] = []
+        self.ends = [(time.perf_counter(), time.process_time())]
 
     def on_step_end(self, *_: Any, **__: Any) -> None:
-        self.ends.append(time.perf_counter())
+        self.ends.append((time.perf_counter(), time.process_time()))
 
 
 class _InOrder(HfTrainer):
@@ -99,6 +101,7 @@ class Peer:
     def __init__(self, model: nn.Module, tokenizer: Any, encoded: Encoded, folder: Path, *, pad_to: int | None = None):
         self.model, self.encoded, self.folder = model, encoded, folder
         padding: dict[str, Any] = {"padding": "max_length", "max_length": pad_to} if pad_to else {"padding": True}
+        self.pad_id = tokenizer.pad_token_id
         self.collator = DataCollatorWithPadding(tokenizer, **padding)
 
     def run(
@@ -108,10 +111,10 @@ class Peer:
         bf16: bool,
         rate: float = 1e-3,
         warmup: int = 0,
-        total: int | None = None,
         weight_decay: float = 0.01,
-    ) -> tuple[list[float], list[float]]:
-        """Train on these batches; the loss and the seconds of each step. The first step holds what is set up once."""
+    ) -> tuple[list[float], np.ndarray]:
+        """Train on these batches: the loss of each step, and (steps, 2) its seconds on the wall and of the processor.
+        The first step holds what is set up once."""
         rows = np.concatenate(batches)
         size = len(batches[0])
         examples = [self._example(int(row)) for row in rows]
@@ -132,14 +135,23 @@ class Peer:
             max_grad_norm=1.0,
             dataloader_pin_memory=False,
         )
-        clock = _Clock()
-        trainer = _InOrder(
-            model=self.model, args=arguments, train_dataset=examples, data_collator=self.collator, callbacks=[clock]
-        )
-        start = time.perf_counter()
+        trainer = _InOrder(model=self.model, args=arguments, train_dataset=examples, data_collator=self.collator)
+        trainer.remove_callback(PrinterCallback)
+        clock = _Ends()
+        trainer.add_callback(clock)
         trainer.train()
         losses = [entry["loss"] for entry in trainer.state.log_history if "loss" in entry]
-        return losses, np.diff([start, *clock.ends]).tolist()
+        return losses, np.diff(clock.ends, axis=0)
+
+    @torch.no_grad()
+    def answers(self, held: Encoded) -> np.ndarray:
+        """The class numbers that the model gives now, in fp32."""
+        self.model.eval()
+        found = []
+        for start in range(0, len(held), 32):
+            batch = collate(held, range(start, min(start + 32, len(held))), self.pad_id, torch.device("cpu"))
+            found.append(self.model(**batch).logits.argmax(1).numpy())
+        return np.concatenate(found)
 
     def _example(self, row: int) -> dict[str, Any]:
         span = slice(self.encoded.offsets[row], self.encoded.offsets[row + 1])

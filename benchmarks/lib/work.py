@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import gzip
 import json
+import statistics
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -26,8 +27,10 @@ from encoderlab.config import Train
 from encoderlab.data import Rows
 from encoderlab.methods import Method
 from encoderlab.randomness import numpy_generator
+from encoderlab.runs import hardware
 from encoderlab.tasks import Classification, Encoded
 from encoderlab.training import Trainer
+from encoderlab.training.forward import logits
 
 SHARED = Path(__file__).parents[3] / "shared"
 MODELS = ("minilm", "bge-small", "bert-base")
@@ -40,9 +43,14 @@ def pairs(count: int) -> Rows:
     return _rows(SHARED / "data/mnli/train.jsonl.gz", ("premise", "hypothesis"), count, 2.85, 0.7)
 
 
-def reviews(count: int) -> Rows:
-    """Texts and labels of IMDB reviews, both classes alike."""
-    return _rows(SHARED / "data/imdb/train.jsonl.gz", ("text",), count, 5.1, 0.6)
+def matched(count: int) -> Rows:
+    """The same of the matched development rows."""
+    return _rows(SHARED / "data/mnli/dev_matched.jsonl.gz", ("premise", "hypothesis"), count, 2.85, 0.7)
+
+
+def reviews(count: int, split: str = "train") -> Rows:
+    """Texts and labels of IMDB reviews, of "train" or "test_5k"."""
+    return _rows(SHARED / f"data/imdb/{split}.jsonl.gz", ("text",), count, 5.1, 0.6)
 
 
 def _rows(file: Path, columns: Sequence[str], count: int, mean: float, sd: float) -> Rows:
@@ -86,6 +94,12 @@ class Side:
     backbone: Backbone
     class_names: list[str]
 
+    def answers(self, held: Encoded) -> np.ndarray:
+        """The class numbers that the model gives now."""
+        pad_id = self.backbone.tokenizer.pad_token_id
+        model, task = self.trainer.model, self.trainer.task
+        return logits(model, task, held, pad_id=pad_id, budget=8192, device=torch.device("cpu")).argmax(1)
+
 
 def classes(rows: Rows) -> list[str]:
     return sorted(set(rows.columns["label"]))
@@ -102,12 +116,13 @@ def ours(
     dtype: torch.dtype,
     rate: float = 1e-3,
     dropout: bool = True,
+    seed: int = 0,
 ) -> Side:
-    backbone = backbones.load(model, head=task.head, class_names=classes(rows), seed=0)
+    backbone = backbones.load(model, head=task.head, class_names=classes(rows), seed=seed)
     if not dropout:
         no_dropout(backbone.model)
     encoded = task.encode(rows, backbone.tokenizer, settings.max_length, classes(rows))
-    method.inject(backbone, 0)
+    method.inject(backbone, seed)
     trainer = Trainer(
         backbone=backbone,
         method=method,
@@ -117,7 +132,7 @@ def ours(
         class_names=classes(rows),
         settings=settings,
         learning_rate=rate,
-        seed=0,
+        seed=seed,
         dtype=dtype,
         device=torch.device("cpu"),
         folder=folder,
@@ -133,8 +148,36 @@ def no_dropout(model: Any) -> None:
                 setattr(module, name, 0.0)
 
 
-@contextmanager
-def timed(into: list[float]) -> Iterator[None]:
-    start = time.perf_counter()
-    yield
-    into.append(time.perf_counter() - start)
+class Clock:
+    """Seconds of each stretch of work, on the wall and of the processor. With one thread the processor's are the work's
+    own, whatever else the machine does."""
+
+    def __init__(self) -> None:
+        self.wall: list[float] = []
+        self.cpu: list[float] = []
+
+    @contextmanager
+    def running(self) -> Iterator[None]:
+        wall, cpu = time.perf_counter(), time.process_time()
+        yield
+        self.wall.append(time.perf_counter() - wall)
+        self.cpu.append(time.process_time() - cpu)
+
+
+def compared(mine: Clock, theirs: Clock) -> dict[str, Any]:
+    """Median milliseconds of both sides and the peer's over ours."""
+    found: dict[str, Any] = {}
+    for name in ("wall", "cpu"):
+        ours_, peers = (statistics.median(getattr(clock, name)) for clock in (mine, theirs))
+        found[f"{name}_ms"] = {"encoderlab": round(1000 * ours_, 1), "peer": round(1000 * peers, 1)}
+        found[f"{name}_ratio"] = round(peers / ours_, 2)
+    return found
+
+
+def say(result: dict[str, Any], file: Path | None) -> None:
+    """To stdout, and as one more line of `file`."""
+    result = {"threads": torch.get_num_threads(), "cpu": hardware()["cpu"], **result}
+    print(json.dumps(result, indent=1))
+    if file is not None:
+        with file.open("a", encoding="utf-8") as lines:
+            lines.write(json.dumps(result) + "\n")

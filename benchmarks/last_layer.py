@@ -1,0 +1,118 @@
+"""The published recipe against ours: LoRA of rank 64 (rsLoRA) on the last layer, MultiNLI, 12 epochs of 2,000 rows.
+
+The published way pads every row to 512 tokens, in batches of 8, and runs the frozen layers in every epoch. Ours is the
+same training: the same rows, batches and steps, the frozen layers once, without padding. The peer's whole run takes
+hours, so it is timed for a few steps in turn with ours and multiplied by the number of steps (`--whole` runs it all).
+
+`--scores 3` trains both sides with that many seeds and prints the macro F1 on 1,000 matched rows; the peer then pads to
+the longest row of a batch, which changes no number, only its time.
+
+    python benchmarks/last_layer.py [--rows 2000] [--epochs 12] [--repeats 3] [--whole] [--scores 0] [--json FILE]
+"""
+
+from __future__ import annotations
+
+import argparse
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from lib import work
+from lib.peer import Peer, build, same_start
+from sklearn.metrics import f1_score
+
+from encoderlab.config import Train
+from encoderlab.methods import Lora
+from encoderlab.study import take
+from encoderlab.training.batches import epoch_batches
+from encoderlab.training.forward import choose_precision
+from encoderlab.training.trunk import TrunkCache
+
+METHOD = Lora(rank=64, rslora=True, target=("query", "key", "value"), layers="last")
+BATCH, LENGTH, STEPS = 8, 512, 4
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--rows", type=int, default=2000)
+    parser.add_argument("--epochs", type=int, default=12)
+    parser.add_argument("--repeats", type=int, default=3)
+    parser.add_argument("--whole", action="store_true")
+    parser.add_argument("--scores", type=int, default=0)
+    parser.add_argument("--json", type=Path)
+    arguments = parser.parse_args()
+    with tempfile.TemporaryDirectory() as folder:
+        result = (scores if arguments.scores else times)(arguments, Path(folder))
+    work.say(result, arguments.json)
+
+
+def ours(arguments: Any, rows: Any, folder: Path, seed: int = 0) -> work.Side:
+    """In the precision that `auto` chooses; validation on 8 rows, since the peer has none."""
+    settings = Train(batch_size=BATCH, max_length=LENGTH, warmup=0.0, epochs=arguments.epochs)
+    dtype, _ = choose_precision(torch.device("cpu"), "auto")
+    model = work.model_folder("minilm", folder)
+    side = work.ours(model, work.PAIRS, rows, METHOD, folder / f"run{seed}", settings=settings, dtype=dtype, seed=seed)
+    side.trainer.cache = TrunkCache(folder=folder / "trunk", bytes=10**10)
+    side.trainer.validation = take(side.encoded, np.arange(8))
+    return side
+
+
+def times(arguments: Any, folder: Path) -> dict[str, Any]:
+    rows = work.pairs(arguments.rows)
+    steps = arguments.epochs * -(-arguments.rows // BATCH)
+    mine_clock, peer_clock = work.Clock(), work.Clock()
+    for repeat in range(arguments.repeats):
+        side = ours(arguments, rows, folder / str(repeat))
+        with mine_clock.running():
+            side.trainer.run()
+        theirs = build(side.backbone.name, work.PAIRS, side.class_names, METHOD)
+        same_start(theirs, side.backbone.model)
+        peer = Peer(theirs, side.backbone.tokenizer, side.encoded, folder / "peer", pad_to=LENGTH)
+        batches = epoch_batches(arguments.rows, BATCH, 0, 1)
+        if arguments.whole:
+            batches = [
+                b for epoch in range(1, arguments.epochs + 1) for b in epoch_batches(arguments.rows, BATCH, 0, epoch)
+            ]
+        seconds = peer.run(batches if arguments.whole else batches[: STEPS + 1], bf16=False)[1][1:]
+        peer_clock.wall.append(float(np.median(seconds[:, 0])) * steps)
+        peer_clock.cpu.append(float(np.median(seconds[:, 1])) * steps)
+    return {
+        "benchmark": "published recipe",
+        "rows": arguments.rows,
+        "epochs": arguments.epochs,
+        "steps": steps,
+        "peer_steps_timed": steps if arguments.whole else STEPS,
+        **work.compared(mine_clock, peer_clock),
+    }
+
+
+def scores(arguments: Any, folder: Path) -> dict[str, Any]:
+    rows, test = work.pairs(arguments.rows), work.matched(1000)
+    found: dict[str, list[float]] = {"encoderlab": [], "peer": []}
+    for seed in range(arguments.scores):
+        side = ours(arguments, rows, folder / str(seed), seed)
+        held = work.PAIRS.encode(test, side.backbone.tokenizer, LENGTH, side.class_names)
+        theirs = build(side.backbone.name, work.PAIRS, side.class_names, METHOD)
+        same_start(theirs, side.backbone.model)
+        side.trainer.run()
+        found["encoderlab"].append(_f1(side.answers(held), held.labels))
+        batches = [
+            batch
+            for epoch in range(1, arguments.epochs + 1)
+            for batch in epoch_batches(arguments.rows, BATCH, seed, epoch)
+            if len(batch) == BATCH
+        ]
+        peer = Peer(theirs, side.backbone.tokenizer, side.encoded, folder / "peer")
+        peer.run(batches, bf16=side.trainer.dtype == torch.bfloat16)
+        found["peer"].append(_f1(peer.answers(held), held.labels))
+    return {"benchmark": "published recipe, macro F1", "epochs": arguments.epochs, **found}
+
+
+def _f1(predicted: np.ndarray, labels: np.ndarray) -> float:
+    return round(float(f1_score(labels, predicted, average="macro")), 4)
+
+
+if __name__ == "__main__":
+    main()
