@@ -21,8 +21,8 @@ check: $(INSTALLED) ## formatting, lint and types
 	@$(BIN)/ruff check .
 	@$(BIN)/pyright --pythonpath $(BIN)/python
 
-bench: $(INSTALLED) ## every benchmark, one after the other
-	@set -e; for file in benchmarks/*.py; do echo "== $$file"; $(BIN)/python "$$file"; done
+bench: $(INSTALLED) ## against PEFT and Trainer: the tables of docs/performance.md, in an hour or two
+	@$(BIN)/python benchmarks/lib/all.py
 
 $(INSTALLED): pyproject.toml constraints.txt
 	@echo "Installing into $(VENV): once, a few minutes" >&2

@@ -1,0 +1,50 @@
+"""Every benchmark against the peer, one after the other, and then the tables of docs/performance.md.
+
+python benchmarks/lib/all.py [RESULTS.jsonl]       lines that are there already are kept, and their runs left out
+"""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+HERE = Path(__file__).resolve().parent
+RACES = [
+    *(f"--model minilm --batch-size {size} --precision {dtype}" for dtype in ("bf16", "fp32") for size in (32, 8)),
+    *(f"--model bert-base --batch-size {size} --precision bf16 --repeats 2" for size in (32, 8)),
+    "--model bert-base --batch-size 32 --precision fp32 --repeats 2",
+    *(f"--model minilm --method {name} --batch-size 32 --precision bf16" for name in ("full", "adapter", "prefix")),
+]
+ALL = [
+    *(f"train_vs_peft.py {race}" for race in RACES),
+    "train_vs_peft.py --curves",
+    "last_layer.py",
+    "memory.py",
+    "growth.py",
+    "last_layer.py --scores 3",
+    "quality.py",
+]
+
+
+def main() -> None:
+    results = Path(sys.argv[1] if len(sys.argv) > 1 else "build/bench.jsonl")
+    results.parent.mkdir(parents=True, exist_ok=True)
+    done = results.with_suffix(".done")
+    known = set(done.read_text(encoding="utf-8").splitlines()) if done.exists() else set()
+    for command in ALL:
+        if command in known:
+            continue
+        print(f"== {command}", flush=True)
+        name, *options = command.split()
+        subprocess.run([sys.executable, HERE.parent / name, *options, "--json", results], check=True)
+        with done.open("a", encoding="utf-8") as lines:
+            lines.write(command + "\n")
+    count = len(results.read_text(encoding="utf-8").splitlines())
+    subprocess.run([sys.executable, HERE / "page.py", results, HERE.parents[1] / "docs/performance.md"], check=True)
+    print(json.dumps({"results": count, "page": "docs/performance.md"}))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,95 @@
+"""Lines of benchmark results -> the tables of docs/performance.md, between its markers.
+
+python benchmarks/lib/page.py RESULTS.jsonl docs/performance.md
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+START, END = "<!-- measured -->", "<!-- end -->"
+
+
+def main() -> None:
+    results, page = Path(sys.argv[1]), Path(sys.argv[2])
+    lines = [json.loads(line) for line in results.read_text(encoding="utf-8").splitlines()]
+    text = page.read_text(encoding="utf-8")
+    before, _, rest = text.partition(START)
+    after = rest.partition(END)[2]
+    page.write_text(f"{before}{START}\n\n{tables(lines)}\n{END}{after}", encoding="utf-8")
+
+
+def tables(lines: Sequence[dict[str, Any]]) -> str:
+    parts = [f"{lines[0]['cpu']}, {lines[0]['threads']} thread(s). Medians; a ratio is the peer's time over ours.\n"]
+    raced = [line for line in lines if line["benchmark"] == "train_vs_peft"]
+    if raced:
+        parts.append(
+            table(
+                (
+                    "model",
+                    "method",
+                    "batch",
+                    "precision",
+                    "ours, ms",
+                    "peer, ms",
+                    "ratio",
+                    "ratio, wall",
+                    "peer's padding",
+                ),
+                [
+                    (
+                        *(str(one[key]) for key in ("model", "method", "batch_size", "precision")),
+                        *(f"{one['cpu_ms'][side]:,.0f}" for side in ("encoderlab", "peer")),
+                        *(f"{one[key]:.2f}" for key in ("cpu_ratio", "wall_ratio", "peer_padding")),
+                    )
+                    for one in raced
+                ],
+            )
+        )
+    for one in lines:
+        if one["benchmark"] == "published recipe":
+            hours = {side: one["cpu_ms"][side] / 3.6e6 for side in ("encoderlab", "peer")}
+            parts.append(
+                f"The published recipe, {one['rows']:,} rows, {one['epochs']} epochs: {60 * hours['encoderlab']:.1f} min against "
+                f"{60 * hours['peer']:.0f} min ({one['peer_steps_timed']} of its {one['steps']:,} steps timed), "
+                f"ratio {one['cpu_ratio']:.0f}.\n"
+            )
+        elif one["benchmark"] == "published recipe, macro F1":
+            parts.append(f"Its macro F1, a number a seed: ours {one['encoderlab']}, peer {one['peer']}.\n")
+        elif one["benchmark"] == "loss curves":
+            parts.append(
+                f"Losses of {one['steps']} steps, fp32, no dropout, {one['model']} {one['method']}: largest distance to the peer's "
+                f"{one['largest_distance']:.1e}.\n"
+            )
+        elif one["benchmark"] == "memory":
+            ours, peer = one["encoderlab"], one["peer"]
+            parts.append(
+                f"Peak memory, {one['model']}, LoRA, batch 32, 256 tokens, {ours['precision']}: {ours['peak_mb']:,} MB against "
+                f"{peer['peak_mb']:,} MB, ratio {one['ratio']:.2f}.\n"
+            )
+        elif one["benchmark"] == "growth":
+            parts.append(table(("tokens of a text", "us a token"), list(one["cpu_us_per_token"].items())))
+            parts.append(
+                table(("rows", "peak MB", "read and encoded in"), [
+                    (f"{int(rows):,}", f"{found['peak_mb']:,}", f"{found['read_and_encode_s']} s")
+                    for rows, found in one["rows"].items()
+                ])
+            )  # fmt: skip
+        elif one["benchmark"] == "quality":
+            parts.append(
+                f"IMDB, {one['rows']:,} rows, accuracy a seed: ours {one['encoderlab']}, peer {one['peer']}.\n"
+            )
+    return "\n".join(parts)
+
+
+def table(head: Sequence[str], rows: Sequence[Sequence[object]]) -> str:
+    lines = [head, ["---"] * len(head), *rows]
+    return "".join("| " + " | ".join(map(str, line)) + " |\n" for line in lines)
+
+
+if __name__ == "__main__":
+    main()
