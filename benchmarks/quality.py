@@ -3,7 +3,8 @@
 Same rows, batches, steps, learning rate and schedule; each side starts a seed from the same weights. The peer draws
 other dropout masks, so its numbers differ as those of another seed do.
 
-    python benchmarks/quality.py [--rows 5000] [--test-rows 2000] [--epochs 1] [--seeds 3] [--max-length 128] [--json FILE]
+    python benchmarks/quality.py [--rows 5000] [--test-rows 2000] [--epochs 1] [--seeds 3] [--max-length 128]
+                                 [--json FILE]
 """
 
 from __future__ import annotations

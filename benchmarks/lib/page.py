@@ -54,22 +54,22 @@ def tables(lines: Sequence[dict[str, Any]]) -> str:
         if one["benchmark"] == "published recipe":
             hours = {side: one["cpu_ms"][side] / 3.6e6 for side in ("encoderlab", "peer")}
             parts.append(
-                f"The published recipe, {one['rows']:,} rows, {one['epochs']} epochs: {60 * hours['encoderlab']:.1f} min against "
-                f"{60 * hours['peer']:.0f} min ({one['peer_steps_timed']} of its {one['steps']:,} steps timed), "
+                f"The published recipe, {one['rows']:,} rows, {one['epochs']} epochs: {60 * hours['encoderlab']:.1f} min "
+                f"against {60 * hours['peer']:.0f} min ({one['peer_steps_timed']} of its {one['steps']:,} steps timed), "
                 f"ratio {one['cpu_ratio']:.0f}.\n"
             )
         elif one["benchmark"] == "published recipe, macro F1":
             parts.append(f"Its macro F1, a number a seed: ours {one['encoderlab']}, peer {one['peer']}.\n")
         elif one["benchmark"] == "loss curves":
             parts.append(
-                f"Losses of {one['steps']} steps, fp32, no dropout, {one['model']} {one['method']}: largest distance to the peer's "
-                f"{one['largest_distance']:.1e}.\n"
+                f"Losses of {one['steps']} steps, fp32, no dropout, {one['model']} {one['method']}: largest distance to "
+                f"the peer's {one['largest_distance']:.1e}.\n"
             )
         elif one["benchmark"] == "memory":
             ours, peer = one["encoderlab"], one["peer"]
             parts.append(
-                f"Peak memory, {one['model']}, LoRA, batch 32, 256 tokens, {ours['precision']}: {ours['peak_mb']:,} MB against "
-                f"{peer['peak_mb']:,} MB, ratio {one['ratio']:.2f}.\n"
+                f"Peak memory, {one['model']}, LoRA, batch 32, 256 tokens, {ours['precision']}: {ours['peak_mb']:,} MB "
+                f"against {peer['peak_mb']:,} MB, ratio {one['ratio']:.2f}.\n"
             )
         elif one["benchmark"] == "growth":
             parts.append(table(("tokens of a text", "us a token"), list(one["cpu_us_per_token"].items())))
