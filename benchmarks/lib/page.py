@@ -52,18 +52,18 @@ def tables(lines: Sequence[dict[str, Any]]) -> str:
         )
     for one in lines:
         if one["benchmark"] == "published recipe":
-            hours = {side: one["cpu_ms"][side] / 3.6e6 for side in ("encoderlab", "peer")}
+            ours, peer = (one["cpu_ms"][side] / 60_000 for side in ("encoderlab", "peer"))
             parts.append(
-                f"The published recipe, {one['rows']:,} rows, {one['epochs']} epochs: {60 * hours['encoderlab']:.1f} min "
-                f"against {60 * hours['peer']:.0f} min ({one['peer_steps_timed']} of its {one['steps']:,} steps timed), "
+                f"The published recipe, {one['rows']:,} rows, {one['epochs']} epochs: {ours:.1f} min against "
+                f"{peer:.0f} min ({one['peer_steps_timed']} of its {one['steps']:,} steps timed), "
                 f"ratio {one['cpu_ratio']:.0f}.\n"
             )
         elif one["benchmark"] == "published recipe, macro F1":
             parts.append(f"Its macro F1, a number a seed: ours {one['encoderlab']}, peer {one['peer']}.\n")
         elif one["benchmark"] == "loss curves":
             parts.append(
-                f"Losses of {one['steps']} steps, fp32, no dropout, {one['model']} {one['method']}: largest distance to "
-                f"the peer's {one['largest_distance']:.1e}.\n"
+                f"Losses of {one['steps']} steps, fp32, no dropout, {one['model']} {one['method']}: largest distance "
+                f"to the peer's {one['largest_distance']:.1e}.\n"
             )
         elif one["benchmark"] == "memory":
             ours, peer = one["encoderlab"], one["peer"]
