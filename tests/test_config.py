@@ -146,7 +146,7 @@ rank = 3
         'task.kind: expected "classification", got "clasification"; did you mean \'classification\'?',
         "data.train.pth: unknown key; did you mean 'path'?",
         "train.zzz: unknown key; known keys: epochs, batch_size, max_length, warmup, weight_decay, clip, patience, "
-        "precision, token_budget, device",
+        "precision, token_budget, device, trunk_cache",
         "train.epochs: expected a whole number from 1 up, got 0"
         " (epochs: passes over the training rows; the best on validation is kept)",
         'train.batch_size: expected a whole number from 1 up, got "16"'

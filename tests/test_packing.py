@@ -166,15 +166,19 @@ def test_groups_are_the_cheapest_cut() -> None:
 def test_a_packed_row_is_the_tokens_end_to_end(tiny_tokenizer) -> None:
     _, encoded, _ = classification(tiny_tokenizer)
     rows = np.array([5, 2, 7, 0])
-    inputs, layout, starts = pack(encoded, rows, 99, 0.0, torch.float32, CPU)  # groups cost nothing: no padding at all
+    inputs, layout, starts, source = pack(
+        encoded, rows, 99, 0.0, torch.float32, CPU
+    )  # groups cost nothing: no padding at all
     assert inputs["input_ids"].shape == (1, int(encoded.lengths[rows].sum()))
     assert layout.starts.tolist() == starts.tolist()
     for row, start in zip(rows, starts, strict=True):
         own = encoded.ids[encoded.offsets[row] : encoded.offsets[row + 1]]
         assert inputs["input_ids"][0, start : start + len(own)].tolist() == own.tolist()
+        assert (encoded.ids[source[start : start + len(own)]] == own).all()
         assert inputs["position_ids"][0, start : start + len(own)].tolist() == list(range(len(own)))
     one = pack(encoded, rows, 99, 1e9, torch.float32, CPU)  # a group costs all: the padded batch
     assert len(one[1].groups) == 1 and one[0]["input_ids"].numel() == 4 * encoded.lengths[rows].max()
+    assert (one[3] < 0).sum() == one[0]["input_ids"].numel() - encoded.lengths[rows].sum()
 
 
 def test_micro_batches_hold_the_budget_and_every_row() -> None:

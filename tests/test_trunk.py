@@ -110,7 +110,8 @@ def test_bf16_is_kept_as_it_is(build, tmp_path: Path) -> None:
     plain = build(method, "bert", "b", None, dtype=torch.bfloat16)
     chosen = np.arange(8)
     with torch.no_grad():
-        cached.model.eval(), plain.model.eval()
+        for trainer in (cached, plain):
+            trainer.model.eval()
         assert torch.equal(cached.model.run(cached.train, chosen, 0, CPU), plain.model.run(plain.train, chosen, 0, CPU))
 
 

@@ -89,7 +89,7 @@ def pack(
     total = sum(layout.sizes)
     ids, types = np.full(total, pad_id, dtype=np.int64), np.zeros(total, dtype=np.int64)
     places, source = np.zeros(total, dtype=np.int64), np.full(total, -1, dtype=np.int64)
-    for span, start, length in zip(spans, starts, lengths, strict=True):
+    for span, start, length in zip(spans, starts.tolist(), lengths.tolist(), strict=True):
         ids[start : start + length] = encoded.ids[span]
         places[start : start + length] = np.arange(length)
         source[start : start + length] = np.arange(span.start, span.stop)

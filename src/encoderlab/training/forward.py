@@ -107,6 +107,7 @@ class Computed(nn.Module):
             for head in heads:
                 head.register_forward_pre_hook(_to_fp32)
         self.packs = _packs(backbone)
+        self.layout: Layout | None = None  # of the pass that runs; a model may be wrapped more than once
         self.places: Tensor | None = None
         self.picked = False  # whether the encoder's states are those of `places` already
         self.first = 0
@@ -131,7 +132,7 @@ class Computed(nn.Module):
     def forward(self, places: Tensor | None = None, layout: Layout | None = None, **inputs: Tensor) -> Tensor:
         """The logits, fp32; of a head that answers token by token. places: (n,) in the flattened tokens: the head sees
         these alone, and gives (1, n, c). layout: of a packed row."""
-        self.places, self.picked = places, False
+        self.places, self.picked, self.layout = places, False, layout
         try:
             with packing.use(layout):
                 if not self.cast:
@@ -139,7 +140,7 @@ class Computed(nn.Module):
                 parameters = {name: self.model.get_parameter(name).to(self.dtype) for name in self.cast}
                 return functional_call(self.model, parameters, args=(), kwargs=inputs).logits
         finally:
-            self.places = None
+            self.places = self.layout = None
 
     def micro_batches(self, encoded: Encoded, rows: np.ndarray, budget: int, least: int = 1) -> list[np.ndarray]:
         """`rows` in groups of at most `budget` tokens, or one row; about `least` groups of packed rows if they fill
@@ -214,7 +215,7 @@ class Computed(nn.Module):
 
     def _wanted(self) -> Tensor | None:
         """The places of a packed row that the head reads."""
-        layout = packing.active()
+        layout = self.layout
         return None if layout is None else layout.starts if self.places is None else self.places
 
     def _narrow(self, module: nn.Module, args: tuple[Tensor, ...]) -> tuple[Tensor, ...] | None:

@@ -235,8 +235,10 @@ class Trainer:
 
     def _keep(self, progress: checkpoint.Progress) -> None:
         """Frozen leading layers once for each row, if there is a cache; part of the run's time."""
+        if self.cache is None:
+            return
         start = time.perf_counter()
-        for encoded in (self.train, self.validation) if self.cache is not None else ():
+        for encoded in (self.train, self.validation):
             self.model.keep(encoded, self.cache, self.pad_id, 4 * self.settings.token_budget, self.device)
         progress.seconds += time.perf_counter() - start
 
