@@ -83,7 +83,7 @@ def pack(
     """The sequences of some rows end to end: input_ids and, where used, token_type_ids, each (1, tokens), or
     (1, 1, tokens) where a row is several sequences; `position_ids` counted from 0, (1, tokens). The layout; each
     sequence's first place; and which of the split's tokens lies at each place, -1 for padding."""
-    spans = [slice(encoded.offsets[one], encoded.offsets[one + 1]) for one in encoded.sequences(rows)]
+    spans = [slice(*encoded.offsets[one : one + 2].tolist()) for one in encoded.sequences(rows)]
     lengths = np.array([int(span.stop - span.start) for span in spans])
     layout, starts = arrange(lengths, cost, dtype, device)
     total = sum(layout.sizes)

@@ -142,12 +142,10 @@ class Computed(nn.Module):
         finally:
             self.places = self.layout = None
 
-    def micro_batches(self, encoded: Encoded, rows: np.ndarray, budget: int, least: int = 1) -> list[np.ndarray]:
-        """`rows` in groups of at most `budget` tokens, or one row; about `least` groups of packed rows if they fill
-        fewer, so that every process has one."""
+    def micro_batches(self, encoded: Encoded, rows: np.ndarray, budget: int) -> list[np.ndarray]:
+        """`rows` in groups of at most `budget` tokens, or one row."""
         if self.packs:
-            total = int(encoded.tokens[rows].sum())
-            return full_batches(encoded.tokens, encoded.longest, rows, min(budget, -(-total // least)))
+            return full_batches(encoded.tokens, encoded.longest, rows, budget)
         return micro_batches(encoded.longest, rows, budget, encoded.sizes)
 
     def run(
@@ -320,7 +318,7 @@ def logits(
     model.eval()
     rows, tokens, widest = np.arange(len(encoded)), encoded.tokens, int(encoded.sizes.max(initial=0))
     out: np.ndarray | None = None
-    groups = model.micro_batches(encoded, rows, budget, ranks.size)
+    groups = model.micro_batches(encoded, rows, budget)
     mine: list[tuple[int, np.ndarray]] = []
     for number in ranks.deal([int(tokens[chosen].sum()) for chosen in groups]):
         found = scores(model, task, encoded, groups[number], pad_id=pad_id, device=device, draw=(0, 0))

@@ -12,6 +12,7 @@ import math
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -137,7 +138,7 @@ class Trainer:
         self.model.train()
         epoch = step // math.ceil(len(self.lengths) / self.settings.batch_size) + 1
         total = 0.0
-        groups = self.model.micro_batches(self.train, rows, self.settings.token_budget, self.ranks.size)
+        groups = self.model.micro_batches(self.train, rows, self.settings.token_budget)
         for micro in self.ranks.deal([int(self.tokens[chosen].sum()) for chosen in groups]):
             chosen = groups[micro]
             self.backbone.noise.reset(self.seed, step, micro)
@@ -230,16 +231,28 @@ class Trainer:
             steps=progress.step,
             seconds=progress.seconds,
             history=progress.history,
-            warnings=progress.warnings,
+            warnings=[*progress.warnings, *self._idle()],
         )
+
+    def _idle(self) -> list[str]:
+        """Says it where a step has fewer micro-batches than there are processes: how a batch is cut must not depend on
+        their number, or dropout would."""
+        tokens = int(self.settings.batch_size * self.tokens.mean())
+        if self.ranks.size == 1 or tokens > self.settings.token_budget * (self.ranks.size - 1):
+            return []
+        return [
+            f"a step has about {tokens} tokens, too few for {self.ranks.size} processes in micro-batches of "
+            f"{self.settings.token_budget}: train.token_budget = {max(1, tokens // self.ranks.size)} would give each one"
+        ]
 
     def _keep(self, progress: checkpoint.Progress) -> None:
         """Frozen leading layers once for each row, if there is a cache; part of the run's time."""
         if self.cache is None:
             return
-        start = time.perf_counter()
+        start, budget = time.perf_counter(), 4 * self.settings.token_budget
         for encoded in (self.train, self.validation):
-            self.model.keep(encoded, self.cache, self.pad_id, 4 * self.settings.token_budget, self.device)
+            keep = partial(self.model.keep, encoded, self.cache, self.pad_id, budget, self.device)
+            self.ranks.one_after_another(keep)
         progress.seconds += time.perf_counter() - start
 
     def best(self) -> dict[str, Tensor] | None:
