@@ -242,7 +242,7 @@ class Trainer:
             return []
         return [
             f"a step has about {tokens} tokens, too few for {self.ranks.size} processes in micro-batches of "
-            f"{self.settings.token_budget}: train.token_budget = {max(1, tokens // self.ranks.size)} would give each one"
+            f"{self.settings.token_budget}: train.token_budget = {max(1, tokens // self.ranks.size)} gives each one"
         ]
 
     def _keep(self, progress: checkpoint.Progress) -> None:
