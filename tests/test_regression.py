@@ -6,8 +6,12 @@ import csv
 import io
 import json
 import math
+import re
+import shutil
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 import pytest
@@ -17,7 +21,7 @@ from safetensors.numpy import load_file
 from sklearn.metrics import mean_squared_error
 from transformers import AutoModelForSequenceClassification
 
-from encoderlab import backbone, check, results, stats
+from encoderlab import backbone, check, report, results, stats
 from encoderlab.cli import main
 from encoderlab.data import Rows, Splits
 from encoderlab.errors import InputError
@@ -213,7 +217,7 @@ def test_the_difference_is_one_of_correlations_with_a_paired_interval(out: Path)
         if run["variant"] in found:
             tensors = load_file(out / "runs" / run["id"] / "predictions" / "test.safetensors")
             order = np.argsort(tensors["index"])
-            found[run["variant"]].append(tensors["logits"][order, 0].astype(float))
+            found[run["variant"]].append(scipy.stats.zscore(tensors["logits"][order, 0].astype(float)))
             gold = tensors["labels"][order]
 
     def r(answers: np.ndarray, rows: np.ndarray) -> float:
@@ -240,6 +244,44 @@ def test_the_difference_is_one_of_correlations_with_a_paired_interval(out: Path)
             ).pvalue
         )
     assert row["p"] == pytest.approx(stats.rueger(p_values), abs=0.1)
+
+
+def test_lower_is_better_where_the_error_is_the_metric(out: Path, tmp_path: Path) -> None:
+    shutil.copytree(out, tmp_path / "out")
+    study = json.loads((tmp_path / "out" / "study.json").read_text())
+    study["study"]["task"]["best"] = "mse"
+    (tmp_path / "out" / "study.json").write_text(json.dumps(study))
+    table = results.collect(tmp_path / "out")
+    rows = {row["variant"]: row for row in table.summary}
+    trained = {name: row["mse"] for name, row in rows.items() if row["kind"] == "run"}
+    choice = table.recommendation
+    assert choice and choice["best"] == min(trained, key=lambda name: trained[name])
+    assert choice["beats_majority"] is True and "head" in choice["worse"]
+    assert (
+        rows["head"]["difference"] == pytest.approx(rows["head"]["mse"] - rows["full"]["mse"]) and 0 < rows["head"]["p"]
+    )
+    lora = rows["lora rank=2"]
+    assert lora["difference_low"] < lora["difference"] < 0 and rows["mean"]["mse_seeds_high"] is None
+    page = report.write(tmp_path / "out").read_text()
+    ranked = re.findall(r'<th scope="row"><span class="dot"[^>]*></span>([^<]+)<', page)[: len(rows)]
+    assert ranked == sorted(ranked, key=lambda name: rows[name]["mse"])
+    assert "Down and to the left is better" in page and "Use none of these" not in page
+
+
+@pytest.mark.parametrize("best", ["pearson", "spearman"])
+def test_the_swap_test_does_not_see_the_unit_of_a_models_answers(best: Literal["pearson", "spearman"]) -> None:
+    draw = np.random.default_rng(3)
+    gold, once = draw.normal(size=80), np.ones((1, 80))
+    task, better = Regression(best=best), gold + 0.5 * draw.normal(size=80)
+    worse = gold + 2.0 * draw.normal(size=80)
+    p_values = []
+    for scale in (1.0, 1000.0):
+        one, other = (task.evidence(a[:, None], gold, ["label"]) for a in (better, 7 + scale * worse))
+        for evidence, answers in ((one, better), (other, worse)):
+            wanted = (scipy.stats.pearsonr if best == "pearson" else scipy.stats.spearmanr)(answers, gold)[0]
+            assert task.weighted(evidence, once)[0] == pytest.approx(wanted, abs=1e-12)
+        p_values.append(stats.swap_test(partial(task.weighted, np.vstack([one, other])), 80))
+    assert p_values[0] == p_values[1] < 0.01
 
 
 def run_of(out: Path, method: str) -> Path:

@@ -142,9 +142,15 @@ class Regression(Task):
         return float(labels.mean()), spread if spread > 0 else 1.0
 
     def evidence(self, logits: np.ndarray, labels: np.ndarray, class_names: Sequence[str]) -> np.ndarray:
-        """(n, 2): the answer and the label; (n, 1) of squared errors where they are the metric."""
+        """(n, 2): the answer, in units that the correlation does not see (its standard score or its rank) so that two
+        models' answers can be swapped, and the label; (n, 1) of squared errors where they are the metric."""
         answers = logits[:, 0].astype(np.float64)
-        return ((answers - labels) ** 2)[:, None] if self.best == "mse" else np.stack([answers, labels], axis=1)
+        if self.best == "mse":
+            return ((answers - labels) ** 2)[:, None]
+        if self.best == "spearman":
+            answers = correlation.ranks(answers, np.ones((1, len(answers))))[0]
+        spread = answers.std()
+        return np.stack([(answers - answers.mean()) / (spread if spread > 0 else 1.0), labels], axis=1)
 
     def weighted(self, evidence: np.ndarray, weights: np.ndarray) -> np.ndarray:
         if self.best == "mse":
