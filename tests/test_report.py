@@ -14,6 +14,8 @@ import pytest
 from encoderlab import report, results, show
 from encoderlab.report import headline, text
 from encoderlab.report.labels import Box, place
+from encoderlab.tasks.metric import ACCURACY
+from encoderlab.tasks.regression import METRICS
 from fixtures_runs import MORE_SPECS, SPECS, Spec, write_study
 
 EVIL = "<script>alert(1)</script>"
@@ -274,3 +276,13 @@ def test_a_grid_is_drawn_and_a_study_without_one_has_no_such_section(tmp_path: P
     assert 'id="sweeps"' in grid and "lora: rank" in grid and "prefix: length" in grid
     plain = report.write(write_study(tmp_path / "plain", specs=SPECS[:2], rows=200)).read_text(encoding="utf-8")
     assert 'id="sweeps"' not in plain
+
+
+def test_plain_numbers_have_three_digits_and_differences_their_sign() -> None:
+    r = METRICS["pearson"]
+    assert [text.score(v, r) for v in (0.8741, -0.05, 1.2345, 11.16, 111.6, 10313.7, None)] == [
+        *("0.874", "−0.050", "1.23", "11.2", "112", "10314", "–"),
+    ]  # fmt: skip
+    assert [text.gain(v, r) for v in (0.0123, -4.056, 0.0, -0.0001)] == ["+0.012", "−4.06", "0.000", "0.000"]
+    assert (text.score(0.8741, ACCURACY), text.gain(-0.0123, ACCURACY)) == ("87.4", "−1.2")
+    assert (text.heading(r), text.heading(ACCURACY)) == ("Pearson's r", "accuracy, %")

@@ -22,19 +22,24 @@ def points(value: float | None, digits: int = 1) -> str:
 
 
 def score(value: float | None, metric: Metric, extra: int = 0) -> str:
-    """A value of a study's metric without its unit: '87.4' of a percentage, '0.874' of a plain number. extra: digits
-    more."""
+    """A value of a study's metric without its unit: '87.4' of a percentage, '0.874' of a plain number, '112' of a large
+    one. extra: digits more."""
     if metric.percent or value is None:
         return percent(value, 1 + extra)
-    return f"{value:.{3 + extra}f}".replace("-", MINUS)
+    return f"{value:.{_decimals(value) + extra}f}".replace("-", MINUS)
 
 
 def gain(value: float | None, metric: Metric) -> str:
     """A difference of two values of the metric, always with its sign."""
     if metric.percent or value is None:
         return points(value)
-    text = f"{value:+.3f}".replace("-", MINUS)
+    text = f"{value:+.{_decimals(value)}f}".replace("-", MINUS)
     return text if text.strip("+−0.") else "0.000"
+
+
+def _decimals(value: float) -> int:
+    """So that there are three digits from 1 on, and as many behind the point below."""
+    return 3 if abs(value) < 1 else max(0, 3 - len(str(int(abs(value)))))
 
 
 def heading(metric: Metric) -> str:
