@@ -14,7 +14,7 @@ from encoderlab import backbone as backbones
 from encoderlab import evaluate
 from encoderlab.config import Train
 from encoderlab.data import Rows
-from encoderlab.methods import Adapter, BitFit, Full, Head, Lora, Method, Prefix
+from encoderlab.methods import Adapter, BitFit, Full, Head, Lora, Method, Prefix, Qlora
 from encoderlab.randomness import Dropout
 from encoderlab.tasks import Classification
 from encoderlab.training import Trainer
@@ -77,6 +77,17 @@ def test_seeds_and_methods_share_what_is_kept(build, tmp_path: Path) -> None:
     assert {file: file.stat().st_ino for file in tmp_path.glob("trunk/*")} == made and len(made) == 2
     build(Head(), "bert", "d", cache).run()
     assert len(list(tmp_path.glob("trunk/*"))) == 4
+
+
+def test_frozen_layers_that_are_stored_otherwise_have_states_of_their_own(build, tmp_path: Path) -> None:
+    """QLoRA quantises every layer, also those in front of the last: what they give is not what the base gives."""
+    pytest.importorskip("bitsandbytes")
+    cache = TrunkCache(folder=tmp_path / "trunk", bytes=10**9)
+    build(Lora(rank=2, layers="last"), "bert", "a", cache).run()
+    found = build(Qlora(rank=2, layers="last"), "bert", "b", cache).run()
+    assert len(list(tmp_path.glob("trunk/*"))) == 4
+    plain = build(Qlora(rank=2, layers="last"), "bert", "c", None).run()
+    assert found.history[-1]["train_loss"] == pytest.approx(plain.history[-1]["train_loss"], abs=2e-6)
 
 
 def test_what_the_first_layers_train_is_never_kept(build, tmp_path: Path) -> None:

@@ -31,6 +31,7 @@ from encoderlab.training.batches import by_row, collate, first_tokens, full_batc
 from encoderlab.training.ranks import ALONE, Ranks
 
 GROUP_MULTIPLIES = 640_000  # multiply-adds of a layer, over its width squared: the time of one more attention group
+GROUP_ON_GPU = 1000.0  # the same in tokens where it is the launches that take time
 
 
 def choose_precision(device: torch.device, wanted: str) -> tuple[torch.dtype, str]:
@@ -115,7 +116,7 @@ class Computed(nn.Module):
             table = positions.table(backbone.trunk)
             self.first = 0 if table is None or table.padding_idx is None else table.padding_idx + 1
             hidden: int = backbone.model.config.hidden_size
-            self.group_cost = GROUP_MULTIPLIES / hidden**2
+            self.group_cost = GROUP_MULTIPLIES / hidden**2 if device.type == "cpu" else GROUP_ON_GPU
             if backbone.family.residual is not None:
                 backbone.part(-1, backbone.family.residual).register_forward_pre_hook(self._narrow)
             backbone.trunk.get_submodule(backbone.family.encoder).register_forward_hook(self._first)
@@ -191,7 +192,7 @@ class Computed(nn.Module):
             return
         rows = int(encoded.offsets[-1]) if not kept.whole else len(encoded.lengths)
         shape = (rows, int(self.model.config.hidden_size))
-        path = trunk.path_of(cache, self.fingerprint, encoded, kept.count, kept.whole, self.dtype)
+        path = trunk.path_of(cache, self.fingerprint, kept, encoded, self.dtype)
         found = trunk.opened(path, shape, self.dtype)
         if found is None and trunk.room(cache, shape[0] * shape[1] * trunk.NUMPY[self.dtype].itemsize):
             trunk.written(path, shape, self.dtype, self._states(encoded, pad_id, budget, device))

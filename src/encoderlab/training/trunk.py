@@ -14,9 +14,11 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
+import itertools
 import os
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any, final
 
@@ -86,6 +88,18 @@ class Trunk:
             layers[count].register_forward_pre_hook(self._before)
         self.frozen = [m for m in backbone.trunk.children() if not _holds(m, layers)] + list(layers[:count])
 
+    @cached_property
+    def fingerprint(self) -> str:
+        """sha256 over everything in the frozen layers and what stands in front of them: a method may have changed how
+        their weights are stored, and with it what they give."""
+        digest = hashlib.sha256()
+        for module in self.frozen:
+            for name, tensor in itertools.chain(module.named_parameters(), module.named_buffers()):
+                plain = tensor.detach().cpu().contiguous()
+                digest.update(f"{name}{tuple(plain.shape)}{plain.dtype}".encode())
+                digest.update(plain.view(torch.uint8).numpy().tobytes() if plain.ndim else plain.numpy().tobytes())
+        return digest.hexdigest()
+
     def rest(self) -> None:
         """Frozen layers run as in inference. After every `train()`."""
         for module in self.frozen:
@@ -141,8 +155,9 @@ def _holds(module: nn.Module, layers: list[nn.Module]) -> bool:
     return any(layer in mine for layer in layers)
 
 
-def path_of(cache: TrunkCache, trunk: str, encoded: Encoded, count: int, whole: bool, dtype: torch.dtype) -> Path:
-    key = f"{trunk}:{encoded.fingerprint}:{count}:{whole}:{dtype}"
+def path_of(cache: TrunkCache, model: str, trunk: Trunk, encoded: Encoded, dtype: torch.dtype) -> Path:
+    """model: the fingerprint of the base, whose config says what its tensors compute."""
+    key = f"{model}:{trunk.fingerprint}:{encoded.fingerprint}:{trunk.count}:{trunk.whole}:{dtype}"
     return cache.folder / f"{hashlib.sha256(key.encode()).hexdigest()[:16]}.npy"
 
 
