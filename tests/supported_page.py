@@ -31,6 +31,9 @@ Every "yes" is a cell of `tests/test_matrix.py`, which holds it, on one text and
   checkpoint lacks are in the file.
 - Merged, where a method merges, the logits are the same to 1e-5.
 
+`tests/test_token_classification.py` runs every cell with a label for every word, too: all but `prompt` with
+`placement = "front"`, whose virtual tokens such a head would answer.
+
 A family is what config.json calls `model_type`. Where a method cannot serve one, `encoderlab check` says why before
 anything runs.
 """

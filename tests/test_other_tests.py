@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from safetensors.numpy import load_file
 
-from encoderlab import check, config, study
+from encoderlab import check, config, show, study
 from encoderlab.data import DataConfig, Source, load_splits
 from encoderlab.errors import InputError
 
@@ -51,7 +51,9 @@ def path(tmp_path: Path, tiny_model: Callable[[str], Path]) -> Path:
     return file
 
 
-def test_every_set_has_its_rows_its_predictions_and_its_place_in_the_tables(path: Path) -> None:
+def test_every_set_has_its_rows_its_predictions_and_its_place_in_the_tables(
+    path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     out = study.compare(path).parent
     with (out / "results.csv").open(encoding="utf-8") as file:
         rows = list(csv.DictReader(file))
@@ -65,6 +67,10 @@ def test_every_set_has_its_rows_its_predictions_and_its_place_in_the_tables(path
         low, high = (float(summary["lora"][f"{name}_accuracy_rows_{end}"]) for end in ("low", "high"))
         assert low <= float(mine[name]["accuracy"]) <= high
     page = (out / "report.html").read_text(encoding="utf-8")
+    show.summary(out, "lora")
+    printed = capsys.readouterr().out.splitlines()
+    assert "far" in printed[0] and any(f"{100 * float(mine['far']['accuracy']):.1f} %" in line for line in printed)
+    assert "Its accuracy on other test sets: far " in page
     assert "far: accuracy, %" in page and "cut: macro&nbsp;F1, %" in page
     for result in map(lambda p: json.loads(p.read_text()), out.glob("runs/*/result.json")):
         for name, split in result["splits"].items():

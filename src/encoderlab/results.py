@@ -294,6 +294,7 @@ def _structured(table: Table) -> dict[str, Any]:
     ]
     return {
         "metric": asdict(table.metric),
+        "other_tests": table.others,
         "recommendation": table.recommendation,
         "caveats": table.caveats,
         "summary": table.summary,

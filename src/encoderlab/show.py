@@ -44,6 +44,9 @@ def summary(out: Path, reference: str) -> None:
     key, sign = metric.key, " %" if metric.percent else ""
     rows.sort(key=lambda row: (not row[key], -metric.sign * _number(row[key], 0.0)))
 
+    def shown(cell: str) -> str:
+        return f"{score(float(cell), metric)}{sign}" if cell else ""
+
     def between(row: Mapping[str, str], over: str) -> str:
         low, high = row[f"{key}_{over}_low"], row[f"{key}_{over}_high"]
         return f"{score(float(low), metric)}-{score(float(high), metric)}" if low and high else ""
@@ -51,15 +54,16 @@ def summary(out: Path, reference: str) -> None:
     table(
         "",
         (
-            *("method", metric.label, "95 % rows", "95 % seeds (n)"),
+            *("method", metric.label, "95 % rows", "95 % seeds (n)", *said["other_tests"]),
             *(f"vs {reference}", "p (Holm)", "adapter", "head", "train"),
         ),
         [
             (
                 row["variant"],
-                f"{score(float(row[key]), metric)}{sign}" if row[key] else "failed",
+                shown(row[key]) or "failed",
                 between(row, "rows"),
                 f"{between(row, 'seeds')} ({row['seeds']})".strip(),
+                *(shown(row[f"{name}_{key}"]) for name in said["other_tests"]),
                 "" if row["variant"] == reference or not row["difference"] else gain(float(row["difference"]), metric),
                 _p(row["holm_p"]),
                 _count(row["adapter_parameters"]),

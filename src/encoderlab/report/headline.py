@@ -21,7 +21,7 @@ def sentences(table: Table) -> list[str]:
     rows = {row["variant"]: row for row in table.summary}
     row = rows[choice["variant"]]
     told = [_verdict(row, choice, table), _cost(row)]
-    told += [_rivals(choice, rows, table), _certainty(row, table.metric)]
+    told += [_rivals(choice, rows, table), _certainty(row, table.metric), *_elsewhere(row, table)]
     if row["failed"]:
         told.append(f"{row['failed']} of its {row['failed'] + row['seeds']} runs failed.")
     return told
@@ -106,6 +106,14 @@ def _certainty(row: Mapping[str, Any], metric: Metric) -> str:
     sd = text.score(row[f"{metric.key}_sd"], metric, 1)
     told += f"its {row['seeds']} seeds differ by {sd}{points} (sd), "
     return told + f"which allows a mean of {low} to {high}{sign} (95 %)."
+
+
+def _elsewhere(row: Mapping[str, Any], table: Table) -> list[str]:
+    """One sentence on the other test sets, where there are any."""
+    metric, sign = table.metric, " %" if table.metric.percent else ""
+    scores = {name: row[f"{name}_{metric.key}"] for name in table.others}
+    told = [f"{name} {text.score(value, metric)}{sign}" for name, value in scores.items() if value is not None]
+    return [f"Its {metric.label} on other test sets: {', '.join(told)}."] if told else []
 
 
 def _names(names: list[str], most: int = 4) -> str:
