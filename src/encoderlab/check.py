@@ -22,6 +22,7 @@ from encoderlab.data.source import place
 from encoderlab.errors import InputError
 from encoderlab.methods.positions import usable
 from encoderlab.tasks import Encoded, Task
+from encoderlab.training import track
 from encoderlab.training.forward import choose_device, choose_precision
 
 CUT_ROWS = 0.1  # a larger share of rows that lose tokens is worth a warning
@@ -161,14 +162,15 @@ def _look(study: Study | Draft) -> _Found:
     """Opens rows and model, inserts every method into a copy of the model. InputError with every problem."""
     file = study.path
     problems = list(study.problems) if isinstance(study, Draft) else []
+    complete = study.study if isinstance(study, Draft) else study
     if study.out is not None and (line := out_problem(study.out)):
         problems.append(f"{file}: out: {line}")
     if study.train is not None and study.train.device == "cuda" and not torch.cuda.is_available():
         problems.append(f'{file}: train.device: torch finds no CUDA device here; use "auto" or "cpu"')
-    trials = study.study.search.trials if isinstance(study, Draft) and study.study else None
-    trials = study.search.trials if isinstance(study, Study) else trials
-    if trials is not None and find_spec("optuna") is None:
-        problems.append(f"{file}: search.trials: needs optuna: pip install 'encoderlab[sweep]'")
+    if complete is not None:
+        if complete.search.trials is not None and find_spec("optuna") is None:
+            problems.append(f"{file}: search.trials: needs optuna: pip install 'encoderlab[sweep]'")
+        problems += [f"{file}: {line}" for line in track.problems(complete.top.track)]
     splits, class_names = None, ["0", "1"]  # two classes stand in where the data says nothing
     if study.data is not None and study.task is not None:
         try:
@@ -190,7 +192,6 @@ def _look(study: Study | Draft) -> _Found:
                 problems += [f"{file}: method.{variant.label}: {line}" for line in error.problems]
         fitting = (variant for variant in study.variants if variant.label in counts)
         problems += [f"{file}: {line}" for line in _length_problems(backbone, study.train, fitting)]
-    complete = study.study if isinstance(study, Draft) else study
     if problems or complete is None or splits is None or backbone is None:
         raise InputError(*dict.fromkeys(problems))
     return _Found(study=complete, splits=splits, class_names=class_names, backbone=backbone, counts=counts)

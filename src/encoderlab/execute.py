@@ -26,6 +26,7 @@ from encoderlab.tasks import Encoded, Task
 from encoderlab.training import Trainer
 from encoderlab.training.loop import Tick, Watch
 from encoderlab.training.ranks import ALONE, Ranks
+from encoderlab.training.track import Tracking
 from encoderlab.training.trunk import TrunkCache
 
 log = logging.getLogger(__name__)
@@ -61,6 +62,8 @@ class Bench:
     why: str
     folder: Path
     ranks: Ranks = ALONE
+    track: tuple[str, ...] = ()
+    study: str = "encoderlab"
     origins: Mapping[str, str] = field(default_factory=dict)
     hub: tuple[str, ...] = ()
     other_tests: Mapping[str, Encoded] = field(default_factory=dict)
@@ -267,6 +270,24 @@ def open_trainer(bench: Bench, job: Job, method: Method, folder: Path, tick: Tic
         tick=tick,
         watch=watch,
         ranks=bench.ranks,
+        tracking=_tracking(bench, job, method, folder),
+    )
+
+
+def _tracking(bench: Bench, job: Job, method: Method, folder: Path) -> Tracking | None:
+    if not bench.track:
+        return None
+    trial = f" trial {job.learning_rate:g}" if job.kind == "trial" else ""
+    settings = {f"train.{key}": value for key, value in asdict(job.settings).items()}
+    settings |= {f"method.{key}": value for key, value in asdict(method).items() if key != "learning_rate"}
+    about = {"model": Path(bench.model).name, "learning_rate": job.learning_rate, "seed": job.seed, **settings}
+    return Tracking(
+        names=bench.track,
+        project=bench.study,
+        title=f"{job.variant} seed {job.seed}{trial}",
+        number=folder.name,
+        folder=bench.folder.parent,
+        about={k: v if isinstance(v, bool | str | float | int) else str(v) for k, v in about.items()},
     )
 
 

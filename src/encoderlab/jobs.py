@@ -109,6 +109,8 @@ def open_bench(study: Study, splits: Splits, class_names: list[str]) -> Bench:
         dtype=dtype,
         why=why,
         folder=study.out / "runs",
+        track=study.top.track,
+        study=study.name,
         origins={name: o if o.startswith(hub) else Path(o).name for name, o in origins.items()},
         hub=hub,
     )

@@ -29,6 +29,7 @@ class Top:
     seeds: one run per method and seed
     out: folder of the results; default: results/<name>
     reference: label or name of the method to compare with; default: full if it is there, else the first
+    track: experiment trackers that are told the numbers of metrics.jsonl too: tensorboard, mlflow, trackio, wandb
     """
 
     model: str
@@ -36,6 +37,7 @@ class Top:
     seeds: Annotated[tuple[Annotated[int, Ge(0)], ...], MinLen(1)] = (0, 1, 2)
     out: str | None = None
     reference: str | None = None
+    track: tuple[Literal["tensorboard", "mlflow", "trackio", "wandb"], ...] = ()
 
 
 @final

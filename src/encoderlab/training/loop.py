@@ -7,7 +7,6 @@ The best epoch's tensors are what a run gives. One process or several (`ranks`):
 
 from __future__ import annotations
 
-import json
 import math
 import time
 from collections.abc import Callable
@@ -24,14 +23,15 @@ from torch import Tensor, nn
 from encoderlab.adapters import adapter_tensors
 from encoderlab.backbone import Backbone
 from encoderlab.errors import RunFailed
-from encoderlab.files import append_text, write_text
 from encoderlab.formats.names import our_name
 from encoderlab.methods import Method
 from encoderlab.tasks import Encoded, Task
 from encoderlab.training import checkpoint
 from encoderlab.training.batches import epoch_batches
 from encoderlab.training.forward import Computed, logits, scores
+from encoderlab.training.log import Log
 from encoderlab.training.ranks import ALONE, Ranks
+from encoderlab.training.track import Tracking
 from encoderlab.training.trunk import TrunkCache
 
 
@@ -95,6 +95,7 @@ class Trainer:
     tick: Tick = lambda tokens, loss: None
     watch: Watch = lambda history: None
     ranks: Ranks = ALONE
+    tracking: Tracking | None = None
 
     def __post_init__(self) -> None:
         self.accelerator = Accelerator(cpu=self.device.type == "cpu", mixed_precision="no")
@@ -180,7 +181,22 @@ class Trainer:
         checkpoint.restore(held, tensors, state, self.optimizer)
         del held
         self._keep(progress)
-        log = _Log(self.folder / "metrics.jsonl", progress.log_lines) if self.ranks.first else None
+        place = self.folder / "metrics.jsonl" if self.ranks.first else None
+        with Log(place, progress.log_lines, self.tracking, progress.step) as log:
+            self._epochs(progress, log, tensors, state)
+        return Trained(
+            tensors=self._given(self.ranks.on_first(lambda: checkpoint.best(folder, progress))),
+            epochs=progress.epoch,
+            best_epoch=progress.best_epoch,
+            steps=progress.step,
+            seconds=progress.seconds,
+            history=progress.history,
+            warnings=[*progress.warnings, *log.trackers.warnings, *self._idle()],
+        )
+
+    def _epochs(
+        self, progress: checkpoint.Progress, log: Log, tensors: dict[str, Tensor], state: dict[str, Tensor]
+    ) -> None:
         for epoch in range(progress.epoch + 1, self.settings.epochs + 1):
             if self._should_stop(progress):
                 break
@@ -190,17 +206,16 @@ class Trainer:
                 start, tokens = time.perf_counter(), int(self.tokens[rows].sum())
                 loss, norm = self.step(progress.step, rows)
                 seconds = time.perf_counter() - start
-                if log is not None:
-                    log.write(
-                        event="step",
-                        step=progress.step + 1,
-                        epoch=epoch,
-                        loss=loss,
-                        learning_rate=self.rate(progress.step),
-                        grad_norm=norm,
-                        seconds=seconds,
-                        tokens=tokens,
-                    )
+                log.write(
+                    event="step",
+                    step=progress.step + 1,
+                    epoch=epoch,
+                    loss=loss,
+                    learning_rate=self.rate(progress.step),
+                    grad_norm=norm,
+                    seconds=seconds,
+                    tokens=tokens,
+                )
                 progress.step += 1
                 progress.seconds += seconds
                 losses.append(loss * len(rows))
@@ -220,19 +235,10 @@ class Trainer:
             score = (settled, self.task.value(entry["validation"]), -entry["validation"]["loss"])
             if not progress.best_epoch or score > progress.best_score:
                 progress.best_epoch, progress.best_score = epoch, score
-            if log is not None:
-                log.write(event="epoch", **entry)
-                progress.log_lines = log.lines
-                checkpoint.save(folder, progress, tensors, state, self.optimizer)
-        return Trained(
-            tensors=self._given(self.ranks.on_first(lambda: checkpoint.best(folder, progress))),
-            epochs=progress.epoch,
-            best_epoch=progress.best_epoch,
-            steps=progress.step,
-            seconds=progress.seconds,
-            history=progress.history,
-            warnings=[*progress.warnings, *self._idle()],
-        )
+            log.write(event="epoch", **entry)
+            progress.log_lines = log.lines
+            if self.ranks.first:
+                checkpoint.save(self.folder / "checkpoint", progress, tensors, state, self.optimizer)
 
     def _idle(self) -> list[str]:
         """Says it where a step has fewer micro-batches than there are processes: how a batch is cut must not depend on
@@ -294,16 +300,3 @@ class Trainer:
             found = centre + spread * found
         metrics = self.task.metrics(found, self.validation.labels, self.class_names)
         return {name: value for name, value in metrics.items() if isinstance(value, float)}
-
-
-class _Log:
-    """metrics.jsonl, cut back to the lines the checkpoint knows of; what came after them is trained again."""
-
-    def __init__(self, path: Path, keep: int) -> None:
-        kept = path.read_text(encoding="utf-8").splitlines(keepends=True)[:keep] if path.exists() else []
-        write_text(path, "".join(kept))
-        self.path, self.lines = path, len(kept)
-
-    def write(self, **entry: Any) -> None:
-        append_text(self.path, json.dumps(entry) + "\n")
-        self.lines += 1
