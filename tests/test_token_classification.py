@@ -241,6 +241,9 @@ def test_more_that_can_be_wrong(tiny_tokenizer) -> None:
     with pytest.raises(InputError, match="row 1: label 'B-ORG' is unknown to the model"):
         TASK.encode(other, tiny_tokenizer, 32, TAGS)
     assert TASK.class_names(Splits(same, other, same)) == ["O", "B-ORG"]
+    book = TASK.prepare(rows_of([["a"], ["a"] * 10_001]), labelled=False)
+    with pytest.raises(InputError, match="here: row 2: 10,001 words; expected at most 10,000: make a row of each"):
+        TASK.encode(book, tiny_tokenizer, 32, TAGS)
 
 
 def test_texts_and_json_are_lists_too() -> None:

@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
 WORDS, LABELS = ("tokens", "words"), ("ner_tags", "tags", "labels")
+MOST_WORDS = 10_000  # of a row: far more than any model has positions, and every row takes the space of the longest
 ENTITY_F1 = Metric(key="entity_f1", label="entity F1", said="entity F1 {value} % on {rows} test rows")
 WORD_ACCURACY = Metric(
     key="accuracy", label="word accuracy", said="{value} % of the words of {rows} test rows right", best="the best"
@@ -109,7 +110,14 @@ class TokenClassification(Task):
         """labels: int64 (n, w), w being the words of the longest row; -1 behind a row's last word, and everywhere where
         the rows came without labels. InputError for a label that is not in `class_names`."""
         number = {name: i for i, name in enumerate(class_names)}
-        labels = np.full((len(rows), max(map(len, rows.columns["words"]))), -1, dtype=np.int64)
+        sizes = [len(words) for words in rows.columns["words"]]
+        if max(sizes) > MOST_WORDS:
+            row = rows.index[sizes.index(max(sizes))] + 1
+            raise InputError(
+                f"{rows.origin}: row {row}: {max(sizes):,} words; expected at most {MOST_WORDS:,}: make a row of each "
+                "sentence or paragraph"
+            )
+        labels = np.full((len(rows), max(sizes)), -1, dtype=np.int64)
         given: Sequence[list[str]] = rows.columns.get("labels", [])
         for row, names in enumerate(given):
             if unknown := set(names) - number.keys():
