@@ -19,7 +19,7 @@ from encoderlab import jobs, locks, study
 from encoderlab.encoding.embed import own
 from encoderlab.errors import InputError
 from encoderlab.execute import Bench, Job, execute
-from encoderlab.files import read_json
+from encoderlab.files import read_json, remove_parts
 from encoderlab.training.loop import Tick
 from test_study import Write, write_study  # noqa: F401  (a fixture)
 
@@ -121,6 +121,15 @@ def test_what_a_killed_process_left_half_written_is_removed_by_the_next(tmp_path
     with locks.hold(tmp_path, advice="", inner=("predictions",)):
         assert [path.exists() for path in left] == [False, False, True]  # the last belongs to another holder
     assert kept.exists()
+
+
+def test_what_is_left_in_a_shared_cache_is_removed_when_it_is_old(tmp_path: Path) -> None:
+    young, old = tmp_path / ".a.1.part", tmp_path / ".b.2.part"
+    for path in (young, old):
+        path.touch()
+    os.utime(old, (time.time() - 90_000, time.time() - 90_000))
+    remove_parts(tmp_path, older=24 * 3600)
+    assert young.exists() and not old.exists()
 
 
 def test_two_commands_on_one_study(write_study: Write, holder: Holder) -> None:  # noqa: F811

@@ -28,7 +28,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from encoderlab.errors import InputError
-from encoderlab.files import cache_folder
+from encoderlab.files import cache_folder, write_text
 
 NEUTRAL = 0.5  # |mean rating| below this is no clear opinion: 533 of the 10,605 sentences
 TRAIN_ROWS = 1800  # half of them positive
@@ -258,11 +258,5 @@ rows = 250
     for name, rates in METHODS.items():
         study += f'\n[[method]]\nname = "{name}"\nlearning_rate = {list(rates)}\n'
     path = folder / "demo.toml"
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        path.write_text(study, encoding="utf-8")
-    except OSError as error:
-        raise InputError(
-            f"{folder}: cannot write the demo's study ({error.strerror}); choose another folder"
-        ) from error
+    write_text(path, study)
     return path

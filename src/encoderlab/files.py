@@ -5,8 +5,10 @@ from __future__ import annotations
 import contextlib
 import errno
 import json
+import math
 import os
 import shutil
+import time
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -56,11 +58,13 @@ def _to_disk(path: Path) -> None:
         os.close(file)
 
 
-def remove_parts(folder: Path) -> None:
-    """Remove what killed processes left half-written directly in `folder`. Only for the process that owns it."""
+def remove_parts(folder: Path, *, older: float = -math.inf) -> None:
+    """Remove what killed processes left half-written directly in `folder`. Only for the process that owns it; where
+    several write, `older` seconds than now say that nobody is at work on a file."""
     for left in folder.glob(f".*.{PART}"):
         with contextlib.suppress(OSError):
-            left.unlink()
+            if time.time() - left.stat().st_mtime > older:
+                left.unlink()
 
 
 def append_text(path: Path, text: str) -> None:

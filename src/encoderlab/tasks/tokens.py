@@ -17,7 +17,7 @@ import numpy as np
 
 from encoderlab.data import Rows
 from encoderlab.errors import InputError
-from encoderlab.files import write_atomically
+from encoderlab.files import remove_parts, write_atomically
 from encoderlab.tasks.base import Encoded
 
 if TYPE_CHECKING:
@@ -166,4 +166,5 @@ def _save(file: Path, arrays: dict[str, np.ndarray]) -> None:
     from safetensors.numpy import save_file
 
     with suppress(InputError, OSError, SafetensorError):
+        remove_parts(file.parent, older=24 * 3600)
         write_atomically(file, lambda beside: save_file(arrays, beside))
