@@ -16,6 +16,7 @@ from encoderlab.brain.design import Design
 from encoderlab.cli import main
 from encoderlab.config.encoding_schema import BagOfWords
 from encoderlab.encoding import encode as module
+from encoderlab.encoding import score
 from encoderlab.encoding.encode import encode
 from encoderlab.encoding.rows import Counted
 from encoderlab.encoding.score import read
@@ -120,7 +121,7 @@ def test_a_second_call_computes_nothing(study: Path, monkeypatch: pytest.MonkeyP
     def fail(*args: Any) -> Any:
         raise AssertionError("scored again")
 
-    monkeypatch.setattr(module.score, "score", fail)
+    monkeypatch.setattr(score, "score", fail)
     assert encode(study).read_bytes() == page
     assert kept() == before
     encode(study, ["encode.q=0.01", 'encode.reference="true"'])  # what is read of the same scores
@@ -349,7 +350,7 @@ def test_adapters_leave_out_the_stories_of_each_subject(study: Path, monkeypatch
     source = Retrained(label="x", kind="encoder", files=files, size=2, depends="")
     mine = [stories[i] for i in (1, 3, 4, 6)]
     folds = Folds.leave_one_out(4)
-    for only in module.score.groups_of(folds, 2):
+    for only in score.groups_of(folds, 2):
         source.rows(mine, Design(), [story for fold in only for story in folds.held_out[fold]])
     assert asked == [{"tale1", "tale4"}, {"tale3", "tale6"}]
 
@@ -391,3 +392,33 @@ def test_nothing_to_score_is_a_report_too(study: Path) -> None:
         np.save(path, np.ones_like(np.load(path)))
     out = encode(study, ["encode.permutations=0"]).parent
     assert table(out)["true"]["mean"] == "" and (out / "report.html").is_file()
+
+
+def kept_scores(out: Path) -> dict[str, dict[str, np.ndarray]]:
+    return {
+        str(path.relative_to(out)): {name: getattr(found, name) for name in score.ARRAYS}
+        for path in sorted(out.glob("scores/*/*.h5"))
+        if (found := score.read(path)) is not None
+    }
+
+
+def test_pieces_of_voxels_in_processes_give_what_one_process_gives(study: Path) -> None:
+    """Bit for bit, with the same pieces; against the whole brain at once within the rounding of its products, which can
+    also choose another alpha for a voxel of noise."""
+    whole = kept_scores(encode(study).parent)
+    here = kept_scores(encode(study, ["out=here", "launch.voxels=7"]).parent)
+    there = encode(
+        study, ["out=there", "launch.voxels=7", "launch.on=processes", "launch.workers=2", "launch.threads=1"]
+    )
+    sent = kept_scores(there.parent)
+    assert list(sent) == list(here) == list(whole) and len(whole) > 2
+    for name, arrays in whole.items():
+        for key, array in arrays.items():
+            np.testing.assert_array_equal(sent[name][key], here[name][key])
+            if key in ("scores", "mean", "pooled", "curve"):
+                np.testing.assert_allclose(sent[name][key], array, rtol=0, atol=1e-4)
+    assert not list(there.parent.glob("scores/*/pieces/*.h5")) and not (there.parent / "launch").exists()
+    rows = [table(out) for out in (there.parent, study.parent / "here")]
+    for row in [*rows[0].values(), *rows[1].values()]:
+        row.pop("seconds")
+    assert rows[0] == rows[1]

@@ -144,7 +144,7 @@ def test_a_dead_worker_a_dead_command_and_the_same_command_again(
     out = path.parent / "out"
     queue = Queue(out / "launch")
     process = start(path, "--on", "processes")
-    until(lambda: bool(list(out.glob("runs/*/checkpoint/last.safetensors"))), process)
+    until(lambda: bool(list(out.glob("runs/*/checkpoint/epoch-*"))), process)
     workers = queue.alive()
     assert len(workers) == 2
     busy = next(ticket.worker for ticket in queue.taken())

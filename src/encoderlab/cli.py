@@ -270,14 +270,14 @@ def embed(study: EncodingStudyFile, override: Overrides = None, json: Json = Fal
 
 
 @app.command()
-def encode(study: EncodingStudyFile, override: Overrides = None, json: Json = False) -> None:
+def encode(study: EncodingStudyFile, override: Overrides = None, on: On = None, json: Json = False) -> None:
     """Predict the responses to every story from the others, in every feature space, and write the report."""
     import json as codec
 
     from encoderlab import show
     from encoderlab.encoding.encode import encode
 
-    report = encode(study, override or ())
+    report = encode(study, _placed(override, on))
     account = codec.loads((report.parent / "encoding.json").read_text(encoding="utf-8"))
     if json:
         _print_json(account["rows"])

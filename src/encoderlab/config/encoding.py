@@ -19,6 +19,7 @@ from encoderlab.config.encoding_schema import (
     StoriesSection,
     Top,
 )
+from encoderlab.config.launch import Launch
 from encoderlab.config.load import model_name, parse
 from encoderlab.config.reader import Reader
 from encoderlab.config.values import fits, near, only, show, toml_value, types
@@ -40,6 +41,7 @@ class EncodingStudy:
     features: tuple[tuple[str, Feature], ...]
     encode: Encode
     reference: Reference | None
+    launch: Launch
     path: Path
     top: Top = field(repr=False)
 
@@ -55,13 +57,14 @@ def load(path: Path, overrides: Sequence[str] = (), *, responses: bool = True) -
     reader = Reader(path)
     for text in overrides:
         _override(reader, raw, text)
-    sections = ("stories", "responses", "features", "encode", "reference")
+    sections = ("stories", "responses", "features", "encode", "reference", "launch")
     top = reader.section(Top, {k: v for k, v in raw.items() if k not in sections}, "", sections)
     stories = reader.section(StoriesSection, raw.get("stories", {}), "stories")
     if stories and stories.names and len(set(stories.names)) < len(stories.names):
         reader.problem("stories.names", "a story is named twice")
     encode = reader.section(Encode, raw.get("encode", {}), "encode")
     reference = reader.section(Reference, raw["reference"], "reference") if "reference" in raw else None
+    launch = reader.section(Launch, raw.get("launch", {}), "launch")
     for line in encode.design.problems() if encode else ():
         reader.problem(*f"encode.{line}".split(": ", 1))
     subjects = _subjects(reader, raw.get("responses"), responses)
@@ -73,7 +76,7 @@ def load(path: Path, overrides: Sequence[str] = (), *, responses: bool = True) -
         reader.problem("encode.reference", f"no feature space {show(encode.reference)}{said}")
     if reader.problems:
         raise InputError(*dict.fromkeys(reader.problems))
-    assert top and stories and encode
+    assert top and stories and encode and launch
     name = top.name or path.stem
     return EncodingStudy(
         name=name,
@@ -83,6 +86,7 @@ def load(path: Path, overrides: Sequence[str] = (), *, responses: bool = True) -
         features=features,
         encode=encode,
         reference=reference,
+        launch=launch,
         path=path,
         top=top,
     )
@@ -199,7 +203,7 @@ def _override(reader: Reader, raw: dict[str, Any], text: str) -> None:
     path, equals, written = (part.strip() for part in text.partition("="))
     kinds = {only(cls, "kind"): cls for cls in KINDS}
     known = [*types(Top), *(f"stories.{key}" for key in types(StoriesSection)), *(f"encode.{k}" for k in types(Encode))]
-    known += [f"reference.{key}" for key in types(Reference)]
+    known += [f"reference.{key}" for key in types(Reference)] + [f"launch.{key}" for key in types(Launch)]
     known += [f"features.{kind}.{key}" for kind, cls in kinds.items() for key in types(cls) if key != "kind"]
     if not equals:
         reader.problems.append(f"-s {text}: expected key=value, e.g. encode.permutations=100")

@@ -25,6 +25,7 @@ class Launch:
     memory: GB of a job
     gres: what else a job needs, such as "gpu:1"
     constraint: on the nodes
+    voxels: of an encoding study: a piece has at most so many voxels of a subject; default: all of them
     """
 
     on: Literal["here", "processes", "slurm"] = "here"
@@ -37,6 +38,7 @@ class Launch:
     memory: Annotated[float, Gt(0)] | None = None
     gres: str | None = None
     constraint: str | None = None
+    voxels: Count | None = None
 
     @property
     def elsewhere(self) -> bool:

@@ -11,52 +11,38 @@ from __future__ import annotations
 import hashlib
 import json
 import sys
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, replace
 from pathlib import Path
-from typing import Any, final
-
-import numpy as np
-from tqdm import tqdm
+from typing import Any
 
 from encoderlab import runs
 from encoderlab.brain.align import row_problems
 from encoderlab.brain.doctor import Diagnosis, diagnose
-from encoderlab.brain.folds import Folds
-from encoderlab.brain.responses import StoryResponses
 from encoderlab.brain.subject import Subject, open_subject
 from encoderlab.config.encoding import EncodingStudy, load, resolved
 from encoderlab.config.encoding_schema import BagOfWords, Encode, Feature
 from encoderlab.config.values import near
-from encoderlab.encoding import other_models, score, table, vectors_file
+from encoderlab.encoding import table, vectors_file
 from encoderlab.encoding.embed import check_labels, embed_study, own, read_stories, slug
 from encoderlab.encoding.rows import Counted, Fixed, Retrained, Source
+from encoderlab.encoding.scoring import BANDED, Person, score_all
 from encoderlab.encoding.sweep import Adapted, expand, retrain
 from encoderlab.errors import InputError
 from encoderlab.files import write_json
+from encoderlab.launch.choose import problems
 from encoderlab.report import encoding as report
 from encoderlab.stories import Story
 from encoderlab.stories.read import noticed
 from encoderlab.training.forward import choose_device
-
-BANDED = "all spaces, banded"
-
-
-@final
-@dataclass(frozen=True, kw_only=True)
-class Person:
-    """A subject with the stories that are used of it, in the order of the study's stories."""
-
-    name: str
-    subject: Subject
-    stories: list[Story]
-    responses: StoryResponses
 
 
 def encode(path: Path, overrides: Sequence[str] = ()) -> Path:
     """Run an encoding study; returns the path of its report. InputError before anything is computed if anything is
     wrong with the study, the stories or the responses."""
     study = load(path, overrides)
+    if lines := problems(study.launch):
+        raise InputError(*(f"{path}: {line}" for line in lines))
     settings = study.encode
     subjects = {name: _subject(study, name, place) for name, place in study.responses.items()}
     everything = read_stories(study, _scans(subjects, settings))
@@ -85,12 +71,7 @@ def _encode(
     joint = settings.banded and len(sources) > 1
     labels = [source.label for source in sources] + [BANDED] * joint
     device = str(choose_device(settings.device))
-    found: dict[tuple[str, str], score.Scores] = {}
-    for person in people:
-        for source in sources:
-            found[person.name, source.label] = _score(study, person, [source], source.label, device)
-        if joint:
-            found[person.name, BANDED] = _score(study, person, sources, BANDED, device)
+    found = score_all(study, people, sources, joint, device)
     rows = table.rows(found, labels, settings)
     for person in people:
         table.write_comparisons(study.out / "comparisons" / f"{person.name}.h5", person.name, found, labels, settings)
@@ -227,78 +208,6 @@ def _retrained(
     words = [[story.name, story.words_fingerprint] for story in stories]
     depends = json.dumps([plain.key, adapted.variant, adapted.seed, text, words])
     return Retrained(label=adapted.label, kind="encoder", files=files, size=plain.dimensions, depends=depends)
-
-
-def _score(study: EncodingStudy, person: Person, sources: Sequence[Source], label: str, device: str) -> score.Scores:
-    """From its file, where that is of today's vectors, responses and settings. Several sources: banded ridge."""
-    settings = study.encode
-    irrelevant = ("q", "reference", "banded", "memory_gib", "device", "unmatched")  # for these numbers
-    shaping = {key: value for key, value in asdict(settings).items() if key not in irrelevant}
-    keys, words = [source.key for source in sources], [story.words_fingerprint for story in person.stories]
-    how = None if study.reference is None else asdict(study.reference)
-    parts = [score.FORMAT, keys, _fingerprint(person), words, shaping, how]
-    times = runs.array_hash(np.concatenate([np.concatenate([s.times, s.tr_times]) for s in person.stories]))
-    key = hashlib.sha256(json.dumps([*parts, times], default=str).encode()).hexdigest()
-    path = study.out / "scores" / person.name / f"{slug(label)}.h5"
-    if (kept := score.read(path, key)) is not None:
-        return kept
-    stories = len(person.stories)
-    folds = (
-        Folds.leave_one_out(stories) if settings.folds is None else Folds.k_fold(stories, settings.folds, settings.seed)
-    )
-    about = {
-        "feature": label,
-        "subject": person.name,
-        "key": key,
-        "convention": settings.convention,
-        "scheme": settings.scheme,
-        "adapt": settings.adapt,
-        "permutations": settings.permutations,
-        "block": settings.block,
-    }
-    title = f"{person.name}: {label}"
-    try:
-        made = _made(study, person, sources, title, folds, about, device)
-    except InputError as error:
-        raise InputError(*(f"{title}: {line}" for line in error.problems)) from None
-    score.write(path, made)
-    mean = made.mean[~np.isnan(made.mean)]
-    _say(f"{title}: mean r {mean.mean():.4f}" if mean.size else f"{title}: no voxel could be scored")
-    _say(*(f"warning: {title}: {line}" for line in made.warnings))
-    return made
-
-
-def _made(
-    study: EncodingStudy,
-    person: Person,
-    sources: Sequence[Source],
-    title: str,
-    folds: Folds,
-    about: dict[str, Any],
-    device: str,
-) -> score.Scores:
-    settings = study.encode
-    common = (person.stories, person.responses, settings)
-    with tqdm(total=100, desc=title, unit="%", file=sys.stderr, disable=None, leave=False) as bar:
-        if len(sources) > 1:
-            return other_models.banded(sources, *common, folds, about, device)
-        if study.reference is not None:
-            return other_models.reference(sources[0], *common, study.reference, about)
-        return score.score(sources[0], *common, folds, about, device, _percent(bar))
-
-
-def _percent(bar: Any) -> Callable[[float], None]:
-    def show(share: float) -> None:
-        bar.update(max(0, int(100 * share) - bar.n))
-
-    return show
-
-
-def _fingerprint(person: Person) -> list[Any]:
-    """Which responses: names, sizes and times of change of the files. Their content can be tens of gigabytes."""
-    path = person.subject.path
-    files = [path / f"{story.name}.npy" for story in person.stories] if path.is_dir() else [path]
-    return [[file.name, file.stat().st_size, file.stat().st_mtime_ns] for file in files]
 
 
 def _account(
