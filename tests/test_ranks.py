@@ -15,10 +15,10 @@ import pytest
 import torch
 from torch import nn
 
-from encoderlab import single
+from encoderlab import single, study
 from encoderlab.files import read_json
 from encoderlab.training.ranks import ALONE, Ranks, _chunks
-from test_study import WORDS, write_rows
+from test_study import WORDS, metrics, write_rows
 
 # Several commands in one start, and one that stops a process in the middle of a run.
 SCRIPT = """
@@ -117,10 +117,10 @@ def test_two_processes_train_as_one(model: Path, tiny_masked_lm: Callable[[str],
     commands = [
         ["train", str(path), "--method", label, "-s", "out=two"] for path, label in zip(together, labels, strict=True)
     ]
-    done = torchrun(tmp_path / "script.py", commands)
+    done = torchrun(tmp_path / "script.py", [*commands, ["compare", str(together[0]), "-s", "out=two"]])
     assert done.returncode == 0, done.stderr
-    folders = [Path(line) for line in done.stdout.split()]
-    assert len(folders) == 3  # the first process alone prints
+    folders = [Path(line) for line in done.stdout.split()[:3]]
+    assert done.stdout.count("report.html") == 1  # the first process alone prints
     for path, label, two in zip(together, labels, folders, strict=True):
         one = single.train(path, ["out=one"], label=label, seed=None, learning_rate=None)
         assert one is not None and one.name == two.name  # the number of processes is no part of a run
@@ -132,8 +132,15 @@ def test_two_processes_train_as_one(model: Path, tiny_masked_lm: Callable[[str],
         for split in ("validation", "test"):
             a, b = (result["splits"][split] for result in results)
             assert a["rows"] == b["rows"] and a["loss"] == pytest.approx(b["loss"], abs=1e-6)
+        assert not list(two.rglob(".*"))
         names = [{p.relative_to(f) for p in f.rglob("*")} for f in (one, two)]
         assert names[0] == names[1]
+    study.compare(together[0], ["out=one"])
+    kept = [read_json(together[0].parent / out / "study.json") for out in ("one", "two")]
+    assert kept[0]["runs"] == kept[1]["runs"] and len(kept[0]["runs"]) == 4  # two baselines, full, head
+    one, two = (metrics(together[0].parent / out) for out in ("one", "two"))
+    for a, b in zip(one, two, strict=True):
+        assert float(a["loss"]) == pytest.approx(float(b["loss"]), abs=1e-6) and a["accuracy"] == b["accuracy"]
 
 
 def test_what_stops_a_run_is_said_once_and_the_run_goes_on(model: Path, tmp_path: Path) -> None:

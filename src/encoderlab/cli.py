@@ -111,6 +111,11 @@ def _version(asked: bool) -> None:
         raise typer.Exit
 
 
+def _beside() -> bool:
+    """Whether torchrun or `accelerate launch` started this process beside the one that tells what was done."""
+    return int(os.environ.get("WORLD_SIZE", "1")) > 1 and os.environ.get("RANK", "0") != "0"
+
+
 @app.callback()
 def _top(
     context: typer.Context,
@@ -118,10 +123,10 @@ def _top(
         bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version and exit.")
     ] = False,
 ) -> None:
-    if int(os.environ.get("WORLD_SIZE", "1")) > 1 and context.invoked_subcommand != "train":
-        if os.environ.get("RANK", "0") != "0":
+    if int(os.environ.get("WORLD_SIZE", "1")) > 1 and context.invoked_subcommand not in ("train", "compare"):
+        if _beside():
             sys.exit(InputError.exit_code)
-        raise InputError(f"{context.invoked_subcommand}: runs in one process; `train` alone runs under torchrun")
+        raise InputError(f"{context.invoked_subcommand}: runs in one process; under torchrun only train and compare do")
     _quiet()
 
 
@@ -130,7 +135,9 @@ def compare(study: StudyFile, override: Overrides = None, on: On = None, json: J
     """Train every method of a study with every seed, and write the report. Goes on where it was stopped."""
     from encoderlab.study import compare
 
-    _finish(compare(study, _placed(override, on)), json)
+    page = compare(study, _placed(override, on))
+    if not _beside():
+        _finish(page, json)
 
 
 def _placed(override: list[str] | None, on: Place | None) -> list[str]:

@@ -9,7 +9,8 @@ done is the executor's matter.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from contextlib import ExitStack
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -23,32 +24,47 @@ from encoderlab.launch.choose import open_executor, problems, shares
 from encoderlab.launch.pieces import Executor, Here, Piece
 from encoderlab.search import choice
 from encoderlab.timing import Meter
+from encoderlab.training.forward import choose_device
+from encoderlab.training.ranks import Ranks, alike, open_ranks, started_as_several
 
 
 def compare(path: Path, overrides: Sequence[str] = ()) -> Path:
     """Run a whole study file; returns the path of the report. Raises InputError before anything is trained if
-    anything is wrong, or another command works on its folder."""
+    anything is wrong, or another command works on its folder.
+
+    Under torchrun every run is one run in several processes, of which the first one keeps the study."""
+    study = alike(lambda: _loaded(path, overrides))
+    ranks = open_ranks(choose_device(study.train.device))
+    splits, class_names, warnings = ranks.one_after_another(lambda: check.prepare(study))
+    with ExitStack() as stack:
+        advice = "wait until it is done, or stop it, or choose another folder with -s out=FOLDER"
+        ranks.on_first(lambda: stack.enter_context(locks.hold(study.out, advice=advice)))
+        return _compare(study, splits, class_names, warnings, ranks)
+
+
+def _loaded(path: Path, overrides: Sequence[str]) -> Study:
     study = config.load(path, overrides)
-    if lines := problems(study.launch):
+    lines = problems(study.launch)
+    if started_as_several() and (study.launch.on != "here" or study.search.trials is not None):
+        lines.append('under torchrun, `compare` does its runs "here", and samples no trials; use one of the two')
+    if lines:
         raise InputError(*(f"{path}: {line}" for line in lines))
-    splits, class_names, warnings = check.prepare(study)
-    with locks.hold(study.out, advice="wait until it is done, or stop it, or choose another folder with -s out=FOLDER"):
-        return _compare(study, splits, class_names, warnings)
+    return study
 
 
-def _compare(study: Study, splits: Splits, class_names: list[str], warnings: Sequence[str]) -> Path:
-    bench = open_bench(study, splits, class_names)
+def _compare(study: Study, splits: Splits, class_names: list[str], warnings: Sequence[str], ranks: Ranks) -> Path:
+    bench = replace(open_bench(study, splits, class_names), ranks=ranks)
     work = Runs(study=study, bench=bench)
     workers = 1 if study.launch.on == "here" else shares(study.launch)[0]
-    meter = Meter(planned(study, bench), study.task.metric(class_names).key, workers)
-    account = _Account(study=study, header=_header(study, splits, bench, warnings))
+    account = _Account(study=study, header=_header(study, splits, bench, warnings), silent=not ranks.first)
+    meter = Meter(planned(study, bench), study.task.metric(class_names).key, workers, silent=not ranks.first)
     try:
         with _executor(work, meter) as executor:
             _conduct(work, executor, account, meter)
         account.keep()
     finally:
         meter.close()
-    return report.write(study.out)
+    return ranks.on_first(lambda: report.write(study.out))
 
 
 def _executor(work: Runs, meter: Meter) -> Executor:
@@ -111,6 +127,7 @@ class _Account:
 
     study: Study
     header: dict[str, Any]
+    silent: bool = False
     done: dict[tuple[int, ...], tuple[str, dict[str, str]]] = field(default_factory=dict)
     search: dict[int, dict[str, Any]] = field(default_factory=dict)
 
@@ -133,6 +150,8 @@ class _Account:
         self.search[self._number(label)] = entry
 
     def keep(self) -> None:
+        if self.silent:
+            return
         labels = {number: label for _, (number, label) in sorted(self.done.items())}
         search = [entry for _, entry in sorted(self.search.items())]
         files.write_json(

@@ -35,10 +35,12 @@ class Work:
 
 class Meter:
     """The study's progress: one bar on a terminal, one line a run anywhere. metric: which one the line tells. workers:
-    runs done at the same time."""
+    runs done at the same time. silent: of a process beside the one that tells."""
 
-    def __init__(self, work: Sequence[Work], metric: str = "accuracy", workers: int = 1) -> None:
-        self.metric, self.workers = metric, workers
+    def __init__(
+        self, work: Sequence[Work], metric: str = "accuracy", workers: int = 1, *, silent: bool = False
+    ) -> None:
+        self.metric, self.workers, self.silent = metric, workers, silent
         self.left: dict[str, int] = defaultdict(int)
         for one in work:
             self.left[one.group] += one.units
@@ -46,7 +48,7 @@ class Meter:
         self.spent: dict[str, float] = defaultdict(float)
         self.worked: dict[str, int] = defaultdict(int)
         self.bar = tqdm(
-            total=sum(self.left.values()), disable=None, file=sys.stderr, leave=False,
+            total=sum(self.left.values()), disable=silent or None, file=sys.stderr, leave=False,
             bar_format="{desc} {percentage:3.0f}%|{bar:20}| {elapsed} {postfix}",
         )  # fmt: skip
 
@@ -98,6 +100,8 @@ class Meter:
 
     def say(self, result: dict[str, Any]) -> None:
         """One line for a finished run."""
+        if self.silent:
+            return
         scores = result["splits"].get("test") or result["splits"].get("validation") or {}
         parts = [f"{self.count}/{self.total}", result["variant"]]
         parts += [f"seed {result['seed']}"] if result["seed"] is not None else []
