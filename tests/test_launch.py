@@ -222,6 +222,12 @@ def test_what_is_missing_is_said_before_anything_starts(write_study: Write, monk
         study.compare(path, ["launch.on=slurm"])
     with pytest.raises(InputError, match='launch.on=cloud: expected "here" or "processes" or "slurm"'):
         study.compare(path, ["launch.on=cloud"])
+    gpu = ["launch.on=slurm", "launch.gres=gpu:1", "train.precision=auto"]
+    monkeypatch.setattr("encoderlab.study.problems", lambda launch: [])  # as on a login node
+    monkeypatch.setattr("torch.cuda.is_available", lambda: False)
+    with pytest.raises(InputError, match='train.precision: "auto" asks the GPU, and only the jobs have one'):
+        study.compare(path, gpu)
+    monkeypatch.undo()
     with pytest.raises(InputError, match="launch.workers=0: expected a whole number from 1 up"):
         study.compare(path, ["launch.workers=0"])
     monkeypatch.setattr("encoderlab.launch.choose.find_spec", lambda name: None)

@@ -77,7 +77,8 @@ def check(path: Path, overrides: Sequence[str] = ()) -> CheckReport:
     found = _look(config.read(path, overrides))
     study = found.study
     encoded = _encode(found)
-    device = choose_device(study.train.device)
+    away = study.launch.gpu and study.train.device != "cpu"
+    device = choose_device("cuda" if away else study.train.device)
     dtype, why = choose_precision(device, study.train.precision)
     grids = sum(len(v.learning_rates) for v in study.variants if len(v.learning_rates) > 1)
     sampled = study.search.trials
@@ -165,7 +166,13 @@ def _look(study: Study | Draft) -> _Found:
     complete = study.study if isinstance(study, Draft) else study
     if study.out is not None and (line := out_problem(study.out)):
         problems.append(f"{file}: out: {line}")
-    if study.train is not None and study.train.device == "cuda" and not torch.cuda.is_available():
+    whole = study.study if isinstance(study, Draft) else study
+    away = whole is not None and whole.launch.gpu and whole.train.device != "cpu"
+    if away and study.train is not None and study.train.precision == "auto" and not torch.cuda.is_available():
+        problems.append(
+            f'{file}: train.precision: "auto" asks the GPU, and only the jobs have one; use "bf16" or "fp32"'
+        )
+    if study.train is not None and study.train.device == "cuda" and not (away or torch.cuda.is_available()):
         problems.append(f'{file}: train.device: torch finds no CUDA device here; use "auto" or "cpu"')
     if complete is not None:
         if complete.search.trials is not None and find_spec("optuna") is None:

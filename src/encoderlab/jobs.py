@@ -83,7 +83,8 @@ class Runs:
 
 def open_bench(study: Study, splits: Splits, class_names: list[str]) -> Bench:
     """Tokens (from the cache on disk where they are there), device and precision for a study's runs."""
-    device = choose_device(study.train.device)
+    away = study.launch.gpu and study.train.device != "cpu"  # the jobs have a GPU, whatever this machine has
+    device = choose_device("cuda" if away else study.train.device)
     dtype, why = choose_precision(device, study.train.precision)
     base = backbones.load(study.model, head=study.task.head, class_names=class_names, seed=0)
     cache = files.cache_folder() / "tokens"

@@ -41,10 +41,6 @@ class Launch:
     voxels: Count | None = None
 
     @property
-    def elsewhere(self) -> bool:
-        """Whether the machine that trains may be another than the one of the command."""
-        return self.on == "slurm"
-
-    @property
     def gpu(self) -> bool:
+        """Whether the jobs have a GPU, whatever the machine of the command has."""
         return self.on == "slurm" and "gpu" in (self.gres or "")
