@@ -37,6 +37,15 @@ def finished(write_study: Write) -> tuple[Path, Path]:  # noqa: F811
     return path, path.parent / "out" / "runs" / name
 
 
+def cut_half(path: Path) -> None:
+    path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+
+
+def flip_last(path: Path) -> None:
+    *first, last = path.read_bytes()
+    path.write_bytes(bytes([*first, last ^ 1]))
+
+
 def mtime(folder: Path) -> int:
     return (folder / "result.json").stat().st_mtime_ns
 
@@ -56,15 +65,27 @@ def test_a_finished_run_takes_the_label_of_the_study_that_uses_it(finished: tupl
         lambda f: (f / "result.json").write_text('{"id":'),
         lambda f: (f / "result.json").write_text("{}"),
         lambda f: (f / "predictions" / "test.safetensors").unlink(),
+        lambda f: flip_last(f / "predictions" / "test.safetensors"),
+        lambda f: cut_half(f / "predictions" / "validation.safetensors"),
+        lambda f: cut_half(f / "adapter" / "adapter_model.safetensors"),
+        lambda f: cut_half(f / "adapter" / "encoderlab.json"),
     ],
-    ids=["cut", "empty", "predictions gone"],
+    ids=["cut", "empty", "predictions gone", "a bit", "half of predictions", "half an adapter", "half of its account"],
 )
-def test_what_is_damaged_is_done_again(damage: Callable[[Path], Any], finished: tuple[Path, Path]) -> None:
+def test_what_is_damaged_is_done_again_and_said(
+    damage: Callable[[Path], Any], finished: tuple[Path, Path], caplog: pytest.LogCaptureFixture
+) -> None:
     path, folder = finished
     wanted = read_json(folder / "result.json")["splits"]
     damage(folder)
     study.compare(path, QUICK)
     assert read_json(folder / "result.json")["splits"] == wanted
+    (said,) = [record.getMessage() for record in caplog.records if record.name == "encoderlab.execute"]
+    assert said.startswith(f"{folder}: ") and said.endswith("this run is done again")
+    caplog.clear()
+    before = mtime(folder)
+    study.compare(path, QUICK)
+    assert mtime(folder) == before and not [r for r in caplog.records if r.name == "encoderlab.execute"]
 
 
 def test_rows_that_move_in_their_file_make_a_new_run(finished: tuple[Path, Path]) -> None:
