@@ -181,6 +181,7 @@ def test_ctrl_c_stops_the_workers_and_gives_their_work_back(
             os.kill(number, 0)
 
 
+@pytest.mark.slow
 def test_a_run_that_kills_its_worker_three_times_is_reported_and_the_study_ends(
     write_study: Write, start: Callable[..., subprocess.Popen], environment: dict[str, str], tmp_path: Path
 ) -> None:

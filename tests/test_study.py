@@ -124,6 +124,7 @@ def test_a_study_gives_its_table_its_page_and_repeats_nothing(write_study: Write
     assert not list(out.glob("runs/*/checkpoint"))
 
 
+@pytest.mark.slow
 def test_kill_9_in_the_middle_and_the_same_command_again(
     write_study: Write, command: Callable[[Path], list[str]]
 ) -> None:
@@ -170,6 +171,7 @@ def mounted(folder: Path, size: str) -> bool:
     return subprocess.run(words, capture_output=True, check=False).returncode == 0
 
 
+@pytest.mark.slow
 def test_a_disk_that_fills_up_while_a_checkpoint_is_written(
     write_study: Write, command: Callable[[Path], list[str]], tmp_path: Path
 ) -> None:
