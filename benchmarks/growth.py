@@ -28,7 +28,7 @@ from encoderlab.data import Rows, Source, read
 from encoderlab.methods import Lora
 from encoderlab.randomness import numpy_generator
 from encoderlab.training.batches import epoch_batches
-from encoderlab.training.forward import choose_precision
+from encoderlab.training.precision import choose_precision
 
 TOKENS, LENGTHS, STEPS = 4096, (32, 64, 128, 256, 512), 4
 WORDS = ["the", "river", "house", "under", "quickly", "green", "thought", "never", "some", "people"]

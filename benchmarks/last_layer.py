@@ -27,7 +27,7 @@ from encoderlab.config import Train
 from encoderlab.methods import Lora
 from encoderlab.study import take
 from encoderlab.training.batches import epoch_batches
-from encoderlab.training.forward import choose_precision
+from encoderlab.training.precision import choose_precision
 from encoderlab.training.trunk import TrunkCache
 
 METHOD = Lora(rank=64, rslora=True, target=("query", "key", "value"), layers="last")

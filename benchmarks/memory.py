@@ -24,7 +24,7 @@ from encoderlab import runs
 from encoderlab.config import Train
 from encoderlab.methods import Lora
 from encoderlab.training.batches import epoch_batches
-from encoderlab.training.forward import choose_precision
+from encoderlab.training.precision import choose_precision
 
 BATCH, LENGTH, STEPS = 32, 256, 3
 

@@ -22,7 +22,7 @@ from lib.peer import Peer, build, same_start
 from encoderlab.config import Train
 from encoderlab.methods import Lora
 from encoderlab.training.batches import epoch_batches
-from encoderlab.training.forward import choose_precision
+from encoderlab.training.precision import choose_precision
 
 BATCH = 16
 

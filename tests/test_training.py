@@ -22,7 +22,8 @@ from encoderlab.randomness import Dropout, Noise, derive
 from encoderlab.tasks import Classification
 from encoderlab.training import Trainer
 from encoderlab.training.batches import GROUP_COST, collate, epoch_batches, micro_batches
-from encoderlab.training.forward import _bf16_speed_up, choose_precision, logits
+from encoderlab.training.forward import logits
+from encoderlab.training.precision import _bf16_speed_up, choose_precision
 
 WORDS = "good bad film the a was not very plot acting and".split()
 TASK = Classification()

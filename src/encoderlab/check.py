@@ -23,7 +23,7 @@ from encoderlab.errors import InputError
 from encoderlab.methods.positions import usable
 from encoderlab.tasks import Encoded, Task
 from encoderlab.training import track
-from encoderlab.training.forward import choose_device, choose_precision
+from encoderlab.training.precision import choose_device, choose_precision
 
 CUT_ROWS = 0.1  # a larger share of rows that lose tokens is worth a warning
 

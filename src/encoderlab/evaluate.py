@@ -23,8 +23,9 @@ from encoderlab.backbone import Backbone
 from encoderlab.errors import InputError
 from encoderlab.methods import METHODS, Method
 from encoderlab.tasks import TASKS, Encoded, Task
-from encoderlab.training.forward import Computed, choose_device, choose_precision
+from encoderlab.training.forward import Computed
 from encoderlab.training.forward import logits as forward_logits
+from encoderlab.training.precision import choose_device, choose_precision
 from encoderlab.training.ranks import ALONE, Ranks
 from encoderlab.training.trunk import TrunkCache, frozen_layers
 

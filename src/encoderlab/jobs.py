@@ -17,8 +17,8 @@ from encoderlab.execute import Bench, Job, Kind, execute, identify, stored, unwa
 from encoderlab.randomness import numpy_generator
 from encoderlab.tasks import Encoded
 from encoderlab.timing import Work
-from encoderlab.training.forward import choose_device, choose_precision
 from encoderlab.training.loop import Tick, Watch
+from encoderlab.training.precision import choose_device, choose_precision
 from encoderlab.trials import JOURNAL, Pruner
 
 TRIAL_SEED = 0

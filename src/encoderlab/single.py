@@ -13,7 +13,7 @@ from encoderlab.errors import InputError, RunFailed
 from encoderlab.execute import Bench, execute
 from encoderlab.jobs import open_bench, run_job, work_of
 from encoderlab.timing import Meter
-from encoderlab.training.forward import choose_device
+from encoderlab.training.precision import choose_device
 from encoderlab.training.ranks import Ranks, alike, open_ranks
 
 

@@ -24,7 +24,7 @@ from encoderlab.launch.choose import open_executor, problems, shares
 from encoderlab.launch.pieces import Executor, Here, Piece
 from encoderlab.search import choice
 from encoderlab.timing import Meter
-from encoderlab.training.forward import choose_device
+from encoderlab.training.precision import choose_device
 from encoderlab.training.ranks import Ranks, alike, open_ranks, started_as_several
 
 

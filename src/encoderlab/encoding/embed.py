@@ -31,7 +31,7 @@ from encoderlab.encoding.vectors_file import VectorsFile
 from encoderlab.errors import InputError
 from encoderlab.stories import Story, read, save
 from encoderlab.stories.static import vocabulary
-from encoderlab.training.forward import choose_device
+from encoderlab.training.precision import choose_device
 
 
 @final

@@ -34,7 +34,7 @@ from encoderlab.launch.choose import problems
 from encoderlab.report import encoding as report
 from encoderlab.stories import Story
 from encoderlab.stories.read import noticed
-from encoderlab.training.forward import choose_device
+from encoderlab.training.precision import choose_device
 
 
 def encode(path: Path, overrides: Sequence[str] = ()) -> Path:
