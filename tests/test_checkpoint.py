@@ -118,6 +118,14 @@ def test_no_byte_of_a_checkpoint_can_change_unnoticed(build: Build, tmp_path: Pa
     assert checkpoint.read(folder)[0].epoch == 2
 
 
+def test_a_state_of_another_version_is_passed_over(build: Build, tmp_path: Path) -> None:  # noqa: F811
+    killed_in_epoch(build, 3, "cut")
+    folder = tmp_path / "cut" / "checkpoint"
+    checkpoint._write(folder / "epoch-3.safetensors", {}, {"epoch": 3, "mood": "good"})
+    found = checkpoint.read(folder)[0]
+    assert found.epoch == 2 and "epoch-3.safetensors is of another version" in found.warnings[0]
+
+
 def test_a_state_restores_moments_of_every_dtype_and_shape(build: Build, tmp_path: Path) -> None:  # noqa: F811
     """Scalars (Adam's step) and bf16 among them."""
     tensors = {"a": torch.arange(6.0).reshape(2, 3).T, "b": torch.tensor(2.5), "c": torch.ones(3, dtype=torch.bfloat16)}

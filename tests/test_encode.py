@@ -21,7 +21,7 @@ from encoderlab.encoding.encode import encode
 from encoderlab.encoding.rows import Counted
 from encoderlab.encoding.score import read
 from encoderlab.encoding.vectors_file import open_vectors
-from encoderlab.errors import InputError
+from encoderlab.errors import EncoderlabError, InputError
 from encoderlab.stories import Story, save
 from encoderlab.stories.static import read_vectors
 from encoderlab.study import compare
@@ -400,6 +400,13 @@ def kept_scores(out: Path) -> dict[str, dict[str, np.ndarray]]:
         for path in sorted(out.glob("scores/*/*.h5"))
         if (found := score.read(path)) is not None
     }
+
+
+def test_scores_that_are_written_over_are_one_line(study: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As by a worker of an earlier command, with other settings."""
+    monkeypatch.setattr("encoderlab.encoding.scoring.Scoring.__call__", lambda work, ask: [])
+    with pytest.raises(EncoderlabError, match=r"scores/.*\.h5: gone or written over .*; run the same command again"):
+        encode(study)
 
 
 def test_pieces_of_voxels_in_processes_give_what_one_process_gives(study: Path) -> None:

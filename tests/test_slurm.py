@@ -87,6 +87,10 @@ def test_the_command_is_stopped_and_started_again_while_jobs_go_on(
     start: Callable[..., subprocess.Popen],  # noqa: F811
     environment: dict[str, str],  # noqa: F811
 ) -> None:
+    def jobs(state: str) -> str:
+        words = ["squeue", "--noheader", f"--state={state}"]
+        return subprocess.run(words, env=environment, check=True, capture_output=True, text=True).stdout
+
     path = write_study("stopped", FOUR_SEEDS, epochs=30, seeds="[0, 1]", search="candidates = 1")
     out = path.parent / "out"
     queue = Queue(out / "launch")
@@ -97,7 +101,8 @@ def test_the_command_is_stopped_and_started_again_while_jobs_go_on(
     assert "jobs of SLURM go on" in (path.parent / "stderr").read_text()
     living = set(queue.alive())
     assert living
-    assert start(path, "--on", "slurm").wait(900) == 0
+    assert start(path, "--on", "slurm", "-s", "launch.workers=6").wait(900) == 0  # of which four have a place
+    until(lambda: not jobs("PENDING"))
     assert not (out / "launch").exists() and (out / "report.html").exists()
 
 

@@ -111,6 +111,7 @@ def _conduct(work: Runs, executor: Executor, account: _Account, meter: Meter) ->
     for done in executor.finished():
         ask: Ask = done.piece.ask
         result = done.value if done.died is None else give_up(work.bench, work.job(ask), done.died)
+        result |= {"method": ask.name, "variant": ask.name if ask.variant is None else ask.variant.label}
         if study.launch.on != "here":
             meter.collect(work.work(ask), done.seconds)
         account.add(ask, result)

@@ -111,7 +111,7 @@ class Meter:
             name = self.metric.replace("_", " ")
             parts.append(f"{kind} {name} {scores[self.metric]:.4f}" if self.metric in scores else "done")
         else:
-            parts.append(f"FAILED: {result['reason']}")
+            parts.append(f"{'pruned' if result['status'] == 'pruned' else 'FAILED'}: {result['reason']}")
         left = self.seconds_left()
         parts += [f"{words(left)} left"] if left == left and self.count < self.total else []
         tqdm.write("  ".join(parts), file=sys.stderr)

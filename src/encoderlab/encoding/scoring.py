@@ -140,8 +140,9 @@ def score_all(
         cut = {pair: list(_cut(study, everything.used(pair.label), pair, voxels[pair.subject])) for pair in mine}
         with _executor(study, everything if here else sent, here) as executor:
             for pair, asks in cut.items():
+                key = everything.key(pair)[:16]  # a worker of an earlier command may do the same of other settings
                 for number, ask in enumerate(asks):
-                    executor.submit(Piece(name=ask.name, rank=(places[pair], number), ask=ask))
+                    executor.submit(Piece(name=f"{ask.name}-{key}", rank=(places[pair], number), ask=ask))
             left = {pair: len(asks) for pair, asks in cut.items()}
             for done in executor.finished():
                 ask: Ask = done.piece.ask
@@ -154,7 +155,10 @@ def score_all(
                     lines = _put_together(everything, pair, cut[pair])
                 for line in lines:
                     print(line, file=sys.stderr)
-        found |= {pair: kept for pair in mine if (kept := everything.kept(pair)) is not None}
+        for pair in mine:
+            if (kept := everything.kept(pair)) is None:
+                raise _gone(everything.path(pair))
+            found[pair] = kept
     return {(pair.subject, pair.label): found[pair] for pair in pairs}
 
 
@@ -181,13 +185,20 @@ def _put_together(work: Scoring, pair: Ask, asks: Sequence[Ask]) -> list[str]:
     for ask in asks:
         part = work.kept(ask)
         if part is None:
-            raise EncoderlabError(f"{work.path(ask)}: gone before it could be read; run the same command again")
+            raise _gone(work.path(ask))
         parts.append(part)
     whole = joined(parts, [f"voxels {ask.start} to {ask.stop}" for ask in asks])
     score.write(work.path(pair), whole)
     for ask in asks:
         work.path(ask).unlink()
     return told(f"{pair.subject}: {pair.label}", whole)
+
+
+def _gone(path: Path) -> EncoderlabError:
+    return EncoderlabError(
+        f"{path}: gone or written over before it could be read, as by a worker of an earlier command; run the same "
+        "command again"
+    )
 
 
 def joined(parts: Sequence[score.Scores], names: Sequence[str]) -> score.Scores:

@@ -6,9 +6,12 @@ from __future__ import annotations
 import contextlib
 import getpass
 import hashlib
+import itertools
 import os
 import signal
+import socket
 import subprocess
+import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -28,8 +31,8 @@ class Crew(Protocol):
 
     interval: float
 
-    def start(self, count: int) -> None:
-        """Start workers. EncoderlabError where the system refuses."""
+    def start(self, count: int) -> bool:
+        """Start workers. False: not possible at the moment. EncoderlabError where the system refuses."""
         ...
 
     def alive(self) -> set[str] | None:
@@ -42,6 +45,10 @@ class Crew(Protocol):
         """The command is stopped: what becomes of the workers, in words."""
         ...
 
+    def dismiss(self) -> None:
+        """There is no more work: who waits to be started need not come."""
+        ...
+
 
 class Processes:
     """submitit's local executor: every worker is a process with `threads` threads and one of `gpus`."""
@@ -51,38 +58,42 @@ class Processes:
     def __init__(self, queue: Queue, threads: int, gpus: tuple[str, ...]) -> None:
         self.queue, self.threads = queue, threads
         self.worker = Worker(folder=queue.folder, threads=threads, gpus=gpus)
-        self.jobs: list[Any] = []
-        self.count = 0
+        self.jobs: dict[int, Any] = {}  # by the worker's number, which is its GPU's
 
-    def start(self, count: int) -> None:
+    def start(self, count: int) -> bool:
         from submitit import LocalExecutor
 
         executor = LocalExecutor(self.queue.folder / "jobs")
         executor.update_parameters(timeout_min=YEAR, stderr_to_stdout=True)
+        taken = {*self.jobs, *(number for _, number, _ in self.queue.living().values())}
+        free = (number for number in itertools.count() if number not in taken)
         with _environment(self.threads), _deaf_to_ctrl_c():
-            for _ in range(count):
-                self.jobs.append(executor.submit(self.worker, self.count))
-                self.count += 1
+            for number in itertools.islice(free, count):
+                self.jobs[number] = executor.submit(self.worker, number)
+        return True
 
     def alive(self) -> set[str]:
-        self.jobs = [job for job in self.jobs if not job.done()]
-        return {job.job_id for job in self.jobs} | set(self.queue.alive())
+        self.jobs = {number: job for number, job in self.jobs.items() if not job.done()}
+        return {job.job_id for job in self.jobs.values()} | set(self.queue.alive())
 
     def log(self, worker: str) -> Path:
         return self.queue.folder / "jobs" / f"{worker}_0_log.out"
 
     def interrupt(self) -> str:
-        living = self.queue.alive()
-        for number in living.values():
+        living = [process for process, _, host in self.queue.living().values() if host == socket.gethostname()]
+        for process in living:
             with contextlib.suppress(ProcessLookupError):
-                os.kill(number, signal.SIGTERM)
-        for job in self.jobs:  # those that have not come so far
+                os.kill(process, signal.SIGTERM)
+        for job in self.jobs.values():  # those that have not come so far
             with contextlib.suppress(ProcessLookupError):
                 job._process.send_signal(signal.SIGTERM)
         end = time.monotonic() + 10
         while self.alive() and time.monotonic() < end:
             time.sleep(0.05)
         return f"{len(living)} workers stopped"
+
+    def dismiss(self) -> None:
+        pass  # all of them have come
 
 
 class Slurm:
@@ -95,8 +106,10 @@ class Slurm:
         self.name = "encoderlab-" + hashlib.sha256(str(queue.folder.absolute()).encode()).hexdigest()[:10]
         self.worker = Worker(folder=queue.folder, threads=threads)
         self.options = {"cpus_per_task": threads, **options}
+        self.mine = [f"--name={self.name}", f"--user={getpass.getuser()}"]
+        self.answers = True
 
-    def start(self, count: int) -> None:
+    def start(self, count: int) -> bool:
         from submitit import SlurmExecutor
         from submitit.core.utils import FailedJobError
 
@@ -113,11 +126,16 @@ class Slurm:
             if not any(words in said for words in CONTROLLER_AWAY):
                 lines = [line.strip() for line in said.splitlines() if "error:" in line] or said.splitlines()
                 raise EncoderlabError(f"sbatch refuses: {lines[-1]}; see [launch] of the study file") from None
+            return False
+        return True
 
     def alive(self) -> set[str] | None:
-        words = ["squeue", "--noheader", "--array", "--format=%i", f"--name={self.name}", f"--user={getpass.getuser()}"]
+        words = ["squeue", "--noheader", "--array", "--format=%i", *self.mine]
         done = subprocess.run(words, capture_output=True, text=True, check=False)
-        return set(done.stdout.split()) if done.returncode == 0 else None
+        before, self.answers = self.answers, done.returncode == 0
+        if before and not self.answers:
+            print(f"{(done.stderr.splitlines() or ['squeue fails'])[-1]}; waiting until it answers", file=sys.stderr)
+        return set(done.stdout.split()) if self.answers else None
 
     def log(self, worker: str) -> Path:
         return self.queue.folder / "jobs" / f"{worker}_0_log.out"
@@ -128,6 +146,9 @@ class Slurm:
             return "no job is left"
         jobs = "the jobs" if living is None else f"{len(living)} jobs"
         return f"{jobs} of SLURM go on, and the same command collects them; `scancel --name={self.name}` ends them"
+
+    def dismiss(self) -> None:
+        subprocess.run(["scancel", "--state=PENDING", *self.mine], capture_output=True, check=False)
 
 
 @contextlib.contextmanager

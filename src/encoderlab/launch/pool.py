@@ -71,18 +71,22 @@ class Pool:
             if ticket.worker in alive:
                 continue
             self.died = True
-            if ticket.deaths + 1 < DEATHS or ticket.name not in self.asked:
+            if ticket.name in self.asked and ticket.deaths + 1 < DEATHS:
                 self.queue.release(ticket, died=True)
                 continue
             self.queue.drop(ticket)
-            yield from self._settle(ticket.name, value=None, seconds=0.0, died=self._last_words(ticket))
+            if ticket.name not in self.asked:  # of an earlier command, whose study was another one; or done by now
+                continue
+            value = self.known(self.asked[ticket.name][0].ask)  # died between its result and its account of it
+            died = None if value is not None else self._last_words(ticket)
+            yield from self._settle(ticket.name, value=value, seconds=0.0, died=died)
         open_ = sum(ticket.name in self.asked for ticket in [*self.queue.waiting(), *self.queue.taken()])
         missing = min(self.workers, open_) - len(alive)
         if missing > 0:
             if self.fruitless >= FRUITLESS * self.workers:
                 raise EncoderlabError(self._cannot_start())
-            self.crew.start(missing)
-            self.fruitless += missing
+            if self.crew.start(missing):
+                self.fruitless += missing
 
     def _last_words(self, ticket: Ticket) -> str:
         log = self.crew.log(ticket.worker)
@@ -105,9 +109,11 @@ class Pool:
         if kind is not None:
             if kind is not KeyboardInterrupt:
                 self.queue.close()
+                self.crew.dismiss()
             print(self.crew.interrupt(), file=sys.stderr)
             return
         self.queue.close()
+        self.crew.dismiss()
         end = time.monotonic() + 20
         while self.crew.alive() and time.monotonic() < end:
             time.sleep(0.05 if self.crew.interval < 1 else 0.5)

@@ -4,7 +4,7 @@
     queue/RANK~NAME~DEATHS              (digest, ask), pickled; waits
     taken/RANK~NAME~DEATHS~WORKER       the same file while a worker has it
     done/NAME.json                      {"value", "seconds"}, or {"problems": [line, ...]} of an InputError
-    workers/WORKER                      locked (flock) as long as the worker lives
+    workers/WORKER                      its process, number and host; locked (flock) as long as the worker lives
 
 Renaming within a file system is atomic, also over NFS: no two workers take a piece, and none is lost. The pickles are
 the way from one process to the next of the same program, not a format: the folder goes when the command ends.
@@ -13,11 +13,11 @@ the way from one process to the next of the same program, not a format: the fold
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import hashlib
 import os
 import pickle
 import shutil
+import socket
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -26,6 +26,11 @@ from typing import Any, final
 
 from encoderlab.files import read_json, write_atomically, write_json
 from encoderlab.launch.pieces import Piece, Work
+
+try:
+    import fcntl
+except ImportError:  # not a POSIX system, where runs are done in the command itself
+    fcntl = None
 
 
 @final
@@ -92,7 +97,8 @@ class Queue:
     @staticmethod
     def _tickets(folder: Path) -> list[Ticket]:
         try:
-            return [Ticket.of(file) for file in sorted(os.listdir(folder))]
+            # a name with a dot is none of ours: NFS keeps so what is removed while somebody has it open
+            return [Ticket.of(file) for file in sorted(os.listdir(folder)) if not file.startswith(".")]
         except FileNotFoundError:
             return []
 
@@ -143,25 +149,30 @@ class Queue:
         (self.at / ticket.file).unlink(missing_ok=True)
 
     @contextlib.contextmanager
-    def present(self, worker: str) -> Iterator[None]:
+    def present(self, worker: str, number: int = 0) -> Iterator[None]:
         """While inside, others see that this worker lives."""
         path = self.folder / "workers" / worker
         with path.open("w") as file:
-            file.write(f"{os.getpid()}\n")
+            file.write(f"{os.getpid()} {number} {socket.gethostname()}\n")
             file.flush()
             with contextlib.suppress(OSError):  # a network file system without locks: SLURM knows who lives
                 fcntl.flock(file, fcntl.LOCK_EX)
             yield
         path.unlink(missing_ok=True)
 
-    def alive(self) -> dict[str, int]:
-        """{worker: process id} of those whose lock is held."""
+    def living(self) -> dict[str, tuple[int, int, str]]:
+        """{worker: (process id, number, host)} of those whose lock is held."""
         found = {}
         for path in sorted((self.folder / "workers").iterdir()):
-            with contextlib.suppress(FileNotFoundError), path.open() as file:
+            with contextlib.suppress(OSError), path.open() as file:  # gone by now, or a file system without locks
                 try:
                     fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
                 except BlockingIOError:
                     if text := file.read().strip():
-                        found[path.name] = int(text)
+                        process, number, host = text.split()
+                        found[path.name] = int(process), int(number), host
         return found
+
+    def alive(self) -> dict[str, int]:
+        """{worker: process id} of those whose lock is held."""
+        return {worker: process for worker, (process, _, _) in self.living().items()}

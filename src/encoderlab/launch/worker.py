@@ -42,7 +42,7 @@ class Worker:
             os.environ["CUDA_VISIBLE_DEVICES"] = self.gpus[number % len(self.gpus)]
         queue, name = Queue(self.folder), _name()
         signal.signal(signal.SIGTERM, lambda *_: self._stop(queue, name))
-        with queue.present(name):
+        with queue.present(name, number):
             queue.give_back(name, died=True)  # of a job that SLURM started again after its node failed
             self._work(queue, name)
 

@@ -78,7 +78,7 @@ def read(folder: Path) -> tuple[Progress, dict[str, Tensor]]:
     for path in _states(folder):
         try:
             said, state = _read(path)
-            progress = Progress(**said)
+            progress = _progress(path, said)
             progress.best_score = tuple(progress.best_score)
             best(folder, progress)
         except InputError as error:
@@ -150,6 +150,13 @@ def _read(path: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
     except (OSError, SafetensorError, KeyError, TypeError, ValueError) as error:
         reason = str(error).partition("\n")[0]
     raise InputError(f"checkpoint/{path.name} is damaged ({reason})")
+
+
+def _progress(path: Path, said: dict[str, Any]) -> Progress:
+    try:
+        return Progress(**said)
+    except TypeError:
+        raise InputError(f"checkpoint/{path.name} is of another version of encoderlab") from None
 
 
 def _said(path: Path) -> dict[str, Any] | None:
