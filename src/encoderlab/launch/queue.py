@@ -151,6 +151,7 @@ class Queue:
     @contextlib.contextmanager
     def present(self, worker: str, number: int = 0) -> Iterator[None]:
         """While inside, others see that this worker lives."""
+        assert fcntl is not None
         path = self.folder / "workers" / worker
         with path.open("w") as file:
             file.write(f"{os.getpid()} {number} {socket.gethostname()}\n")
@@ -162,6 +163,7 @@ class Queue:
 
     def living(self) -> dict[str, tuple[int, int, str]]:
         """{worker: (process id, number, host)} of those whose lock is held."""
+        assert fcntl is not None
         found = {}
         for path in sorted((self.folder / "workers").iterdir()):
             with contextlib.suppress(OSError), path.open() as file:  # gone by now, or a file system without locks
