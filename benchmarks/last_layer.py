@@ -25,7 +25,7 @@ from sklearn.metrics import f1_score
 
 from encoderlab.config import Train
 from encoderlab.methods import Lora
-from encoderlab.study import take
+from encoderlab.jobs import take
 from encoderlab.training.batches import epoch_batches
 from encoderlab.training.precision import choose_precision
 from encoderlab.training.trunk import TrunkCache
