@@ -24,8 +24,8 @@ from lib.peer import Peer, build, same_start
 from sklearn.metrics import f1_score
 
 from encoderlab.config import Train
-from encoderlab.methods import Lora
 from encoderlab.jobs import take
+from encoderlab.methods import Lora
 from encoderlab.training.batches import epoch_batches
 from encoderlab.training.precision import choose_precision
 from encoderlab.training.trunk import TrunkCache
