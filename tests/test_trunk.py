@@ -142,7 +142,7 @@ def test_a_merged_model_takes_states_only_of_layers_that_did_not_change(build, t
     trained = trainer.run()
     made = set(tmp_path.glob("trunk/*"))
 
-    def scored(cache: TrunkCache | None) -> np.ndarray:
+    def scored(cache: TrunkCache | None, timed: bool = False) -> np.ndarray:
         loaded = evaluate.assemble(
             model=trainer.backbone.name, task=TASK, method=trainer.method, class_names=CLASSES, seed=0,
             train={"max_length": 64, "token_budget": 500}, read=lambda _: trained.tensors, origin="a", device=CPU,
@@ -150,7 +150,17 @@ def test_a_merged_model_takes_states_only_of_layers_that_did_not_change(build, t
         )  # fmt: skip
         found = evaluate.logits(loaded, trainer.validation, cache=cache)
         assert bool(loaded.model.trunk.kept) == (cache is not None)
+        if timed:  # what inference takes is told by a pass that runs every layer
+            ran: list[int] = []
+            loaded.backbone.part(0, "attention.self").register_forward_hook(lambda *_: ran.append(1))
+            evaluate.logits(loaded, trainer.validation, cache=cache)
+            assert not ran
+            assert (evaluate.seconds_without_cache(loaded, trainer.validation) or 0) > 0
+            assert ran and loaded.model.trunk.kept
+        else:
+            assert cache is not None or evaluate.seconds_without_cache(loaded, trainer.validation) is None
         return found
 
     np.testing.assert_allclose(scored(cache), scored(None), atol=1e-6)
+    scored(cache, timed=True)
     assert set(tmp_path.glob("trunk/*")) == made

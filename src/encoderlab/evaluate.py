@@ -6,6 +6,7 @@ Evaluation starts from what was saved, never from the model in memory: what is m
 from __future__ import annotations
 
 import logging
+import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
@@ -30,6 +31,8 @@ from encoderlab.training.ranks import ALONE, Ranks
 from encoderlab.training.trunk import TrunkCache, frozen_layers
 
 log = logging.getLogger(__name__)
+
+TIMED_ROWS = 256
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -137,3 +140,21 @@ def logits(
     return forward_logits(
         loaded.model, loaded.task, encoded, pad_id=pad_id, budget=budget, device=loaded.device, tick=tick, ranks=ranks
     )
+
+
+def seconds_without_cache(loaded: Loaded, encoded: Encoded) -> float | None:
+    """A row's share of a pass over the first TIMED_ROWS with every layer run, as a user of the model runs it; None
+    where the cache gave nothing, so that the pass that scored the rows has told it."""
+    model = loaded.model
+    if not model.trunk.kept:
+        return None
+    rows = np.arange(min(TIMED_ROWS, len(encoded)))
+    kept, model.trunk.kept = model.trunk.kept, {}
+    try:
+        start = time.perf_counter()
+        for chosen in model.micro_batches(encoded, rows, 4 * loaded.token_budget):
+            with torch.no_grad():
+                model.run(encoded, chosen, loaded.tokenizer.pad_token_id, loaded.device).cpu()
+        return (time.perf_counter() - start) / len(rows)
+    finally:
+        model.trunk.kept = kept
