@@ -60,6 +60,14 @@ class Bench:
         return table(out) == self.wanted and (out / "report.html").is_file() and not left
 
 
+def test_a_half_written_cache_of_a_killed_command_is_removed(bench: Bench) -> None:
+    path = bench.copy("half")
+    (path.parent / "out" / "trunk").mkdir(parents=True)
+    (path.parent / "out" / "trunk" / ".states.npy.1.part").write_bytes(b"half")
+    bench.finish(bench.start(path))
+    assert bench.same(path.parent / "out")
+
+
 @pytest.fixture(scope="module")
 def bench(tiny_model: Callable[[str], Path], tmp_path_factory: pytest.TempPathFactory) -> Bench:
     folder = tmp_path_factory.mktemp("chaos")

@@ -38,7 +38,8 @@ def compare(path: Path, overrides: Sequence[str] = ()) -> Path:
     splits, class_names, warnings = ranks.one_after_another(lambda: check.prepare(study))
     with ExitStack() as stack:
         advice = "wait until it is done, or stop it, or choose another folder with -s out=FOLDER"
-        ranks.on_first(lambda: stack.enter_context(locks.hold(study.out, advice=advice)))
+        inner = ("trunk",) if study.launch.on == "here" else ()  # workers of a killed command may be writing there
+        ranks.on_first(lambda: stack.enter_context(locks.hold(study.out, advice=advice, inner=inner)))
         return _compare(study, splits, class_names, warnings, ranks)
 
 
