@@ -80,7 +80,8 @@ def _packed(
 ) -> Tensor:
     """Group by group: (1, heads, tokens, head size) -> (1, tokens, heads, head size)."""
     # split, not slices: the gradients of slices are each as large as the whole
-    parts = zip(*(x[0].transpose(0, 1).split(layout.sizes) for x in (query, key, value)), strict=True)
+    sizes = layout.sizes
+    parts = zip(*(x[0].transpose(0, 1).split(sizes) for x in (query, key, value)), strict=True)
     found = []
     for group, part in zip(layout.groups, parts, strict=True):
         q, k, v = (x.unflatten(0, (group.count, group.length)).transpose(1, 2) for x in part)

@@ -7,7 +7,7 @@ not be rounded. No autocast: the residual stream has one precision.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from functools import partial
 from typing import Any
 
@@ -25,6 +25,7 @@ from encoderlab.tasks.base import Masked
 from encoderlab.training import trunk
 from encoderlab.training.batches import by_row, collate, first_tokens, full_batches, micro_batches, pack
 from encoderlab.training.ranks import ALONE, Ranks
+from encoderlab.training.trunk import replaced
 
 GROUP_MULTIPLIES = 640_000  # multiply-adds of a layer, over its width squared: the time of one more attention group
 GROUP_ON_GPU = 1000.0  # the same in tokens where it is the launches that take time
@@ -178,13 +179,13 @@ class Computed(nn.Module):
         wanted = self._wanted()
         if wanted is None or self.places is not None:
             return output
-        return _replaced(output, lambda x: (x[0] if self.picked else x[0].index_select(0, wanted)).unsqueeze(1))
+        return replaced(output, lambda x: (x[0] if self.picked else x[0].index_select(0, wanted)).unsqueeze(1))
 
     def _pick(self, trunk: nn.Module, args: Any, output: Any) -> Any:
         places = self.places
         if places is None or self.picked:
             return output
-        return _replaced(output, lambda x: x.reshape(-1, x.size(-1))[places].unsqueeze(0))
+        return replaced(output, lambda x: x.reshape(-1, x.size(-1))[places].unsqueeze(0))
 
 
 def _read(encoded: Encoded, rows: np.ndarray, masked: Masked | None) -> tuple[np.ndarray, np.ndarray] | None:
@@ -204,16 +205,6 @@ def _packs(backbone: Backbone) -> bool:
     rewritten = bool(backbone.trunk._forward_pre_hooks)
     mean = getattr(backbone.model.config, "classifier_pooling", "cls") == "mean"
     return backbone.family.packs and not rewritten and not mean
-
-
-def _replaced(output: Any, change: Callable[[Tensor], Tensor]) -> Any:
-    """What a part of the model returns, with its first tensor changed."""
-    if isinstance(output, Tensor):
-        return change(output)
-    if isinstance(output, tuple):
-        return (change(output[0]), *output[1:])
-    output.last_hidden_state = change(output.last_hidden_state)
-    return output
 
 
 def _to_fp32(module: nn.Module, args: tuple[Any, ...]) -> tuple[Any, ...]:

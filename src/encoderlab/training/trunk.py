@@ -15,7 +15,6 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import itertools
-import os
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import cached_property
@@ -142,12 +141,18 @@ class Trunk:
         if self.asked:
             self.seen = states
             raise Reached
-        if self.given is None:
-            return output
-        if isinstance(output, Tensor):
-            return self.given
-        output.last_hidden_state = self.given
-        return output
+        given = self.given
+        return output if given is None else replaced(output, lambda _: given)
+
+
+def replaced(output: Any, change: Callable[[Tensor], Tensor]) -> Any:
+    """What a part of the model returns, with its first tensor changed."""
+    if isinstance(output, Tensor):
+        return change(output)
+    if isinstance(output, tuple):
+        return (change(output[0]), *output[1:])
+    output.last_hidden_state = change(output.last_hidden_state)
+    return output
 
 
 def _holds(module: nn.Module, layers: list[nn.Module]) -> bool:
@@ -185,11 +190,7 @@ def opened(path: Path, shape: tuple[int, int], dtype: torch.dtype) -> np.ndarray
         array = np.load(path, mmap_mode="r")
     except (OSError, ValueError, EOFError):
         return None
-    if array.shape != shape or array.dtype != NUMPY[dtype]:
-        return None
-    with contextlib.suppress(OSError):
-        os.utime(path)
-    return array
+    return array if array.shape == shape and array.dtype == NUMPY[dtype] else None
 
 
 def _bits(states: Tensor) -> np.ndarray:
