@@ -10,6 +10,7 @@ What only one process may do (files, locks) the first one does; the others get i
 
 from __future__ import annotations
 
+import atexit
 import os
 import time
 from collections.abc import Callable, Sequence
@@ -168,6 +169,8 @@ def open_ranks(device: torch.device) -> Ranks:
     if not started_as_several():
         return ALONE
     state = PartialState(cpu=device.type == "cpu", timeout=PATIENCE)
+    # A gloo thread that still runs while the interpreter ends aborts a process that has done its work.
+    atexit.register(state.destroy_process_group)
     return Ranks(rank=state.process_index, size=state.num_processes)
 
 
