@@ -2,7 +2,8 @@
 
 Time: a step of LoRA on texts of 32 to 512 tokens, 4,096 tokens a step whatever their length, so that time per token
 would be flat if nothing but attention between the tokens of a text grew with it. Memory: 5,000, 50,000 and 500,000
-generated rows are read from a file and made into tokens, then trained on for a few steps, each in a process of its own.
+generated rows are read from a file and made into tokens, which are kept on disk as a study keeps them, then trained on
+for a few steps, each in a process of its own; the peak is that of the whole process.
 
     python benchmarks/growth.py [--model minilm] [--rows 5000,50000,500000] [--json FILE]
 """
@@ -69,11 +70,11 @@ def per_token(arguments: Any, length: int, folder: Path) -> float:
     return round(1e6 * statistics.median(clock.cpu) / TOKENS, 1)
 
 
-def _side(arguments: Any, rows: Rows, folder: Path, batch: int) -> work.Side:
+def _side(arguments: Any, rows: Rows, folder: Path, batch: int, cache: Path | None = None) -> work.Side:
     dtype, _ = choose_precision(torch.device("cpu"), "auto")
     settings = Train(batch_size=batch, max_length=512)
     model = work.model_folder(arguments.model, folder)
-    return work.ours(model, work.TEXTS, rows, Lora(rank=8), folder, settings=settings, dtype=dtype)
+    return work.ours(model, work.TEXTS, rows, Lora(rank=8), folder, settings=settings, dtype=dtype, cache=cache)
 
 
 def memory(arguments: Any, folder: Path) -> dict[str, float]:
@@ -85,8 +86,7 @@ def memory(arguments: Any, folder: Path) -> dict[str, float]:
             lines.write(json.dumps({"text": " ".join(words), "label": str(number % 2)}) + "\n")
     clock = work.Clock()
     with clock.running():
-        side = _side(arguments, read(Source(path=str(file)), Path()), folder, 32)
-    runs.reset_peak_memory()
+        side = _side(arguments, read(Source(path=str(file)), Path()), folder, 32, folder / "tokens")
     for step, rows in enumerate(epoch_batches(len(side.encoded), 32, 0, 1)[:STEPS]):
         side.trainer.step(step, rows)
     peak = runs.peak_memory_mb(torch.device("cpu"))

@@ -117,11 +117,12 @@ def ours(
     rate: float = 1e-3,
     dropout: bool = True,
     seed: int = 0,
+    cache: Path | None = None,
 ) -> Side:
     backbone = backbones.load(model, head=task.head, class_names=classes(rows), seed=seed)
     if not dropout:
         no_dropout(backbone.model)
-    encoded = task.encode(rows, backbone.tokenizer, settings.max_length, classes(rows))
+    encoded = task.encode(rows, backbone.tokenizer, settings.max_length, classes(rows), cache)
     method.inject(backbone, seed)
     trainer = Trainer(
         backbone=backbone,

@@ -16,7 +16,7 @@ from encoderlab.config import Study, Variant
 from encoderlab.execute import Bench, open_trainer
 from encoderlab.jobs import open_bench, planned, run_job, take
 from encoderlab.timing import Work
-from encoderlab.training.batches import epoch_batches
+from encoderlab.training.batches import epoch_batches, without_gradients
 from encoderlab.training.forward import logits
 
 STEPS, SECONDS = 4, 10.0  # after a first step that does not count, until one of them is reached
@@ -103,7 +103,7 @@ def _measure(study: Study, bench: Bench, variant: Variant) -> _Speed:
             bench.task,
             some,
             pad_id=trainer.pad_id,
-            budget=4 * bench.settings.token_budget,
+            budget=without_gradients(bench.settings.token_budget),
             device=bench.device,
         )
         forward = (time.perf_counter() - start) / int(some.offsets[-1])

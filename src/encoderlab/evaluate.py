@@ -24,6 +24,7 @@ from encoderlab.backbone import Backbone
 from encoderlab.errors import InputError
 from encoderlab.methods import METHODS, Method
 from encoderlab.tasks import TASKS, Encoded, Task
+from encoderlab.training.batches import without_gradients
 from encoderlab.training.forward import Computed
 from encoderlab.training.forward import logits as forward_logits
 from encoderlab.training.precision import choose_device, choose_precision
@@ -134,7 +135,7 @@ def logits(
 ) -> np.ndarray:
     """float32 (rows, classes), in the rows' order. cache: where layers that no training changed find what they give."""
     pad_id = loaded.tokenizer.pad_token_id
-    budget = 4 * loaded.token_budget  # no gradients: the memory of one layer, not of all
+    budget = without_gradients(loaded.token_budget)
     if cache is not None:
         ranks.one_after_another(partial(loaded.model.keep, encoded, cache, pad_id, budget, loaded.device))
     return forward_logits(
@@ -152,7 +153,7 @@ def seconds_without_cache(loaded: Loaded, encoded: Encoded) -> float | None:
     kept, model.trunk.kept = model.trunk.kept, {}
     try:
         start = time.perf_counter()
-        for chosen in model.micro_batches(encoded, rows, 4 * loaded.token_budget):
+        for chosen in model.micro_batches(encoded, rows, without_gradients(loaded.token_budget)):
             with torch.no_grad():
                 model.run(encoded, chosen, loaded.tokenizer.pad_token_id, loaded.device).cpu()
         return (time.perf_counter() - start) / len(rows)

@@ -5,7 +5,7 @@ Everything is read whole here; `records` reads the formats that have records one
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
@@ -65,11 +65,21 @@ def _read_json(path: Path) -> Columns:
 
 
 def _read_jsonl(path: Path) -> Columns:
-    return _from_objects(list(records.objects(path)))
+    return _from_objects(records.objects(path))
 
 
-def _from_objects(objects: list[dict[str, Any]]) -> Columns:
-    return {name: [value.get(name) for value in objects] for name in records.column_names(objects)}
+def _from_objects(objects: Iterable[dict[str, Any]]) -> Columns:
+    """One pass, so that of a large file only the columns are in memory. A key that an object lacks is a None."""
+    columns: Columns = {}
+    for count, value in enumerate(objects):
+        for name, cell in value.items():
+            if name not in columns:
+                columns[name] = [None] * count
+            columns[name].append(cell)
+        for column in columns.values():
+            if len(column) == count:
+                column.append(None)
+    return columns
 
 
 def _read_conll(path: Path) -> Columns:

@@ -99,8 +99,9 @@ def as_text(value: object) -> str:
         return ""
     if not isinstance(value, str | int | float):
         raise ValueError(f"expected a text, got {type(value).__name__}")
-    # A lone surrogate (broken emoji in JSON) is no Unicode text; tokenizers refuse it.
-    return str(value).encode("utf-8", "replace").decode("utf-8")
+    text = str(value)
+    # A lone surrogate (broken emoji in JSON) is no Unicode text; tokenizers refuse it. Other texts are not copied.
+    return text if text.isascii() else text.encode("utf-8", "replace").decode("utf-8")
 
 
 def column_problems(rows: Rows, names: Iterable[str]) -> list[str]:

@@ -48,6 +48,7 @@ def tokenise(
         arrays = _tokenise(rows, text_columns, tokenizer, max_length, groups, words)
         if file is not None:
             _save(file, arrays)
+            arrays = _load(file) or arrays
     return _encoded(arrays, labels, key)
 
 
@@ -150,12 +151,13 @@ def _flat(lists: Sequence[Sequence[int]], dtype: type) -> np.ndarray:
 
 
 def _load(file: Path) -> dict[str, np.ndarray] | None:
-    """The arrays of a cache file; None if there is none, or one that cannot be read (it is then written anew)."""
+    """The arrays of a cache file, mapped, so that memory does not grow with the rows; None if there is none, or one
+    that cannot be read (it is then written anew)."""
     from safetensors import SafetensorError
-    from safetensors.numpy import load_file
+    from safetensors.torch import load_file
 
     try:
-        return load_file(file)
+        return {name: array.numpy() for name, array in load_file(file).items()}
     except (OSError, SafetensorError):
         return None
 

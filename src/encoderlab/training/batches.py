@@ -30,6 +30,11 @@ def epoch_batches(rows: int, batch_size: int, seed: int, epoch: int) -> list[np.
     return [order[start : start + batch_size] for start in range(0, rows, batch_size)]
 
 
+def without_gradients(token_budget: int) -> int:
+    """The budget of a pass that keeps the states of one layer, and not of all for a way back."""
+    return 4 * token_budget
+
+
 def micro_batches(
     lengths: np.ndarray, rows: np.ndarray, budget: int, sizes: np.ndarray | None = None
 ) -> list[np.ndarray]:

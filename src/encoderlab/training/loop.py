@@ -27,7 +27,7 @@ from encoderlab.formats.names import our_name
 from encoderlab.methods import Method
 from encoderlab.tasks import Encoded, Task
 from encoderlab.training import checkpoint
-from encoderlab.training.batches import epoch_batches
+from encoderlab.training.batches import epoch_batches, without_gradients
 from encoderlab.training.forward import Computed, logits, scores
 from encoderlab.training.log import Log
 from encoderlab.training.ranks import ALONE, Ranks
@@ -255,7 +255,7 @@ class Trainer:
         """Frozen leading layers once for each row, if there is a cache; part of the run's time."""
         if self.cache is None:
             return
-        start, budget = time.perf_counter(), 4 * self.settings.token_budget
+        start, budget = time.perf_counter(), without_gradients(self.settings.token_budget)
         for encoded in (self.train, self.validation):
             keep = partial(self.model.keep, encoded, self.cache, self.pad_id, budget, self.device)
             self.ranks.one_after_another(keep)
@@ -290,7 +290,7 @@ class Trainer:
             self.task,
             self.validation,
             pad_id=self.pad_id,
-            budget=4 * self.settings.token_budget,
+            budget=without_gradients(self.settings.token_budget),
             device=self.device,
             tick=lambda tokens: self.tick(tokens, None),
             ranks=self.ranks,
