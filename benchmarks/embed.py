@@ -4,9 +4,9 @@
     one at a time ours, but every story by itself
     ours          windows of all stories share their batches
 
-    python benchmarks/embed.py [--stories N] [--words N] [--lab raw_text.pkl] [--model FOLDER] [--precision fp32|bf16]
+    python benchmarks/embed.py [--stories N] [--lab raw_text.pkl] [--model FOLDER] [--precision fp32|bf16] [--json FILE]
 
-prints words per second (medians of the rounds), ratios, the largest difference, and where the time of ours goes.
+Words per second (medians of the rounds), how many times as fast ours is, and the largest difference to ours.
 Without `--lab` the stories are made up: sentences of common words, from 600 to 3,000 words long.
 """
 
@@ -23,6 +23,7 @@ from pathlib import Path
 import numpy as np
 import torch
 import transformers
+from lib import work
 
 from encoderlab import backbone, demo
 from encoderlab.stories import read
@@ -79,6 +80,7 @@ def main() -> None:
     parser.add_argument("--model", help="a model folder; default: the demo's MiniLM")
     parser.add_argument("--precision", choices=("fp32", "bf16"), default="fp32")
     parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--json", type=Path)
     parser.add_argument("--ours-only", action="store_true", help="no reference: for the memory of ours alone")
     args = parser.parse_args()
     torch.set_grad_enabled(False)
@@ -87,8 +89,8 @@ def main() -> None:
     name = args.model or str(demo.prepare().model)
     encoder = backbone.load(name, head="AutoModel", class_names=[], seed=0)
     encoder.model.to(torch.bfloat16 if args.precision == "bf16" else torch.float32)
-    print(f"{len(stories)} stories, {words:,} words, {args.precision}, {torch.get_num_threads()} threads, {name}")
-
+    about = {"benchmark": "embed", "stories": len(stories), "words": words, "precision": args.precision}
+    about["model"] = args.model or "minilm"
     ways: dict[str, Callable[[], list[np.ndarray]]] = {
         "ours": lambda: [found.vectors[0] for found in story_vectors(stories, encoder)],
         "one story at a time": lambda: [next(story_vectors([one], encoder)).vectors[0] for one in stories],
@@ -97,13 +99,12 @@ def main() -> None:
         ],
     }
     if args.ours_only:
-        seconds = 0.0
         start = time.perf_counter()
         for _ in story_vectors(stories, encoder):
             pass  # nothing is kept, as `encoderlab embed` writes each story and forgets it
-        seconds = time.perf_counter() - start
+        took = time.perf_counter() - start
         peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-        print(f"ours: {words / seconds:,.0f} words/s, peak memory {peak:,.0f} MB")
+        work.say({**about, "words_per_s": {"ours": round(words / took)}, "peak_mb": round(peak)}, args.json)
         return
     tokenizer = transformers.AutoTokenizer.from_pretrained(name)
     plain = transformers.AutoModel.from_pretrained(name, attn_implementation="eager").eval()
@@ -115,14 +116,16 @@ def main() -> None:
             took, vectors[way] = timed(call)
             if round_:  # the first is to warm up
                 seconds[way].append(took)
-    ours = statistics.median(seconds["ours"])
-    for way, some in seconds.items():
-        apart = max(float(np.abs(a - b).max()) for a, b in zip(vectors[way], vectors["ours"], strict=True))
-        took = statistics.median(some)
-        print(
-            f"{way:22} {words / took:9,.0f} words/s   ours is {took / ours:5.2f} times as fast   "
-            f"largest difference {apart:.1e}"
-        )
+    medians = {way: statistics.median(some) for way, some in seconds.items()}
+    result = {
+        "words_per_s": {way: round(words / took) for way, took in medians.items()},
+        "ratio": {way: round(took / medians["ours"], 2) for way, took in medians.items()},
+        "largest_difference": {
+            way: max(float(np.abs(a - b).max()) for a, b in zip(some, vectors["ours"], strict=True))
+            for way, some in vectors.items()
+        },
+    }
+    work.say({**about, **result}, args.json)
 
 
 if __name__ == "__main__":

@@ -13,10 +13,9 @@ import tempfile
 import time
 from pathlib import Path
 
-from inference import random_bert
+from lib import work
 
 from encoderlab import backbone as backbones
-from encoderlab import demo
 from encoderlab.backbone import Backbone
 from encoderlab.methods import Lora, Method, Qlora
 
@@ -27,9 +26,7 @@ def main() -> None:
     parser.add_argument("--random", action="store_true", help="bert-base's size, random weights")
     arguments = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
-        model = arguments.model or str(demo.prepare().model)
-        if arguments.random:
-            model = random_bert(Path(folder), Path(model))
+        model = arguments.model or work.model_folder("bert-base" if arguments.random else "minilm", Path(folder))
         rows: list[tuple[str, Method]] = [
             ("fp32", Lora()),
             ("NF4", Qlora(double_quantization=False)),

@@ -8,6 +8,7 @@ every story at it besides. Best alphas and their mean r are compared. himalaya: 
         --large        10 stories, 8,000 TRs, 1,024 features, 2,000 voxels, 20 alphas
         --lab          101 stories, 34,786 TRs, 3,072 features, 200 voxels, 20 alphas; himalaya on 2 folds, scaled up
         --growth       200, 2,000 and 20,000 voxels from .npy files: time and peak memory
+        --json FILE    what was measured, as one more line of a file
 """
 
 from __future__ import annotations
@@ -18,14 +19,15 @@ import resource
 import statistics
 import tempfile
 import time
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
-import torch
 from himalaya.backend import set_backend
 from himalaya.ridge import RidgeCV
 from himalaya.scoring import correlation_score
+from lib import work
 from numpy.typing import NDArray
 
 from encoderlab.brain.responses import StoryResponses
@@ -47,12 +49,6 @@ class Shape:
     def lengths(self) -> list[int]:
         edges = np.linspace(0, self.rows, self.stories + 1).round().astype(int)
         return np.diff(edges).tolist()
-
-    def __str__(self) -> str:
-        return (
-            f"{self.stories} stories, {self.rows:,} TRs, {self.features:,} features, {self.voxels:,} voxels, "
-            f"{self.alphas} alphas"
-        )
 
 
 DEFAULT = Shape(stories=10, rows=3000, features=384, voxels=3000, alphas=10)
@@ -89,8 +85,7 @@ def theirs(shape: Shape, x: NDArray[np.float32], y: NDArray[np.float32], folds: 
     return np.asarray(model.best_alphas_), np.asarray(model.cv_scores_)
 
 
-def compare(shape: Shape, repeats: int) -> None:
-    print(shape, flush=True)
+def compare(shape: Shape, repeats: int) -> dict[str, Any]:
     rng = np.random.default_rng(0)
     x = features(shape, rng)
     y = responses(shape, x, rng)
@@ -107,50 +102,48 @@ def compare(shape: Shape, repeats: int) -> None:
             else:
                 found[name] = theirs(shape, *stacked, shape.stories)
             times.append(time.perf_counter() - start)
-            print(f"  {name:10} {times[-1]:7.2f} s", flush=True)
     medians = {name: statistics.median(times) for name, times in seconds.items()}
     faster = "numpy" if medians["numpy"] < medians["torch"] else "torch"
-    print(
-        f"medians of {repeats}: encoderlab {medians['encoderlab']:.2f} s, himalaya ({faster}) {medians[faster]:.2f} s: "
-        f"{medians[faster] / medians['encoderlab']:.1f} times as fast"
-    )
     # himalaya's alphas have been through a logarithm, so that they are compared by their place in the grid
     best = np.argmax(result.curve, axis=0)
     alphas, scores = found[faster]
     place = np.abs(np.log(alphas)[None] - np.log(shape.grid())[:, None]).argmin(axis=0)
-    print(
-        f"same best alpha: {(best == place).mean():.2%} of voxels; "
-        f"largest difference of mean r: {np.abs(result.curve.max(axis=0) - scores).max():.1e}"
-    )
-    print_stages(result)
+    return {
+        "repeats": repeats,
+        "seconds": {"encoderlab": round(medians["encoderlab"], 2), "himalaya": round(medians[faster], 2)},
+        "himalaya_backend": faster,
+        "ratio": round(medians[faster] / medians["encoderlab"], 1),
+        "same_best_alpha": float((best == place).mean()),
+        "largest_difference_of_r": float(np.abs(result.curve.max(axis=0) - scores).max()),
+        "stages_s": _stages(result),
+    }
 
 
-def lab() -> None:
-    print(LAB, flush=True)
+def lab() -> dict[str, Any]:
     rng = np.random.default_rng(0)
     x = features(LAB, rng)
     y = responses(LAB, x, rng)
-    before = peak()
     start = time.perf_counter()
     result = ours(LAB, x, StoryResponses.from_arrays(y))
-    seconds = time.perf_counter() - start
-    print(f"encoderlab {seconds / 60:.1f} min; peak memory {peak():.1f} GiB, {before:.1f} of it before the call")
-    print_stages(result)
+    seconds, gib = time.perf_counter() - start, peak()
     set_backend("numpy")
     stacked = np.concatenate(x), np.concatenate(y)
     del x, y
     folds = 2
     start = time.perf_counter()
     theirs(LAB, *stacked, folds)
-    each = (time.perf_counter() - start) / (folds + 1)
-    whole = each * (LAB.stories + 1)
-    print(
-        f"himalaya (numpy) {each:.0f} s for each of {folds} folds and the refit; scaled up to {LAB.stories} folds and "
-        f"the refit {whole / 60:.0f} min, {whole / seconds:.0f} times as long; peak memory {peak():.1f} GiB"
-    )
+    whole = (time.perf_counter() - start) / (folds + 1) * (LAB.stories + 1)
+    return {
+        "himalaya_folds_timed": folds,
+        "seconds": {"encoderlab": round(seconds), "himalaya": round(whole)},
+        "ratio": round(whole / seconds),
+        "peak_gib": {"encoderlab": round(gib, 1), "both": round(peak(), 1)},
+        "stages_s": _stages(result),
+    }
 
 
-def growth() -> None:
+def growth() -> dict[str, Any]:
+    found = {}
     with tempfile.TemporaryDirectory() as folder:
         for shape in GROWTH:
             rng = np.random.default_rng(0)
@@ -160,10 +153,8 @@ def growth() -> None:
             # a process of its own, so that the peak is that of this size
             with multiprocessing.get_context("spawn").Pool(1) as pool:
                 seconds, gib = pool.apply(grown, (shape, folder))
-            print(
-                f"{shape}: {seconds:.1f} s, {seconds / shape.voxels * 1e3:.2f} ms a voxel, peak {gib:.2f} GiB",
-                flush=True,
-            )
+            found[shape.voxels] = {"seconds": round(seconds, 1), "peak_gib": round(gib, 2)}
+    return {"voxels": found}
 
 
 def grown(shape: Shape, folder: str) -> tuple[float, float]:
@@ -173,9 +164,8 @@ def grown(shape: Shape, folder: str) -> tuple[float, float]:
     return time.perf_counter() - start, peak()
 
 
-def print_stages(result: RidgeResult) -> None:
-    stages = ", ".join(f"{name} {seconds:.2f} s" for name, seconds in result.timings.items())
-    print(f"  stages: {stages}; {result.notes[2]}")
+def _stages(result: RidgeResult) -> dict[str, float]:
+    return {name: round(seconds, 2) for name, seconds in result.timings.items()}
 
 
 def peak() -> float:
@@ -190,14 +180,11 @@ def main() -> None:
     which.add_argument("--lab", action="store_true")
     which.add_argument("--growth", action="store_true")
     parser.add_argument("--repeats", type=int, default=3)
+    parser.add_argument("--json", type=Path)
     arguments = parser.parse_args()
-    print(f"{torch.get_num_threads()} threads")
-    if arguments.lab:
-        lab()
-    elif arguments.growth:
-        growth()
-    else:
-        compare(LARGE if arguments.large else DEFAULT, arguments.repeats)
+    shape = LAB if arguments.lab else GROWTH[0] if arguments.growth else LARGE if arguments.large else DEFAULT
+    result = lab() if arguments.lab else growth() if arguments.growth else compare(shape, arguments.repeats)
+    work.say({"benchmark": "ridge", **asdict(shape), **result}, arguments.json)
 
 
 if __name__ == "__main__":

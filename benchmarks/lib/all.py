@@ -23,6 +23,10 @@ ALL = [
     "last_layer.py",
     "memory.py",
     "growth.py",
+    *(f"inference.py {options}".strip() for options in ("", "--every", "--model bert-base --every --rounds 5")),
+    "embed.py",
+    "embed.py --precision bf16",
+    "ridge_vs_himalaya.py",
     "last_layer.py --scores 3",
     "quality.py",
 ]

@@ -50,6 +50,24 @@ def tables(lines: Sequence[dict[str, Any]]) -> str:
                 ],
             )
         )
+    timed = [line for line in lines if line["benchmark"] == "inference"]
+    if timed:
+        ways = tuple(timed[0]["cpu_ms_a_row"])
+        parts.append("Inference, milliseconds a row, fp32:\n")
+        parts.append(
+            table(
+                ("model", "LoRA on", *ways, "largest difference of a logit"),
+                [
+                    (
+                        one["model"],
+                        ", ".join(one["lora_on"]) if len(one["lora_on"]) < 6 else "all six",
+                        *one["cpu_ms_a_row"].values(),
+                        f"{max(one['largest_difference'].values()):.0e}",
+                    )
+                    for one in timed
+                ],
+            )
+        )
     for one in lines:
         if one["benchmark"] == "published recipe":
             ours, peer = (one["cpu_ms"][side] / 60_000 for side in ("encoderlab", "peer"))
@@ -79,6 +97,17 @@ def tables(lines: Sequence[dict[str, Any]]) -> str:
                     for rows, found in one["rows"].items()
                 ])
             )  # fmt: skip
+        elif one["benchmark"] == "embed":
+            parts.append(
+                f"Word vectors, {one['model']}, {one['precision']}: {one['words_per_s']['ours']:,} words a second, "
+                f"{one['ratio']['reference']} times the slow reference.\n"
+            )
+        elif one["benchmark"] == "ridge" and "repeats" in one:
+            parts.append(
+                f"Ridge, {one['stories']} stories, {one['rows']:,} TRs, {one['features']:,} features, "
+                f"{one['voxels']:,} voxels, {one['alphas']} alphas: {one['seconds']['encoderlab']} s against "
+                f"himalaya's {one['seconds']['himalaya']} s, ratio {one['ratio']}.\n"
+            )
         elif one["benchmark"] == "quality":
             parts.append(
                 f"IMDB, {one['rows']:,} rows, accuracy a seed: ours {one['encoderlab']}, peer {one['peer']}.\n"

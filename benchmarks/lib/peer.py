@@ -143,14 +143,18 @@ class Peer:
         losses = [entry["loss"] for entry in trainer.state.log_history if "loss" in entry]
         return losses, np.diff(clock.ends, axis=0)
 
-    @torch.no_grad()
     def answers(self, held: Encoded) -> np.ndarray:
-        """The class numbers that the model gives now, in fp32."""
+        """The class numbers that the model gives now."""
+        return self.logits(held).argmax(1)
+
+    @torch.no_grad()
+    def logits(self, held: Encoded) -> np.ndarray:
+        """float32 (rows, classes), rows in their order, 32 at a time, padded to the longest of these."""
         self.model.eval()
         found = []
         for start in range(0, len(held), 32):
             batch = collate(held, range(start, min(start + 32, len(held))), self.pad_id, torch.device("cpu"))
-            found.append(self.model(**batch).logits.argmax(1).numpy())
+            found.append(self.model(**batch).logits.numpy())
         return np.concatenate(found)
 
     def _example(self, row: int) -> dict[str, Any]:
