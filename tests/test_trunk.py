@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -18,6 +20,7 @@ from encoderlab.methods import Adapter, BitFit, Full, Head, Lora, Method, Prefix
 from encoderlab.randomness import Dropout
 from encoderlab.tasks import Classification
 from encoderlab.training import Trainer
+from encoderlab.training.checkpoint import Progress
 from encoderlab.training.trunk import TrunkCache, frozen_layers
 
 CPU = torch.device("cpu")
@@ -38,10 +41,11 @@ def rows(count: int, seed: int) -> Rows:
 @pytest.fixture
 def build(tiny_model: Callable[[str], Path], tmp_path: Path) -> Callable[..., Trainer]:
     def make(method: Method, family: str, folder: str, cache: TrunkCache | None, **changes: Any) -> Trainer:
-        backbone = backbones.load(str(tiny_model(family)), head=TASK.head, class_names=CLASSES, seed=0)
+        given: dict[str, Any] = {"dtype": torch.float32, "seed": 0} | changes
+        model = given.pop("model", None) or tiny_model(family)
+        backbone = backbones.load(str(model), head=TASK.head, class_names=CLASSES, seed=given["seed"])
         method.inject(backbone, 0)
         train, validation = (TASK.encode(r, backbone.tokenizer, 64, CLASSES) for r in (rows(40, 1), rows(16, 2)))
-        given: dict[str, Any] = {"dtype": torch.float32, "seed": 0} | changes
         return Trainer(
             backbone=backbone, method=method, task=TASK, train=train, validation=validation, class_names=CLASSES,
             settings=Train(epochs=3, batch_size=8, max_length=64), learning_rate=1e-2, device=CPU,
@@ -58,7 +62,7 @@ def test_a_run_with_the_cache_is_the_run_without(family: str, method: Method, bu
     cached, plain = build(method, family, "a", cache), build(method, family, "b", None)
     found, expected = cached.run(), plain.run()
     if family == "albert" and method.name != "head":  # its layers share their weights, so none is in front
-        assert not list(tmp_path.glob("trunk/*"))
+        assert not list(tmp_path.glob("trunk/*.npy"))
     else:
         assert len(list(tmp_path.glob("trunk/*.npy"))) == 2 and cached.model.trunk.count in (1, 2)
     for one, other in zip(found.history, expected.history, strict=True):
@@ -71,12 +75,12 @@ def test_a_run_with_the_cache_is_the_run_without(family: str, method: Method, bu
 def test_seeds_and_methods_share_what_is_kept(build, tmp_path: Path) -> None:
     cache = TrunkCache(folder=tmp_path / "trunk", bytes=10**9)
     build(Lora(rank=2, layers="last"), "bert", "a", cache).run()
-    made = {file: file.stat().st_ino for file in tmp_path.glob("trunk/*")}
+    made = {file: file.stat().st_ino for file in tmp_path.glob("trunk/*.npy")}
     build(Lora(rank=2, layers="last"), "bert", "b", cache, seed=1).run()
     build(Adapter(layers="last"), "bert", "c", cache).run()
-    assert {file: file.stat().st_ino for file in tmp_path.glob("trunk/*")} == made and len(made) == 2
+    assert {file: file.stat().st_ino for file in tmp_path.glob("trunk/*.npy")} == made and len(made) == 2
     build(Head(), "bert", "d", cache).run()
-    assert len(list(tmp_path.glob("trunk/*"))) == 4
+    assert len(list(tmp_path.glob("trunk/*.npy"))) == 4
 
 
 def test_frozen_layers_that_are_stored_otherwise_have_states_of_their_own(build, tmp_path: Path) -> None:
@@ -85,7 +89,7 @@ def test_frozen_layers_that_are_stored_otherwise_have_states_of_their_own(build,
     cache = TrunkCache(folder=tmp_path / "trunk", bytes=10**9)
     build(Lora(rank=2, layers="last"), "bert", "a", cache).run()
     found = build(Qlora(rank=2, layers="last"), "bert", "b", cache).run()
-    assert len(list(tmp_path.glob("trunk/*"))) == 4
+    assert len(list(tmp_path.glob("trunk/*.npy"))) == 4
     plain = build(Qlora(rank=2, layers="last"), "bert", "c", None).run()
     assert found.history[-1]["train_loss"] == pytest.approx(plain.history[-1]["train_loss"], abs=2e-6)
 
@@ -106,8 +110,8 @@ def test_a_budget_that_is_full_and_a_damaged_file_only_cost_time(build, tmp_path
     assert build(method, "bert", "b", small).run().history[-1]["train_loss"] == pytest.approx(
         expected.history[-1]["train_loss"], abs=1e-6
     )
-    assert len(list(tmp_path.glob("small/*"))) == 1
-    (damaged,) = tmp_path.glob("small/*")
+    assert len(list(tmp_path.glob("small/*.npy"))) == 1
+    (damaged,) = tmp_path.glob("small/*.npy")
     damaged.write_bytes(damaged.read_bytes()[:100])
     build(method, "bert", "c", small).run()
     assert damaged.stat().st_size > 40 * 32 * 4
@@ -117,13 +121,63 @@ def test_bf16_is_kept_as_it_is(build, tmp_path: Path) -> None:
     cache = TrunkCache(folder=tmp_path / "trunk", bytes=10**9)
     method = Lora(rank=2, layers="last")
     cached = build(method, "bert", "a", cache, dtype=torch.bfloat16)
-    cached._keep(type("", (), {"seconds": 0.0})())
+    cached._keep(Progress())
     plain = build(method, "bert", "b", None, dtype=torch.bfloat16)
     chosen = np.arange(8)
     with torch.no_grad():
         for trainer in (cached, plain):
             trainer.model.eval()
         assert torch.equal(cached.model.run(cached.train, chosen, 0, CPU), plain.model.run(plain.train, chosen, 0, CPU))
+
+
+def test_a_full_disk_only_costs_time(build, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The file has its room before anything is written: a hole that cannot be filled would kill the process."""
+    expected = build(Head(), "bert", "a", None).run()
+
+    def full(*_: int) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(os, "posix_fallocate", full)
+    cache = TrunkCache(folder=tmp_path / "trunk", bytes=10**9)
+    found = build(Head(), "bert", "b", cache).run()
+    assert found.history[-1]["train_loss"] == pytest.approx(expected.history[-1]["train_loss"], abs=1e-6)
+    assert not list((tmp_path / "trunk").iterdir())
+
+
+def test_the_time_of_the_states_counts_for_every_run(build, tmp_path: Path) -> None:
+    cache = TrunkCache(folder=tmp_path / "trunk", bytes=10**9)
+    build(Head(), "bert", "a", cache).run()
+    for file in tmp_path.glob("trunk/*.json"):
+        file.write_text('{"seconds": 100}')
+    trainer = build(Head(), "bert", "b", cache)
+    assert 100 < trainer.run().seconds < 200  # those of the training rows, once
+    assert 100 < trainer.run().seconds < 200  # gone on with from its checkpoint
+
+
+def test_a_pooler_that_trains_is_no_part_of_what_is_frozen(
+    build, tiny_masked_lm: Callable[[str], Path], tmp_path: Path
+) -> None:
+    """A masked-LM checkpoint has none, so each seed draws its own and trains it: what is in front is the same."""
+    cache = TrunkCache(folder=tmp_path / "trunk", bytes=10**9)
+    model = tiny_masked_lm("bert")
+    for seed in (0, 1):
+        trainer = build(Head(), "bert", f"s{seed}", cache, model=model, seed=seed)
+        assert any("pooler" in name for name, _ in trainer.backbone.trainable())
+        before = trainer.model.trunk.fingerprint
+        trainer.run()
+        del trainer.model.trunk.__dict__["fingerprint"]
+        assert trainer.model.trunk.fingerprint == before
+    assert len(list(tmp_path.glob("trunk/*.npy"))) == 2
+
+
+@pytest.mark.parametrize("family", ["mpnet", "deberta-v2"])
+def test_frozen_layers_rest_where_nothing_is_packed_too(family: str, build) -> None:
+    model = build(Head(), family, "a", None).model.train()
+    assert not model.packs and model.trunk.count == 0
+    assert not any(module.training for module in model.trunk.frozen)
+    assert not [
+        n for n, m in model.model.named_modules() if m.training and "Dropout" in type(m).__name__ and ".layer." in n
+    ]
 
 
 def test_dropout_is_off_in_front_and_on_behind(build) -> None:
@@ -140,7 +194,7 @@ def test_a_merged_model_takes_states_only_of_layers_that_did_not_change(build, t
     cache = TrunkCache(folder=tmp_path / "trunk", bytes=10**9)
     trainer = build(Lora(rank=2, layers="last"), "bert", "a", cache)
     trained = trainer.run()
-    made = set(tmp_path.glob("trunk/*"))
+    made = set(tmp_path.glob("trunk/*.npy"))
 
     def scored(cache: TrunkCache | None, timed: bool = False) -> np.ndarray:
         loaded = evaluate.assemble(
@@ -163,4 +217,4 @@ def test_a_merged_model_takes_states_only_of_layers_that_did_not_change(build, t
 
     np.testing.assert_allclose(scored(cache), scored(None), atol=1e-6)
     scored(cache, timed=True)
-    assert set(tmp_path.glob("trunk/*")) == made
+    assert set(tmp_path.glob("trunk/*.npy")) == made

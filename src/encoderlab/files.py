@@ -7,6 +7,7 @@ import errno
 import json
 import math
 import os
+import secrets
 import shutil
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -31,7 +32,8 @@ def cache_folder() -> Path:
 def write_atomically(path: Path, write: Callable[[Path], object]) -> None:
     """Call `write` on a name beside `path`, then rename. On the disk before it returns, so that a power cut leaves the
     old file or the new one. InputError for a full disk or a closed folder."""
-    beside = path.with_name(f".{path.name}.{os.getpid()}.{PART}")
+    # Other processes, on other machines too, may write the same file at the same time.
+    beside = path.with_name(f".{path.name}.{os.getpid()}-{secrets.token_hex(4)}.{PART}")
     with one_line(path):
         try:
             path.parent.mkdir(parents=True, exist_ok=True)

@@ -7,6 +7,7 @@ not be rounded. No autocast: the residual stream has one precision.
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Iterator
 from functools import partial
 from typing import Any
@@ -18,6 +19,7 @@ from torch.func import functional_call
 
 from encoderlab import packing
 from encoderlab.backbone import Backbone
+from encoderlab.errors import InputError
 from encoderlab.methods import positions
 from encoderlab.packing import Layout
 from encoderlab.tasks import Encoded, Task
@@ -68,8 +70,8 @@ class Computed(nn.Module):
             if backbone.family.residual is not None:
                 backbone.part(-1, backbone.family.residual).register_forward_pre_hook(self._narrow)
             backbone.trunk.get_submodule(backbone.family.encoder).register_forward_hook(self._first)
-        count = 0 if not self.packs else trunk.frozen_layers(backbone) if frozen is None else frozen
-        self.trunk = trunk.Trunk(backbone, count)
+        resting = trunk.frozen_layers(backbone) if frozen is None else frozen
+        self.trunk = trunk.Trunk(backbone, resting if self.packs else 0, resting)
         backbone.trunk.register_forward_hook(self._pick)  # after those of a method
 
     def train(self, mode: bool = True) -> Computed:
@@ -130,23 +132,26 @@ class Computed(nn.Module):
         return found
 
     @torch.no_grad()
-    def keep(self, encoded: Encoded, cache: trunk.TrunkCache, pad_id: int, budget: int, device: torch.device) -> None:
+    def keep(self, encoded: Encoded, cache: trunk.TrunkCache, pad_id: int, budget: int, device: torch.device) -> float:
         """From now on the frozen leading layers are not run for these rows: their states come from the cache, where
-        they are put if there is room."""
+        they are put if there is room. The seconds that they took, now or in another run."""
         kept = self.trunk
         if not kept.count or encoded.vocabulary is not None:  # tokens that are masked are others each time
-            return
+            return 0.0
         if kept.whole and encoded.places is not None:  # what is kept then are first tokens
-            return
+            return 0.0
         rows = int(encoded.offsets[-1]) if not kept.whole else len(encoded.lengths)
         shape = (rows, int(self.model.config.hidden_size))
         path = trunk.path_of(cache, self.fingerprint, kept, encoded, self.dtype)
         found = trunk.opened(path, shape, self.dtype)
         if found is None and trunk.room(cache, shape[0] * shape[1] * trunk.NUMPY[self.dtype].itemsize):
-            trunk.written(path, shape, self.dtype, self._states(encoded, pad_id, budget, device))
+            with contextlib.suppress(InputError):  # a cache that cannot be written costs time, and is no reason to stop
+                trunk.written(path, shape, self.dtype, self._states(encoded, pad_id, budget, device))
             found = trunk.opened(path, shape, self.dtype)
-        if found is not None:
-            kept.kept[encoded.fingerprint] = found
+        if found is None:
+            return 0.0
+        kept.kept[encoded.fingerprint] = found
+        return trunk.seconds(path)
 
     def _states(
         self, encoded: Encoded, pad_id: int, budget: int, device: torch.device

@@ -252,14 +252,16 @@ class Trainer:
         ]
 
     def _keep(self, progress: checkpoint.Progress) -> None:
-        """Frozen leading layers once for each row, if there is a cache; part of the run's time."""
+        """Frozen leading layers once for each row, if there is a cache; of the training rows it is part of the run's
+        time, whichever run was the one that did it."""
         if self.cache is None:
             return
-        start, budget = time.perf_counter(), without_gradients(self.settings.token_budget)
+        budget = without_gradients(self.settings.token_budget)
         for encoded in (self.train, self.validation):
             keep = partial(self.model.keep, encoded, self.cache, self.pad_id, budget, self.device)
-            self.ranks.one_after_another(keep)
-        progress.seconds += time.perf_counter() - start
+            seconds = self.ranks.one_after_another(keep)
+            if encoded is self.train and not progress.epoch:
+                progress.seconds += seconds
 
     def best(self) -> dict[str, Tensor] | None:
         """The best epoch's tensors as the checkpoint has them; None before the first epoch's end."""

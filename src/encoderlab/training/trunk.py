@@ -3,7 +3,8 @@
     h = layer_k-1(... layer_0(embeddings(tokens)))        frozen, so the same in every epoch, for every seed and method
 
 Layers that nothing trains run as in inference, without dropout, whether they are cached or not: so a run's numbers do
-not depend on the cache. Kept are the states of every token in front of layer k; where nothing but a head trains, those
+not depend on the cache. Nor does its time: the seconds that the states took are kept beside them, and count for every
+run that uses them. Kept are the states of every token in front of layer k; where nothing but a head trains, those
 of each sequence's first token behind the last layer, which is all that the head reads. In the run's precision, in a
 memory-mapped file that all runs of a study share; one that would go over the budget is not made.
 
@@ -15,6 +16,9 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import itertools
+import json
+import os
+import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import cached_property
@@ -26,7 +30,7 @@ import torch
 from torch import Tensor, nn
 
 from encoderlab.backbone import Backbone
-from encoderlab.files import write_atomically
+from encoderlab.files import write_atomically, write_json
 from encoderlab.tasks import Encoded
 
 NUMPY = {torch.float32: np.dtype(np.float32), torch.bfloat16: np.dtype(np.uint16)}
@@ -65,14 +69,18 @@ def _in_trunk(backbone: Backbone, name: str) -> bool:
 class Trunk:
     """The leading frozen layers of a model, and the states that stand in for them while they are `given`.
 
-    count: how many; 0 leaves the model as it is. whole: all, so that nothing but a head trains. kept: states by the
+    count: for how many states can stand in; 0 leaves the model as it is. frozen: what runs as in inference, the first
+    `resting` layers with what is in front of them. whole: all, so that nothing but a head trains. kept: states by the
     fingerprint of their rows, one row of the array a token, or a sequence where `whole`.
     """
 
-    def __init__(self, backbone: Backbone, count: int) -> None:
+    def __init__(self, backbone: Backbone, count: int, resting: int) -> None:
         layers = backbone.layers()
         self.count, self.whole = count, count == len(layers)
-        self.frozen: list[nn.Module] = []
+        children = backbone.trunk.named_children()
+        self.frozen: list[nn.Module] = [*layers[:resting]]
+        if resting:
+            self.frozen += [m for name, m in children if name != backbone.family.pooler and not _holds(m, layers)]
         self.given: Tensor | None = None
         self.asked = False
         self.seen: Tensor | None = None
@@ -85,7 +93,6 @@ class Trunk:
             backbone.trunk.get_submodule(backbone.family.encoder).register_forward_hook(self._behind)
         else:
             layers[count].register_forward_pre_hook(self._before)
-        self.frozen = [m for m in backbone.trunk.children() if not _holds(m, layers)] + list(layers[:count])
 
     @cached_property
     def fingerprint(self) -> str:
@@ -167,21 +174,43 @@ def path_of(cache: TrunkCache, model: str, trunk: Trunk, encoded: Encoded, dtype
 
 
 def room(cache: TrunkCache, size: int) -> bool:
-    """Whether a file of `size` bytes still fits."""
-    there = sum(file.stat().st_size for file in cache.folder.glob("*.npy")) if cache.folder.is_dir() else 0
+    """Whether a file of `size` bytes still fits, beside those that are there or are being written."""
+    there = 0
+    for file in cache.folder.glob("*.npy*") if cache.folder.is_dir() else ():
+        with contextlib.suppress(OSError):  # gone meanwhile
+            there += file.stat().st_size
     return there + size <= cache.bytes
 
 
 def written(path: Path, shape: tuple[int, int], dtype: torch.dtype, parts: Iterator[tuple[np.ndarray, Tensor]]) -> None:
-    """A file of states, from (rows of the file, their states)."""
+    """A file of states, from (rows of the file, their states), and how long they took. InputError as
+    `write_atomically`."""
+    start = time.perf_counter()
 
     def write(beside: Path) -> None:
         array = np.lib.format.open_memmap(beside, mode="w+", dtype=NUMPY[dtype], shape=shape)
+        # A full disk would kill a process that writes into a hole of a mapped file.
+        if hasattr(os, "posix_fallocate"):
+            with beside.open("r+b") as file:
+                os.posix_fallocate(file.fileno(), 0, os.fstat(file.fileno()).st_size)
         for rows, states in parts:
             array[rows] = _bits(states)
         array.flush()
+        write_json(_times(path), {"seconds": time.perf_counter() - start})
 
     write_atomically(path, write)
+
+
+def seconds(path: Path) -> float:
+    """How long the states of a file took; 0 where that is not known."""
+    try:
+        return float(json.loads(_times(path).read_text(encoding="utf-8"))["seconds"])
+    except (OSError, ValueError, KeyError, TypeError):
+        return 0.0
+
+
+def _times(path: Path) -> Path:
+    return path.with_suffix(".json")
 
 
 def opened(path: Path, shape: tuple[int, int], dtype: torch.dtype) -> np.ndarray | None:
