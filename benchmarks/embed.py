@@ -56,7 +56,7 @@ def reference(stories: Sequence[Sequence[str]], tokenizer, model) -> list[np.nda
             window, owner = ids[start : start + 510], owners[start : start + 510]
             inputs = torch.tensor([[tokenizer.cls_token_id, *window, tokenizer.sep_token_id]])
             with torch.no_grad():
-                hidden = model(inputs).last_hidden_state[0, 1:-1]
+                hidden = model(inputs).last_hidden_state[0, 1:-1].float()
             for word in dict.fromkeys(owner):
                 mine = [i for i, w in enumerate(owner) if w == word]
                 if len(mine) < pieces[word]:
@@ -108,6 +108,7 @@ def main() -> None:
         return
     tokenizer = transformers.AutoTokenizer.from_pretrained(name)
     plain = transformers.AutoModel.from_pretrained(name, attn_implementation="eager").eval()
+    plain.to(encoder.model.dtype)
     ways["reference"] = lambda: reference(stories, tokenizer, plain)
     seconds: dict[str, list[float]] = {way: [] for way in ways}
     vectors: dict[str, list[np.ndarray]] = {}

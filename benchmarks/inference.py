@@ -1,7 +1,7 @@
-"""Milliseconds of inference: LoRA merged into the weights, LoRA beside them, and the peer, in turn, in one process.
+"""Milliseconds of inference: LoRA merged into the weights and beside them, ours and PEFT's, in turn, in one process.
 
-The peer is PEFT's model in batches of 32 rows as they come, padded to their longest. All three have the same tensors;
-their logits are compared first. Rows are the demo's, fp32. Absolute times mean little on a shared machine: read the
+The peer takes rows in batches of 32 as they come, padded to their longest. All have the same tensors, and their logits
+must agree. Rows are the demo's, fp32. Absolute times mean little on a shared machine: read the
 ratio to the merged model.
 
     python benchmarks/inference.py [--model minilm] [--rounds 15] [--rows 64] [--rank 8] [--every] [--json FILE]
@@ -13,6 +13,7 @@ import argparse
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any, cast
 
 import numpy as np
 import torch
@@ -51,6 +52,8 @@ def main() -> None:
         for way in list(ways)[:: 1 if number % 2 else -1]:
             with (clocks[way] if number >= 2 else work.Clock()).running():
                 scores[way] = ways[way](encoded)
+    apart = {way: float(np.abs(found - scores["merged"]).max()) for way, found in scores.items()}
+    assert max(apart.values()) < 1e-4, apart
     merged = clocks["merged"]
     compared = {way: work.compared(merged, clock) for way, clock in clocks.items() if clock is not merged}
     result = {
@@ -60,15 +63,15 @@ def main() -> None:
         "cpu_ms_a_row": {way: round(1000 * np.median(clock.cpu) / len(encoded), 2) for way, clock in clocks.items()},
         "cpu_ratio": {way: found["cpu_ratio"] for way, found in compared.items()},
         "wall_ratio": {way: found["wall_ratio"] for way, found in compared.items()},
-        "largest_difference": {way: float(np.abs(found - scores["merged"]).max()) for way, found in scores.items()},
+        "largest_difference": apart,
     }
     work.say(result, arguments.json)
 
 
 def sides(model: str, method: Lora, rows: work.Rows) -> tuple[dict[str, Callable[[Encoded], np.ndarray]], Encoded]:
-    """From rows to logits in each of the three ways; and the rows."""
+    """From rows to logits in each of the ways; and the rows."""
     task, cpu, classes = work.TEXTS, torch.device("cpu"), work.classes(rows)
-    theirs = build(model, task, classes, method)
+    peers = {way: build(model, task, classes, method) for way in ("peer, merged", "peer")}
     ways: dict[str, Callable[[Encoded], np.ndarray]] = {}
     for way in ("merged", "unmerged"):
         backbone = backbones.load(model, head=task.head, class_names=classes, seed=0)
@@ -80,10 +83,12 @@ def sides(model: str, method: Lora, rows: work.Rows) -> tuple[dict[str, Callable
         if way == "merged":
             method.merge(backbone)
         else:
-            same_start(theirs, backbone.model)
+            for theirs in peers.values():
+                same_start(theirs, backbone.model)
         ways[way] = _ours(Computed(backbone, torch.float32, cpu), backbone.tokenizer.pad_token_id)
     encoded = task.encode(rows, backbone.tokenizer, 128, classes)
-    ways["peer"] = Peer(theirs, backbone.tokenizer, encoded, Path()).logits
+    peers["peer, merged"] = cast(Any, peers["peer, merged"]).merge_and_unload()
+    ways |= {way: Peer(theirs, backbone.tokenizer, encoded, Path()).logits for way, theirs in peers.items()}
     return ways, encoded
 
 

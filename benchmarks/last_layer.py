@@ -1,13 +1,15 @@
 """The published recipe against ours: LoRA of rank 64 (rsLoRA) on the last layer, MultiNLI, 12 epochs of 2,000 rows.
 
-The published way pads every row to 512 tokens, in batches of 8, and runs the frozen layers in every epoch. Ours is the
-same training: the same rows, batches and steps, the frozen layers once, without padding. The peer's whole run takes
-hours, so it is timed for a few steps in turn with ours and multiplied by the number of steps (`--whole` runs it all).
+The published way pads every row to 512 tokens, in batches of 8, runs the frozen layers in every epoch, and in fp32.
+Ours is the same training: the same rows, batches and steps, the frozen layers once, without padding; in fp32 too, and
+with `--precision bf16` in what `auto` would choose. The peer's whole run takes hours, so it is timed for a few steps in
+turn with ours and multiplied by the number of steps (`--whole` runs it all).
 
-`--scores 3` trains both sides with that many seeds and prints the macro F1 on 1,000 matched rows; the peer then pads to
-the longest row of a batch, which changes no number, only its time.
+`--scores 3` trains both sides, in the same precision, with that many seeds and prints the macro F1 on 1,000 matched
+rows; the peer then pads to the longest row of a batch, which changes no number, only its time.
 
-    python benchmarks/last_layer.py [--rows 2000] [--epochs 12] [--repeats 3] [--whole] [--scores 0] [--json FILE]
+    python benchmarks/last_layer.py [--rows 2000] [--epochs 12] [--repeats 3] [--precision fp32] [--whole]
+                                    [--scores 0] [--json FILE]
 """
 
 from __future__ import annotations
@@ -27,7 +29,6 @@ from encoderlab.config import Train
 from encoderlab.jobs import take
 from encoderlab.methods import Lora
 from encoderlab.training.batches import epoch_batches
-from encoderlab.training.precision import choose_precision
 from encoderlab.training.trunk import TrunkCache
 
 METHOD = Lora(rank=64, rslora=True, target=("query", "key", "value"), layers="last")
@@ -39,6 +40,7 @@ def main() -> None:
     parser.add_argument("--rows", type=int, default=2000)
     parser.add_argument("--epochs", type=int, default=12)
     parser.add_argument("--repeats", type=int, default=3)
+    parser.add_argument("--precision", choices=("fp32", "bf16"), default="fp32")
     parser.add_argument("--whole", action="store_true")
     parser.add_argument("--scores", type=int, default=0)
     parser.add_argument("--json", type=Path)
@@ -49,9 +51,9 @@ def main() -> None:
 
 
 def ours(arguments: Any, rows: Any, folder: Path, seed: int = 0) -> work.Side:
-    """In the precision that `auto` chooses; validation on 8 rows, since the peer has none."""
+    """Validation on 8 rows, since the peer has none."""
     settings = Train(batch_size=BATCH, max_length=LENGTH, warmup=0.0, epochs=arguments.epochs)
-    dtype, _ = choose_precision(torch.device("cpu"), "auto")
+    dtype = {"fp32": torch.float32, "bf16": torch.bfloat16}[arguments.precision]
     model = work.model_folder("minilm", folder)
     side = work.ours(model, work.PAIRS, rows, METHOD, folder / f"run{seed}", settings=settings, dtype=dtype, seed=seed)
     side.trainer.cache = TrunkCache(folder=folder / "trunk", bytes=10**10)
@@ -70,11 +72,7 @@ def times(arguments: Any, folder: Path) -> dict[str, Any]:
         theirs = build(side.backbone.name, work.PAIRS, side.class_names, METHOD)
         same_start(theirs, side.backbone.model)
         peer = Peer(theirs, side.backbone.tokenizer, side.encoded, folder / "peer", pad_to=LENGTH)
-        batches = epoch_batches(arguments.rows, BATCH, 0, 1)
-        if arguments.whole:
-            batches = [
-                b for epoch in range(1, arguments.epochs + 1) for b in epoch_batches(arguments.rows, BATCH, 0, epoch)
-            ]
+        batches = _whole_batches(arguments, 0)
         seconds = peer.run(batches if arguments.whole else batches[: STEPS + 1], bf16=False)[1][1:]
         peer_clock.wall.append(float(np.median(seconds[:, 0])) * steps)
         peer_clock.cpu.append(float(np.median(seconds[:, 1])) * steps)
@@ -82,6 +80,7 @@ def times(arguments: Any, folder: Path) -> dict[str, Any]:
         "benchmark": "published recipe",
         "rows": arguments.rows,
         "epochs": arguments.epochs,
+        "precision": {"encoderlab": arguments.precision, "peer": "fp32"},
         "steps": steps,
         "peer_steps_timed": steps if arguments.whole else STEPS,
         **work.compared(mine_clock, peer_clock),
@@ -98,16 +97,19 @@ def scores(arguments: Any, folder: Path) -> dict[str, Any]:
         same_start(theirs, side.backbone.model)
         side.trainer.run()
         found["encoderlab"].append(_f1(side.answers(held), held.labels))
-        batches = [
-            batch
-            for epoch in range(1, arguments.epochs + 1)
-            for batch in epoch_batches(arguments.rows, BATCH, seed, epoch)
-            if len(batch) == BATCH
-        ]
+        batches = _whole_batches(arguments, seed)
         peer = Peer(theirs, side.backbone.tokenizer, side.encoded, folder / "peer")
-        peer.run(batches, bf16=side.trainer.dtype == torch.bfloat16)
+        peer.run(batches, bf16=side.trainer.dtype == torch.bfloat16, seed=seed)
         found["peer"].append(_f1(peer.answers(held), held.labels))
-    return {"benchmark": "published recipe, macro F1", "epochs": arguments.epochs, **found}
+    about = {"epochs": arguments.epochs, "precision": arguments.precision}
+    return {"benchmark": "published recipe, macro F1", **about, **found}
+
+
+def _whole_batches(arguments: Any, seed: int) -> list[np.ndarray]:
+    """Of all epochs; what is left over at the end of one is left out, since Trainer would join it to the next."""
+    epochs = range(1, arguments.epochs + 1)
+    found = [batch for epoch in epochs for batch in epoch_batches(arguments.rows, BATCH, seed, epoch)]
+    return [batch for batch in found if len(batch) == BATCH]
 
 
 def _f1(predicted: np.ndarray, labels: np.ndarray) -> float:

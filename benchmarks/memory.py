@@ -9,6 +9,7 @@ peak is the process's largest resident size, libraries and weights included; `id
 from __future__ import annotations
 
 import argparse
+import gc
 import json
 import subprocess
 import sys
@@ -59,6 +60,7 @@ def measure(arguments: Any, folder: Path) -> dict[str, Any]:
     if arguments.side == "peer":
         peer = Peer(build(model, work.TEXTS, side.class_names, method), side.backbone.tokenizer, side.encoded, folder)
         del side
+        gc.collect()  # a trainer and its model hold each other
     runs.reset_peak_memory()
     idle = runs.peak_memory_mb(cpu)
     if arguments.side == "peer":

@@ -1,7 +1,8 @@
 """Whether the faster training is as good: IMDB accuracy of LoRA, three seeds of ours against three of PEFT and Trainer.
 
 Same rows, batches, steps, learning rate and schedule; each side starts a seed from the same weights. The peer draws
-other dropout masks, so its numbers differ as those of another seed do.
+other dropout masks, so its numbers differ as those of another seed do. Ours answers the test rows in its own precision,
+the peer in fp32.
 
     python benchmarks/quality.py [--rows 5000] [--test-rows 2000] [--epochs 1] [--seeds 3] [--max-length 128]
                                  [--json FILE]
@@ -61,7 +62,7 @@ def one(arguments: Any, seed: int, folder: Path) -> dict[str, float]:
         side.trainer.step(step, chosen)
     peer = Peer(theirs, side.backbone.tokenizer, side.encoded, folder / "peer")
     warmup = round(settings.warmup * len(batches))
-    peer.run(batches, bf16=dtype == torch.bfloat16, warmup=warmup)
+    peer.run(batches, bf16=dtype == torch.bfloat16, warmup=warmup, seed=seed)
     answers = {"encoderlab": side.answers(held), "peer": peer.answers(held)}
     return {name: round(float((found == held.labels).mean()), 4) for name, found in answers.items()}
 

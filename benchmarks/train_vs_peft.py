@@ -31,7 +31,7 @@ MAX_LENGTH, SKIPPED = 256, 2
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--model", choices=work.MODELS, default="minilm")
-    parser.add_argument("--method", default="lora")
+    parser.add_argument("--method", choices=("lora", "full", "adapter", "prefix"), default="lora")
     parser.add_argument("--batch-size", type=int, default=32)
     parser.add_argument("--precision", choices=("bf16", "fp32"), default=None, help="default: what `auto` chooses")
     parser.add_argument("--repeats", type=int, default=5)
@@ -49,7 +49,7 @@ def main() -> None:
 def sides(
     arguments: Any, dtype: torch.dtype, folder: Path, steps: int, dropout: bool
 ) -> tuple[work.Side, Peer, list[np.ndarray]]:
-    rows = work.pairs(max(512, steps * arguments.batch_size))
+    rows = work.pairs(steps * arguments.batch_size)
     model = work.model_folder(arguments.model, folder)
     method = next(cls for cls in METHODS if cls.name == arguments.method)()  # type: ignore[attr-defined]
     settings = Train(batch_size=arguments.batch_size, max_length=MAX_LENGTH, warmup=0.0, epochs=1)
@@ -94,7 +94,6 @@ def curves(arguments: Any, dtype: torch.dtype, folder: Path) -> dict[str, Any]:
     """The losses of 50 steps in fp32 without dropout, from the same weights."""
     steps = 50
     mine, peer, batches = sides(arguments, torch.float32, folder, steps, dropout=False)
-    batches = batches[:steps]
     assert mine.trainer.total_steps == len(batches)
     losses = [mine.trainer.step(step, rows)[0] for step, rows in enumerate(batches)]
     theirs, _ = peer.run(batches, bf16=False)

@@ -72,12 +72,16 @@ def tables(lines: Sequence[dict[str, Any]]) -> str:
         if one["benchmark"] == "published recipe":
             ours, peer = (one["cpu_ms"][side] / 60_000 for side in ("encoderlab", "peer"))
             parts.append(
-                f"The published recipe, {one['rows']:,} rows, {one['epochs']} epochs: {ours:.1f} min against "
-                f"{peer:.0f} min ({one['peer_steps_timed']} of its {one['steps']:,} steps timed), "
+                f"The published recipe, {one['rows']:,} rows, {one['epochs']} epochs, ours in "
+                f"{one['precision']['encoderlab']}, the peer in fp32: {ours:.1f} min against {peer:.0f} min "
+                f"({one['peer_steps_timed']} of its {one['steps']:,} steps timed), "
                 f"ratio {one['cpu_ratio']:.0f}.\n"
             )
         elif one["benchmark"] == "published recipe, macro F1":
-            parts.append(f"Its macro F1, a number a seed: ours {one['encoderlab']}, peer {one['peer']}.\n")
+            parts.append(
+                f"Its macro F1, both in {one['precision']}, a number a seed: ours {one['encoderlab']}, "
+                f"peer {one['peer']}.\n"
+            )
         elif one["benchmark"] == "loss curves":
             parts.append(
                 f"Losses of {one['steps']} steps, fp32, no dropout, {one['model']} {one['method']}: largest distance "

@@ -56,7 +56,9 @@ def build(model: str, task: Classification, class_names: Sequence[str], method: 
 def _peft(model: str, class_names: Sequence[str], method: Lora) -> nn.Module:
     from peft import LoraConfig, TaskType, get_peft_model
 
-    settings: dict[str, Any] = {"r": method.rank, "lora_alpha": method.alpha, "target_modules": list(method.target)}
+    family = backbones.load(model, head="AutoModel", class_names=[], seed=0).family
+    places = [getattr(family, role) for role in method.target]
+    settings: dict[str, Any] = {"r": method.rank, "lora_alpha": method.alpha, "target_modules": places}
     if method.layers == "last":
         settings["layers_to_transform"] = [
             AutoModelForSequenceClassification.from_pretrained(model).config.num_hidden_layers - 1
@@ -73,13 +75,14 @@ def _peft(model: str, class_names: Sequence[str], method: Lora) -> nn.Module:
 
 
 def same_start(theirs: nn.Module, mine: nn.Module) -> None:
-    """Give the peer the other model's trained tensors: same first step."""
-    known = dict(mine.named_parameters())
+    """Give the peer the other model's trained tensors: same first step. Both must train the same."""
+    known = {name: parameter for name, parameter in mine.named_parameters() if parameter.requires_grad}
     with torch.no_grad():
         for name, parameter in theirs.named_parameters():
             plain = name.removeprefix("base_model.model.").replace(".default", "").replace(".modules_to_save", "")
             if parameter.requires_grad:
-                parameter.copy_(known[plain].float())
+                parameter.copy_(known.pop(plain).float())
+    assert not known, f"the peer does not train {', '.join(known)}"
 
 
 class _Ends(TrainerCallback):
@@ -110,19 +113,22 @@ class Peer:
         *,
         bf16: bool,
         rate: float = 1e-3,
+        seed: int = 0,
         warmup: int = 0,
         weight_decay: float = 0.01,
     ) -> tuple[list[float], np.ndarray]:
-        """Train on these batches: the loss of each step, and (steps, 2) its seconds on the wall and of the processor.
-        The first step holds what is set up once."""
+        """Train on these batches, all of one size: the loss of each step, and (steps, 2) its seconds on the wall and of
+        the processor. The first step holds what is set up once."""
         rows = np.concatenate(batches)
         size = len(batches[0])
+        assert all(len(batch) == size for batch in batches), "Trainer cuts the rows into batches of one size"
         examples = [self._example(int(row)) for row in rows]
         arguments = TrainingArguments(
             output_dir=str(self.folder),
             max_steps=len(batches),
             per_device_train_batch_size=size,
             learning_rate=rate,
+            seed=seed,
             weight_decay=weight_decay,
             warmup_steps=warmup,
             bf16=bf16,
@@ -175,10 +181,11 @@ def _prefixed(
     dropout: float = 0.0,
     **_: Any,
 ) -> tuple[Any, None]:
-    key, value, attention_mask = with_prefix(module, key, value, attention_mask)
-    context = F.scaled_dot_product_attention(
-        query, key, value, attn_mask=attention_mask, dropout_p=dropout, scale=scaling
-    )
+    mask, length = attention_mask, module.prefix_key.size(1)
+    key, value, _ = with_prefix(module, key, value, None)
+    if mask is not None:  # bool, True where a token is seen
+        mask = F.pad(mask, (length, 0), value=True)
+    context = F.scaled_dot_product_attention(query, key, value, attn_mask=mask, dropout_p=dropout, scale=scaling)
     return context.transpose(1, 2).contiguous(), None
 
 
