@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 import torch
 
+from encoderlab import attention, packing
 from encoderlab import backbone as backbones
-from encoderlab import packing
 from encoderlab.data import Rows
 from encoderlab.families import FAMILIES
 from encoderlab.methods import Adapter, Full, Ia3, Lora, Method, Prefix, Prompt
@@ -149,6 +149,30 @@ def test_local_layers_see_as_far_as_in_the_padded_batch(tiny_model: Callable[[st
     for layer in model.model.model.layers:
         layer.attn.sliding_window = None
     assert (model.run(encoded, rows, tokenizer.pad_token_id, CPU) - packed).abs().max() > 1e-3
+
+
+@pytest.mark.parametrize("masked", ["no mask", "padding", "a bias that trains"])
+def test_long_sequences_have_the_gradients_of_short_ones(masked: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Torch's kernel trains from some length on, the written-out products below it."""
+    generator = torch.Generator().manual_seed(0)
+    found = []
+    given = [torch.randn(2, 3, 40, 8, generator=generator) for _ in range(3)]
+    bias = torch.randn(1, 3, 40, 40, generator=generator)
+    for long in (40, 41):
+        monkeypatch.setattr(attention, "LONG", {torch.float32: long})
+        inputs = [x.clone().requires_grad_() for x in given]
+        mask = None if masked == "no mask" else torch.zeros(2, 1, 1, 40)
+        if masked == "padding" and mask is not None:
+            mask[0, ..., 30:] = torch.finfo(torch.float32).min
+        elif masked != "no mask":
+            mask = bias.clone().requires_grad_()
+            inputs.append(mask)
+        assert attention._fused(inputs[1], mask) == (long == 40 and masked != "a bias that trains")
+        context, _ = attention.attention(None, *inputs[:3], mask)
+        context.square().sum().backward()
+        found.append([context, *(x.grad for x in inputs)])
+    for one, other in zip(*found, strict=True):
+        torch.testing.assert_close(one, other, rtol=1e-5, atol=1e-5)
 
 
 def test_groups_are_the_cheapest_cut() -> None:

@@ -1,9 +1,9 @@
 """The attention every backbone runs: softmax(Q K' / sqrt(d)) V, with a learned prefix in front of K and V where a
 method put one.
 
-Registered with transformers under the name `encoderlab`, so that the families' own modules call it. Written out in
-matrix products because the backward pass of torch's CPU kernel for scaled-dot-product attention is several times
-slower than these. Without gradients that kernel is the faster one, so inference uses it.
+Registered with transformers under the name `encoderlab`, so that the families' own modules call it. Torch's kernel for
+scaled-dot-product attention is the faster one without gradients. Its backward pass on a CPU is several times slower
+than written-out matrix products on short sequences, and has no dropout; on long ones it wins (docs/performance.md).
 
 A module may carry `prefix_key`, `prefix_value` of shape (heads, length, head size) and `noise` (a `Noise`). Positions
 and the mask's own columns are untouched by a prefix: it is seen by every token, and all of the model's positions stay
@@ -24,6 +24,8 @@ from encoderlab import packing
 from encoderlab.packing import Layout
 
 NAME = "encoderlab"
+# Tokens from which torch's kernel trains faster on a CPU, or as fast in a tenth of the memory.
+LONG = {torch.float32: 256, torch.bfloat16: 1024}
 
 
 def attention(
@@ -55,7 +57,7 @@ def _attend(
     """(batch, tokens, heads, head size), a view."""
     if getattr(module, "prefix_key", None) is not None:
         key, value, mask = with_prefix(module, key, value, mask)
-    if not torch.is_grad_enabled() and dropout == 0:
+    if dropout == 0 and (not torch.is_grad_enabled() or _fused(key, mask)):
         context = F.scaled_dot_product_attention(query, key, value, attn_mask=mask, scale=scale)
     else:
         scores = torch.matmul(query * scale, key.transpose(2, 3))
@@ -66,6 +68,12 @@ def _attend(
             weights = weights * module.noise.mask(weights, dropout)
         context = torch.matmul(weights, value)
     return context.transpose(1, 2)
+
+
+def _fused(key: Tensor, mask: Tensor | None) -> bool:
+    """Whether torch's kernel is the one to train with. It gives no gradient to a bias that trains."""
+    quicker = key.device.type != "cpu" or key.size(-2) >= LONG.get(key.dtype, 0)
+    return quicker and not (mask is not None and mask.requires_grad)
 
 
 def _packed(
