@@ -101,6 +101,11 @@ def tables(lines: Sequence[dict[str, Any]]) -> str:
                     for rows, found in one["rows"].items()
                 ])
             )  # fmt: skip
+            parts.append(
+                table(("runs of a study", "peak MB", "seconds a run"), [
+                    (runs, f"{found['peak_mb']:,}", found["s_a_run"]) for runs, found in one["runs"].items()
+                ])
+            )  # fmt: skip
         elif one["benchmark"] == "embed":
             parts.append(
                 f"Word vectors, {one['model']}, {one['precision']}: {one['words_per_s']['ours']:,} words a second, "
