@@ -65,6 +65,7 @@ class CheckReport:
     examples: list[tuple[str, str]]
     variants: list[VariantReport]
     reference: str
+    metric: str
     runs: dict[str, int]
     warnings: list[str]
 
@@ -99,6 +100,7 @@ def check(path: Path, overrides: Sequence[str] = ()) -> CheckReport:
             for v in study.variants
         ],
         reference=study.reference,
+        metric=study.task.compared_by(found.class_names),
         runs={
             "trials": grids if sampled is None else sampled * len(study.variants),
             "runs": len(study.variants) * len(study.seeds),

@@ -183,6 +183,10 @@ class Task(ABC):
         """What variants are ranked and compared by."""
         return ACCURACY
 
+    def compared_by(self, class_names: Sequence[str]) -> str:
+        """The metric in words, with what it takes the labels for where that was found out from them."""
+        return self.metric(class_names).label
+
     def warnings(self, encoded: Encoded) -> list[str]:
         """What to know of an encoded split before training, one line each."""
         return []
