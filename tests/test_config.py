@@ -12,7 +12,9 @@ from encoderlab.config.values import only
 from encoderlab.data import Source
 from encoderlab.errors import InputError
 from encoderlab.methods import METHODS, Adapter, Lora
+from encoderlab.tasks import TASKS, MaskedLM
 
+KINDS = " or ".join(f'"{only(task, "kind")}"' for task in TASKS)
 SHORT = 'model = "org/encoder"\n[data]\ntrain = "train.csv"\n'
 
 
@@ -143,7 +145,7 @@ rank = 3
         "model: missing; expected a model folder, or a name on the Hugging Face hub",
         "seeds: expected at least one value, as a list of whole numbers from 0 up, got [0, -1]"
         " (seeds: one run per method and seed)",
-        'task.kind: expected "classification", got "clasification"; did you mean \'classification\'?',
+        f"task.kind: expected {KINDS}, got \"clasification\"; did you mean 'classification'?",
         "data.train.pth: unknown key; did you mean 'path'?",
         "train.zzz: unknown key; known keys: epochs, batch_size, max_length, warmup, weight_decay, clip, patience, "
         "precision, token_budget, device, trunk_cache",
@@ -167,9 +169,33 @@ rank = 3
 
 
 @pytest.mark.parametrize(
+    "kind, hint",
+    [
+        ('"masked_lm"', "; did you mean 'masked-lm'?"),
+        ('"multiplechoice"', "; did you mean 'multiple-choice'?"),
+        ('"ner"', ""),
+        ("3", ""),
+    ],
+)
+def test_an_unknown_kind_is_one_line_with_all_kinds(write, kind: str, hint: str) -> None:
+    """The other keys of the section belong to a task that is not known, so nothing is said of them."""
+    path = write(f'{SHORT}[task]\nkind = {kind}\nstride = 8\ntext = "text"\n')
+    line = f"expected {KINDS}, got {kind}{hint}"
+    assert problems(path, "task.mask_rate=0.2") == [f"task.kind: {line}"]
+    path = write(f'{SHORT}[task]\nkind = "regression"\n')
+    assert problems(path, f"task.kind={kind}") == [f"-s task.kind={kind}: {line}"]
+
+
+def test_the_kind_can_be_overridden_with_keys_of_its_own(write) -> None:
+    study = config.load(write(SHORT), ["task.stride=8", "task.kind=masked-lm"])
+    assert study.task == MaskedLM(stride=8) and "head" not in labels(study)
+
+
+@pytest.mark.parametrize(
     "text, expected",
     [
         ("", "data.train: missing; expected a file name"),
+        ("task = 3\n[data]\ntrain = 'train.csv'", "task: expected a section [task], got 3"),
         ("data = 3", "data: expected a section [data], got 3"),
         ("[data]\ntrain = 3", "data.train: expected a file name, or a table such as { path = ... }, got 3"),
         ("[data]\ntrain = 'train.cvs'", "data.train.path: no such file"),

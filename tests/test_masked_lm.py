@@ -13,7 +13,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from encoderlab import adapters, backbone, config
+from encoderlab import adapters, backbone, check, config, show
 from encoderlab.cli import main
 from encoderlab.data import Rows
 from encoderlab.errors import InputError
@@ -61,6 +61,18 @@ def test_the_last_window_ends_with_the_text(tiny_tokenizer) -> None:
     found = windows(tiny_tokenizer, 2 * 38 + 33)
     whole = tiny_tokenizer(text(109, 109), add_special_tokens=False)["input_ids"]
     assert len(found) == 3 and found.ids[found.offsets[2] + 1 : -1].tolist() == whole[-38:]
+
+
+def test_what_is_left_out_is_told_of_texts_and_their_tokens(tiny_tokenizer) -> None:
+    """Windows share tokens, and are more or fewer than the texts: neither may be what the shares are of."""
+    found = windows(tiny_tokenizer, 76, *[20] * 9, task=MaskedLM(stride=19))
+    assert (len(found), found.tokens_kept, found.tokens_lost) == (3, 76, 180)
+    assert TASK.cut_warning(found, 10, 40) == (
+        "70% of the tokens are left out: 9 of 10 texts (90%) have fewer than 32 tokens, or so few behind their last "
+        "window"
+    )
+    assert TASK.cut_warning(windows(tiny_tokenizer, *[38 * 9 + 31] * 3), 3, 40) is None, "short rests of long texts"
+    assert TASK.label_counts(found.labels, ["masked"]) == {"windows": 3}
 
 
 def test_lists_of_words_are_texts() -> None:
@@ -270,6 +282,55 @@ def test_the_section(tmp_path: Path) -> None:
     with pytest.raises(InputError) as error:
         config.load(file)
     assert [line.split(": ")[1] for line in error.value.problems] == ["task.stride", "task.mask_rate"]
+
+
+def refusals(study: Path, *overrides: str) -> list[str]:
+    with pytest.raises(InputError) as error:
+        check.check(study, overrides)
+    return [line.removeprefix(f"{study}: ") for line in error.value.problems]
+
+
+@pytest.mark.parametrize(
+    "override, line",
+    [
+        (
+            "train.max_length=33",
+            "train.max_length: 33 leaves windows of 31 tokens; expected at least 34: fewer than 32 tokens have too "
+            "little context to learn from",
+        ),
+        (
+            "task.stride=39",
+            "task.stride: 39 is more than the 38 tokens of a window (train.max_length = 40 with 2 special ones), and "
+            "those between two windows would be left out; use at most 38",
+        ),
+    ],
+)
+def test_windows_that_cannot_be(study: Path, override: str, line: str) -> None:
+    assert refusals(study, override) == [line]
+    assert check.check(study, ["train.max_length=34", "task.stride=32"]).splits["train"].rows == 12
+
+
+def test_texts_too_short_are_told_with_their_split(study: Path) -> None:
+    said = "no text has 32 tokens; shorter ones have too little context to learn from: join them to longer texts"
+    for n in (31, 20):
+        (study.parent / f"{n}.jsonl").write_text(json.dumps({"text": text(n)}))
+    assert refusals(study, "data.validation=31.jsonl", "data.test=20.jsonl") == [
+        f"data.validation: 31.jsonl: {said}",
+        f"data.test: 20.jsonl: {said}",
+    ]
+
+
+def test_check_counts_texts_and_windows(study: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    with (study.parent / "texts.jsonl").open("a") as file:
+        file.writelines("\n" + json.dumps({"text": text(20, i)}) for i in range(40))
+    report = check.check(study)
+    train = report.splits["train"]
+    assert train.rows == 32 and train.labels["windows"] < 32 == train.rows_cut
+    show.checked(report)
+    printed = capsys.readouterr().out
+    assert "32 (100%)" in printed and "label windows" in printed
+    (line,) = (line for line in report.warnings if line.startswith("data.train: ") and "left out" in line)
+    assert "32 of 32 texts (100%)" in line
 
 
 @pytest.mark.parametrize("command", ["check", "compare"])

@@ -166,6 +166,7 @@ def test_an_empty_choice_in_the_middle_keeps_the_letters_of_the_others() -> None
     assert rows.columns["choices"] == [[("A", "good"), ("C", "bad")]] and rows.columns["answer"] == ["B"]
 
 
+OBJECTS = [{"text": "x", "label": "P"}, {"text": "y", "label": "Q"}]
 BAD: list[tuple[dict[str, list], str]] = [
     (
         {"question": ["a"], "choices": [["x", "y"]], "answer": ["C"]},
@@ -183,7 +184,32 @@ BAD: list[tuple[dict[str, list], str]] = [
     ),
     (
         {"question": [{"stem": "a"}], "answerKey": ["A"]},
-        "made.jsonl: row 1: no choices; expected two or more, or remove the row",
+        "made.jsonl: no column with choices; expected 'choices' (lists), or 'A', 'B', ... (a text each), or name them "
+        "with `choices` in [task]; the columns are 'question', 'answerKey'",
+    ),
+    (
+        {"question": [{"stem": "a", "choices": ["x", "y"]}, {"stem": "b"}], "answer": ["A", "A"]},
+        "made.jsonl: row 2: no choices; expected two or more, or remove the row",
+    ),
+    (
+        {"question": ["a"], "choices": [["x", "y"]], "answer": ["²"]},
+        "made.jsonl: row 1: answer '²' (column 'answer') is no choice of its row, which has 'A', 'B' (or numbers "
+        "from 0); correct or remove the row",
+    ),
+    (  # the odd row alone is blamed
+        {"question": ["a", "b", "c"], "choices": [["x", "y"], OBJECTS, ["x", "y"]], "answer": [1, 1, 0]},
+        "made.jsonl: row 2: answer '1' (column 'answer') is no choice of its row, which has 'P', 'Q'; correct or "
+        "remove the row",
+    ),
+    (
+        {"question": ["a", "b"], "choices": [["x", "y", "z"], ["x", "y"]], "answer": [1, 2]},
+        "made.jsonl: row 2: answer 2 (column 'answer') of 2 choices, and no row's answer is 0: answers count from 0; "
+        "subtract 1 from each, or write letters (A, B, ...)",
+    ),
+    (
+        {"question": ["a"], "choice1": ["x"], "choice2": ["y"], "choice3": [""], "answer": ["2"]},
+        "made.jsonl: row 1: answer 2 (column 'answer') of 2 choices, and no row's answer is 0: answers count from 0; "
+        "subtract 1 from each, or write letters (A, B, ...)",
     ),
     (
         {"question": ["a"], "A": ["x"], "B": [""], "answer": ["A"]},
@@ -225,6 +251,53 @@ def test_wrong_rows_are_one_line_each(columns: dict[str, list], line: str) -> No
     with pytest.raises(InputError) as caught:
         TASK.prepare(raw(**columns), labelled=True)
     assert caught.value.problems == (line,)
+
+
+@pytest.mark.parametrize(
+    "columns, warned",
+    [
+        ({"choices": [["x", "y", "z"]] * 3, "answer": [1, 2, 1]}, True),
+        ({"choice1": ["x"] * 2, "choice2": ["y"] * 2, "choice3": ["z"] * 2, "answer": ["1", "2"]}, True),
+        ({"choices": [["x", "y", "z"]] * 3, "answer": [1, 2, 0]}, False),
+        ({"choices": [["x", "y", "z"]] * 2, "answer": ["B", "C"]}, False),
+        ({"choices": [{"text": ["x", "y"], "label": ["1", "2"]}], "answer": ["1"]}, False),
+    ],
+)
+def test_numbers_without_a_0_are_told(columns: dict[str, list], warned: bool) -> None:
+    count = len(columns["answer"])
+    rows = TASK.prepare(raw(question=["a"] * count, **columns), labelled=True)
+    expected = (
+        f"made.jsonl: none of the {count} answers that are numbers (column 'answer') is 0, and answers count from 0, 1 "
+        "being the second choice; if these count from 1, subtract 1 from each, or write letters (A, B, ...)"
+    )
+    assert rows.notes == ((expected,) if warned else ())
+
+
+def test_a_wrong_count_hides_no_other_problem() -> None:
+    with pytest.raises(InputError) as caught:
+        TASK.prepare(raw(question=["a"] * 4, choices=[["x", "y"]] * 4, answer=[2, "Q", 2, 7]), labelled=True)
+    assert [line.split(": ")[1] for line in caught.value.problems] == ["row 1", "row 2", "row 4"]
+
+
+def test_rows_of_one_file_may_differ_in_shape() -> None:
+    inside = {"stem": "a", "choices": [{"text": "x", "label": "A"}, {"text": "y", "label": "B"}]}
+    rows = TASK.prepare(
+        raw(question=[inside, "b", {"stem": "c"}], choices=[None, ["x", "y"], OBJECTS], answer=["B", 1, "Q"]),
+        labelled=True,
+    )
+    assert rows.columns["question"] == ["a", "b", "c"] and rows.columns["answer"] == ["B", "B", "B"]
+    assert [[text for _, text in cell] for cell in rows.columns["choices"]] == [["x", "y"]] * 3
+
+
+@pytest.mark.parametrize("columns", [{"choices": [["x", "y"]]}, {"A": ["x"], "B": ["y"]}])
+def test_objects_with_a_stem_alone_have_their_choices_beside_them(columns: dict[str, list]) -> None:
+    rows = TASK.prepare(raw(question=[{"stem": "a"}], **columns, answer=["B"]), labelled=True)
+    assert dict(rows.columns) == {"question": ["a"], "choices": [[("A", "x"), ("B", "y")]], "answer": ["B"]}
+
+
+def test_objects_of_texts_alone_are_choices_without_labels() -> None:
+    rows = TASK.prepare(raw(question=["a"], choices=[[{"text": "x"}, {"text": "y"}]], answer=[0]), labelled=True)
+    assert rows.columns["choices"] == [[("A", "x"), ("B", "y")]] and rows.columns["answer"] == ["A"]
 
 
 def test_many_wrong_rows_are_counted_and_a_named_column_that_is_missing_is_named() -> None:

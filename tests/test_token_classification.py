@@ -216,6 +216,7 @@ def test_the_loss_is_the_mean_over_a_rows_words() -> None:
         ([[]], [[]], "row 1: no words in column 'tokens'; remove the row"),
         ([["a"]], [None], "row 1: expected a list in column 'ner_tags', got None"),
         ([["a"], ["b"]], [["O"], [None]], "row 2: word 1 has no label (column 'ner_tags')"),
+        ([["a", "b"]], [["O", -100]], "row 1: word 2 has no label (column 'ner_tags')"),
         ([["a"]], [[1.5]], "row 1: 1.5 is no class"),
         ([3], [["O"]], "row 1: expected a list in column 'tokens', got 3"),
         ([[["a"]]], [["O"]], "row 1: expected a text, got list"),
@@ -244,6 +245,35 @@ def test_more_that_can_be_wrong(tiny_tokenizer) -> None:
     book = TASK.prepare(rows_of([["a"], ["a"] * 10_001]), labelled=False)
     with pytest.raises(InputError, match="here: row 2: 10,001 words; expected at most 10,000: make a row of each"):
         TASK.encode(book, tiny_tokenizer, 32, TAGS)
+
+
+def test_an_odd_label_does_not_change_what_the_others_mark() -> None:
+    """Read as plain names, B-PER and I-PER would be two types, and the F1 another."""
+    good = TASK.prepare(rows_of([["a", "b"]], [["B-PER", "I-PER"]]), labelled=True)
+    test = TASK.prepare(rows_of([["a"], ["b", "c"]], [["O"], ["O", "B_LOC"]]), labelled=True)
+    with pytest.raises(InputError) as error:
+        TASK.class_names(Splits(good, good, test))
+    assert error.value.problems == (
+        "data.test: here: row 2: label 'B_LOC' marks no entity as the others do: expected O, or a label like 'B-PER'; "
+        "correct it",
+    )
+
+
+@pytest.mark.parametrize(
+    "labels, odd, said",
+    [
+        (["O", "B-PER", "I-PER", "B-LOC"], [], "entity F1 (IOB2 labels of LOC, PER)"),
+        (["O", "B-PER", "L-PER", "U-LOC"], [], "entity F1 (IOBES labels of LOC, PER)"),
+        (["O", "PER", "E-MAIL"], [], "entity F1 (IO labels of E-MAIL, PER)"),
+        (["O", *(f"B-{n}" for n in range(10))], [], "entity F1 (IOB2 labels of 0, 1, 2, 3, 4, 5, 6, 7 and 2 more)"),
+        (["DET", "NOUN"], [], "word accuracy (the labels mark no entities)"),
+        (["O", "B-PER", "X", "B-"], ["X", "B-"], None),
+        (["B-PER", "I-PER", "o"], ["o"], None),
+    ],
+)
+def test_what_the_labels_are_taken_for(labels: list[str], odd: list[str], said: str | None) -> None:
+    assert entities.odd(labels) == odd
+    assert said is None or TASK.compared_by(labels) == said
 
 
 def test_texts_and_json_are_lists_too() -> None:
@@ -347,7 +377,9 @@ def test_check_says_what_is_cut(out: Path, capsys: pytest.CaptureFixture[str]) -
     assert report.splits["train"].labels["O"] > 0
     with pytest.raises(SystemExit) as stop:
         main(["check", str(out.parent / "study.toml")])
-    assert stop.value.code == 0 and "B-PER" in capsys.readouterr().out
+    said = capsys.readouterr().out
+    assert stop.value.code == 0 and "label B-PER" in said
+    assert "compared with full by entity F1 (IOB2 labels of LOC, PER)" in said
 
 
 def test_prefix_and_prompt_are_among_the_cases() -> None:

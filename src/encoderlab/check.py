@@ -17,7 +17,7 @@ from encoderlab import backbone as backbones
 from encoderlab import config, files
 from encoderlab.backbone import Backbone
 from encoderlab.config import Draft, Study, Train, Variant
-from encoderlab.data import DataConfig, Splits, example_rows, load_splits
+from encoderlab.data import DataConfig, Rows, Splits, example_rows, load_splits
 from encoderlab.data.source import place
 from encoderlab.errors import InputError
 from encoderlab.methods.positions import usable
@@ -25,12 +25,11 @@ from encoderlab.tasks import Encoded, Task
 from encoderlab.training import track
 from encoderlab.training.precision import choose_device, choose_precision
 
-CUT_ROWS = 0.1  # a larger share of rows that lose tokens is worth a warning
-
 
 @dataclass(frozen=True, kw_only=True)
 class SplitReport:
-    """One split. labels: rows per class, or what else the task tells of them. tokens: what is left after cutting."""
+    """One split. rows: as they were read. labels: rows per class, or what else the task tells of them. tokens: what is
+    left after cutting."""
 
     origin: str
     rows: int
@@ -65,6 +64,7 @@ class CheckReport:
     examples: list[tuple[str, str]]
     variants: list[VariantReport]
     reference: str
+    metric: str
     runs: dict[str, int]
     warnings: list[str]
 
@@ -90,7 +90,7 @@ def check(path: Path, overrides: Sequence[str] = ()) -> CheckReport:
         device=str(device),
         precision=f"{str(dtype).removeprefix('torch.')} ({why})",
         splits={
-            name: _split_report(rows.origin, encoded[name], study.task, found.class_names)
+            name: _split_report(rows, encoded[name], study.task, found.class_names)
             for name, rows in found.splits.items()
         },
         examples=example_rows(found.splits.train, study.task.label_column, by_label=study.task.has_classes),
@@ -99,6 +99,7 @@ def check(path: Path, overrides: Sequence[str] = ()) -> CheckReport:
             for v in study.variants
         ],
         reference=study.reference,
+        metric=study.task.compared_by(found.class_names),
         runs={
             "trials": grids if sampled is None else sampled * len(study.variants),
             "runs": len(study.variants) * len(study.seeds),
@@ -115,34 +116,38 @@ def prepare(study: Study) -> tuple[Splits, list[str], list[str]]:
 
 
 def _encode(found: _Found) -> dict[str, Encoded]:
-    """Tokens of every split, kept on disk for `study.open_bench`."""
+    """Tokens of every split, kept on disk for `study.open_bench`. InputError for each of which there can be none."""
     cache = files.cache_folder() / "tokens"
     task, tokenizer, max_length = found.study.task, found.backbone.tokenizer, found.study.train.max_length
-    return {
-        name: task.encode(rows, tokenizer, max_length, found.class_names, cache) for name, rows in found.splits.items()
-    }
+    encoded, problems = {}, []
+    for name, rows in found.splits.items():
+        try:
+            encoded[name] = task.encode(rows, tokenizer, max_length, found.class_names, cache)
+        except InputError as error:
+            problems += [f"{found.study.path}: {place(name)}: {line}" for line in error.problems]
+    if problems:
+        raise InputError(*problems)
+    return encoded
 
 
 def _warnings(found: _Found, encoded: dict[str, Encoded]) -> list[str]:
     """What the data says about itself, and the splits of which truncation takes much."""
-    max_length = found.study.train.max_length
+    task, max_length = found.study.task, found.study.train.max_length
     cut = [
-        f"{place(name)}: {split.rows_cut} of {len(split)} rows ({split.rows_cut / len(split):.0%}) are longer than "
-        f"train.max_length = {max_length}; {split.tokens_lost / (split.tokens_lost + len(split.ids)):.0%} of the "
-        "tokens are lost"
-        for name, split in encoded.items()
-        if split.rows_cut > CUT_ROWS * len(split)
+        f"{place(name)}: {line}"
+        for name, rows in found.splits.items()
+        if (line := task.cut_warning(encoded[name], len(rows), max_length)) is not None
     ]
-    own = [f"{place(name)}: {line}" for name, split in encoded.items() for line in found.study.task.warnings(split)]
+    own = [f"{place(name)}: {line}" for name, split in encoded.items() for line in task.warnings(split)]
     return [*found.splits.warnings, *cut, *own]
 
 
-def _split_report(origin: str, encoded: Encoded, task: Task, class_names: Sequence[str]) -> SplitReport:
+def _split_report(rows: Rows, encoded: Encoded, task: Task, class_names: Sequence[str]) -> SplitReport:
     return SplitReport(
-        origin=origin,
-        rows=len(encoded),
+        origin=rows.origin,
+        rows=len(rows),
         labels=task.label_counts(encoded.labels, class_names),
-        tokens=len(encoded.ids),
+        tokens=encoded.tokens_kept,
         rows_cut=encoded.rows_cut,
         tokens_lost=encoded.tokens_lost,
     )
@@ -197,6 +202,9 @@ def _look(study: Study | Draft) -> _Found:
                 counts[variant.label] = [_insert(backbone, one) for one in _ends(variant)][0]
             except InputError as error:
                 problems += [f"{file}: method.{variant.label}: {line}" for line in error.problems]
+        if study.task is not None and study.train is not None:
+            lines = study.task.length_problems(backbone.tokenizer, study.train.max_length)
+            problems += [f"{file}: {line}" for line in lines]
         fitting = (variant for variant in study.variants if variant.label in counts)
         problems += [f"{file}: {line}" for line in _length_problems(backbone, study.train, fitting)]
     if problems or complete is None or splits is None or backbone is None:

@@ -130,7 +130,7 @@ def checked(report: CheckReport) -> None:
     )
     number = report.runs
     print(f"\n{number['trials']} trials, {number['runs']} runs, {number['baselines']} baselines; ", end="")
-    print(f"compared with {report.reference}")
+    print(f"compared with {report.reference} by {report.metric}")
     for line in report.warnings:
         print(f"warning: {line}")
 

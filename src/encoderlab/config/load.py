@@ -14,7 +14,7 @@ from typing import Any, final
 from encoderlab.config.launch import Launch
 from encoderlab.config.reader import Reader
 from encoderlab.config.schema import Search, Study, Top, Train, Variant
-from encoderlab.config.values import near, only, show
+from encoderlab.config.values import near, only, show, toml_value
 from encoderlab.config.variants import DEFAULT, named_sections, read_variants
 from encoderlab.data import DataConfig
 from encoderlab.errors import InputError
@@ -51,15 +51,16 @@ def read(path: Path, overrides: Sequence[str] = ()) -> Draft:
     """What can be read of a study file that may have problems. InputError only for a file that is no TOML."""
     raw = parse(path)
     reader = Reader(path)
-    task_class = _task_class(raw.get("task"))
-    usual = [{"name": name} for name in DEFAULT if task_class.has_probe or name != "head"]
+    task_class = _task_class(raw.get("task", {}), overrides)
+    probe = task_class is None or task_class.has_probe
+    usual = [{"name": name} for name in DEFAULT if probe or name != "head"]
     raw["method"] = named_sections(reader, raw.get("method", usual))
     for text in overrides:
         reader.override(raw, text, task_class)
 
     sections = ("task", "data", "train", "search", "launch", "method")
     top = reader.section(Top, {key: value for key, value in raw.items() if key not in sections}, "", sections)
-    task = reader.section(task_class, raw.get("task", {}), "task")
+    task = reader.section(task_class, raw.get("task", {}), "task") if task_class else _unknown_kind(reader, raw["task"])
     for line in task.problems() if task is not None else ():
         reader.problem(*f"task.{line}".split(": ", 1))
     data = reader.section(DataConfig, raw.get("data", {}), "data")
@@ -67,7 +68,7 @@ def read(path: Path, overrides: Sequence[str] = ()) -> Draft:
     search = reader.section(Search, raw.get("search", {}), "search")
     launch = reader.section(Launch, raw.get("launch", {}), "launch")
     so_far = len(reader.problems)
-    variants = read_variants(reader, raw["method"], search or Search(), probe=task_class.has_probe)
+    variants = read_variants(reader, raw["method"], search or Search(), probe=probe)
     reference = _reference(reader, top.reference, variants) if top and len(reader.problems) == so_far else ""
     if data is not None and (wrong := data.problems("data", path.parent)):
         for line in wrong:
@@ -131,11 +132,23 @@ def parse(path: Path) -> dict[str, Any]:
         raise InputError(f"{path}: not TOML: {error}") from None
 
 
-def _task_class(raw: Any) -> type[Task]:
-    """The task that `kind` names; the first known one where it names none, so that its own check can complain."""
-    kinds = {only(cls, "kind"): cls for cls in TASKS}
-    kind = raw.get("kind") if isinstance(raw, Mapping) else None
-    return kinds.get(kind, TASKS[0]) if isinstance(kind, str) else TASKS[0]
+def _task_class(section: Any, overrides: Sequence[str]) -> type[Task] | None:
+    """The task that `kind` names, in the file or in the last `-s task.kind=`: the first one where nothing does (and for
+    what is no section, so that its own check can complain), None where there is no such task."""
+    if not isinstance(section, Mapping):
+        return TASKS[0]
+    written = [[part.strip() for part in text.split("=", 1)] for text in overrides if "=" in text]
+    kinds = [toml_value(value) for key, value in written if key == "task.kind"]
+    kind = [section.get("kind", only(TASKS[0], "kind")), *kinds][-1]
+    return next((cls for cls in TASKS if only(cls, "kind") == kind), None)
+
+
+def _unknown_kind(reader: Reader, section: Mapping[str, Any]) -> None:
+    """One line: what the other keys of the section may be is not known."""
+    kind, known = section["kind"], [only(cls, "kind") for cls in TASKS]
+    close = get_close_matches(kind, known, n=1) if isinstance(kind, str) else []
+    hint = f"; did you mean {close[0]!r}?" if close else ""
+    reader.problem("task.kind", f"expected {' or '.join(map(show, known))}, got {show(kind)}{hint}")
 
 
 def model_name(name: str, folder: Path) -> str:

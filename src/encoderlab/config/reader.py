@@ -70,8 +70,9 @@ class Reader:
             about = f" ({path.rpartition('.')[2]}: {meaning})" if meaning else ""
             self.problem(path, f"expected {words(kind)}, got {show(raw)}{near_choice(kind, raw)}{about}")
 
-    def override(self, raw: dict[str, Any], text: str, task: type[Task]) -> None:
-        """Writes one `key=value` of the command line into `raw`; `method.NAME.key` into every section of that name."""
+    def override(self, raw: dict[str, Any], text: str, task: type[Task] | None) -> None:
+        """Writes one `key=value` of the command line into `raw`; `method.NAME.key` into every section of that name.
+        task: None where it is not known, and with it the keys of its section."""
         path, equals, written = (part.strip() for part in text.partition("="))
         if not equals:
             self.problems.append(f"-s {text}: expected key=value, e.g. train.epochs=1")
@@ -83,7 +84,7 @@ class Reader:
                 f"-s {text}: no [[method]] of that name in the study{near(path.split('.')[1], names, 'it has ')}"
             )
             return
-        if path not in known and not _open(path):
+        if path not in known and not _open(path) and (task is not None or not path.startswith("task.")):
             same = [other for other in known if other.partition(".")[0] == path.partition(".")[0]]
             self.problems.append(f"-s {text}: unknown key {path}{near(path, same or known)}")
             return
@@ -114,11 +115,11 @@ def _open(path: str) -> bool:
     return len(parts) == 3 and parts[0] == "method" and parts[1] in takes and parts[2] not in ("", "name")
 
 
-def _paths(methods: Sequence[str], task: type[Task], data: Any) -> list[str]:
+def _paths(methods: Sequence[str], task: type[Task] | None, data: Any) -> list[str]:
     """Every dotted path that `-s` may set in a study with these methods."""
     classes = {only(cls, "name"): cls for cls in METHODS}
-    sections: dict[str, type] = {"task": task, "data": DataConfig, "train": Train}
-    sections |= {"search": Search, "launch": Launch}
+    sections: dict[str, type] = {"data": DataConfig, "train": Train, "search": Search, "launch": Launch}
+    sections |= {} if task is None else {"task": task}
     others = data.get("other_tests") if isinstance(data, dict) else None
     sections |= {f"data.{split}": Source for split in ("train", "validation", "test")}
     sections |= {f"data.other_tests.{name}": Source for name in (others if isinstance(others, dict) else ())}

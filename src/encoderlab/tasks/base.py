@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 
     from encoderlab.backbone import Backbone
 
+MUCH = 0.1  # a larger share of rows that lose tokens is worth a warning
+
 
 @final
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -61,6 +63,7 @@ class Encoded:
         sequence
     index: int64 (n,): the number of each row in its split, where rows are not the rows of the source (windows of texts)
     vocabulary: where tokens are masked for the model to guess
+    read: tokens of texts that some window has, where rows are windows, which share tokens; None: all that are there
     places: int32 (n, w), where each of up to w words of a row has a label: the place of its first token in the row's
         sequence, -1 where it has none. labels are (n, w) then
     """
@@ -75,10 +78,21 @@ class Encoded:
     groups: np.ndarray | None = None
     index: np.ndarray | None = None
     vocabulary: MaskVocabulary | None = None
+    read: int | None = None
     places: np.ndarray | None = None
 
     def __len__(self) -> int:
         return len(self.labels)
+
+    @property
+    def tokens_kept(self) -> int:
+        """What truncation left, counted once."""
+        return len(self.ids) if self.read is None else self.read
+
+    @property
+    def share_lost(self) -> float:
+        """Of the tokens, by truncation."""
+        return self.tokens_lost / (self.tokens_lost + self.tokens_kept)
 
     @property
     def lengths(self) -> np.ndarray:
@@ -179,9 +193,26 @@ class Task(ABC):
         """Why the task cannot be learned with this model, one line each."""
         return []
 
+    def length_problems(self, tokenizer: PreTrainedTokenizerBase, max_length: int) -> list[str]:
+        """Why rows of `max_length` tokens cannot be made, one line each: the key, a colon, what is wrong with it."""
+        return []
+
     def metric(self, class_names: Sequence[str]) -> Metric:
         """What variants are ranked and compared by."""
         return ACCURACY
+
+    def compared_by(self, class_names: Sequence[str]) -> str:
+        """The metric in words, with what it takes the labels for where that was found out from them."""
+        return self.metric(class_names).label
+
+    def cut_warning(self, encoded: Encoded, rows: int, max_length: int) -> str | None:
+        """What truncation took of a split of so many rows, where that is much."""
+        if encoded.rows_cut <= MUCH * rows:
+            return None
+        return (
+            f"{encoded.rows_cut} of {rows} rows ({encoded.rows_cut / rows:.0%}) are longer than train.max_length = "
+            f"{max_length}; {encoded.share_lost:.0%} of the tokens are lost"
+        )
 
     def warnings(self, encoded: Encoded) -> list[str]:
         """What to know of an encoded split before training, one line each."""

@@ -6,6 +6,7 @@
     question, A, B, C, ..., answer                                                          one column a choice
 
 A choice without words is none. Labels are canonical, as those of classes; choices without labels are A, B, C, ...
+Rows are read one by one, so that a file may have several of these, and a wrong row is blamed by itself alone.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, final
+from typing import Any, TypeGuard, final
 
 from encoderlab.data.rows import Rows, as_text, canonical_label, column_problems
 from encoderlab.errors import InputError
@@ -28,14 +29,22 @@ COLUMN = re.compile(r"(?:[A-Z]|(?:choice|option|ending)[ _-]?(?:[A-Za-z]|\d))")
 class Layout:
     """rows: the file's, where a question is an object also with its stem as a column of texts.
     question, context, answer: names of columns of `rows`.
-    choices: number of a row -> its [(label, text), ...], ValueError for fewer than two, and for what is no choice.
-    numbered: the choices have no labels in the file, so that an answer may be a number from 0."""
+    choices: number of a row -> its `Choices`, ValueError for fewer than two, and for what is no choice."""
 
     rows: Rows
     question: str
     context: str | None
     answer: str
-    choices: Callable[[int], list[tuple[str, str]]]
+    choices: Callable[[int], Choices]
+
+
+@final
+@dataclass(frozen=True)
+class Choices:
+    """Of one row. pairs: (label, text) of each choice that has words.
+    numbered: they have no labels in the file, so that the answer may be a number from 0."""
+
+    pairs: list[tuple[str, str]]
     numbered: bool
 
 
@@ -56,7 +65,8 @@ def find(
     if labelled:
         answer = answer or _first(rows, ANSWERS, "answer", problems)
     nested = question in rows.columns and _are_objects(rows.columns[question])
-    if not several and not nested:
+    inside = nested and not several and any("choices" in one for one in rows.columns[question] if _is_object(one))
+    if not several and not inside:
         several = ["choices"] if "choices" in rows.columns else _one_column_each(rows)
         if not several:
             problems.append(
@@ -68,10 +78,16 @@ def find(
     columns = dict(rows.columns)
     if nested:
         objects, question = columns[question], f"{question}.stem"
-        columns |= {question: [_get(one, "stem") for one in objects]}
-        if not several:
+        columns |= {question: [one.get("stem") if _is_object(one) else one for one in objects]}
+        if inside:
             several = [question.removesuffix("stem") + "choices"]
-            columns |= {several[0]: [_get(one, "choices") for one in objects]}
+            beside = columns.get("choices", [None] * len(rows))
+            columns |= {
+                several[0]: [
+                    one["choices"] if _is_object(one) and "choices" in one else other
+                    for one, other in zip(objects, beside, strict=True)
+                ]
+            }
     whole = several[0] if len(several) == 1 else None
     cells = columns[whole] if whole else list(zip(*(columns[name] for name in several), strict=True))
     labels = None if whole else _names(several)
@@ -81,7 +97,6 @@ def find(
         context=context,
         answer=answer or "",
         choices=lambda row: _choices(cells[row], labels),
-        numbered=labels == [letter(i) for i in range(len(several))] or (labels is None and not _have_labels(cells)),
     )
 
 
@@ -115,28 +130,21 @@ def _names(columns: Sequence[str]) -> list[str]:
     return ends if lettered and len(set(ends)) == len(ends) else [letter(i) for i in range(len(columns))]
 
 
+def _is_object(cell: Any) -> TypeGuard[Mapping[str, Any]]:
+    return isinstance(cell, Mapping)
+
+
 def _are_objects(cells: Sequence[Any]) -> bool:
-    return any(isinstance(cell, Mapping) for cell in cells)
+    return any(map(_is_object, cells))
 
 
-def _get(cell: Any, key: str) -> Any:
-    return cell.get(key) if isinstance(cell, Mapping) else None
-
-
-def _have_labels(cells: Sequence[Any]) -> bool:
-    return any(
-        "label" in cell if isinstance(cell, Mapping) else isinstance(cell, list) and _are_objects(cell)
-        for cell in cells
-    )
-
-
-def _choices(cell: Any, names: Sequence[str] | None) -> list[tuple[str, str]]:
-    """[(label, text), ...] of a cell; `names`: the labels where each choice is a column."""
+def _choices(cell: Any, names: Sequence[str] | None) -> Choices:
+    """The choices of a cell; `names`: the labels where each choice is a column."""
     texts, labels = _taken_apart(cell)
-    if names is not None:
-        labels = names
-    elif labels is None:
-        labels = [letter(i) for i in range(len(texts))]
+    usual = [letter(i) for i in range(len(texts))]
+    labels = names if names is not None else labels
+    numbered = labels is None or (names is not None and names == usual)
+    labels = usual if labels is None else labels
     if len(labels) != len(texts):
         raise ValueError(f"{len(texts)} choices, but {len(labels)} labels of choices; expected one for each")
     pairs = zip(map(canonical_label, labels), map(as_text, texts), strict=True)
@@ -149,7 +157,7 @@ def _choices(cell: Any, names: Sequence[str] | None) -> list[tuple[str, str]]:
         raise ValueError(
             f"the labels of the choices are {', '.join(repr(label) for label, _ in found)}; expected different ones"
         )
-    return found
+    return Choices(found, numbered)
 
 
 def _taken_apart(cell: Any) -> tuple[Sequence[Any], Sequence[Any] | None]:
@@ -160,7 +168,8 @@ def _taken_apart(cell: Any) -> tuple[Sequence[Any], Sequence[Any] | None]:
             return texts, labels
     elif isinstance(cell, list | tuple):
         if cell and all(isinstance(one, Mapping) for one in cell):
-            return [one.get("text") for one in cell], [one.get("label") for one in cell]
+            labelled = any("label" in one for one in cell)
+            return [one.get("text") for one in cell], [one.get("label") for one in cell] if labelled else None
         return cell, None
     elif cell is None or (isinstance(cell, str) and not cell.strip()):
         return [], None

@@ -22,8 +22,10 @@ OPENS, CONTINUES = ("B-", "S-", "U-"), ("I-", "E-", "L-")
 @final
 @dataclass(frozen=True)
 class Scheme:
-    """Per label: whether it opens an entity, and the number of its type in `types`, -1 outside."""
+    """name: as in the table above. Per label: whether it opens an entity, and the number of its type in `types`, -1
+    outside."""
 
+    name: str
     opens: list[bool]
     kinds: list[int]
     types: list[str]
@@ -44,16 +46,30 @@ class Scheme:
 def scheme(labels: Sequence[str]) -> Scheme | None:
     """How these labels mark entities; None where they mark none."""
     marked = [label for label in labels if label != OUTSIDE]
-    prefixed = bool(marked) and all(label.startswith((*OPENS, *CONTINUES)) and len(label) > 2 for label in marked)
+    prefixed = bool(marked) and all(map(_has_prefix, marked))
     if not prefixed and OUTSIDE not in labels:
         return None
     names = [None if label == OUTSIDE else label[2:] if prefixed else label for label in labels]
     types = sorted({name for name in names if name is not None})
+    usual = all(label.startswith(("B-", "I-")) for label in marked)
     return Scheme(
+        name="IO" if not prefixed else "IOB2" if usual else "IOBES",
         opens=[prefixed and label.startswith(OPENS) for label in labels],
         kinds=[-1 if name is None else types.index(name) for name in names],
         types=types,
     )
+
+
+def odd(labels: Sequence[str]) -> list[str]:
+    """Of labels that are IOB2 or IOBES otherwise those that are neither prefixed nor O: read as a scheme without
+    prefixes, B-PER and I-PER would be two types. A B- or an I- is what tells: E-MAIL may well be a type."""
+    if not any(label.startswith(("B-", "I-")) and _has_prefix(label) for label in labels):
+        return []
+    return [label for label in labels if label != OUTSIDE and not _has_prefix(label)]
+
+
+def _has_prefix(label: str) -> bool:
+    return label.startswith((*OPENS, *CONTINUES)) and len(label) > 2
 
 
 def counts(rule: Scheme, predicted: Sequence[Sequence[int]], gold: Sequence[Sequence[int]]) -> np.ndarray:

@@ -25,7 +25,7 @@ from annotated_types import Ge, Gt, Le
 
 from encoderlab.data import Rows, Splits
 from encoderlab.errors import InputError
-from encoderlab.tasks.base import Encoded, Masked, MaskVocabulary, Task
+from encoderlab.tasks.base import MUCH, Encoded, Masked, MaskVocabulary, Task
 from encoderlab.tasks.metric import ACCURACY, Metric
 from encoderlab.tasks.windows import around, spans
 
@@ -102,6 +102,22 @@ class MaskedLM(Task):
             ]
         return []
 
+    def length_problems(self, tokenizer: PreTrainedTokenizerBase, max_length: int) -> list[str]:
+        special = tokenizer.num_special_tokens_to_add()
+        size = max_length - special
+        if size < SHORTEST:
+            return [
+                f"train.max_length: {max_length} leaves windows of {size} tokens; expected at least "
+                f"{SHORTEST + special}: fewer than {SHORTEST} tokens have too little context to learn from"
+            ]
+        if self.stride is not None and self.stride > size:
+            return [
+                f"task.stride: {self.stride} is more than the {size} tokens of a window (train.max_length = "
+                f"{max_length} with {special} special ones), and those between two windows would be left out; use at "
+                f"most {size}"
+            ]
+        return []
+
     def encode(
         self,
         rows: Rows,
@@ -110,21 +126,26 @@ class MaskedLM(Task):
         class_names: Sequence[str],
         cache: Path | None = None,
     ) -> Encoded:
-        """One row a window. rows_cut: texts of which a short rest, or all, is left out; tokens_lost: how much."""
+        """One row a window. rows_cut: texts of which a short rest, or all, is left out; tokens_lost: how much.
+        InputError where no text is long enough."""
         before, after = around(tokenizer)
         size = max_length - len(before) - len(after)
-        stride = size if self.stride is None else min(self.stride, size)
+        stride = self.stride or size
         ids: list[np.ndarray] = []
-        rows_cut = tokens_lost = 0
+        rows_cut = tokens_lost = read = 0
         for text in rows.columns["text"]:
             tokens = np.array(tokenizer(text, add_special_tokens=False, verbose=False)["input_ids"], dtype=np.int32)
             windows = spans(len(tokens), size, stride, SHORTEST)
             rest = len(tokens) - (windows[-1][1] if windows else 0)
             rows_cut += rest > 0
             tokens_lost += rest
+            read += len(tokens) - rest
             ids += [np.concatenate([before, tokens[start:stop], after]) for start, stop in windows]
         if not ids:
-            raise InputError(f"{rows.origin}: no text has {SHORTEST} tokens, too little to learn from")
+            raise InputError(
+                f"{rows.origin}: no text has {SHORTEST} tokens; shorter ones have too little context to learn "
+                "from: join them to longer texts"
+            )
         whole = np.concatenate(ids).astype(np.int32)
         offsets = np.concatenate([[0], np.cumsum([len(window) for window in ids])]).astype(np.int64)
         return Encoded(
@@ -137,7 +158,21 @@ class MaskedLM(Task):
             fingerprint=hashlib.sha256(whole.tobytes() + offsets.tobytes()).hexdigest(),
             index=np.arange(len(ids)),
             vocabulary=_vocabulary(tokenizer),
+            read=read,
         )
+
+    def cut_warning(self, encoded: Encoded, rows: int, max_length: int) -> str | None:
+        """By tokens: nearly every long text leaves a short rest, which is little of it."""
+        if encoded.share_lost <= MUCH:
+            return None
+        return (
+            f"{encoded.share_lost:.0%} of the tokens are left out: {encoded.rows_cut} of {rows} texts "
+            f"({encoded.rows_cut / rows:.0%}) have fewer than {SHORTEST} tokens, or so few behind their last window"
+        )
+
+    def label_counts(self, labels: np.ndarray, class_names: Sequence[str]) -> dict[str, float]:
+        """Windows: there are no labels."""
+        return {"windows": len(labels)}
 
     def masked(self, encoded: Encoded, rows: np.ndarray, draw: tuple[int, ...]) -> Masked:
         """The masks of some windows, as they lie side by side in a padded batch. draw: (seed, epoch), or (0, 0)."""

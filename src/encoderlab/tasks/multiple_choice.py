@@ -32,6 +32,8 @@ if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
 MOST_PROBLEMS = 5  # lines about single rows; the rest is counted
+FROM_ZERO = "answers count from 0"
+ONE_LESS = "subtract 1 from each, or write letters (A, B, ...)"
 
 
 @final
@@ -79,21 +81,40 @@ class MultipleChoice(Task):
         plain = prepare(layout.rows, text=texts, label=answer if labelled else None)
         kept = np.searchsorted(rows.index, plain.index)
         found: list[list[tuple[str, str]]] = []
-        answers, problems = [], []
+        answers: list[str] = []
+        problems: dict[int, str] = {}
+        numbers: dict[int, tuple[int, Sequence[str]]] = {}  # of the rows whose answer is one, with the row's labels
+        where = [f"{rows.origin}: row {number + 1}" for number in plain.index]
         for place, row in enumerate(kept):
-            where = f"{rows.origin}: row {plain.index[place] + 1}"
             try:
-                found.append(layout.choices(row))
+                choices = layout.choices(row)
+                found.append(choices.pairs)
                 if labelled:
-                    answers.append(_position(found[-1], plain.columns[answer][place], answer, layout.numbered))
+                    labels, written = [label for label, _ in choices.pairs], plain.columns[answer][place]
+                    number = _number(labels, written) if choices.numbered else None
+                    if number is not None:
+                        numbers[place] = number, labels
+                    answers.append(_position(labels, written, number, answer, choices.numbered))
             except ValueError as error:
-                problems.append(f"{where}: {error}")
+                problems[place] = f"{where[place]}: {error}"
+        notes = plain.notes
+        if numbers and all(number for number, _ in numbers.values()):
+            if beyond := [place for place, (number, labels) in numbers.items() if _is_one_more(labels, number)]:
+                number, labels = numbers[beyond[0]]
+                line = f"answer {number} (column {answer!r}) of {len(labels)} choices, and no row's answer is 0"
+                others = {place: line for place, line in problems.items() if place not in beyond}
+                problems = {beyond[0]: f"{where[beyond[0]]}: {line}: {FROM_ZERO}; {ONE_LESS}"} | others
+            else:
+                notes += (
+                    f"{rows.origin}: none of the {len(numbers)} answers that are numbers (column {answer!r}) is 0, and "
+                    f"{FROM_ZERO}, 1 being the second choice; if these count from 1, {ONE_LESS}",
+                )
         if problems:
-            more = [f"{rows.origin}: {len(problems) - MOST_PROBLEMS} more such rows"] if len(problems) > 5 else []
-            raise InputError(*problems[:MOST_PROBLEMS], *more)
+            lines, left = list(problems.values())[:MOST_PROBLEMS], len(problems) - MOST_PROBLEMS
+            raise InputError(*lines, *([f"{rows.origin}: {left} more such rows"] if left > 0 else []))
         columns: dict[str, list] = dict(zip(self.text_columns, (plain.columns[name] for name in texts), strict=False))
         columns["choices"] = found
-        return Rows(columns | ({"answer": answers} if labelled else {}), rows.origin, plain.index, plain.notes)
+        return Rows(columns | ({"answer": answers} if labelled else {}), rows.origin, plain.index, notes)
 
     def filler(self, texts: Sequence[str]) -> Rows:
         """Two choices, and three, in turns."""
@@ -173,14 +194,22 @@ class MultipleChoice(Task):
         }
 
 
-def _position(cell: Sequence[tuple[str, str]], answer: str, column: str, numbered: bool) -> str:
-    """The letter of the position of the choice that `answer` names: by its label, or where the file gives the choices
-    no labels (`numbered`) by its number from 0. ValueError where there is none."""
-    labels = [label for label, _ in cell]
-    if answer in labels:
-        return layouts.letter(labels.index(answer))
-    if numbered and answer.isdigit() and layouts.letter(int(answer)) in labels:
-        return layouts.letter(labels.index(layouts.letter(int(answer))))
+def _number(labels: Sequence[str], answer: str) -> int | None:
+    """The number from 0 that `answer` is, where the choices have no labels in the file; None for a label."""
+    return int(answer) if answer not in labels and answer.isdecimal() and len(answer) < 10 else None
+
+
+def _is_one_more(labels: Sequence[str], number: int) -> bool:
+    """Whether there is such a choice only if the first one is 1."""
+    return layouts.letter(number) not in labels and layouts.letter(number - 1) in labels
+
+
+def _position(labels: Sequence[str], answer: str, number: int | None, column: str, numbered: bool) -> str:
+    """The letter of the position of the choice that `answer` names: by its label, or by its `number` where it is one
+    and the file gives the choices no labels (`numbered`). ValueError where there is none."""
+    name = answer if number is None else layouts.letter(number)
+    if name in labels:
+        return layouts.letter(labels.index(name))
     raise ValueError(
         f"answer {answer!r} (column {column!r}) is no choice of its row, which has {', '.join(map(repr, labels))}"
         f"{' (or numbers from 0)' if numbered else ''}; correct or remove the row"

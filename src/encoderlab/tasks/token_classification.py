@@ -20,6 +20,7 @@ import numpy as np
 
 from encoderlab.data import Rows, Splits
 from encoderlab.data.rows import as_text, canonical_label, column_problems
+from encoderlab.data.source import place
 from encoderlab.errors import InputError
 from encoderlab.tasks import entities
 from encoderlab.tasks.base import Encoded, Task
@@ -33,6 +34,7 @@ if TYPE_CHECKING:
 
 WORDS, LABELS = ("tokens", "words"), ("ner_tags", "tags", "labels")
 MOST_WORDS = 10_000  # of a row: far more than any model has positions, and every row takes the space of the longest
+IGNORED = "-100"  # how other libraries write that a word has no label
 ENTITY_F1 = Metric(key="entity_f1", label="entity F1", said="entity F1 {value} % on {rows} test rows")
 WORD_ACCURACY = Metric(
     key="accuracy", label="word accuracy", said="{value} % of the words of {rows} test rows right", best="the best"
@@ -93,10 +95,15 @@ class TokenClassification(Task):
         return Rows({"words": [text.split() or ["a"] for text in texts]}, "random words", np.arange(len(texts)))
 
     def class_names(self, splits: Splits) -> list[str]:
-        """O first, then the other labels of all splits in their order: one that train lacks is never the answer."""
+        """O first, then the other labels of all splits in their order: one that train lacks is never the answer.
+        InputError for a single label, and for one that does not fit the entities that the others mark."""
         names = sorted({name for _, rows in splits.items() for row in rows.columns["labels"] for name in row})
         if len(names) < 2:
             raise InputError(f"data.train: all words have the label {names[0]!r}; expected at least two labels")
+        if odd := entities.odd(names):
+            usual = next(name for name in names if name not in odd and name != entities.OUTSIDE)
+            rule = f"marks no entity as the others do: expected O, or a label like {usual!r}; correct it"
+            raise InputError(*(f"{_first_with(name, splits)} {rule}" for name in odd))
         return sorted(names, key=lambda name: name != entities.OUTSIDE)
 
     def encode(
@@ -141,6 +148,13 @@ class TokenClassification(Task):
 
     def metric(self, class_names: Sequence[str]) -> Metric:
         return WORD_ACCURACY if entities.scheme(class_names) is None else ENTITY_F1
+
+    def compared_by(self, class_names: Sequence[str]) -> str:
+        rule, label = entities.scheme(class_names), self.metric(class_names).label
+        if rule is None:
+            return f"{label} (the labels mark no entities)"
+        more = f" and {len(rule.types) - 8} more" if len(rule.types) > 8 else ""
+        return f"{label} ({rule.name} labels of {', '.join(rule.types[:8])}{more})"
 
     def value(self, metrics: Mapping[str, Any]) -> float:
         f1 = metrics.get("entity_f1")
@@ -213,6 +227,16 @@ class TokenClassification(Task):
         }
 
 
+def _first_with(label: str, splits: Splits) -> str:
+    """Where a label stands, for a message about it."""
+    return next(
+        f"{place(name)}: {rows.origin}: row {rows.index[i] + 1}: label {label!r}"
+        for name, rows in splits.items()
+        for i, row in enumerate(rows.columns["labels"])
+        if label in row
+    )
+
+
 def _answers(logits: np.ndarray, class_names: Sequence[str]) -> np.ndarray:
     """(n, w, c) -> (n, w) label numbers; of a word that was not seen that of O, or -1."""
     unseen = class_names.index(entities.OUTSIDE) if entities.OUTSIDE in class_names else -1
@@ -262,7 +286,7 @@ def _list(cell: Any, column: str) -> Sequence[Any]:
 
 
 def _row_labels(cell: Any, column: str, words: int) -> list[str]:
-    names = [canonical_label(label) for label in _list(cell, column)]
+    names = [None if name == IGNORED else name for name in map(canonical_label, _list(cell, column))]
     if len(names) != words:
         raise ValueError(f"{words} words, but {len(names)} labels (column {column!r}); expected one for each word")
     if None in names:
