@@ -260,6 +260,79 @@ def test_wrong_input_is_one_line(study: Path, change: str, says: str, capsys: py
     assert re.search(says, "\n".join(errors)), errors
 
 
+def command(*words: str) -> int:
+    with pytest.raises(SystemExit) as stop:
+        main(words)
+    return int(stop.value.code or 0)
+
+
+def test_check_says_what_would_be_done(study: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert command("check", str(study), "-s", "encode.folds=3", "--json") == 0
+    said = json.loads(capsys.readouterr().out)
+    assert (said["stories"], said["words"], said["warnings"]) == (7, 2100, [])
+    assert said["subjects"] == {"S1": {"stories": 7, "trs": 7 * 60 + sum(range(7)), "voxels": VOXELS, "folds": 3}}
+    kinds = [("bag-of-words", "3 words and their number"), ("vectors", "true.txt"), ("vectors", "other.txt")]
+    assert [tuple(row[1:]) for row in said["features"]] == [*kinds, ("word-length", "")]
+    assert said["fits"] == 3 * 4 and said["delays"] == [1, 2, 3, 4] and said["alphas"] == [100, 1e8, 13]
+    assert command("check", str(study), "-s", "encode.banded=true") == 0
+    shown = capsys.readouterr().out
+    assert "all spaces, banded" in shown and f"{7 * 5} fits" in shown
+    assert not (study.parent / "results").exists()
+
+
+def test_check_without_responses_is_for_embed_alone(study: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    study.write_text(STUDY.replace('[responses]\nS1 = "S1"\n', ""))
+    assert command("check", str(study)) == 0
+    assert "warning: no [responses]: enough for `encoderlab embed`" in capsys.readouterr().out
+
+
+def test_check_reports_every_problem_at_once(
+    study: Path, tiny_model: Callable[[str], Path], capsys: pytest.CaptureFixture[str]
+) -> None:
+    encoder = f'[[features]]\nkind = "encoder"\nmodel = "{tiny_model("bert")}"\n'
+    unread = f'{encoder}layer = 7\n{encoder}study = "mlm.toml"\n{encoder}adapter = "nowhere"\n'
+    study.write_text(
+        STUDY.replace('S1 = "S1"', 'S1 = "S1"\nS2 = "S2"').replace("other.txt", "gone.txt")
+        + "delay = 3\n[launch]\nvoxels = 0\n"
+        + unread
+    )
+    (study.parent / "S1" / "tale3.npy").unlink()
+    assert command("check", str(study), "-s", "stories.path=lost.parquet") == 2
+    err = capsys.readouterr().err
+    for said in (
+        *("encode.delay: unknown key", "launch.voxels: expected", "responses.S2: ", "lost.parquet: no such file"),
+        *("gone.txt: no such file", "mlm.toml: no such file", "layer", "nowhere"),
+    ):
+        assert said in err, (said, err)
+    assert all(line.startswith("encoderlab: ") for line in err.splitlines())
+
+    study.write_text(STUDY)
+    assert command("check", str(study), "-s", "encode.trim=[10, 4]", "-s", "encode.reference=nothing") == 2
+    lines = capsys.readouterr().err.splitlines()
+    assert ["no responses: tale3" in line for line in lines].count(True) == 1
+    assert any("story 'tale0': 61 rows of features" in line for line in lines)
+    assert any("encode.reference" in line for line in lines)
+
+
+def test_only_a_fine_tuning_study_is_timed(study: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert command("check", str(study), "--time") == 2
+    assert "--time: " in capsys.readouterr().err
+
+
+def test_adapters_without_held_out_stories_need_a_cut(study: Path, tiny_masked_lm: Callable[[str], Path]) -> None:
+    """Said before anything is computed."""
+    model = tiny_masked_lm("bert")
+    (study.parent / "mlm.toml").write_text(
+        f'model = "{model}"\n[task]\nkind = "masked-lm"\n[data]\ntrain = "stories.parquet"\n'
+        'test = "stories.parquet"\n[[method]]\nname = "lora"\n'
+    )
+    feature = f'[[features]]\nkind = "encoder"\nmodel = "{model}"\nstudy = "mlm.toml"\n'
+    study.write_text(STUDY.replace("[encode]", feature + '[encode]\nadapt = "without held-out"'))
+    with pytest.raises(InputError, match=r"mlm.toml: data.test names rows of its own; .*needs a cut"):
+        encode(study)
+    assert not (study.parent / "results").exists()
+
+
 def test_stories_without_responses(study: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (study.parent / "S1" / "tale6.npy").unlink()
     with pytest.raises(InputError, match=r"S1: 1 stories have no responses: tale6; .*encode.unmatched = \"leave out\""):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import json
 import os
 import signal
@@ -13,27 +12,12 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
 
 from encoderlab.errors import InputError
 from encoderlab.files import read_json
 from encoderlab.launch.queue import Queue
-
-NOT_METRICS = ("train_seconds", "peak_memory_mb", "inference_ms_per_example")
-WORDS = "good bad film the a was not very plot acting and".split()
-
-Write = Callable[..., Path]
-
-
-def write_rows(path: Path, count: int, seed: int) -> None:
-    rng = np.random.default_rng(seed)
-    with path.open("w", newline="", encoding="utf-8") as file:
-        writer = csv.writer(file)
-        writer.writerow(["text", "label"])
-        for _ in range(count):
-            words = [str(w) for w in rng.choice(WORDS, size=rng.integers(2, 12))]
-            writer.writerow([" ".join(words), "pos" if words.count("good") >= words.count("bad") else "neg"])
+from test_study import Write, metrics, write_rows
 
 
 @pytest.fixture
@@ -105,12 +89,6 @@ def start(environment: dict[str, str], tmp_path: Path) -> Iterator[Callable[...,
     for folder in tmp_path.glob("*/out/launch"):  # and the workers of those that were killed
         for number in Queue(folder).alive().values():
             os.kill(number, signal.SIGKILL)
-
-
-def metrics(out: Path) -> list[dict[str, str]]:
-    """results.csv without times and memory."""
-    with (out / "results.csv").open(encoding="utf-8", newline="") as file:
-        return [{k: v for k, v in row.items() if k not in NOT_METRICS} for row in csv.DictReader(file)]
 
 
 def accounts(out: Path) -> dict[str, Any]:

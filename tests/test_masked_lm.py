@@ -19,6 +19,7 @@ from encoderlab.data import Rows
 from encoderlab.errors import InputError
 from encoderlab.execute import _over_fitting
 from encoderlab.families import FAMILIES
+from encoderlab.methods import Head, Method
 from encoderlab.methods.full import Full
 from encoderlab.methods.lora import Lora
 from encoderlab.methods.prompt import Prompt
@@ -26,6 +27,8 @@ from encoderlab.study import compare
 from encoderlab.tasks import Encoded, MaskedLM
 from encoderlab.training.batches import collate
 from encoderlab.training.forward import Computed, logits, scores
+from fixtures_reload import copied
+from test_methods import CASES
 
 CPU = torch.device("cpu")
 TASK = MaskedLM()
@@ -160,6 +163,61 @@ def test_bf16_is_near_fp32(tiny_masked_lm: Callable[[str], Path], family: str, m
         assert grads and all(g.dtype == torch.float32 for g in grads)
         found[dtype] = TASK.losses(result, torch.zeros(2)).tolist()
     assert found[torch.float32] == pytest.approx(found[torch.bfloat16], abs=0.05)
+
+
+@pytest.fixture(scope="module")
+def plain(tiny_masked_lm: Callable[[str], Path]) -> backbone.Backbone:
+    """To be copied, not changed."""
+    return backbone.load(str(tiny_masked_lm("bert")), head=TASK.head, class_names=["masked"], seed=0)
+
+
+# What `check` accepts: there is no head to train alone, and a prompt in front would shift the answers of the words.
+ACCEPTED = [case for case in CASES if not isinstance(case, Head) and getattr(case, "placement", "") != "front"]
+
+
+@pytest.mark.parametrize("method", ACCEPTED, ids=repr)
+def test_every_method_learns_and_moves_to_the_bare_encoder(
+    method: Method, plain: backbone.Backbone, tiny_masked_lm: Callable[[str], Path], tmp_path: Path
+) -> None:
+    """Training moves what is trainable and nothing else, and the encoder with the saved adapter is the trained one."""
+    if any("not installed" in problem for problem in method.problems(plain)):
+        pytest.skip(method.problems(plain)[0])
+    assert not method.problems(plain)
+    tuned, pad = copied(plain), plain.tokenizer.pad_token_id
+    encoded = windows(tuned.tokenizer, 38, 33)
+    method.inject(tuned, 0)
+    trained, before = dict(tuned.trainable()), {n: p.detach().clone() for n, p in tuned.model.named_parameters()}
+    assert isinstance(method, Full) or not any(plain.is_head(name) for name in trained), "a pretrained head is frozen"
+    optimizer = torch.optim.AdamW(trained.values(), lr=2e-2)
+    model, steps = Computed(tuned, torch.float32, CPU).eval(), 3  # B of LoRA is zero: A moves from the second step on
+    losses = []
+    for step in range(1, steps + 1):
+        found = scores(model, TASK, encoded, np.arange(2), pad_id=pad, device=CPU, draw=(0, 1))
+        loss = TASK.losses(found, torch.zeros(2)).sum()
+        more = method.regulariser(tuned)
+        (loss if more is None else loss + more).backward()
+        optimizer.step()
+        method.after_step(tuned, step, steps)
+        optimizer.zero_grad()
+        losses.append(loss.item())
+    assert losses[-1] < losses[0]
+    assert {n for n, p in tuned.model.named_parameters() if not torch.equal(p, before[n])} == set(trained)
+
+    adapters.save(tuned, method, adapters.adapter_tensors(tuned), tmp_path)
+    bare = backbone.load(str(tiny_masked_lm("bert")), head="AutoModel", class_names=[], seed=7)
+    ids = tuned.tokenizer([text(20, 3), text(9, 4)], padding=True, return_tensors="pt")
+    bare.model.eval()
+    with torch.no_grad():
+        wanted, untouched = (one.trunk(**ids).last_hidden_state for one in (tuned, bare))
+        adapters.load_adapter(bare, tmp_path, head=False)
+        assert not torch.allclose(untouched, wanted, atol=1e-4)
+        torch.testing.assert_close(bare.trunk(**ids).last_hidden_state, wanted, rtol=0, atol=1e-5)
+
+
+def test_the_head_alone_is_no_method_of_masked_lm(study: Path) -> None:
+    study.write_text(study.read_text().replace('name = "full"', 'name = "head"'))
+    with pytest.raises(InputError, match="head"):
+        check.check(study)
 
 
 STUDY = """

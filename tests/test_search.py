@@ -16,7 +16,8 @@ from encoderlab import jobs, study
 from encoderlab.errors import InputError
 from encoderlab.files import read_json
 from encoderlab.launch.queue import Queue
-from test_launch import WORDS, Write, environment, metrics, start, until, write_rows, write_study  # noqa: F401  (fixtures)
+from test_launch import environment, start, until, write_study  # noqa: F401  (fixtures)
+from test_study import WORDS, Write, metrics, write_rows
 
 LORA = """[[method]]
 name = "lora"

@@ -13,7 +13,8 @@ import pytest
 
 from encoderlab.files import read_json
 from encoderlab.launch.queue import Queue
-from test_launch import Write, accounts, environment, metrics, start, until, write_study  # noqa: F401  (fixtures)
+from test_launch import accounts, environment, start, until, write_study  # noqa: F401  (fixtures)
+from test_study import Write, metrics
 
 SCRIPT = Path(__file__).parent / "slurm" / "cluster.sh"
 PROGRAMS = ("munged", "slurmctld", "slurmd", "sbatch", "srun", "squeue", "scancel")

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import shutil
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
-from encoderlab import check, config
+from encoderlab import adapters, backbone, check, config
+from encoderlab.cli import main
 from encoderlab.config import encoding
+from encoderlab.errors import InputError
+from encoderlab.files import write_json
 from encoderlab.stories import read, save
 
 FOLDER = Path(__file__).resolve().parents[1] / "studies"
@@ -37,24 +41,66 @@ def test_a_study_of_the_hub_can_be_read(name: str, tmp_path: Path) -> None:
     assert (study.data.train.hub or name in OF_STORIES) and not Path(study.model).is_absolute()
 
 
-@pytest.fixture(scope="session")
-def lab(shared: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("lab")
+@pytest.fixture(scope="module")
+def studies(shared: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The study files in a checkout of their own, with what comes before them in results/: lab data, stories."""
+    root = tmp_path_factory.mktemp("beside")
+    (root / "shared").symlink_to(shared)
+    lab = root / "checkout" / "results" / "lab"
+    shutil.copytree(FOLDER, root / "checkout" / "studies")
     tool = shared / "tools" / "make_lab_data.py"
-    subprocess.run([sys.executable, str(tool), str(folder), "--stories", "12"], check=True, capture_output=True)
-    save(read(folder / "raw_text.pkl"), folder / "stories.parquet")
-    return folder
+    subprocess.run([sys.executable, str(tool), str(lab), "--stories", "12"], check=True, capture_output=True)
+    save(read(lab / "raw_text.pkl"), lab.parent / "stories.parquet")
+    return root / "checkout" / "studies"
 
 
 @pytest.mark.parametrize("name", [name for name in LOCAL if name not in ENCODING])
-def test_a_local_twin_has_no_problem_and_asks_the_same(name: str, lab: Path) -> None:
-    rows = [f"data.train.path={lab / 'stories.parquet'}"] if name in OF_STORIES else []
-    assert check.check(FOLDER / f"{name}.toml", rows).runs["runs"] > 0
-    twin, study = (config.load(FOLDER / f"{one}.toml", rows) for one in (name, name.removesuffix("-local")))
+def test_a_local_twin_has_no_problem_and_asks_the_same(name: str, studies: Path) -> None:
+    assert check.check(studies / f"{name}.toml").runs["runs"] > 0
+    twin, study = (config.load(studies / f"{one}.toml") for one in (name, name.removesuffix("-local")))
     assert type(twin.task) is type(study.task)
     if name not in OF_STORIES:
         assert twin.task == study.task
     assert [v.label for v in twin.variants] == [v.label for v in study.variants]
+
+
+def pretend_to_have_run(path: Path) -> None:
+    """Leaves what an encoding study looks for in a finished study: its runs, with adapters that nothing has trained."""
+    study = config.load(path)
+    labels = {}
+    for number, variant in enumerate(study.variants):
+        tuned = backbone.load(study.model, head=study.task.head, class_names=["masked"], seed=0)
+        variant.method.inject(tuned, 0)
+        folder = study.out / "runs" / f"{number}"
+        (folder / "adapter").mkdir(parents=True)
+        adapters.save(tuned, variant.method, adapters.adapter_tensors(tuned), folder / "adapter")
+        write_json(folder / "result.json", {"kind": "run", "status": "done", "seed": study.seeds[0]})
+        labels[f"{number}"] = {"method": variant.method.name, "variant": variant.label}
+    write_json(study.out / "study.json", {"labels": labels})
+
+
+def test_the_local_twin_of_the_lab_has_no_problem(studies: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as stop:
+        main(["check", str(studies / "lab3-local.toml")])
+    (line,) = capsys.readouterr().err.splitlines()
+    assert stop.value.code == 2 and "run `encoderlab compare " in line and "stories-mlm-local.toml` first" in line
+    pretend_to_have_run(studies / "stories-mlm-local.toml")
+    with pytest.raises(SystemExit) as stop:
+        main(["check", str(studies / "lab3-local.toml")])
+    said = capsys.readouterr()
+    assert stop.value.code == 0, said.err
+    rows = [line.split("  ")[0] for line in said.out.splitlines()]
+    bge = [f"bge-small-en layer={layer}" for layer in (6, 9, 12)]
+    tiny = ["bert-tiny", *(f"bert-tiny + lora rank={rank}" for rank in (4, 8, 16))]
+    assert rows[rows.index("feature") + 1 :][:9] == ["bag of words", "GloVe", *bge, *tiny]
+    assert said.out.startswith("lab3-local: 12 stories, ") and "delays 1, 2, 3, 4" in said.out
+    assert f"13 alphas from 100 to 1e+08, chosen by nested; {9 * 12} fits of " in said.out
+
+
+def test_stories_that_are_not_there_name_the_command_that_makes_them(tmp_path: Path) -> None:
+    file = shutil.copy(FOLDER / "stories-mlm-local.toml", tmp_path)
+    with pytest.raises(InputError, match=r"no such file: .*; .* `encoderlab stories FILE -o .*stories.parquet` makes"):
+        check.check(Path(file))
 
 
 @pytest.mark.parametrize("name", ENCODING)

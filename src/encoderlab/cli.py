@@ -186,10 +186,18 @@ def check(
     ] = False,
     json: Json = False,
 ) -> None:
-    """Report every problem of a study at once; if there is none, what it would train, and on what."""
+    """Report every problem of a study, of either kind, at once; if there is none, what it would do, and on what."""
     from encoderlab import check, show
+    from encoderlab.config.encoding import is_encoding_study
+    from encoderlab.encoding.check import check as check_encoding
     from encoderlab.estimate import estimate
 
+    if is_encoding_study(study):
+        if time:
+            raise InputError(f"--time: {study} is an encoding study; only what a fine-tuning study takes can be timed")
+        found = check_encoding(study, override or ())
+        _print_json(found.as_dict()) if json else show.encoding_checked(found)
+        return
     report = check.check(study, override or ())
     expected = estimate(study, override or ()) if time else None
     if json:

@@ -13,6 +13,7 @@ from rich.table import Table
 
 from encoderlab.anatomy import Anatomy
 from encoderlab.check import CheckReport
+from encoderlab.encoding.check import EncodingReport
 from encoderlab.encoding.embed import Embedded
 from encoderlab.estimate import Estimate
 from encoderlab.report.text import correlation, gain, p_value, percent, score
@@ -131,6 +132,26 @@ def checked(report: CheckReport) -> None:
     number = report.runs
     print(f"\n{number['trials']} trials, {number['runs']} runs, {number['baselines']} baselines; ", end="")
     print(f"compared with {report.reference} by {report.metric}")
+    for line in report.warnings:
+        print(f"warning: {line}")
+
+
+def encoding_checked(report: EncodingReport) -> None:
+    """What an encoding study would do, and on what."""
+    print(f"{report.name}: {report.stories} stories, {report.words:,} words, {report.device}\n")
+    if report.subjects:
+        table(
+            "responses",
+            ("subject", "stories", "TRs", "voxels", "folds"),
+            [(name, *(f"{number:,}" for number in one.values())) for name, one in report.subjects.items()],
+        )
+        print()
+    table("feature spaces", ("feature", "kind", "of"), report.features, text=3)
+    low, high, count = report.alphas
+    delays = ", ".join(map(str, report.delays))
+    print(f"\n{report.downsample} to TRs, {report.design}; delays {delays}")
+    grid = f"{count} alphas from {low:g} to {high:g}, chosen by {report.scheme}" if count > 1 else f"alpha {low:g}"
+    print(f"{grid}; {report.fits:,} fits of a feature space and a subject to all stories but those of a fold")
     for line in report.warnings:
         print(f"warning: {line}")
 

@@ -50,9 +50,44 @@ class EncodingStudy:
         return self.path.parent
 
 
+@final
+@dataclass(frozen=True, kw_only=True)
+class EncodingDraft:
+    """What could be read of a file: the parts without a problem, the problems, the study if there is none."""
+
+    path: Path
+    problems: tuple[str, ...]
+    out: Path | None
+    stories: StoriesSection | None
+    responses: dict[str, Path]
+    features: tuple[tuple[str, Feature], ...]
+    encode: Encode | None
+    reference: Reference | None
+    study: EncodingStudy | None
+
+
+def is_encoding_study(path: Path) -> bool:
+    """Whether a file has the sections of an encoding study, and none of a fine-tuning study. InputError for no TOML."""
+    held = parse(path).keys()
+    return bool(held & {"stories", "responses", "features", "encode"}) and not held & {
+        "data",
+        "task",
+        "train",
+        "method",
+    }
+
+
 def load(path: Path, overrides: Sequence[str] = (), *, responses: bool = True) -> EncodingStudy:
     """The encoding study of a TOML file. InputError with every problem, one line each. `responses`: whether there have
     to be some; embedding needs none. No file that the study names is opened."""
+    draft = read(path, overrides, responses=responses)
+    if draft.study is None:
+        raise InputError(*draft.problems)
+    return draft.study
+
+
+def read(path: Path, overrides: Sequence[str] = (), *, responses: bool = True) -> EncodingDraft:
+    """What can be read of a file that may have problems. InputError only for a file that is no TOML."""
     raw = parse(path)
     reader = Reader(path)
     for text in overrides:
@@ -74,21 +109,35 @@ def load(path: Path, overrides: Sequence[str] = (), *, responses: bool = True) -
         labels = [label for label, _ in features]
         said = near(str(encode.reference), labels, label="the study has ")
         reader.problem("encode.reference", f"no feature space {show(encode.reference)}{said}")
-    if reader.problems:
-        raise InputError(*dict.fromkeys(reader.problems))
-    assert top and stories and encode and launch
-    name = top.name or path.stem
-    return EncodingStudy(
-        name=name,
-        out=path.parent / os.path.expanduser(top.out or f"results/{name}"),
-        stories=replace(stories, path=str(path.parent / os.path.expanduser(stories.path))),
-        responses={subject: path.parent / os.path.expanduser(place) for subject, place in subjects.items()},
+    name = top.name or path.stem if top else path.stem
+    out = path.parent / os.path.expanduser(top.out or f"results/{name}") if top else None
+    stories = replace(stories, path=str(path.parent / os.path.expanduser(stories.path))) if stories else None
+    placed = {subject: path.parent / os.path.expanduser(place) for subject, place in subjects.items()}
+    study = None
+    if not reader.problems:
+        assert top and out and stories and encode and launch
+        study = EncodingStudy(
+            name=name,
+            out=out,
+            stories=stories,
+            responses=placed,
+            features=features,
+            encode=encode,
+            reference=reference,
+            launch=launch,
+            path=path,
+            top=top,
+        )
+    return EncodingDraft(
+        path=path,
+        problems=tuple(dict.fromkeys(reader.problems)),
+        out=out,
+        stories=stories,
+        responses=placed,
         features=features,
         encode=encode,
         reference=reference,
-        launch=launch,
-        path=path,
-        top=top,
+        study=study,
     )
 
 

@@ -39,7 +39,9 @@ def path_problem(path: Path) -> str | None:
     if not os.path.isfile(path):
         names = os.listdir(path.parent) if os.path.isdir(path.parent) else []
         near = get_close_matches(path.name, names, n=1)
-        return f"no such file: {path}" + (f"; did you mean {near[0]!r}?" if near else "")
+        said = f"no such file: {path}" + (f"; did you mean {near[0]!r}?" if near else "")
+        made = f"; where it is to hold stories, `encoderlab stories FILE -o {path}` makes it"
+        return said + made * (path.suffix == ".parquet")
     if file_format(path) is None:
         known = ", ".join(f".{name}" for name in FILE_FORMATS)
         return f"{path} has no known ending; expected one of {known} (all but .parquet also with .gz)"

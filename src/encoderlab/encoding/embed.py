@@ -33,6 +33,8 @@ from encoderlab.stories import Story, read, save
 from encoderlab.stories.static import vocabulary
 from encoderlab.training.precision import choose_device
 
+Place = tuple[Path, str, dict[str, Any]]
+
 
 @final
 @dataclass(frozen=True, kw_only=True)
@@ -52,7 +54,7 @@ def embed(path: Path, overrides: Sequence[str] = ()) -> tuple[list[Story], list[
     """The stories of a study and the files of its feature spaces, made where they are missing or out of date."""
     study = load(path, overrides, responses=False)
     study = replace(study, features=expand(study.features, trained=True))
-    stories = read_stories(study)
+    stories = read_stories(study.stories, study.path)
     with own(study):
         return stories, embed_study(study, stories)
 
@@ -66,11 +68,8 @@ def own(study: EncodingStudy) -> AbstractContextManager[None]:
 def embed_study(study: EncodingStudy, stories: Sequence[Story]) -> list[Embedded]:
     """In the order of the study's feature spaces."""
     check_labels([label for label, _ in study.features])
-    problems: list[str] = []
     opened = open_spaces(study.features, choose_device(study.encode.device))
-    places = [_places(study.out, spaces, stories, problems) for spaces in opened]
-    if problems:  # of all spaces at once, before any is made
-        raise InputError(*dict.fromkeys(problems))
+    places = places_of(opened, study.out, stories)
     kept = study.out / "stories.parquet"
     if kept.resolve() != Path(study.stories.path).resolve():  # which may be what an earlier call kept
         save(stories, kept)
@@ -80,15 +79,16 @@ def embed_study(study: EncodingStudy, stories: Sequence[Story]) -> list[Embedded
     return [made[label] for label, _ in study.features]
 
 
-def read_stories(study: EncodingStudy, trs: Mapping[str, int] | None = None) -> list[Story]:
-    """The stories of the study's file, or those that it names. trs: of the scan of each story, for files that do not
-    know it. InputError for a name that is not there, and for a key that such a file has no use for."""
-    section, usual = study.stories, StoriesSection(path="")
+def read_stories(section: StoriesSection, study: Path, trs: Mapping[str, int] | None = None) -> list[Story]:
+    """The stories of a study's section, or those that it names. study: its file. trs: of the scan of each story, for
+    files that do not know it. InputError for a name that is not there, and for a key that such a file has no use for.
+    """
+    usual = StoriesSection(path="")
     if Path(section.path).suffix.lower() in (".pkl", ".pickle", ".parquet"):
         idle = [key for key in ("tier", "tr", "before", "after") if getattr(section, key) != getattr(usual, key)]
         if idle:
             raise InputError(
-                f"{study.path}: stories.{idle[0]}: {section.path} has TR times of its own; only TextGrid and TSV files "
+                f"{study}: stories.{idle[0]}: {section.path} has TR times of its own; only TextGrid and TSV files "
                 "use this key"
             )
     stories = read(section.path, tier=section.tier, tr=section.tr, before=section.before, after=section.after, trs=trs)
@@ -97,7 +97,7 @@ def read_stories(study: EncodingStudy, trs: Mapping[str, int] | None = None) -> 
     held = {story.name: story for story in stories}
     if missing := [name for name in section.names if name not in held]:
         known = near(missing[0], sorted(held), label="it has ")
-        raise InputError(f"{study.path}: stories.names: no story {missing[0]!r} in {section.path}{known}")
+        raise InputError(f"{study}: stories.names: no story {missing[0]!r} in {section.path}{known}")
     return [held[name] for name in section.names]
 
 
@@ -118,9 +118,16 @@ def check_labels(labels: Sequence[str]) -> None:
             )
 
 
-def _places(
-    out: Path, spaces: Spaces, stories: Sequence[Story], problems: list[str]
-) -> list[tuple[Path, str, dict[str, Any]]]:
+def places_of(opened: Sequence[Spaces], out: Path, stories: Sequence[Story]) -> list[list[Place]]:
+    """The files of the spaces of each pass: path, label, attributes. InputError with the problems of all of them."""
+    problems: list[str] = []
+    places = [_places(out, spaces, stories, problems) for spaces in opened]
+    if problems:
+        raise InputError(*dict.fromkeys(problems))
+    return places
+
+
+def _places(out: Path, spaces: Spaces, stories: Sequence[Story], problems: list[str]) -> list[Place]:
     try:
         return [
             (out / "vectors" / f"{slug(label)}.h5", label, spaces.attributes(number, stories))
@@ -133,9 +140,7 @@ def _places(
         spaces.release()
 
 
-def _make(
-    places: Sequence[tuple[Path, str, dict[str, Any]]], spaces: Spaces, stories: Sequence[Story]
-) -> list[Embedded]:
+def _make(places: Sequence[Place], spaces: Spaces, stories: Sequence[Story]) -> list[Embedded]:
     stale = any(
         not vectors_file.up_to_date(path, vectors_file.key(about), label, stories) for path, label, about in places
     )

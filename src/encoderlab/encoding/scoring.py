@@ -25,6 +25,7 @@ from encoderlab.brain.result import edge_warnings
 from encoderlab.brain.significance import benjamini_hochberg
 from encoderlab.brain.subject import Subject, open_subject
 from encoderlab.config.encoding import EncodingStudy
+from encoderlab.config.encoding_schema import Encode
 from encoderlab.encoding import other_models, score
 from encoderlab.encoding.embed import slug
 from encoderlab.encoding.rows import Retrained, Source
@@ -244,10 +245,7 @@ def _made(
     study: EncodingStudy, person: Person, sources: Sequence[Source], title: str, ask: Ask, device: str
 ) -> score.Scores:
     settings = study.encode
-    stories = len(person.stories)
-    folds = (
-        Folds.leave_one_out(stories) if settings.folds is None else Folds.k_fold(stories, settings.folds, settings.seed)
-    )
+    folds = folds_of(settings, len(person.stories))
     about = {
         "feature": ask.label,
         "subject": person.name,
@@ -266,6 +264,13 @@ def _made(
         if study.reference is not None:
             return other_models.reference(sources[0], *common, study.reference, about)
         return score.score(sources[0], *common, folds, about, device, _percent(bar))
+
+
+def folds_of(settings: Encode, stories: int) -> Folds:
+    """InputError for more folds than stories."""
+    if settings.folds is None:
+        return Folds.leave_one_out(stories)
+    return Folds.k_fold(stories, settings.folds, settings.seed)
 
 
 def _some(responses: StoryResponses, start: int, stop: int) -> StoryResponses:

@@ -37,41 +37,55 @@ def expand(features: Sequence[tuple[str, Feature]], *, trained: bool) -> tuple[t
     """(label, Feature or Adapted) of every space; those that name a masked-lm study become the encoder and its runs.
 
     trained: the runs' adapters as they are; otherwise `Adapted`, to be trained for each group of held-out stories.
-    InputError where the study is no masked-lm study, or is not finished.
+    InputError, of all spaces at once, where the study is no masked-lm study, is not finished, or cannot be trained
+    without held-out stories.
     """
     found: list[tuple[str, Feature | Adapted]] = []
+    problems: list[str] = []
     for label, feature in features:
         if not isinstance(feature, Encoder) or feature.study is None:
             found.append((label, feature))
             continue
-        path, plain = Path(feature.study), replace(feature, study=None)
-        study = config.load(path)
-        if not isinstance(study.task, MaskedLM):
-            raise InputError(f'{path}: task.kind is "{study.task.kind}"; expected a masked-lm study')  # type: ignore[attr-defined]
-        found.append((label, plain))
-        seeds = study.seeds
-        variants = [(variant.label, seed) for variant in study.variants for seed in seeds]
-        for variant, seed in variants:
-            name = f"{label} + {variant}" + (f" seed {seed}" if len(seeds) > 1 else "")
-            if trained:
-                found.append((name, replace(plain, adapter=str(_adapter(path, study.out, variant, seed)))))
-            else:
-                found.append((name, Adapted(label=name, feature=plain, study=path, variant=variant, seed=seed)))
+        try:
+            found += _runs(label, replace(feature, study=None), Path(feature.study), trained)
+        except InputError as error:
+            problems += error.problems
     labels = [label for label, _ in found]
     if twice := sorted({label for label in labels if labels.count(label) > 1}):
-        raise InputError(f"features: {twice[0]!r} is there twice; give one of them a label")
+        problems.append(f"features: {twice[0]!r} is there twice; give one of them a label")
+    if problems:
+        raise InputError(*dict.fromkeys(problems))
     return tuple(found)
+
+
+def _runs(label: str, plain: Encoder, path: Path, trained: bool) -> list[tuple[str, Feature | Adapted]]:
+    """The encoder and every run of the study at `path`."""
+    study = config.load(path)
+    if not isinstance(study.task, MaskedLM):
+        raise InputError(f'{path}: task.kind is "{study.task.kind}"; expected a masked-lm study')  # type: ignore[attr-defined]
+    if not trained:
+        _check_cuts(study)
+    found: list[tuple[str, Feature | Adapted]] = [(label, plain)]
+    for variant, seed in [(variant.label, seed) for variant in study.variants for seed in study.seeds]:
+        name = f"{label} + {variant}" + (f" seed {seed}" if len(study.seeds) > 1 else "")
+        if trained:
+            found.append((name, replace(plain, adapter=str(_adapter(path, study.out, variant, seed)))))
+        else:
+            found.append((name, Adapted(label=name, feature=plain, study=path, variant=variant, seed=seed)))
+    return found
+
+
+def _check_cuts(study: config.Study) -> None:
+    for split in ("validation", "test"):
+        if getattr(study.data, split).fraction is None:
+            raise InputError(
+                f'{study.path}: data.{split} names rows of its own; adapt = "without held-out" needs a cut from '
+                "the training stories, { fraction = 0.1 }, or held-out stories would choose the adapter"
+            )
 
 
 def retrain(adapted: Adapted, stories: Sequence[Story], folder: Path) -> Path:
     """The adapter folder of that variant and seed, trained on these stories alone in `folder`; what is done is kept."""
-    study = config.load(adapted.study)
-    for split in ("validation", "test"):
-        if getattr(study.data, split).fraction is None:
-            raise InputError(
-                f'{adapted.study}: data.{split} names rows of its own; adapt = "without held-out" needs a cut from '
-                "the training stories, { fraction = 0.1 }, or held-out stories would choose the adapter"
-            )
     texts = folder / "stories.parquet"
     save(stories, texts)
     overrides = [f"data.train.path={texts.absolute()}", f"out={folder.absolute()}"]

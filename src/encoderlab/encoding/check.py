@@ -1,0 +1,261 @@
+"""Everything about an encoding study that can be said before anything is computed: every problem at once, and what the
+study would do."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any, final
+
+import torch
+
+from encoderlab.brain.align import row_problems
+from encoderlab.brain.responses import StoryResponses
+from encoderlab.brain.subject import Subject, open_subject
+from encoderlab.check import out_problem
+from encoderlab.config.encoding import EncodingDraft, EncodingStudy, read
+from encoderlab.config.encoding_schema import BagOfWords, Encode, Encoder, Feature, FileVectors, Reference
+from encoderlab.config.values import near, only
+from encoderlab.encoding.embed import check_labels, places_of, read_stories
+from encoderlab.encoding.scoring import BANDED, Person, folds_of
+from encoderlab.encoding.spaces import open_spaces
+from encoderlab.encoding.sweep import Adapted, expand
+from encoderlab.errors import InputError
+from encoderlab.launch.choose import problems as launch_problems
+from encoderlab.stories import Story
+from encoderlab.stories.read import noticed
+from encoderlab.training.precision import choose_device
+
+
+@final
+@dataclass(frozen=True, kw_only=True)
+class Found:
+    """An encoding study without problems. stories: those that are used. features: (label, Feature or Adapted) of every
+    space, masked-lm studies unfolded. notes: what was left out. Without responses, `people` is empty."""
+
+    study: EncodingStudy
+    stories: list[Story]
+    people: list[Person]
+    features: tuple[tuple[str, Any], ...]
+    notes: list[str]
+
+    @property
+    def labels(self) -> list[str]:
+        return _labels(self.features, self.study.encode)
+
+
+@final
+@dataclass(frozen=True, kw_only=True)
+class EncodingReport:
+    """An encoding study without problems: what it would do, on what.
+
+    subjects: {name: stories, TRs, voxels, folds}. features: (label, kind, of what). fits: models of each subject's
+    feature spaces, one a fold. alphas: the smallest, the largest, and how many.
+    """
+
+    name: str
+    path: str
+    stories: int
+    words: int
+    device: str
+    subjects: dict[str, dict[str, int]]
+    features: list[tuple[str, str, str]]
+    design: str
+    downsample: str
+    delays: tuple[int, ...]
+    alphas: tuple[float, float, int]
+    scheme: str
+    fits: int
+    warnings: list[str]
+
+    def as_dict(self) -> dict[str, Any]:
+        return asdict(self)
+
+
+def check(path: Path, overrides: Sequence[str] = ()) -> EncodingReport:
+    """Look at everything: stories, responses, every file and encoder. InputError with every problem of them."""
+    found = look(read(path, overrides, responses=False), spaces=True)
+    study, settings = found.study, found.study.encode
+    subjects = {
+        person.name: {
+            "stories": len(person.stories),
+            "trs": sum(person.responses.lengths),
+            "voxels": person.responses.voxels,
+            "folds": 1 if study.reference else len(folds_of(settings, len(person.stories))),
+        }
+        for person in found.people
+    }
+    idle = [] if subjects else ["no [responses]: enough for `encoderlab embed`; `encoderlab encode` needs a subject"]
+    noted = [f"{count:,} {what} ({where})" for what, (count, where) in noticed(found.stories).items()]
+    return EncodingReport(
+        name=study.name,
+        path=str(path),
+        stories=len(found.stories),
+        words=sum(map(len, found.stories)),
+        device=str(choose_device(settings.device)),
+        subjects=subjects,
+        features=[_described(label, feature) for label, feature in found.features]
+        + [(BANDED, "banded", f"{len(found.features)} spaces")] * (len(found.labels) - len(found.features)),
+        design=settings.design.trimmed,
+        downsample=settings.downsample,
+        delays=settings.delays,
+        alphas=(min(settings.alphas), max(settings.alphas), len(settings.alphas)),
+        scheme="bootstrap" if study.reference else settings.scheme,
+        fits=len(found.labels) * sum(subject["folds"] for subject in subjects.values()),
+        warnings=[*idle, *found.notes, *noted],
+    )
+
+
+def look(draft: EncodingDraft, *, spaces: bool) -> Found:
+    """Opens stories and responses and matches them; with `spaces` also every file of vectors and every encoder, which
+    `embed` otherwise does itself. InputError with every problem."""
+    file, problems, notes = draft.path, list(draft.problems), list[str]()
+    if draft.out is not None and (line := out_problem(draft.out)):
+        problems.append(f"{file}: out: {line}")
+    if draft.study is not None:
+        problems += [f"{file}: {line}" for line in launch_problems(draft.study.launch)]
+    settings = draft.encode
+    if settings is not None:
+        problems += [f"{file}: encode.{line}" for line in _missing_here(settings)]
+
+    opened: dict[str, tuple[Subject, StoryResponses]] = {}
+    for name, place in draft.responses.items():
+        with _noting(problems, f"{file}: responses.{name}: "):
+            subject = open_subject(place)
+            opened[name] = subject, subject.responses(subject.stories)
+    stories = None
+    if draft.stories is not None:
+        with _noting(problems):
+            stories = read_stories(draft.stories, file, _scans(opened, settings or Encode()))
+    people = []
+    if stories is not None and settings is not None:
+        for name, (subject, _) in opened.items():
+            with _noting(problems):
+                people.append(_person(draft, settings, name, subject, stories, notes))
+        if draft.reference is not None:
+            problems += [f"{file}: {line}" for line in _reference_problems(draft.reference, settings, people)]
+
+    features = None
+    with _noting(problems):
+        features = expand(draft.features, trained=settings is None or settings.adapt == "all stories")
+    if features is not None and settings is not None:
+        labels = _labels(features, settings)
+        with _noting(problems):
+            check_labels(labels)
+        if features and settings.reference not in (None, *labels):
+            known = near(str(settings.reference), labels, label="the study has ")
+            problems.append(f"{file}: encode.reference: no feature space {settings.reference!r}{known}")
+    if spaces and draft.out is not None:
+        plain = [(label, one) for label, one in features or draft.features if not isinstance(one, Adapted)]
+        with _noting(problems):  # on the CPU: nothing is computed
+            places_of(open_spaces(plain, torch.device("cpu")), draft.out, stories or [])
+    if problems or draft.study is None or stories is None or features is None:
+        raise InputError(*dict.fromkeys(problems))
+    used = [story for story in stories if not people or any(story in person.stories for person in people)]
+    return Found(study=draft.study, stories=used, people=people, features=features, notes=notes)
+
+
+@contextmanager
+def _noting(problems: list[str], where: str = "") -> Iterator[None]:
+    try:
+        yield
+    except InputError as error:
+        problems += [f"{where}{line}" for line in error.problems]
+
+
+def _missing_here(settings: Encode) -> list[str]:
+    found = []
+    if settings.device == "cuda" and not torch.cuda.is_available():
+        found.append('device: torch finds no CUDA device here; use "auto" or "cpu"')
+    if settings.banded and find_spec("himalaya") is None:
+        found.append("banded: needs himalaya: pip install 'encoderlab[brain]'")
+    return found
+
+
+def _labels(features: Sequence[tuple[str, Any]], settings: Encode) -> list[str]:
+    """Of everything that is scored: the spaces, and banded ridge over them where there are two at least."""
+    return [label for label, _ in features] + [BANDED] * (settings.banded and len(features) > 1)
+
+
+def _scans(opened: Mapping[str, tuple[Subject, StoryResponses]], settings: Encode) -> dict[str, int]:
+    """TRs of the scan of every story, from its responses: what a TextGrid or a TSV cannot know."""
+    found: dict[str, int] = {}
+    for subject, responses in opened.values():
+        pairs = zip(subject.stories, responses.lengths, strict=True)
+        found = {name: rows + sum(settings.trim) for name, rows in pairs} | found
+    return found
+
+
+def _person(
+    draft: EncodingDraft, settings: Encode, name: str, subject: Subject, stories: Sequence[Story], notes: list[str]
+) -> Person:
+    """InputError with every problem of one subject's stories, folds and rows."""
+    chosen = draft.stories is not None and draft.stories.names is not None
+    held = set(subject.stories)
+    common = [story for story in stories if story.name in held]
+    silent = [story.name for story in stories if story.name not in held]
+    unread = sorted(held - {story.name for story in stories})
+    problems = []
+    for what, names in (("no responses", silent), ("no transcript", [] if chosen else unread)):
+        if not names:
+            continue
+        said = f"{name}: {len(names)} stories have {what}: {', '.join(names[:5])}{', ...' if len(names) > 5 else ''}"
+        if settings.unmatched == "refuse":
+            problems.append(
+                f'{said}; add them, name the stories to use under stories.names, or set encode.unmatched = "leave out"'
+            )
+        else:
+            notes.append(f"{said}; left out")
+    if len(common) < 3:
+        raise InputError(*problems, f"{name}: {len(common)} stories have words and responses; expected three at least")
+    if draft.reference is None:
+        with _noting(problems, f"{draft.path}: encode.folds: "):
+            folds_of(settings, len(common))
+    responses = subject.responses([story.name for story in common])
+    problems += _row_problems(name, common, responses, settings)
+    if problems:
+        raise InputError(*problems)
+    return Person(name=name, subject=subject, stories=common, responses=responses)
+
+
+def _row_problems(name: str, stories: Sequence[Story], responses: StoryResponses, settings: Encode) -> list[str]:
+    rows = [max(0, len(story.tr_times) - sum(settings.trim)) for story in stories]
+    names = [story.name for story in stories]
+    lines = row_problems(names, rows, responses.lengths, settings.design.trimmed)
+    more = [f"{name}: {len(lines) - 5} more stories whose rows differ"] if len(lines) > 5 else []
+    return [f"{name}: {line}" for line in lines[:5]] + more
+
+
+def _reference_problems(reference: Reference, settings: Encode, people: Sequence[Person]) -> list[str]:
+    problems = []
+    if settings.convention != "huth":
+        problems.append(
+            'encode.convention: the laboratory\'s pipeline has "huth": its alpha is the root of the penalty'
+        )
+    if settings.banded:
+        problems.append("encode.banded: the laboratory's pipeline has no banded ridge; remove one of the two")
+    for person in people:
+        held = {story.name for story in person.stories}
+        missing = [name for name in reference.test if name not in held]
+        problems += [f"reference.test: {person.name} has no story {name!r}" for name in missing[:3]]
+        if held <= set(reference.test):
+            problems.append(f"reference.test: no story of {person.name} is left to train on")
+    return problems
+
+
+def _described(label: str, space: Feature | Adapted) -> tuple[str, str, str]:
+    """Label, kind, and of what the vectors are made."""
+    if isinstance(space, Adapted):
+        _, kind, of = _described(label, space.feature)
+        return label, kind, f"{of}, {space.variant} of {space.study.name} without held-out stories"
+    of = ""
+    if isinstance(space, Encoder):
+        of = f"{Path(space.model).name}, layer {space.layer}" + (", with an adapter" if space.adapter else "")
+    elif isinstance(space, FileVectors):
+        of = Path(space.path).name
+    elif isinstance(space, BagOfWords):
+        of = f"{space.size:,} words" + (" and their number" if space.rate else "")
+    return label, only(type(space), "kind"), of
