@@ -101,7 +101,7 @@ def open_bench(study: Study, splits: Splits, class_names: list[str]) -> Bench:
         name: study.task.encode(rows, base.tokenizer, study.train.max_length, class_names, cache)
         for name, rows in splits.items()
     }
-    strides = {variant.regime.stride for variant in study.variants} - {None}
+    strides = {stride for variant in study.variants if (stride := variant.regime.stride) is not None}
     strided = {
         stride: replace(study.task, stride=stride).encode(  # type: ignore[type-var]
             splits.train, base.tokenizer, study.train.max_length, class_names, cache
