@@ -33,6 +33,15 @@ def test_time_left_follows_each_variants_own_speed(monkeypatch: pytest.MonkeyPat
     meter.close()
 
 
+def test_a_trial_that_two_variants_share_is_timed_once() -> None:
+    own, shared = (Work(group=group, title="", trained=trained, forward=0) for group, trained in (("a", 10), ("b", 0)))
+    meter = Meter([own, shared, Work(group="b", title="", trained=10, forward=0)])
+    for work in (own, shared):
+        meter.collect(work, 6.0)
+    assert meter.seconds_left() == pytest.approx(6.0)
+    meter.close()
+
+
 def test_durations_as_people_say_them() -> None:
     said = [words(s) for s in (12.4, 89, 600, 5399, 9000, math.nan)]
     assert said == ["12 s", "89 s", "10 min", "90 min", "2.5 h", "unknown time"]

@@ -80,10 +80,11 @@ class Meter:
         self.bar.update(max(0, rest))
 
     def collect(self, work: Work, seconds: float) -> None:
-        """A run that was done elsewhere and took so long, or was there already: 0."""
+        """A run that was done elsewhere and took so long, or was there already: 0. The time of a run that had no work
+        of its own left is another's."""
         self.count += 1
         self.left[work.group] -= work.units
-        if seconds:
+        if seconds and work.units:
             self.worked[work.group] += work.units
             self.spent[work.group] += seconds
         self.bar.set_description(f"{self.count}/{self.total} done", refresh=False)
