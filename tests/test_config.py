@@ -86,6 +86,49 @@ layers = ["all", "last", [0, 1]]
     assert labels(single) == ["adapter", "head"] and single.variants[0].method == Adapter(layers=(0, 1))
 
 
+MASKED = SHORT + '[task]\nkind = "masked-lm"\n'
+LORA = '[[method]]\nname = "lora"\n'
+
+
+def test_epochs_and_stride_of_a_section_are_grids_as_well(write) -> None:
+    study = config.load(write(SHORT + LORA + 'rank = [4, 8]\nepochs = [1, 3]\n[[method]]\nname = "full"\nepochs = 5\n'))
+    assert labels(study) == [
+        *("lora rank=4 epochs=1", "lora rank=4 epochs=3", "lora rank=8 epochs=1", "lora rank=8 epochs=3"),
+        *("full", "head"),
+    ]  # fmt: skip
+    assert [v.regime.epochs for v in study.variants] == [1, 3, 1, 3, 5, None]
+    assert [one.get("epochs") for one in config.resolved(study)["method"]] == [1, 3, 1, 3, 5, None]
+    usual = config.load(write(SHORT + LORA + "epochs = 1\n" + LORA), ["train.epochs=4"])
+    assert labels(usual) == ["lora epochs=1", "lora epochs=4", "head"]
+    bridge = config.load(write(SHORT + '[[method]]\nname = "peft"\ntype = "LOHA"\nr = 4\nepochs = [1, 2]\n'))
+    assert labels(bridge)[:2] == ["peft type=LOHA epochs=1", "peft type=LOHA epochs=2"]
+    strides = config.load(write(MASKED + "stride = 32\n" + LORA + "stride = [8, 16]\n" + LORA), ["task.mask_rate=0.2"])
+    assert labels(strides) == ["lora stride=8", "lora stride=16", "lora stride=32"]
+    assert labels(config.load(write(SHORT), ["method.lora.epochs=[1, 2]"]))[1:3] == ["lora epochs=1", "lora epochs=2"]
+
+
+@pytest.mark.parametrize(
+    "text, expected",
+    [
+        (SHORT + LORA + "epochs = 0\n", "method.lora.epochs: expected a whole number from 1 up, got 0 (epochs: of the"),
+        (SHORT + LORA + 'epochs = [1, "2"]\n', 'method.lora.epochs: expected a whole number from 1 up, got "2"'),
+        (SHORT + LORA + "epochs = []\n", "method.lora.epochs: an empty list; expected at least one value"),
+        (
+            SHORT + LORA + "epochs = { low = 1, high = 3 }\n",
+            "method.lora.epochs: expected a whole number from 1 up, got a",
+        ),
+        (SHORT + LORA + "epochs = [3]\n" + LORA, "method.lora: lora is there twice"),
+        (SHORT + LORA + "epoch = 3\n", "method.lora.epoch: unknown key; did you mean 'epochs'?"),
+        (SHORT + LORA + "stride = [8, 16]\n", "method.lora.stride: only a masked-lm task has windows, and so a stride"),
+        (MASKED + LORA + "stride = 1.5\n", "method.lora.stride: expected a whole number from 1 up, got 1.5"),
+        (MASKED + "stride = 8\n" + LORA + "stride = [8]\n" + LORA, "method.lora: lora is there twice"),
+    ],
+)
+def test_epochs_and_stride_that_are_wrong(write, text: str, expected: str) -> None:
+    (line,) = problems(write(text))
+    assert line.startswith(expected)
+
+
 def test_learning_rates_are_candidates_and_as_many_for_every_method(write) -> None:
     lora = '[[method]]\nname = "lora"\nlearning_rate = '
     study = config.load(write(SHORT + lora + "[1e-3, 2e-3, 5e-3]\n"))

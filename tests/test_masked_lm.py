@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import json
 import math
+import pickle
 from collections.abc import Callable
 from pathlib import Path
 
@@ -14,15 +15,18 @@ import torch
 import torch.nn.functional as F
 
 from encoderlab import adapters, backbone, check, config, show
+from encoderlab.check import prepare
 from encoderlab.cli import main
 from encoderlab.data import Rows
 from encoderlab.errors import InputError
 from encoderlab.execute import _over_fitting
 from encoderlab.families import FAMILIES
+from encoderlab.jobs import Runs, open_bench, planned, seeded, trials
 from encoderlab.methods import Head, Method
 from encoderlab.methods.full import Full
 from encoderlab.methods.lora import Lora
 from encoderlab.methods.prompt import Prompt
+from encoderlab.single import train
 from encoderlab.study import compare
 from encoderlab.tasks import Encoded, MaskedLM
 from encoderlab.training.batches import collate
@@ -300,6 +304,69 @@ def test_resumed_runs_see_the_same_masks(study: Path, tmp_path: Path, monkeypatc
             return [[row[k] for k in keys] for row in csv.DictReader(file)]
 
     assert metrics(whole) == metrics(twice)
+
+
+GRID = ["method.full.epochs=1", "method.lora.rank=2", "method.lora.epochs=[1, 2]", "method.lora.stride=[10, 20]"]
+
+
+def test_epochs_and_stride_as_grids(study: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    overrides = [*GRID, "seeds=[0]", "search.candidates=2"]
+    report = compare(study, overrides)
+    account = json.loads((report.parent / "study.json").read_text(encoding="utf-8"))
+    results = {
+        number: json.loads((report.parent / "runs" / number / "result.json").read_text()) for number in account["runs"]
+    }
+    runs = {account["labels"][i]["variant"]: r for i, r in results.items() if r["kind"] == "run"}
+    trials = [r for r in results.values() if r["kind"] == "trial"]
+    assert {name: (r["epochs"], r["config"].get("stride")) for name, r in runs.items()} == {
+        "lora epochs=1 stride=10": (1, 10), "lora epochs=1 stride=20": (1, 20),
+        "lora epochs=2 stride=10": (2, 10), "lora epochs=2 stride=20": (2, 20), "full": (1, None),
+    }  # fmt: skip
+    assert len({r["id"] for r in runs.values()}) == 5
+    steps = {name: r["steps"] for name, r in runs.items()}
+    assert steps["lora epochs=2 stride=10"] == 2 * steps["lora epochs=1 stride=10"] > 2 * steps["full"]
+    data = [r["config"]["data"] for r in runs.values()]
+    assert len({d["train"]["fingerprint"] for d in data}) == 3
+    assert len({d[split]["fingerprint"] for d in data for split in ("validation", "test")}) == 2, (
+        "scored on the same rows"
+    )
+    # variants that differ in epochs alone have their trials, and so their learning rate, in common
+    assert len(trials) == 2 * 3 and all(r["config"]["train"]["epochs"] == 2 for r in trials)
+    page = report.read_text(encoding="utf-8")
+    assert "lora stride=10: epochs" in page and "lora epochs=2: stride" in page
+    assert "not every method has the same epochs (lora: 1, 2; full: 1)" in page
+    assert "not every method has the same stride (lora: 10, 20; full: a whole window)" in page
+    capsys.readouterr()
+    folder = train(
+        study, overrides, label="lora epochs=2 stride=10", seed=0, learning_rate=account["search"][0]["chosen"]
+    )
+    assert folder is not None and folder.name in account["runs"], "compare's run, taken as it is"
+
+
+def test_the_time_of_a_grid_counts_its_epochs_windows_and_common_trials(study: Path) -> None:
+    found = config.load(study, [*GRID, "search.candidates=2"])
+    splits, class_names, _ = prepare(found)
+    bench = open_bench(found, splits, class_names)
+    shipped: Runs = pickle.loads(pickle.dumps(Runs(study=found, bench=bench)))  # as to a worker
+    asks = [ask for v in found.variants for ask in (*trials(found, v), *seeded(found, v, v.learning_rates[0]))]
+    assert [shipped.name(pickle.loads(pickle.dumps(ask))) for ask in asks] == [
+        Runs(study=found, bench=bench).name(ask) for ask in asks
+    ]
+    trained: dict[str, list[int]] = {}
+    for work in planned(found, bench):
+        trained.setdefault(work.group, []).append(work.trained)
+    once, twice = (trained[f"lora epochs={n} stride=10"] for n in (1, 2))
+    assert twice[-1] == 2 * once[-1] > 2 * trained["full"][-1] > 0
+    assert once[0] > 0 and twice[:2] == [0, 0]
+
+
+@pytest.mark.parametrize("command", ["check", "compare"])
+def test_a_stride_above_the_window(study: Path, command: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as stop:
+        main([command, str(study), "-s", "method.lora.stride=[38, 39]", "-s", "method.lora.rank=2"])
+    assert stop.value.code == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert "method.lora stride=39: stride = 39, but a window has 38 tokens" in line and line.endswith("use at most 38")
 
 
 def test_a_base_without_a_head(

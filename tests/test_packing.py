@@ -168,7 +168,8 @@ def test_long_sequences_have_the_gradients_of_short_ones(masked: str, monkeypatc
             mask = bias.clone().requires_grad_()
             inputs.append(mask)
         assert attention._fused(inputs[1], mask) == (long == 40 and masked != "a bias that trains")
-        context, _ = attention.attention(None, *inputs[:3], mask)
+        query, key, value = inputs[:3]
+        context, _ = attention.attention(None, query, key, value, mask)
         context.square().sum().backward()
         found.append([context, *(x.grad for x in inputs)])
     for one, other in zip(*found, strict=True):

@@ -6,13 +6,14 @@ import json
 import re
 import shutil
 import subprocess
+from html import escape
 from html.parser import HTMLParser
 from pathlib import Path
 
 import pytest
 
 from encoderlab import report, results, show
-from encoderlab.report import headline, text
+from encoderlab.report import candidates, figures, headline, sweeps, text
 from encoderlab.report.labels import Box, place
 from encoderlab.tasks.metric import ACCURACY
 from encoderlab.tasks.regression import METRICS
@@ -107,7 +108,7 @@ def test_ids_are_unique_and_links_lead_to_them(page: Page) -> None:
 
 def test_figures_and_headers_can_be_read_aloud(page: Page) -> None:
     figures = [a for tag, a in page.tags if tag == "figure"]
-    assert len(figures) == 5
+    assert len(figures) == 6
     assert all(a.get("role") == "img" and a.get("aria-label") for a in figures)
     assert all(a.get("scope") for tag, a in page.tags if tag == "th")
 
@@ -240,7 +241,7 @@ def test_a_browser_shows_it_without_a_request(out: Path, tmp_path: Path) -> None
     address = (out / "report.html").as_uri()
     shown = subprocess.run([chromium, *flags.split(), "--dump-dom", address], capture_output=True, timeout=120)
     dom = shown.stdout.decode()
-    assert "measurably worse" in dom.lower() and dom.count("<svg") == 5
+    assert "measurably worse" in dom.lower() and dom.count("<svg") == 6
     assert "<script>alert" not in dom
     assert _requests_of_pages(log) == []
 
@@ -252,9 +253,7 @@ def _requests_of_pages(log: Path) -> list[str]:
     return [url for url in asked if not url.startswith(("file:", "data:"))]
 
 
-def test_sweeps_are_the_variants_that_differ_in_one_number() -> None:
-    from encoderlab.report import sweeps
-
+def test_sweeps_are_the_variants_that_differ_in_one_setting() -> None:
     labels = [
         "full",
         "lora rank=4",
@@ -267,6 +266,57 @@ def test_sweeps_are_the_variants_that_differ_in_one_number() -> None:
         "prefix length=8: layers": {2.0: "prefix length=8 layers=2", 4.0: "prefix length=8 layers=4"},
         "prefix layers=4: length": {8.0: "prefix length=8 layers=4", 16.0: "prefix length=16 layers=4"},
     }
+
+
+def test_values_that_are_no_numbers_keep_the_order_of_the_study() -> None:
+    targets = ["lora target=query+value", "lora target=query", "lora rslora=true", "lora rslora=false"]
+    assert {title: list(sweep) for title, sweep in sweeps.find(targets).items()} == {
+        "lora: target": ["query+value", "query"],
+        "lora: rslora": ["true", "false"],
+    }
+    layers = sweeps.find(["adapter layers=1", "adapter layers=0+1", "adapter layers=all"])
+    assert list(layers["adapter: layers"]) == ["1", "0+1", "all"], "one that is no number: none is"
+    assert list(sweeps.find(["lora rank=16", "lora rank=4"])["lora: rank"]) == [4.0, 16.0]
+
+
+GRID = [
+    Spec("lora", f"rank={rank} target={target}", 0.8 + rank / 400 + len(target) / 2000, rank * 100, 60.0, 1e-3)
+    for rank in (16, 4, 8)
+    for target in ("query+value", "query+key+value+attention_out+ffn_in+ffn_out", "<b>&$x_1$")
+]
+
+
+def test_a_grid_of_targets_is_drawn_with_the_mean_of_its_seeds(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    out = write_study(tmp_path, specs=GRID, rows=200)
+    table = results.collect(out)
+    done = {row["variant"]: [r for r in table.runs if r["variant"] == row["variant"]] for row in table.summary}
+    look = figures.styles(table.summary, GRID[0].variant)
+    panels = sweeps.read(sweeps.find([spec.variant for spec in GRID]), done, look, table.metric)
+    assert len(panels) == 6
+    assert list(panels[1].scores) == [spec.settings.split("target=")[1] for spec in GRID[:3]]
+    row = next(row for row in table.summary if row["variant"] == GRID[1].variant)
+    drawn = panels[1].scores["query+key+value+attention_out+ffn_in+ffn_out"]
+    assert sum(drawn.values()) / 3 == pytest.approx(100 * row["accuracy"]) and sorted(drawn) == [0, 1, 2]
+
+    html = report.write(out).read_text(encoding="utf-8")
+    page = Page(html)
+    assert "lora rank=4: target" in page.words and "query+value" in page.words
+    assert "<b>&$" not in html and "Not drawn" not in page.text
+    monkeypatch.setattr(sweeps, "PANELS", 2)
+    page = Page(report.write(out).read_text(encoding="utf-8"))
+    assert f"Not drawn, 4 more: {'; '.join(panel.title for panel in panels[2:])}." in page.text
+
+
+def test_the_search_is_drawn_as_validation(out: Path, page: Page) -> None:
+    assert "validation accuracy (%) of the search's trials" in page.words and "with a ring in the figure" in page.text
+    study = json.loads((out / "study.json").read_text(encoding="utf-8"))
+    look = {entry["variant"]: figures.Style("#000000", "o", "--") for entry in study["search"]}
+    several = candidates.draw(study["search"], look, ACCURACY)
+    assert several is not None and all(f">{escape(variant)}<" in several for variant in look)
+    single = [entry | {"candidates": entry["candidates"][:1]} for entry in study["search"]]
+    assert candidates.draw(single, look, ACCURACY) is None, "nothing was searched"
+    sampled = [entry | {"trials": 3, "chosen_settings": {"rank": 4}} for entry in study["search"]]
+    assert "stroke-dasharray" in several and "stroke-dasharray" not in (candidates.draw(sampled, look, ACCURACY) or "")
 
 
 def test_a_grid_is_drawn_and_a_study_without_one_has_no_such_section(tmp_path: Path) -> None:

@@ -14,6 +14,7 @@ from encoderlab.data import Source
 from encoderlab.methods import METHODS, Method
 from encoderlab.tasks import TASKS
 
+SECTIONS = (config.Top, config.Train, config.Search, config.Launch, config.Regime)
 PAGE = Path(__file__).resolve().parents[1] / "docs" / "study-file.md"
 
 
@@ -28,7 +29,7 @@ def table(section: type) -> list[str]:
     return lines
 
 
-@pytest.mark.parametrize("section", [config.Top, config.Train, config.Search, config.Launch, Source, *TASKS, *METHODS])
+@pytest.mark.parametrize("section", [*SECTIONS, Source, *TASKS, *METHODS])
 def test_the_reference_page_lists_every_key(section: type) -> None:
     page = PAGE.read_text(encoding="utf-8")
     assert "\n".join(table(section)) in page, "\n".join(table(section))

@@ -16,12 +16,13 @@ import torch
 from encoderlab import backbone as backbones
 from encoderlab import config, files
 from encoderlab.backbone import Backbone
-from encoderlab.config import Draft, Study, Train, Variant
+from encoderlab.config import Draft, Regime, Study, Train, Variant
 from encoderlab.data import DataConfig, Rows, Splits, example_rows, load_splits
 from encoderlab.data.source import place
 from encoderlab.errors import InputError
 from encoderlab.methods.positions import usable
 from encoderlab.tasks import Encoded, Task
+from encoderlab.tasks.windows import around
 from encoderlab.training import track
 from encoderlab.training.precision import choose_device, choose_precision
 
@@ -139,7 +140,23 @@ def _warnings(found: _Found, encoded: dict[str, Encoded]) -> list[str]:
         if (line := task.cut_warning(encoded[name], len(rows), max_length)) is not None
     ]
     own = [f"{place(name)}: {line}" for name, split in encoded.items() for line in task.warnings(split)]
-    return [*found.splits.warnings, *cut, *own]
+    return [*found.splits.warnings, *cut, *own, *_unlike(found.study)]
+
+
+def _unlike(study: Study) -> list[str]:
+    """Where a comparison of methods is one of how long they trained, or on which windows, as well."""
+    usual = Regime(epochs=study.train.epochs, stride=getattr(study.task, "stride", None))
+    found = []
+    for key in ("epochs", "stride"):
+        of_method: dict[str, list[str]] = {}
+        for variant in study.variants:
+            value = str(getattr(variant.regime.over(usual), key) or "a whole window")
+            known = of_method.setdefault(variant.method.name, [])
+            known += [] if value in known else [value]
+        if len({frozenset(values) for values in of_method.values()}) > 1:
+            said = "; ".join(f"{name}: {', '.join(values)}" for name, values in of_method.items())
+            found.append(f"not every method has the same {key} ({said}); compare variants that have")
+    return found
 
 
 def _split_report(rows: Rows, encoded: Encoded, task: Task, class_names: Sequence[str]) -> SplitReport:
@@ -207,6 +224,7 @@ def _look(study: Study | Draft) -> _Found:
             problems += [f"{file}: {line}" for line in lines]
         fitting = (variant for variant in study.variants if variant.label in counts)
         problems += [f"{file}: {line}" for line in _length_problems(backbone, study.train, fitting)]
+        problems += [f"{file}: {line}" for line in _stride_problems(backbone, study.train, study.variants)]
     if problems or complete is None or splits is None or backbone is None:
         raise InputError(*dict.fromkeys(problems))
     return _Found(study=complete, splits=splits, class_names=class_names, backbone=backbone, counts=counts)
@@ -242,6 +260,19 @@ def _length_problems(backbone: Backbone, train: Train | None, variants: Iterable
                 f"positions of {backbone.name}; use at most {limit - taken}"
             )
     return found
+
+
+def _stride_problems(backbone: Backbone, train: Train | None, variants: Iterable[Variant]) -> list[str]:
+    """Strides of training windows that would leave tokens out between one window and the next."""
+    if train is None:
+        return []
+    window = train.max_length - sum(map(len, around(backbone.tokenizer)))
+    return [
+        f"method.{variant.label}: stride = {stride}, but a window has {window} tokens (train.max_length = "
+        f"{train.max_length}, special ones included); use at most {window}"
+        for variant in variants
+        if (stride := variant.regime.stride) is not None and stride > window
+    ]
 
 
 def _ends(variant: Variant) -> list[Variant]:

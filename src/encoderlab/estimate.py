@@ -83,7 +83,7 @@ def _measure(study: Study, bench: Bench, variant: Variant) -> _Speed:
     with tempfile.TemporaryDirectory() as folder:
         trainer = open_trainer(bench, job, variant.method, Path(folder), lambda tokens, loss: None)
     load = time.perf_counter() - start
-    batches = epoch_batches(len(bench.train), bench.settings.batch_size, trainer.seed, 1)
+    batches = epoch_batches(len(job.train), bench.settings.batch_size, trainer.seed, 1)
     seconds, tokens = 0.0, 0
     for number in range(1 + STEPS):
         rows = batches[number % len(batches)]

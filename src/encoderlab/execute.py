@@ -44,6 +44,7 @@ class Bench:
     folder of the runs.
 
     other_tests: test sets by name that are scored beside `test`.
+    strided: the training rows as windows of another stride than the task's, by stride.
     index: per split, int64 (rows,): each row's number in its source.
     origins: per split, the name of the file or of the hub's data set. hub: the hub's data sets among them.
     """
@@ -67,6 +68,7 @@ class Bench:
     origins: Mapping[str, str] = field(default_factory=dict)
     hub: tuple[str, ...] = ()
     other_tests: Mapping[str, Encoded] = field(default_factory=dict)
+    strided: Mapping[int, Encoded] = field(default_factory=dict)
 
     @property
     def encoded(self) -> dict[str, Encoded]:
@@ -82,7 +84,8 @@ class Bench:
 @dataclass(frozen=True, kw_only=True)
 class Job:
     """One run to do. Without a method it is a baseline: without a seed, too, the answer that is the same for every row;
-    with one, the model before training. pruning: it may end before its last epoch."""
+    with one, the model before training. stride: of the windows in `train`, where it is not the task's. pruning: it may
+    end before its last epoch."""
 
     kind: Kind
     name: str
@@ -92,6 +95,7 @@ class Job:
     seed: int | None
     settings: Train
     train: Encoded
+    stride: int | None = None
     pruning: bool = False
 
     @property
@@ -125,6 +129,7 @@ def resolve(bench: Bench, job: Job) -> dict[str, Any]:
         "method": method,
         "learning_rate": job.learning_rate,
         "seed": job.seed,
+        **({} if job.stride is None else {"stride": job.stride}),
         **({"pruning": "median"} if job.pruning else {}),
     }
 

@@ -78,7 +78,16 @@ class Runs:
         return run_job(self.study, self.bench, ask.variant, ask.rate, ask.seed)
 
     def work(self, ask: Ask) -> Work:
-        return work_of(self.job(ask), self.bench)
+        """None is left of a trial that an earlier variant of the study has as well: trials differ neither in epochs nor
+        by seed, so it is taken from its folder."""
+        work = work_of(self.job(ask), self.bench)
+        return replace(work, trained=0, forward=0) if ask.kind == "trial" and self._tried_before(ask) else work
+
+    def _tried_before(self, ask: Ask) -> bool:
+        assert ask.variant is not None
+        mine = ask.variant.method, ask.variant.regime.stride
+        same = [other.label for other in self.study.variants if (other.method, other.regime.stride) == mine]
+        return ask.trial is None and ask.variant.label in same[1:]
 
 
 def open_bench(study: Study, splits: Splits, class_names: list[str]) -> Bench:
@@ -92,6 +101,13 @@ def open_bench(study: Study, splits: Splits, class_names: list[str]) -> Bench:
         name: study.task.encode(rows, base.tokenizer, study.train.max_length, class_names, cache)
         for name, rows in splits.items()
     }
+    strides = {stride for variant in study.variants if (stride := variant.regime.stride) is not None}
+    strided = {
+        stride: replace(study.task, stride=stride).encode(  # type: ignore[type-var]
+            splits.train, base.tokenizer, study.train.max_length, class_names, cache
+        )
+        for stride in sorted(strides)
+    }
     index = {name: _numbers(encoded[name], rows) for name, rows in splits.items()}
     origins = {name: rows.origin for name, rows in splits.items()}
     hub = tuple(dict.fromkeys(source.hub for source in study.data.sources.values() if source.hub))
@@ -104,6 +120,7 @@ def open_bench(study: Study, splits: Splits, class_names: list[str]) -> Bench:
         validation=encoded["validation"],
         test=encoded["test"],
         other_tests={name: encoded[name] for name in splits.others},
+        strided=strided,
         index=index,
         settings=study.train,
         device=device,
@@ -178,19 +195,21 @@ def run_job(study: Study, bench: Bench, variant: Variant, rate: float, seed: int
         method=variant.method,
         learning_rate=rate,
         seed=seed,
-        settings=study.train,
-        train=bench.train,
+        settings=replace(study.train, epochs=variant.regime.epochs or study.train.epochs),
+        train=bench.train if variant.regime.stride is None else bench.strided[variant.regime.stride],
+        stride=variant.regime.stride,
     )
 
 
 def trial_job(study: Study, bench: Bench, variant: Variant, rate: float, *, pruning: bool = False) -> Job:
-    """A short run on some of the training rows, the same rows for every method and rate."""
+    """A short run on some of the training rows, the same rows for every method and rate. Windows of another stride are
+    other rows: as many of them."""
     settings = replace(study.train, epochs=study.search.epochs, patience=None)
-    count = min(study.search.rows, len(bench.train))
-    classes = bench.train.labels if study.task.has_classes else np.zeros(len(bench.train), dtype=np.int64)
-    rows = some_rows(classes, count)
     job = run_job(study, bench, variant, rate, TRIAL_SEED)
-    return replace(job, kind="trial", settings=settings, train=take(bench.train, rows), pruning=pruning)
+    count = min(study.search.rows, len(job.train))
+    classes = job.train.labels if study.task.has_classes else np.zeros(len(job.train), dtype=np.int64)
+    rows = some_rows(classes, count)
+    return replace(job, kind="trial", settings=settings, train=take(job.train, rows), pruning=pruning)
 
 
 def some_rows(labels: np.ndarray, count: int) -> np.ndarray:

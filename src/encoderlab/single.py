@@ -67,7 +67,8 @@ def _chosen(
 
 
 def _prepared(study: Study, variant: Variant, ranks: Ranks) -> tuple[Bench, list[str]]:
-    splits, class_names, warnings = check.prepare(replace(study, variants=(variant,)))
+    study = replace(study, variants=(variant,))
+    splits, class_names, warnings = check.prepare(study)
     bench = replace(open_bench(study, splits, class_names), ranks=ranks)
     return bench, [f"warning: {line}" for line in warnings]
 

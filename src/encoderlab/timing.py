@@ -45,6 +45,7 @@ class Meter:
         for one in work:
             self.left[one.group] += one.units
         self.count, self.total = 0, len(work)
+        self.warned: set[str] = set()
         self.spent: dict[str, float] = defaultdict(float)
         self.worked: dict[str, int] = defaultdict(int)
         self.bar = tqdm(
@@ -79,10 +80,11 @@ class Meter:
         self.bar.update(max(0, rest))
 
     def collect(self, work: Work, seconds: float) -> None:
-        """A run that was done elsewhere and took so long, or was there already: 0."""
+        """A run that was done elsewhere and took so long, or was there already: 0. The time of a run that had no work
+        of its own left is another's."""
         self.count += 1
         self.left[work.group] -= work.units
-        if seconds:
+        if seconds and work.units:
             self.worked[work.group] += work.units
             self.spent[work.group] += seconds
         self.bar.set_description(f"{self.count}/{self.total} done", refresh=False)
@@ -99,7 +101,8 @@ class Meter:
         return alone / self.workers
 
     def say(self, result: dict[str, Any]) -> None:
-        """One line for a finished run."""
+        """One line for a finished run, and one for each of its warnings that was not said before. Those of trials are
+        not: they are short, and no run is made of them."""
         if self.silent:
             return
         scores = result["splits"].get("test") or result["splits"].get("validation") or {}
@@ -115,6 +118,10 @@ class Meter:
         left = self.seconds_left()
         parts += [f"{words(left)} left"] if left == left and self.count < self.total else []
         tqdm.write("  ".join(parts), file=sys.stderr)
+        fresh = [line for line in result["warnings"] if line not in self.warned] if result["kind"] != "trial" else []
+        self.warned.update(fresh)
+        for line in fresh:
+            tqdm.write(f"warning: {line}", file=sys.stderr)
 
     def close(self) -> None:
         self.bar.close()

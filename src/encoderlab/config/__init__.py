@@ -13,12 +13,13 @@ docs/study-file.md lists every key.
 from encoderlab.config.launch import Launch
 from encoderlab.config.load import Draft, load, read
 from encoderlab.config.ranges import Range
-from encoderlab.config.schema import Search, Study, Top, Train, Variant, meanings, resolved
+from encoderlab.config.schema import Regime, Search, Study, Top, Train, Variant, meanings, resolved
 
 __all__ = [
     "Draft",
     "Launch",
     "Range",
+    "Regime",
     "Search",
     "Study",
     "Top",

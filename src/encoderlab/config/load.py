@@ -13,8 +13,8 @@ from typing import Any, final
 
 from encoderlab.config.launch import Launch
 from encoderlab.config.reader import Reader
-from encoderlab.config.schema import Search, Study, Top, Train, Variant
-from encoderlab.config.values import near, only, show, toml_value
+from encoderlab.config.schema import Regime, Search, Study, Top, Train, Variant
+from encoderlab.config.values import near, only, show, toml_value, types
 from encoderlab.config.variants import DEFAULT, named_sections, read_variants
 from encoderlab.data import DataConfig
 from encoderlab.errors import InputError
@@ -68,7 +68,14 @@ def read(path: Path, overrides: Sequence[str] = ()) -> Draft:
     search = reader.section(Search, raw.get("search", {}), "search")
     launch = reader.section(Launch, raw.get("launch", {}), "launch")
     so_far = len(reader.problems)
-    variants = read_variants(reader, raw["method"], search or Search(), probe=probe)
+    variants = read_variants(
+        reader,
+        raw["method"],
+        search or Search(),
+        probe=probe,
+        windows=task_class is None or "stride" in types(task_class),
+        usual=Regime(epochs=train.epochs if train else None, stride=getattr(task, "stride", None)),
+    )
     reference = _reference(reader, top.reference, variants) if top and len(reader.problems) == so_far else ""
     if data is not None and (wrong := data.problems("data", path.parent)):
         for line in wrong:

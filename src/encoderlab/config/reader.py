@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, TypeVar, get_args, get_origin
 
 from encoderlab.config.launch import Launch
-from encoderlab.config.schema import Search, Top, Train, meanings
+from encoderlab.config.schema import Regime, Search, Top, Train, meanings
 from encoderlab.config.values import fit, near, near_choice, only, rest, show, toml_value, types, words
 from encoderlab.data import DataConfig, Source
 from encoderlab.methods import METHODS
@@ -125,4 +125,5 @@ def _paths(methods: Sequence[str], task: type[Task] | None, data: Any) -> list[s
     sections |= {f"data.other_tests.{name}": Source for name in (others if isinstance(others, dict) else ())}
     sections |= {f"method.{name}": classes[name] for name in methods}
     paths = [f"{section}.{key}" for section, cls in sections.items() for key in types(cls)]
+    paths += [f"method.{name}.{key}" for name in methods for key in types(Regime)]
     return [*types(Top), *(path for path in paths if not re.fullmatch(r"method\.\w+\.name", path))]

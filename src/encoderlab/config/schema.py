@@ -102,18 +102,39 @@ class Search:
 
 @final
 @dataclass(frozen=True, kw_only=True)
+class Regime:
+    """What a [[method]] section may say of how its own runs train, besides the method's settings. Trials keep
+    search.epochs.
+
+    epochs: of the method's runs; default: train.epochs
+    stride: of a masked-lm task, tokens from one training window to the next; default: task.stride. Validation and test
+        keep the windows of the task, so that all variants are scored on the same ones
+    """
+
+    epochs: Count | None = None
+    stride: Count | None = None
+
+    def over(self, usual: Regime) -> Regime:
+        """What holds: this, and `usual` where nothing is said."""
+        return Regime(epochs=self.epochs or usual.epochs, stride=self.stride or usual.stride)
+
+
+@final
+@dataclass(frozen=True, kw_only=True)
 class Variant:
     """One method with one choice of its settings.
 
     label: the method's name and the settings in which the study's variants of it differ, "lora rank=8"
     learning_rates: the candidates, in the order of the study file; of a searched range its middle alone
     space: what is searched, by key of the section; `method` has a value of each in its place
+    regime: what the section says of its runs' epochs and stride
     """
 
     method: Method
     label: str
     learning_rates: tuple[float, ...]
     space: tuple[tuple[str, Range], ...] = ()
+    regime: Regime = Regime()
 
 
 @final
@@ -160,7 +181,8 @@ def resolved(study: Study) -> dict[str, Any]:
 
 def _as_written(variant: Variant) -> dict[str, Any]:
     own = asdict(replace(variant.method, learning_rate=variant.learning_rates))
-    return {"label": variant.label, **own, **{key: asdict(value) for key, value in variant.space}}
+    regime = {key: value for key, value in asdict(variant.regime).items() if value is not None}
+    return {"label": variant.label, **own, **regime, **{key: asdict(value) for key, value in variant.space}}
 
 
 def meanings(section: type) -> dict[str, str]:

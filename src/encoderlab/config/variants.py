@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Sequence
-from dataclasses import MISSING, fields, replace
+from dataclasses import MISSING, asdict, fields, replace
 from typing import Any
 
 from encoderlab.config import ranges
 from encoderlab.config.ranges import Range
 from encoderlab.config.reader import Reader
-from encoderlab.config.schema import Search, Variant
+from encoderlab.config.schema import Regime, Search, Variant
 from encoderlab.config.values import fits, near, only, rest, show, takes_list, types
 from encoderlab.methods import METHODS, Head, Method, Peft
 
+UNSAID = Regime()
 DEFAULT = ("full", "lora", "adapter", "prefix", "head")
 _CLASSES = {only(cls, "name"): cls for cls in METHODS}
 
@@ -33,11 +34,19 @@ def named_sections(reader: Reader, raw: Any) -> list[dict[str, Any]]:
 
 
 def read_variants(
-    reader: Reader, raw: Sequence[dict[str, Any]], search: Search, *, probe: bool = True
+    reader: Reader,
+    raw: Sequence[dict[str, Any]],
+    search: Search,
+    *,
+    probe: bool = True,
+    windows: bool = False,
+    usual: Regime = UNSAID,
 ) -> tuple[Variant, ...]:
     """The variants in the order of the file. The baseline `head` is appended where the study has none, unless the task
-    has no use for it (`probe` False)."""
+    has no use for it (`probe` False). windows: whether the task's rows are windows, so that there is a stride. usual:
+    the epochs and the stride of sections that name none."""
     methods: list[Method] = []
+    regimes: list[Regime] = []
     spaces: list[dict[str, Range]] = []
     so_far = len(reader.problems)
     for i, one in enumerate(raw):
@@ -46,17 +55,21 @@ def read_variants(
         space = _space(reader, _CLASSES[one["name"]], one, path, search)
         placed = one | {key: value.ends[0] for key, value in space.items()}
         for choice in _grid(reader, _CLASSES[one["name"]], placed, path):
-            method = reader.section(_CLASSES[one["name"]], choice, path)
-            if method is not None:
+            method = reader.section(_CLASSES[one["name"]], choice, path, tuple(types(Regime)))
+            regime = _regime(reader, choice, path, windows)
+            if method is not None and regime is not None:
                 _check_rates(reader, method, path)
                 methods.append(method)
+                regimes.append(regime)
                 spaces.append(space)
     if probe and not any(one["name"] == only(Head, "name") for one in raw):
         methods.append(Head())
+        regimes.append(UNSAID)
         spaces.append({})
     spaces = [_with_rates(method, space, search) for method, space in zip(methods, spaces, strict=True)]
     settings = [
-        _settings(m) | {key: str(value) for key, value in s.items()} for m, s in zip(methods, spaces, strict=True)
+        _settings(m, r.over(usual)) | {key: str(value) for key, value in s.items()}
+        for m, r, s in zip(methods, regimes, spaces, strict=True)
     ]
     variants = tuple(
         Variant(
@@ -66,13 +79,22 @@ def read_variants(
             ),
             learning_rates=(space["learning_rate"].middle,) if "learning_rate" in space else _rates(method, search),
             space=tuple(space.items()),
+            regime=regime,
         )
-        for method, space, own in zip(methods, spaces, settings, strict=True)
+        for method, regime, space, own in zip(methods, regimes, spaces, settings, strict=True)
     )
     if len(reader.problems) == so_far:
-        _check_different(reader, variants)
+        _check_different(reader, variants, usual)
         (_check_fair if search.trials is None else _check_searched)(reader, variants)
     return variants
+
+
+def _regime(reader: Reader, raw: dict[str, Any], path: str, windows: bool) -> Regime | None:
+    """What a section says of its runs, or None with the problems noted."""
+    if "stride" in raw and not windows:
+        reader.problem(f"{path}.stride", "only a masked-lm task has windows, and so a stride; remove it")
+        return None
+    return reader.section(Regime, {key: raw[key] for key in types(Regime) if key in raw}, path)
 
 
 def _space(reader: Reader, cls: type[Method], raw: dict[str, Any], path: str, search: Search) -> dict[str, Range]:
@@ -108,7 +130,7 @@ def _with_rates(method: Method, space: dict[str, Range], search: Search) -> dict
 def _grid(reader: Reader, cls: type[Method], raw: dict[str, Any], path: str) -> list[dict[str, Any]]:
     """One table per combination. A list is a grid unless it is itself a value of its key."""
     options: dict[str, list[Any]] = {}
-    kinds = _kinds(cls, raw)
+    kinds = {**_kinds(cls, raw), **types(Regime)}
     for key, value in raw.items():
         kind = kinds.get(key)
         if not isinstance(value, list) or kind is None or key == "learning_rate" or fits(kind, value):
@@ -157,11 +179,12 @@ def _label(method: Method, mine: dict[str, Any], same: Sequence[dict[str, Any]])
     return " ".join([method.name, *(f"{key}={_short(mine[key])}" for key in [*required, *differ] if key in mine)])
 
 
-def _settings(method: Method) -> dict[str, Any]:
+def _settings(method: Method, regime: Regime) -> dict[str, Any]:
     """{key: value} as in the study file; the learning rate is no setting."""
     taker = rest(type(method))
     own = {f.name: getattr(method, f.name) for f in fields(method) if f.name not in ("learning_rate", taker)}
-    return own if taker is None else own | getattr(method, taker)
+    own |= {} if taker is None else getattr(method, taker)
+    return own | {key: value for key, value in asdict(regime).items() if value is not None}
 
 
 def _short(value: Any) -> str:
@@ -170,8 +193,8 @@ def _short(value: Any) -> str:
     return f"{value:g}" if isinstance(value, float) else str(value).lower() if isinstance(value, bool) else str(value)
 
 
-def _check_different(reader: Reader, variants: Sequence[Variant]) -> None:
-    settings = [(replace(variant.method, learning_rate=None), variant.space) for variant in variants]
+def _check_different(reader: Reader, variants: Sequence[Variant], usual: Regime) -> None:
+    settings = [(replace(v.method, learning_rate=None), v.space, v.regime.over(usual)) for v in variants]
     for i, variant in enumerate(variants):
         if settings.index(settings[i]) < i:
             reader.problem(

@@ -15,7 +15,7 @@ import numpy as np
 
 from encoderlab import results
 from encoderlab.files import write_text
-from encoderlab.report import confusion, curves, figures, headline, sweeps, templates, text
+from encoderlab.report import candidates, confusion, curves, figures, headline, sweeps, templates, text
 from encoderlab.results import Table
 from encoderlab.tasks import Metric
 
@@ -48,6 +48,8 @@ def _context(table: Table) -> dict[str, Any]:
     trained = [row["variant"] for row in summary if row["kind"] == "run"]
     matrices = [confusion.read(variant, done[variant]) for variant in trained]
     best = table.recommendation["variant"] if table.recommendation else None
+    swept = sweeps.find([row["variant"] for row in table.summary if row["kind"] == "run"])  # in the study's order
+    panels = sweeps.read(swept, done, look, metric)
     return {
         "name": (study.get("study") or {}).get("name") or table.out.name,
         "headline": headline.sentences(table),
@@ -69,7 +71,8 @@ def _context(table: Table) -> dict[str, Any]:
         "perplexity": any(row["perplexity"] is not None for row in summary),
         "macro_f1": any(row["macro_f1"] is not None for row in summary),
         "look": look,
-        "figures": _figures(table, summary, done, look),
+        "figures": _figures(table, summary, done, look, panels[: sweeps.PANELS]),
+        "undrawn": [panel.title for panel in panels[sweeps.PANELS :]],
         "matrices": [m for m in matrices if m],
         "search": study.get("search") or [],
         "sampled": _sampled(study.get("search") or []),
@@ -98,6 +101,7 @@ def _figures(
     summary: list[dict[str, Any]],
     done: Mapping[str, list[dict[str, Any]]],
     look: Mapping[str, figures.Style],
+    panels: list[sweeps.Panel],
 ) -> dict[str, str | None]:
     """SVG by name; None for a figure that has nothing to show."""
     drawn: dict[str, str] = {}
@@ -123,10 +127,11 @@ def _figures(
                 lines[row["variant"]] = float(np.mean(scores))
     if found:
         drawn["curves"] = figures.curves(found, lines, look, metric)
-    swept = sweeps.find([row["variant"] for row in summary if row["kind"] == "run"])
-    if figure := sweeps.draw(swept, done, look, metric):
-        drawn["sweeps"] = figure
-    return dict.fromkeys(("ranking", "parameters", "time", "curves", "sweeps")) | drawn
+    if panels:
+        drawn["sweeps"] = sweeps.draw(panels, metric)
+    if figure := candidates.draw(table.study.get("search") or [], look, metric):
+        drawn["search"] = figure
+    return dict.fromkeys(("ranking", "parameters", "time", "curves", "sweeps", "search")) | drawn
 
 
 def _rank(value: float | None, metric: Metric) -> tuple[bool, float]:

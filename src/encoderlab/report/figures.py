@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import matplotlib
+from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
@@ -177,9 +178,7 @@ def curves(
 ) -> str:
     """The metric on validation and the training loss over epochs per variant; `lines` are levels of the metric drawn
     from side to side."""
-    longest = max((*found, *(f"{v} (level)" for v in lines)), key=len)
-    columns = max(1, min(4, int(72 * WIDTH // (_text_width(longest, 8.5) + 44))))
-    legend_height = 0.2 * -(-(len(found) + len(lines)) // columns) + 0.15
+    columns, legend_height = legend_size((*found, *(f"{v} (level)" for v in lines)))
     height = 3.7 + legend_height
     figure = Figure(figsize=(WIDTH, height), dpi=72)
     bottom, tall = (legend_height + 0.5) / height, (3.7 - 0.85) / height
@@ -221,7 +220,19 @@ def curves(
     if 0 < len(whole) <= 12:
         left.set_xticks(whole)
     right.set_xlim(left=0)
-    legend = figure.legend(
+    legend(figure, handles, names, columns)
+    return svg(figure, "curves")
+
+
+def legend_size(names: Sequence[str]) -> tuple[int, float]:
+    """(columns, inches of height) of a `legend` with these names."""
+    columns = max(1, min(4, int(72 * WIDTH // (_text_width(max(names, key=len), 8.5) + 44))))
+    return columns, 0.2 * -(-len(names) // columns) + 0.15
+
+
+def legend(figure: Figure, handles: Sequence[Artist], names: Sequence[str], columns: int) -> None:
+    """Below everything else, at the left."""
+    made = figure.legend(
         handles,
         names,
         loc="lower left",
@@ -231,10 +242,9 @@ def curves(
         fontsize=8.5,
         handlelength=2.8,
     )
-    for entry in legend.get_texts():
+    for entry in made.get_texts():
         entry.set_parse_math(False)
         entry.set_color(INK)
-    return svg(figure, "curves")
 
 
 def _label_points(
