@@ -179,11 +179,12 @@ def test_the_cache_is_read_and_not_just_written(tiny_tokenizer: BertTokenizer, t
 def test_a_torn_cache_file_is_written_anew(
     content: bytes | None, tiny_tokenizer: BertTokenizer, tmp_path: Path
 ) -> None:
-    first = encode_cached(tiny_tokenizer, tmp_path)
-    (file,) = tmp_path.iterdir()
+    first = encode_cached(tiny_tokenizer, tmp_path / "other")
+    encode_cached(tiny_tokenizer, tmp_path / "tokens")
+    (file,) = (tmp_path / "tokens").iterdir()
     good = file.read_bytes()
     file.write_bytes(good[:-7] if content is None else content)
-    assert_same_tokens(first, encode_cached(tiny_tokenizer, tmp_path))
+    assert_same_tokens(first, encode_cached(tiny_tokenizer, tmp_path / "tokens"))
     assert file.read_bytes() == good
 
 
