@@ -18,6 +18,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from accelerate.state import AcceleratorState
 from transformers import AutoConfig, AutoModel, AutoTokenizer
 
 from encoderlab import backbone as backbones
@@ -124,6 +125,7 @@ def ours(
         no_dropout(backbone.model)
     encoded = task.encode(rows, backbone.tokenizer, settings.max_length, classes(rows), cache)
     method.inject(backbone, seed)
+    AcceleratorState._reset_state(reset_partial_state=True)  # a peer before it may have asked for another precision
     trainer = Trainer(
         backbone=backbone,
         method=method,
