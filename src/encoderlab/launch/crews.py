@@ -87,7 +87,7 @@ class Processes:
         for job in self.jobs.values():  # those that have not come so far
             with contextlib.suppress(ProcessLookupError):
                 job._process.send_signal(signal.SIGTERM)
-        end = time.monotonic() + 10
+        end = time.monotonic() + 30
         while self.alive() and time.monotonic() < end:
             time.sleep(0.05)
         return f"{len(living)} workers stopped"

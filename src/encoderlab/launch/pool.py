@@ -114,7 +114,7 @@ class Pool:
             return
         self.queue.close()
         self.crew.dismiss()
-        end = time.monotonic() + 20
+        end = time.monotonic() + 60  # on a machine that is busy a process takes long to end
         while self.crew.alive() and time.monotonic() < end:
             time.sleep(0.05 if self.crew.interval < 1 else 0.5)
         if not self.died:  # else its logs are worth a look
