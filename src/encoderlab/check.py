@@ -81,7 +81,8 @@ def check(path: Path, overrides: Sequence[str] = ()) -> CheckReport:
     away = study.launch.gpu and study.train.device != "cpu"
     device = choose_device("cuda" if away else study.train.device)
     dtype, why = choose_precision(device, study.train.precision)
-    grids = sum(len(v.learning_rates) for v in study.variants if len(v.learning_rates) > 1)
+    tried = {(v.method, v.regime.stride): len(v.learning_rates) for v in study.variants}  # epochs are of runs alone
+    grids = sum(count for count in tried.values() if count > 1)
     sampled = study.search.trials
     return CheckReport(
         name=study.name,
@@ -155,7 +156,7 @@ def _unlike(study: Study) -> list[str]:
             known += [] if value in known else [value]
         if len({frozenset(values) for values in of_method.values()}) > 1:
             said = "; ".join(f"{name}: {', '.join(values)}" for name, values in of_method.items())
-            found.append(f"not every method has the same {key} ({said}); compare variants that have")
+            found.append(f"not every method has the same {key} ({said}); compare variants that have the same")
     return found
 
 
