@@ -3,6 +3,7 @@ account."""
 
 from __future__ import annotations
 
+import gc
 import logging
 import shutil
 import time
@@ -30,6 +31,8 @@ from encoderlab.training.track import Tracking
 from encoderlab.training.trunk import TrunkCache
 
 log = logging.getLogger(__name__)
+
+LARGE = 10**6  # parameters of a model that is worth the tenth of a second to free it at once
 
 Kind = Literal["run", "trial", "baseline"]
 
@@ -172,7 +175,11 @@ def execute(bench: Bench, job: Job, tick: Tick, *, watch: Watch = unwatched, wai
                 files.write_json(folder / "config.json", config)
             return result
 
-        return bench.ranks.on_first(own) or _do(bench, job, folder, tick, watch)
+        result = bench.ranks.on_first(own) or _do(bench, job, folder, tick, watch)
+    # A trainer and its model hold each other: left to itself, Python keeps the models of a dozen runs.
+    if (result["parameters"]["total"] or 0) > LARGE:
+        gc.collect()
+    return result
 
 
 def _do(bench: Bench, job: Job, folder: Path, tick: Tick, watch: Watch) -> dict[str, Any]:
