@@ -29,6 +29,7 @@ from encoderlab.config import Train
 from encoderlab.jobs import take
 from encoderlab.methods import Lora
 from encoderlab.training.batches import epoch_batches
+from encoderlab.training.precision import choose_precision
 from encoderlab.training.trunk import TrunkCache
 
 METHOD = Lora(rank=64, rslora=True, target=("query", "key", "value"), layers="last")
@@ -53,7 +54,7 @@ def main() -> None:
 def ours(arguments: Any, rows: Any, folder: Path, seed: int = 0) -> work.Side:
     """Validation on 8 rows, since the peer has none."""
     settings = Train(batch_size=BATCH, max_length=LENGTH, warmup=0.0, epochs=arguments.epochs)
-    dtype = {"fp32": torch.float32, "bf16": torch.bfloat16}[arguments.precision]
+    dtype, _ = choose_precision(torch.device("cpu"), arguments.precision)
     model = work.model_folder("minilm", folder)
     side = work.ours(model, work.PAIRS, rows, METHOD, folder / f"run{seed}", settings=settings, dtype=dtype, seed=seed)
     side.trainer.cache = TrunkCache(folder=folder / "trunk", bytes=10**10)

@@ -39,8 +39,7 @@ def main() -> None:
     parser.add_argument("--curves", action="store_true")
     parser.add_argument("--json", type=Path)
     arguments = parser.parse_args()
-    auto, _ = choose_precision(torch.device("cpu"), "auto")
-    dtype = {"bf16": torch.bfloat16, "fp32": torch.float32, None: auto}[arguments.precision]
+    dtype, _ = choose_precision(torch.device("cpu"), arguments.precision or "auto")
     with tempfile.TemporaryDirectory() as folder:
         result = (curves if arguments.curves else race)(arguments, dtype, Path(folder))
     work.say(result, arguments.json)

@@ -19,10 +19,10 @@ from encoderlab.backbone import Backbone
 from encoderlab.config import Draft, Regime, Study, Train, Variant
 from encoderlab.data import DataConfig, Rows, Splits, example_rows, load_splits
 from encoderlab.data.source import place
-from encoderlab.errors import InputError
+from encoderlab.errors import InputError, collecting
 from encoderlab.methods.positions import usable
 from encoderlab.tasks import Encoded, Task
-from encoderlab.tasks.windows import around
+from encoderlab.tasks.windows import window_size
 from encoderlab.training import track
 from encoderlab.training.precision import choose_device, choose_precision
 
@@ -81,7 +81,7 @@ def check(path: Path, overrides: Sequence[str] = ()) -> CheckReport:
     away = study.launch.gpu and study.train.device != "cpu"
     device = choose_device("cuda" if away else study.train.device)
     dtype, why = choose_precision(device, study.train.precision)
-    tried = {(v.method, v.regime.stride): len(v.learning_rates) for v in study.variants}  # epochs are of runs alone
+    tried = {variant.tried_as: len(variant.learning_rates) for variant in study.variants}
     grids = sum(count for count in tried.values() if count > 1)
     sampled = study.search.trials
     return CheckReport(
@@ -123,10 +123,8 @@ def _encode(found: _Found) -> dict[str, Encoded]:
     task, tokenizer, max_length = found.study.task, found.backbone.tokenizer, found.study.train.max_length
     encoded, problems = {}, []
     for name, rows in found.splits.items():
-        try:
+        with collecting(problems, f"{found.study.path}: {place(name)}: "):
             encoded[name] = task.encode(rows, tokenizer, max_length, found.class_names, cache)
-        except InputError as error:
-            problems += [f"{found.study.path}: {place(name)}: {line}" for line in error.problems]
     if problems:
         raise InputError(*problems)
     return encoded
@@ -146,7 +144,7 @@ def _warnings(found: _Found, encoded: dict[str, Encoded]) -> list[str]:
 
 def _unlike(study: Study) -> list[str]:
     """Where a comparison of methods is one of how long they trained, or on which windows, as well."""
-    usual = Regime(epochs=study.train.epochs, stride=getattr(study.task, "stride", None))
+    usual = Regime.usual(study.train, study.task)
     found = []
     for key in ("epochs", "stride"):
         of_method: dict[str, list[str]] = {}
@@ -203,23 +201,17 @@ def _look(study: Study | Draft) -> _Found:
         problems += [f"{file}: {line}" for line in track.problems(complete.top.track)]
     splits, class_names = None, ["0", "1"]  # two classes stand in where the data says nothing
     if study.data is not None and study.task is not None:
-        try:
+        with collecting(problems, f"{file}: "):
             splits, class_names = _rows(study.data, study.task, file.parent)
-        except InputError as error:
-            problems += [f"{file}: {line}" for line in error.problems]
     backbone, counts = None, {}
     if study.model is not None and study.task is not None:
-        try:
+        with collecting(problems, f"{file}: "):
             backbone = backbones.load(study.model, head=study.task.head, class_names=class_names, seed=0)
-        except InputError as error:
-            problems += [f"{file}: {line}" for line in error.problems]
     if backbone is not None:
         problems += [f"{file}: model: {line}" for line in (study.task.model_problems(backbone) if study.task else ())]
         for variant in study.variants:
-            try:
+            with collecting(problems, f"{file}: method.{variant.label}: "):
                 counts[variant.label] = [_insert(backbone, one) for one in _ends(variant)][0]
-            except InputError as error:
-                problems += [f"{file}: method.{variant.label}: {line}" for line in error.problems]
         if study.task is not None and study.train is not None:
             lines = study.task.length_problems(backbone.tokenizer, study.train.max_length)
             problems += [f"{file}: {line}" for line in lines]
@@ -267,7 +259,7 @@ def _stride_problems(backbone: Backbone, train: Train | None, variants: Iterable
     """Strides of training windows that would leave tokens out between one window and the next."""
     if train is None:
         return []
-    window = train.max_length - sum(map(len, around(backbone.tokenizer)))
+    window = window_size(backbone.tokenizer, train.max_length)
     return [
         f"method.{variant.label}: stride = {stride}, but a window has {window} tokens (train.max_length = "
         f"{train.max_length}, special ones included); use at most {window}"

@@ -189,10 +189,11 @@ def check(
     """Report every problem of a study, of either kind, at once; if there is none, what it would do, and on what."""
     from encoderlab import check, show
     from encoderlab.config.encoding import is_encoding_study
-    from encoderlab.encoding.check import check as check_encoding
     from encoderlab.estimate import estimate
 
     if is_encoding_study(study):
+        from encoderlab.encoding.check import check as check_encoding
+
         if time:
             raise InputError(f"--time: {study} is an encoding study; only what a fine-tuning study takes can be timed")
         found = check_encoding(study, override or ())

@@ -8,7 +8,8 @@ EncoderlabError          exit 1
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 
@@ -26,6 +27,15 @@ class InputError(EncoderlabError):
     def __init__(self, *problems: str) -> None:
         super().__init__("\n".join(problems))
         self.problems = problems
+
+
+@contextmanager
+def collecting(problems: list[str], where: str = "") -> Iterator[None]:
+    """Adds the problems of an InputError inside to those of others, each with `where` in front, and goes on."""
+    try:
+        yield
+    except InputError as error:
+        problems += [f"{where}{line}" for line in error.problems]
 
 
 class RunFailed(EncoderlabError):

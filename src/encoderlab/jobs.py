@@ -85,8 +85,7 @@ class Runs:
 
     def _tried_before(self, ask: Ask) -> bool:
         assert ask.variant is not None
-        mine = ask.variant.method, ask.variant.regime.stride
-        same = [other.label for other in self.study.variants if (other.method, other.regime.stride) == mine]
+        same = [other.label for other in self.study.variants if other.tried_as == ask.variant.tried_as]
         return ask.trial is None and ask.variant.label in same[1:]
 
 

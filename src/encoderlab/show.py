@@ -6,21 +6,23 @@ import csv
 import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
 from rich.table import Table
 
 from encoderlab.anatomy import Anatomy
 from encoderlab.check import CheckReport
-from encoderlab.encoding.check import EncodingReport
-from encoderlab.encoding.embed import Embedded
 from encoderlab.estimate import Estimate
 from encoderlab.report.text import correlation, gain, p_value, percent, score
 from encoderlab.stories import Story
 from encoderlab.stories.read import noticed
 from encoderlab.tasks import Metric
 from encoderlab.timing import words as duration
+
+if TYPE_CHECKING:  # an encoding study's reports come with the libraries of brain data, which other commands do without
+    from encoderlab.encoding.check import EncodingReport
+    from encoderlab.encoding.embed import Embedded
 
 
 def table(title: str, columns: Sequence[str], rows: Sequence[Sequence[str]], text: int = 1) -> None:

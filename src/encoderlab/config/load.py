@@ -74,7 +74,7 @@ def read(path: Path, overrides: Sequence[str] = ()) -> Draft:
         search or Search(),
         probe=probe,
         windows=task_class is None or "stride" in types(task_class),
-        usual=Regime(epochs=train.epochs if train else None, stride=getattr(task, "stride", None)),
+        usual=Regime.usual(train, task),
     )
     reference = _reference(reader, top.reference, variants) if top and len(reader.problems) == so_far else ""
     if data is not None and (wrong := data.problems("data", path.parent)):

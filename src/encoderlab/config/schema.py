@@ -114,6 +114,11 @@ class Regime:
     epochs: Count | None = None
     stride: Count | None = None
 
+    @classmethod
+    def usual(cls, train: Train | None, task: Task | None) -> Regime:
+        """That of a study, where a section says nothing."""
+        return cls(epochs=None if train is None else train.epochs, stride=getattr(task, "stride", None))
+
     def over(self, usual: Regime) -> Regime:
         """What holds: this, and `usual` where nothing is said."""
         return Regime(epochs=self.epochs or usual.epochs, stride=self.stride or usual.stride)
@@ -135,6 +140,11 @@ class Variant:
     learning_rates: tuple[float, ...]
     space: tuple[tuple[str, Range], ...] = ()
     regime: Regime = Regime()
+
+    @property
+    def tried_as(self) -> tuple[Method, int | None]:
+        """What tells the trials of one variant from those of another: they have epochs of their own."""
+        return self.method, self.regime.stride
 
 
 @final

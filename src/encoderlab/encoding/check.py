@@ -3,8 +3,7 @@ study would do."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from importlib.util import find_spec
 from pathlib import Path
@@ -23,7 +22,7 @@ from encoderlab.encoding.embed import check_labels, places_of, read_stories
 from encoderlab.encoding.scoring import BANDED, Person, folds_of
 from encoderlab.encoding.spaces import open_spaces
 from encoderlab.encoding.sweep import Adapted, expand
-from encoderlab.errors import InputError
+from encoderlab.errors import InputError, collecting
 from encoderlab.launch.choose import problems as launch_problems
 from encoderlab.stories import Story
 from encoderlab.stories.read import noticed
@@ -123,47 +122,39 @@ def look(draft: EncodingDraft, *, spaces: bool) -> Found:
 
     opened: dict[str, tuple[Subject, StoryResponses]] = {}
     for name, place in draft.responses.items():
-        with _noting(problems, f"{file}: responses.{name}: "):
+        with collecting(problems, f"{file}: responses.{name}: "):
             subject = open_subject(place)
             opened[name] = subject, subject.responses(subject.stories)
     stories = None
     if draft.stories is not None:
-        with _noting(problems):
+        with collecting(problems):
             stories = read_stories(draft.stories, file, _scans(opened, settings or Encode()))
     people = []
     if stories is not None and settings is not None:
         for name, (subject, _) in opened.items():
-            with _noting(problems):
+            with collecting(problems):
                 people.append(_person(draft, settings, name, subject, stories, notes))
         if draft.reference is not None:
             problems += [f"{file}: {line}" for line in _reference_problems(draft.reference, settings, people)]
 
     features = None
-    with _noting(problems):
+    with collecting(problems):
         features = expand(draft.features, trained=settings is None or settings.adapt == "all stories")
     if features is not None and settings is not None:
         labels = _labels(features, settings)
-        with _noting(problems):
+        with collecting(problems):
             check_labels(labels)
         if features and settings.reference not in (None, *labels):
             known = near(str(settings.reference), labels, label="the study has ")
             problems.append(f"{file}: encode.reference: no feature space {settings.reference!r}{known}")
     if spaces and draft.out is not None:
         plain = [(label, one) for label, one in features or draft.features if not isinstance(one, Adapted)]
-        with _noting(problems):  # on the CPU: nothing is computed
+        with collecting(problems):  # on the CPU: nothing is computed
             places_of(open_spaces(plain, torch.device("cpu")), draft.out, stories or [])
     if problems or draft.study is None or stories is None or features is None:
         raise InputError(*dict.fromkeys(problems))
     used = [story for story in stories if not people or any(story in person.stories for person in people)]
     return Found(study=draft.study, stories=used, people=people, features=features, notes=notes)
-
-
-@contextmanager
-def _noting(problems: list[str], where: str = "") -> Iterator[None]:
-    try:
-        yield
-    except InputError as error:
-        problems += [f"{where}{line}" for line in error.problems]
 
 
 def _missing_here(settings: Encode) -> list[str]:
@@ -212,7 +203,7 @@ def _person(
     if len(common) < 3:
         raise InputError(*problems, f"{name}: {len(common)} stories have words and responses; expected three at least")
     if draft.reference is None:
-        with _noting(problems, f"{draft.path}: encode.folds: "):
+        with collecting(problems, f"{draft.path}: encode.folds: "):
             folds_of(settings, len(common))
     responses = subject.responses([story.name for story in common])
     problems += _row_problems(name, common, responses, settings)

@@ -14,7 +14,7 @@ from typing import Any, final
 
 from encoderlab import config
 from encoderlab.config.encoding_schema import Encoder, Feature
-from encoderlab.errors import InputError
+from encoderlab.errors import InputError, collecting
 from encoderlab.files import read_json
 from encoderlab.stories import Story, save
 from encoderlab.study import compare
@@ -46,10 +46,8 @@ def expand(features: Sequence[tuple[str, Feature]], *, trained: bool) -> tuple[t
         if not isinstance(feature, Encoder) or feature.study is None:
             found.append((label, feature))
             continue
-        try:
+        with collecting(problems):
             found += _runs(label, replace(feature, study=None), Path(feature.study), trained)
-        except InputError as error:
-            problems += error.problems
     labels = [label for label, _ in found]
     if twice := sorted({label for label in labels if labels.count(label) > 1}):
         problems.append(f"features: {twice[0]!r} is there twice; give one of them a label")

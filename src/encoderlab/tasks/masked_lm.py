@@ -27,7 +27,7 @@ from encoderlab.data import Rows, Splits
 from encoderlab.errors import InputError
 from encoderlab.tasks.base import MUCH, Encoded, Masked, MaskVocabulary, Task
 from encoderlab.tasks.metric import ACCURACY, Metric
-from encoderlab.tasks.windows import around, spans
+from encoderlab.tasks.windows import around, spans, window_size
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -103,8 +103,8 @@ class MaskedLM(Task):
         return []
 
     def length_problems(self, tokenizer: PreTrainedTokenizerBase, max_length: int) -> list[str]:
-        special = tokenizer.num_special_tokens_to_add()
-        size = max_length - special
+        size = window_size(tokenizer, max_length)
+        special = max_length - size
         if size < SHORTEST:
             return [
                 f"train.max_length: {max_length} leaves windows of {size} tokens; expected at least "
@@ -129,7 +129,7 @@ class MaskedLM(Task):
         """One row a window. rows_cut: texts of which a short rest, or all, is left out; tokens_lost: how much.
         InputError where no text is long enough."""
         before, after = around(tokenizer)
-        size = max_length - len(before) - len(after)
+        size = window_size(tokenizer, max_length)
         stride = self.stride or size
         ids: list[np.ndarray] = []
         rows_cut = tokens_lost = read = 0

@@ -23,6 +23,11 @@ def spans(tokens: int, size: int, stride: int, shortest: int = 1) -> list[tuple[
     return [(start, start + size) for start in starts]
 
 
+def window_size(tokenizer: Any, max_length: int) -> int:
+    """Tokens of a text in a row of `max_length`, special ones included."""
+    return max_length - tokenizer.num_special_tokens_to_add()
+
+
 def around(tokenizer: Any) -> tuple[list[int], list[int]]:
     """The special tokens in front of a text and behind it."""
     encoding = tokenizer("a", return_special_tokens_mask=True)

@@ -16,7 +16,6 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import itertools
-import json
 import os
 import time
 from collections.abc import Callable, Iterator
@@ -30,7 +29,8 @@ import torch
 from torch import Tensor, nn
 
 from encoderlab.backbone import Backbone
-from encoderlab.files import write_atomically, write_json
+from encoderlab.errors import InputError
+from encoderlab.files import read_json, write_atomically, write_json
 from encoderlab.tasks import Encoded
 
 NUMPY = {torch.float32: np.dtype(np.float32), torch.bfloat16: np.dtype(np.uint16)}
@@ -204,8 +204,8 @@ def written(path: Path, shape: tuple[int, int], dtype: torch.dtype, parts: Itera
 def seconds(path: Path) -> float:
     """How long the states of a file took; 0 where that is not known."""
     try:
-        return float(json.loads(_times(path).read_text(encoding="utf-8"))["seconds"])
-    except (OSError, ValueError, KeyError, TypeError):
+        return float(read_json(_times(path))["seconds"])
+    except (InputError, ValueError, KeyError, TypeError):
         return 0.0
 
 
