@@ -167,7 +167,8 @@ def test_long_sequences_have_the_gradients_of_short_ones(masked: str, monkeypatc
         elif masked != "no mask":
             mask = bias.clone().requires_grad_()
             inputs.append(mask)
-        assert attention._fused(inputs[1], mask) == (long == 40 and masked != "a bias that trains")
+        groups = [packing.Group(2, 40, None)]
+        assert attention._fused(inputs[1], groups, mask) == (long == 40 and masked != "a bias that trains")
         query, key, value = inputs[:3]
         context, _ = attention.attention(None, query, key, value, mask)
         context.square().sum().backward()

@@ -12,6 +12,8 @@ usable. Where a layout is active (`encoderlab.packing`), the one row holds many 
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -20,8 +22,8 @@ from torch import Tensor
 from transformers import AttentionInterface
 from transformers.masking_utils import AttentionMaskInterface, eager_mask
 
-from encoderlab import packing
-from encoderlab.packing import Layout
+from encoderlab import packing, products
+from encoderlab.packing import Group
 
 NAME = "encoderlab"
 # Tokens from which torch's kernel trains faster on a CPU, or as fast in a tenth of the memory.
@@ -41,70 +43,71 @@ def attention(
 ) -> tuple[Tensor, None]:
     """query, key, value: (batch, heads, tokens, head size); mask: None, or additive and of a shape that
     widens to (batch, heads, tokens, tokens). A bias of the scores, and a sliding window, are part of it; of a packed
-    row the window is put on here: tokens less than `sliding_window` apart see each other.
+    row the window is put on here: tokens less than `sliding_window` apart see each other. A packed row may have queries
+    of its sequences' first tokens alone, one a sequence, in their order in the row.
 
     Returns the context as (batch, tokens, heads, head size), and no weights.
     """
     scale = query.size(-1) ** -0.5 if scaling is None else scaling
+    batch, bias = query.size(0), attention_mask
+    groups: Sequence[Group] = (Group(batch, key.size(2), None),)
     if (layout := packing.active()) is not None:
-        return _packed(module, query, key, value, layout, scale, dropout, sliding_window), None
-    return _attend(module, query, key, value, attention_mask, scale, dropout).contiguous(), None
-
-
-def _attend(
-    module: Any, query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None, scale: float, dropout: float
-) -> Tensor:
-    """(batch, tokens, heads, head size), a view."""
-    if getattr(module, "prefix_key", None) is not None:
-        key, value, mask = with_prefix(module, key, value, mask)
-    if dropout == 0 and (not torch.is_grad_enabled() or _fused(key, mask)):
-        context = F.scaled_dot_product_attention(query, key, value, attn_mask=mask, scale=scale)
+        groups, bias = layout.groups, None
+        if sliding_window is not None:
+            groups = [_local(group, sliding_window, query) for group in groups]
+    query, key, value = (x.transpose(1, 2).flatten(0, 1) for x in (query, key, value))
+    if dropout == 0 and (not torch.is_grad_enabled() or _fused(key, groups, bias)):
+        context = _kernel(module, query, key, value, groups, bias, scale)
     else:
-        scores = torch.matmul(query * scale, key.transpose(2, 3))
-        if mask is not None:
-            scores = scores + mask
-        weights = torch.softmax(scores, dim=-1)
-        if dropout > 0:
-            weights = weights * module.noise.mask(weights, dropout)
-        context = torch.matmul(weights, value)
-    return context.transpose(1, 2)
+        prefix = None
+        if getattr(module, "prefix_key", None) is not None:
+            prefix = module.prefix_key, module.prefix_value
+            bias = None if bias is None else F.pad(bias, (prefix[0].size(1), 0))
+        noise = module.noise if dropout > 0 else None
+        context = products.attend(
+            query, key, value, groups, scale, prefix=prefix, bias=bias, noise=noise, dropout=dropout
+        )
+    return context.unflatten(0, (batch, -1)), None
 
 
-def _fused(key: Tensor, mask: Tensor | None) -> bool:
+def _fused(key: Tensor, groups: Sequence[Group], bias: Tensor | None) -> bool:
     """Whether torch's kernel is the one to train with. It gives no gradient to a bias that trains."""
-    quicker = key.device.type != "cpu" or key.size(-2) >= LONG.get(key.dtype, 0)
-    return quicker and not (mask is not None and mask.requires_grad)
+    quicker = key.device.type != "cpu" or packing.typical(groups) >= LONG.get(key.dtype, 0)
+    return quicker and not (bias is not None and bias.requires_grad)
 
 
-def _packed(
+def _kernel(
     module: Any,
     query: Tensor,
     key: Tensor,
     value: Tensor,
-    layout: Layout,
+    groups: Sequence[Group],
+    bias: Tensor | None,
     scale: float,
-    dropout: float,
-    window: int | None,
 ) -> Tensor:
-    """Group by group: (1, heads, tokens, head size) -> (1, tokens, heads, head size)."""
+    """Group by group; (tokens, heads, head size), the context of each query."""
     # split, not slices: the gradients of slices are each as large as the whole
-    sizes = layout.sizes
-    parts = zip(*(x[0].transpose(0, 1).split(sizes) for x in (query, key, value)), strict=True)
+    asked, there = products.queries(groups, query, key), products.queries(groups, key, key)
+    split = [query.split(asked), key.split(there), value.split(there)]
     found = []
-    for group, part in zip(layout.groups, parts, strict=True):
-        q, k, v = (x.unflatten(0, (group.count, group.length)).transpose(1, 2) for x in part)
-        mask = group.mask
-        if window is not None and group.length > window:
-            local = _local(group.length, window, q)
-            mask = local if mask is None else torch.minimum(mask, local)
-        found.append(_attend(module, q, k, v, mask, scale, dropout).flatten(0, 1))
-    return torch.cat(found).unsqueeze(0)
+    for group, *part in zip(groups, *split, strict=True):
+        q, k, v = (x.unflatten(0, (group.count, -1)).transpose(1, 2) for x in part)
+        mask = group.mask if bias is None else bias
+        if getattr(module, "prefix_key", None) is not None:
+            k, v, mask = with_prefix(module, k, v, mask)
+        context = F.scaled_dot_product_attention(q, k, v, attn_mask=mask, scale=scale)
+        found.append(context.transpose(1, 2).flatten(0, 1))
+    return found[0] if len(found) == 1 else torch.cat(found)
 
 
-def _local(length: int, window: int, like: Tensor) -> Tensor:
-    place = torch.arange(length, device=like.device)
+def _local(group: Group, window: int, like: Tensor) -> Group:
+    """The group, whose tokens see those less than `window` away."""
+    if group.length <= window:
+        return group
+    place = torch.arange(group.length, device=like.device)
     far = (place[:, None] - place[None, :]).abs() >= window
-    return like.new_zeros(length, length).masked_fill_(far, torch.finfo(like.dtype).min)
+    mask = like.new_zeros(group.length, group.length).masked_fill_(far, torch.finfo(like.dtype).min)
+    return replace(group, mask=mask if group.mask is None else torch.minimum(group.mask, mask))
 
 
 def with_prefix(module: Any, key: Tensor, value: Tensor, mask: Tensor | None) -> tuple[Tensor, Tensor, Tensor | None]:

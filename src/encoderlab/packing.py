@@ -13,7 +13,7 @@ The layout reaches the attention function through `active`: the models between p
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
@@ -63,6 +63,11 @@ def use(layout: Layout | None) -> Iterator[None]:
 
 def active() -> Layout | None:
     return _ACTIVE.get()
+
+
+def typical(groups: Sequence[Group]) -> float:
+    """The length of the sequence that a token lies in, on average: what attention's time goes by."""
+    return sum(one.count * one.length**2 for one in groups) / sum(one.count * one.length for one in groups)
 
 
 def groups(lengths: np.ndarray, cost: float) -> list[np.ndarray]:

@@ -8,7 +8,7 @@ not be rounded. No autocast: the residual stream has one precision.
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from functools import partial
 from typing import Any
 
@@ -17,9 +17,10 @@ import torch
 from torch import Tensor, nn
 from torch.func import functional_call
 
-from encoderlab import packing
+from encoderlab import attention, packing
 from encoderlab.backbone import Backbone
 from encoderlab.errors import InputError
+from encoderlab.families import Family
 from encoderlab.methods import positions
 from encoderlab.packing import Layout
 from encoderlab.tasks import Encoded, Task
@@ -68,6 +69,8 @@ class Computed(nn.Module):
             hidden: int = backbone.model.config.hidden_size
             self.group_cost = GROUP_MULTIPLIES / hidden**2 if device.type == "cpu" else GROUP_ON_GPU
             if backbone.family.residual is not None:
+                last = backbone.attentions()[-1]
+                last.forward = self._first_queries(last.forward, partial(backbone.part, -1), backbone.family)  # type: ignore[method-assign]
                 backbone.part(-1, backbone.family.residual).register_forward_pre_hook(self._narrow)
             backbone.trunk.get_submodule(backbone.family.encoder).register_forward_hook(self._first)
         resting = trunk.frozen_layers(backbone) if frozen is None else frozen
@@ -170,13 +173,37 @@ class Computed(nn.Module):
         layout = self.layout
         return None if layout is None else layout.starts if self.places is None else self.places
 
+    def _first_queries(self, own: Callable[..., Any], part: Callable[[str], Any], family: Family) -> Callable[..., Any]:
+        """The last layer's attention, where the head reads first tokens: no other token asks."""
+        module = part(family.attention)
+
+        def forward(hidden_states: Tensor, *args: Any, **kwargs: Any) -> Any:
+            if self.layout is None or self.places is not None:
+                return own(hidden_states, *args, **kwargs)
+            starts, order = self.layout.starts.sort()
+            asking = hidden_states.index_select(1, starts)
+            query, key, value = (
+                part(role)(states).unflatten(-1, (-1, module.attention_head_size)).transpose(1, 2)
+                for role, states in (
+                    (family.query, asking),
+                    (family.key, hidden_states),
+                    (family.value, hidden_states),
+                )
+            )
+            dropout = module.dropout.p if module.training else 0.0
+            context, _ = attention.attention(module, query, key, value, None, module.scaling, dropout)
+            return context.flatten(-2).index_select(1, order.argsort()), None
+
+        return forward
+
     def _narrow(self, module: nn.Module, args: tuple[Tensor, ...]) -> tuple[Tensor, ...] | None:
         """After the last layer's attention nothing meets any more: what the head does not read is left out."""
         wanted = self._wanted()
         if wanted is None:
             return None
         self.picked = True
-        return tuple(x.index_select(1, wanted) for x in args)
+        read, states = args
+        return read if self.places is None else read.index_select(1, wanted), states.index_select(1, wanted)
 
     def _first(self, encoder: nn.Module, args: Any, output: Any) -> Any:
         """Of a packed row, where the head reads each sequence's first token: (1, tokens, hidden) to (sequences, 1,
