@@ -17,7 +17,7 @@ from pathlib import Path
 HERE = Path(__file__).resolve().parent
 RACES = [
     *(f"--model minilm --batch-size {size} --precision {dtype}" for dtype in ("bf16", "fp32") for size in (32, 8)),
-    *(f"--model bert-base --batch-size {size} --precision bf16 --repeats 2" for size in (32, 8)),
+    *(f"--model bert-base --batch-size {size} --precision bf16" for size in (32, 8)),
     *(f"--model bert-base --batch-size {size} --precision fp32 --repeats 2" for size in (32, 8)),
     *(f"--model minilm --method {name} --batch-size 32 --precision bf16" for name in ("full", "adapter", "prefix")),
 ]
