@@ -5,7 +5,8 @@
     dV = D' dO    dP = (dO V') * kept    dS = P * (dP - rowsum(dP * P))    dQ = scale dS K    dK = scale dS' Q
 
 `kept` is dropout's: 0, or 1 / (1 - p). Autograd would find the same gradient from a few dozen small steps a group; here
-the steps between the products run over all groups together, and nothing is copied twice. Torch's own kernel has no
+it is one step for all groups, dropout's products run over all of them together, and no input is copied more often than
+needed. Torch's own kernel has no
 dropout on a CPU, and its gradient is slow on short sequences (docs/performance.md).
 """
 
@@ -192,7 +193,8 @@ class _Attention(torch.autograd.Function):
                 d_bias = d_scores.unflatten(0, (part.count, part.heads)).sum_to_size(biased[0]).to(biased[1])
         if prefixed is not None:
             d_prefix = [x.to(prefixed[1]) for x in d_prefix if x is not None]
-        return d_query, d_key, d_value, *d_prefix, d_bias, None, None, None, None
+        d_inputs = (x if wanted else None for x, wanted in zip((d_query, d_key, d_value), needed, strict=False))
+        return *d_inputs, *d_prefix, d_bias, None, None, None, None
 
 
 def _behind(prefix: Tensor | None, x: Tensor) -> Tensor:
