@@ -1,7 +1,7 @@
 """What a step computes, it computes where the model is.
 
-Torch's `meta` device has no numbers, but refuses a tensor that was left on the CPU as a GPU does, and takes the way of
-everything that is no CPU: large groups, dropout's bits from the device's generator, torch's kernel without dropout.
+Torch's `meta` device has no numbers, but most of its operations refuse a tensor that was left on the CPU, as a GPU's
+do, and it takes the way of everything that is no CPU: large groups, dropout's bits drawn there.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ META = torch.device("meta")
 KINDS: list[Any] = [kind for kind in METHODS if kind not in (Peft, Qlora, Prompt)]
 
 
-def step(folder: Path, make: Callable, method: Method, dtype: torch.dtype) -> Computed:
+def step(folder: Path, make: Callable, method: Method, dtype: torch.dtype) -> None:
     backbone = backbones.load(str(folder), head="AutoModel", class_names=["x"], seed=0)
     task: Task
     encoded: Encoded
@@ -41,7 +41,6 @@ def step(folder: Path, make: Callable, method: Method, dtype: torch.dtype) -> Co
     logits.sum().backward()
     trained = [parameter for _, parameter in backbone.trainable()]
     assert trained and all(p.grad is not None and p.grad.device == META for p in trained)
-    return model
 
 
 @pytest.fixture(autouse=True)

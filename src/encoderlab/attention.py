@@ -2,8 +2,8 @@
 method put one.
 
 Registered with transformers under the name `encoderlab`, so that the families' own modules call it. Torch's kernel for
-scaled-dot-product attention is the faster one without gradients. Its backward pass on a CPU is several times slower
-than written-out matrix products on short sequences, and has no dropout; on long ones it wins (docs/performance.md).
+scaled-dot-product attention is the faster one without gradients. On a CPU it has no dropout, and in bf16 its backward
+pass is several times slower than written-out matrix products on short sequences (docs/performance.md).
 
 A module may carry `prefix_key`, `prefix_value` of shape (heads, length, head size) and `noise` (a `Noise`). Positions
 and the mask's own columns are untouched by a prefix: it is seen by every token, and all of the model's positions stay
@@ -62,7 +62,6 @@ def attention(
         prefix = None
         if getattr(module, "prefix_key", None) is not None:
             prefix = module.prefix_key, module.prefix_value
-            bias = None if bias is None else F.pad(bias, (prefix[0].size(1), 0))
         noise = module.noise if dropout > 0 else None
         context = products.attend(
             query, key, value, groups, scale, prefix=prefix, bias=bias, noise=noise, dropout=dropout
@@ -87,7 +86,7 @@ def _kernel(
 ) -> Tensor:
     """Group by group; (tokens, heads, head size), the context of each query."""
     # split, not slices: the gradients of slices are each as large as the whole
-    asked, there = products.queries(groups, query, key), products.queries(groups, key, key)
+    asked, there = products.queries(groups, query, key), [group.tokens for group in groups]
     split = [query.split(asked), key.split(there), value.split(there)]
     found = []
     for group, *part in zip(groups, *split, strict=True):
@@ -112,13 +111,9 @@ def _local(group: Group, window: int, like: Tensor) -> Group:
 
 def with_prefix(module: Any, key: Tensor, value: Tensor, mask: Tensor | None) -> tuple[Tensor, Tensor, Tensor | None]:
     """Keys, values and mask with the module's prefix in front."""
-    prefix_key, prefix_value = module.prefix_key, module.prefix_value
-    batch, length = key.size(0), prefix_key.size(1)
-    key = torch.cat([prefix_key.expand(batch, -1, -1, -1), key], dim=2)
-    value = torch.cat([prefix_value.expand(batch, -1, -1, -1), value], dim=2)
     if mask is not None:
-        mask = F.pad(mask, (length, 0))
-    return key, value, mask
+        mask = F.pad(mask, (module.prefix_key.size(1), 0))
+    return products.behind(module.prefix_key, key), products.behind(module.prefix_value, value), mask
 
 
 def _mask(*args: Any, **kwargs: Any) -> Tensor | None:

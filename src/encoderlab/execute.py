@@ -32,7 +32,7 @@ from encoderlab.training.trunk import TrunkCache
 
 log = logging.getLogger(__name__)
 
-LARGE = 10**6  # parameters of a model that is worth the tenth of a second to free it at once
+LARGE = 10**6  # parameters of a model that is worth the third of a second to free it at once
 
 Kind = Literal["run", "trial", "baseline"]
 

@@ -38,7 +38,9 @@ class Family:
     note: str  # what is special, one or two sentences for docs/supported.md; the tests hold the row to it
     pooler: str = "pooler"  # the part of the trunk that a checkpoint may lack
     encoder: str = "encoder"  # the part of the trunk that gives the last hidden states
-    residual: str | None = None  # the part that gets what attention read, and the layer's input to add to it
+    # The part that gets what attention read, and the layer's input to add to it. With it `attention` calls its numbers
+    # what BERT's does: `attention_head_size`, `scaling`, and the probability of `dropout`.
+    residual: str | None = None
     packs: bool = True  # whether sequences can lie end to end: attention goes by `position_ids` and our function alone
     stand_in: Callable[[nn.Module], nn.Module] | None = None  # makes of `attention` one that calls our function
 

@@ -35,6 +35,10 @@ class Group:
     length: int
     mask: Tensor | None
 
+    @property
+    def tokens(self) -> int:
+        return self.count * self.length
+
 
 @final
 @dataclass(frozen=True, eq=False)
@@ -44,11 +48,6 @@ class Layout:
 
     groups: tuple[Group, ...]
     starts: Tensor
-
-    @property
-    def sizes(self) -> list[int]:
-        """Tokens of each group."""
-        return [group.count * group.length for group in self.groups]
 
 
 @contextmanager
@@ -67,7 +66,7 @@ def active() -> Layout | None:
 
 def typical(groups: Sequence[Group]) -> float:
     """The length of the sequence that a token lies in, on average: what attention's time goes by."""
-    return sum(one.count * one.length**2 for one in groups) / sum(one.count * one.length for one in groups)
+    return sum(group.tokens * group.length for group in groups) / sum(group.tokens for group in groups)
 
 
 def groups(lengths: np.ndarray, cost: float) -> list[np.ndarray]:

@@ -5,9 +5,8 @@
     dV = D' dO    dP = (dO V') * kept    dS = P * (dP - rowsum(dP * P))    dQ = scale dS K    dK = scale dS' Q
 
 `kept` is dropout's: 0, or 1 / (1 - p). Autograd would find the same gradient from a few dozen small steps a group; here
-it is one step for all groups, dropout's products run over all of them together, and no input is copied more often than
-needed. Torch's own kernel has no
-dropout on a CPU, and its gradient is slow on short sequences (docs/performance.md).
+it is one step for all groups, and dropout's products run over all of them together. Torch's own kernel has no dropout
+on a CPU, and its gradient is slow in bf16 on short sequences (docs/performance.md).
 """
 
 from __future__ import annotations
@@ -46,12 +45,14 @@ def attend(
     alone, of a shape that widens to (sequences, heads, queries, keys).
     """
     inner = precision(key, groups)
+    seen = 0 if prefix is None else prefix[0].size(1)
+    parts = list(_parts(groups, query, key, seen))
+    if bias is not None and seen:
+        bias = F.pad(bias, (seen, 0))
     kept = None
     if dropout > 0:
-        seen = 0 if prefix is None else prefix[0].size(1)
-        total = sum(part.pairs for part in _parts(groups, query, key, seen))
-        kept = noise.mask(query.new_empty((), dtype=inner).expand(total), dropout)
-    return _Attention.apply(query, key, value, *(prefix or (None, None)), bias, kept, groups, scale, inner)  # type: ignore[no-any-return]
+        kept = noise.mask(query.new_empty((), dtype=inner).expand(parts[-1].scores.stop), dropout)
+    return _Attention.apply(query, key, value, *(prefix or (None, None)), bias, kept, parts, scale, inner)  # type: ignore[no-any-return]
 
 
 def precision(key: Tensor, groups: Sequence[Group]) -> torch.dtype:
@@ -64,7 +65,7 @@ def precision(key: Tensor, groups: Sequence[Group]) -> torch.dtype:
 def queries(groups: Sequence[Group], query: Tensor, key: Tensor) -> list[int]:
     """How many queries each group has."""
     if query.size(0) == key.size(0):
-        return [group.count * group.length for group in groups]
+        return [group.tokens for group in groups]
     each = query.size(0) // sum(group.count for group in groups)
     return [group.count * each for group in groups]
 
@@ -81,14 +82,10 @@ class _Part:
     scores: slice
     mask: Tensor | None
 
-    @property
-    def pairs(self) -> int:
-        return self.scores.stop - self.scores.start
-
     def square(self, flat: Tensor) -> Tensor:
         """Of all scores those of the group, (sequences x heads, queries, keys)."""
-        rows = self.heads * (self.queries.stop - self.queries.start)
-        return flat[self.scores].view(self.count * self.heads, rows // (self.count * self.heads), -1)
+        asked = (self.queries.stop - self.queries.start) // self.count
+        return flat[self.scores].view(self.count * self.heads, asked, -1)
 
     def matrices(self, x: Tensor, where: slice, dtype: torch.dtype) -> Tensor:
         """(all tokens, heads, head size) -> (sequences, heads, tokens, head size), a copy."""
@@ -104,18 +101,17 @@ def _parts(groups: Sequence[Group], query: Tensor, key: Tensor, seen: int) -> It
     """seen: tokens of a prefix."""
     asked = there = pairs = 0
     for group, asking in zip(groups, queries(groups, query, key), strict=True):
-        tokens = group.count * group.length
         size = key.size(1) * asking * (group.length + seen)
         mask = group.mask if group.mask is None or not seen else F.pad(group.mask, (seen, 0))
         yield _Part(
             group.count,
             key.size(1),
             slice(asked, asked + asking),
-            slice(there, there + tokens),
+            slice(there, there + group.tokens),
             slice(pairs, pairs + size),
             mask,
         )
-        asked, there, pairs = asked + asking, there + tokens, pairs + size
+        asked, there, pairs = asked + asking, there + group.tokens, pairs + size
 
 
 class _Attention(torch.autograd.Function):
@@ -129,18 +125,17 @@ class _Attention(torch.autograd.Function):
         prefix_value: Tensor | None,
         bias: Tensor | None,
         kept: Tensor | None,
-        groups: Sequence[Group],
+        parts: Sequence[_Part],
         scale: float,
         inner: torch.dtype,
     ) -> Tensor:
-        parts = list(_parts(groups, query, key, 0 if prefix_key is None else prefix_key.size(1)))
-        weights = query.new_empty(sum(part.pairs for part in parts), dtype=inner)
+        weights = query.new_empty(parts[-1].scores.stop, dtype=inner)
         scores = torch.empty_like(weights)
         inputs = []
         for part in parts:
             q = part.matrices(query, part.queries, inner)
             k, v = (
-                _behind(prefix, part.matrices(x, part.keys, inner))
+                behind(prefix, part.matrices(x, part.keys, inner))
                 for prefix, x in ((prefix_key, key), (prefix_value, value))
             )
             q, k, v = (x.flatten(0, 1) for x in (q, k, v))
@@ -156,7 +151,7 @@ class _Attention(torch.autograd.Function):
         for part, v in zip(parts, inputs[2::3], strict=True):
             part.put(context, part.queries, torch.bmm(part.square(dropped), v))
         ctx.save_for_backward(weights, kept, *inputs)
-        ctx.parts, ctx.scale, ctx.seen = parts, scale, 0 if prefix_key is None else prefix_key.size(1)
+        ctx.parts, ctx.scale = parts, scale
         ctx.shapes = [None if x is None else (x.shape, x.dtype) for x in (query, key, prefix_key, bias)]
         return context
 
@@ -171,16 +166,15 @@ class _Attention(torch.autograd.Function):
         d_query, d_key, d_value = (grads[0].new_empty(shape, dtype=dtype) for shape, dtype in (asked, there, there))
         d_prefix = [None if prefixed is None else weights.new_zeros(prefixed[0]) for _ in range(2)]
         d_bias = None
-        for i, part in enumerate(parts):
+        for part, v in zip(parts, inputs[2::3], strict=True):
             grad = part.matrices(grads[0], part.queries, weights.dtype).flatten(0, 1)
-            torch.bmm(grad, inputs[3 * i + 2].transpose(1, 2), out=part.square(d_weights))
+            torch.bmm(grad, v.transpose(1, 2), out=part.square(d_weights))
             if needed[2] or prefixed is not None:
                 found = torch.bmm(part.square(dropped).transpose(1, 2), grad)
-                part.put(d_value, part.keys, _apart(found, part.count, ctx.seen, d_prefix[1]))
+                part.put(d_value, part.keys, _apart(found, part.count, d_prefix[1]))
         if kept is not None:
             d_weights *= kept
-        for i, part in enumerate(parts):
-            q, k, _ = inputs[3 * i : 3 * i + 3]
+        for part, q, k in zip(parts, inputs[::3], inputs[1::3], strict=True):
             square = part.square(weights)
             d_scores = torch.ops.aten._softmax_backward_data(part.square(d_weights), square, -1, square.dtype)
             if needed[0]:
@@ -188,7 +182,7 @@ class _Attention(torch.autograd.Function):
                 part.put(d_query, part.queries, found)
             if needed[1] or prefixed is not None:
                 found = torch.baddbmm(k, d_scores.transpose(1, 2), q, beta=0, alpha=ctx.scale)
-                part.put(d_key, part.keys, _apart(found, part.count, ctx.seen, d_prefix[0]))
+                part.put(d_key, part.keys, _apart(found, part.count, d_prefix[0]))
             if needed[5] and biased is not None:
                 d_bias = d_scores.unflatten(0, (part.count, part.heads)).sum_to_size(biased[0]).to(biased[1])
         if prefixed is not None:
@@ -197,14 +191,15 @@ class _Attention(torch.autograd.Function):
         return *d_inputs, *d_prefix, d_bias, None, None, None, None
 
 
-def _behind(prefix: Tensor | None, x: Tensor) -> Tensor:
-    """A prefix (heads, length, head size) in front of each sequence's tokens."""
+def behind(prefix: Tensor | None, x: Tensor) -> Tensor:
+    """Each sequence's tokens, (sequences, heads, tokens, head size), behind a prefix (heads, length, head size)."""
     return x if prefix is None else torch.cat([prefix.to(x.dtype).expand(x.size(0), -1, -1, -1), x], dim=2)
 
 
-def _apart(found: Tensor, count: int, seen: int, prefix: Tensor | None) -> Tensor:
+def _apart(found: Tensor, count: int, prefix: Tensor | None) -> Tensor:
     """The gradient of the tokens; that of the prefix in front of them is added to `prefix`."""
     if prefix is None:
         return found
+    seen = prefix.size(1)
     prefix += found[:, :seen].unflatten(0, (count, -1)).sum(0)
     return found[:, seen:]

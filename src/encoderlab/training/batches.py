@@ -91,7 +91,7 @@ def pack(
     spans = [slice(*encoded.offsets[one : one + 2].tolist()) for one in encoded.sequences(rows)]
     lengths = np.array([int(span.stop - span.start) for span in spans])
     layout, starts = arrange(lengths, cost, dtype, device)
-    total = sum(layout.sizes)
+    total = sum(group.tokens for group in layout.groups)
     ids, types = np.full(total, pad_id, dtype=np.int64), np.zeros(total, dtype=np.int64)
     places, source = np.zeros(total, dtype=np.int64), np.full(total, -1, dtype=np.int64)
     for span, start, length in zip(spans, starts.tolist(), lengths.tolist(), strict=True):

@@ -8,7 +8,7 @@ not be rounded. No autocast: the residual stream has one precision.
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from functools import partial
 from typing import Any
 
@@ -69,8 +69,7 @@ class Computed(nn.Module):
             hidden: int = backbone.model.config.hidden_size
             self.group_cost = GROUP_MULTIPLIES / hidden**2 if device.type == "cpu" else GROUP_ON_GPU
             if backbone.family.residual is not None:
-                last = backbone.attentions()[-1]
-                last.forward = self._first_queries(last.forward, partial(backbone.part, -1), backbone.family)  # type: ignore[method-assign]
+                self._ask_first(backbone.layers()[-1], backbone.family)
                 backbone.part(-1, backbone.family.residual).register_forward_pre_hook(self._narrow)
             backbone.trunk.get_submodule(backbone.family.encoder).register_forward_hook(self._first)
         resting = trunk.frozen_layers(backbone) if frozen is None else frozen
@@ -173,9 +172,10 @@ class Computed(nn.Module):
         layout = self.layout
         return None if layout is None else layout.starts if self.places is None else self.places
 
-    def _first_queries(self, own: Callable[..., Any], part: Callable[[str], Any], family: Family) -> Callable[..., Any]:
-        """The last layer's attention, where the head reads first tokens: no other token asks."""
-        module = part(family.attention)
+    def _ask_first(self, layer: nn.Module, family: Family) -> None:
+        """In the last layer's attention, where the head reads first tokens, no other token asks."""
+        module: Any = layer.get_submodule(family.attention)
+        own = module.forward
 
         def forward(hidden_states: Tensor, *args: Any, **kwargs: Any) -> Any:
             if self.layout is None or self.places is not None:
@@ -183,7 +183,7 @@ class Computed(nn.Module):
             starts, order = self.layout.starts.sort()
             asking = hidden_states.index_select(1, starts)
             query, key, value = (
-                part(role)(states).unflatten(-1, (-1, module.attention_head_size)).transpose(1, 2)
+                layer.get_submodule(role)(states).unflatten(-1, (-1, module.attention_head_size)).transpose(1, 2)
                 for role, states in (
                     (family.query, asking),
                     (family.key, hidden_states),
@@ -194,7 +194,7 @@ class Computed(nn.Module):
             context, _ = attention.attention(module, query, key, value, None, module.scaling, dropout)
             return context.flatten(-2).index_select(1, order.argsort()), None
 
-        return forward
+        module.forward = forward
 
     def _narrow(self, module: nn.Module, args: tuple[Tensor, ...]) -> tuple[Tensor, ...] | None:
         """After the last layer's attention nothing meets any more: what the head does not read is left out."""
