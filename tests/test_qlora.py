@@ -24,6 +24,7 @@ from encoderlab.errors import InputError
 from encoderlab.families import FAMILIES, ROLES
 from encoderlab.methods import Lora, Qlora, qlora
 from encoderlab.methods.qlora import Nf4Weight, QuantizedLinear
+from encoderlab.prepacked import prepack
 from encoderlab.tasks import Classification
 from encoderlab.training import Trainer
 from encoderlab.training.batches import epoch_batches
@@ -238,6 +239,7 @@ def test_the_file_holds_lora_and_head_and_gives_the_same_logits(tiny_model: Tiny
     loaded = load(tiny_model, seed=5)
     assert adapters.load_adapter(loaded, tmp_path / "adapter") == made.method
     adapters.fill(made.backbone, made.method, done.tensors, "the best epoch")
+    prepack(loaded.model)  # as training did
     with torch.no_grad():
         wanted = made.backbone.model.eval()(**batch(loaded)).logits
         assert torch.equal(loaded.model(**batch(loaded)).logits, wanted)

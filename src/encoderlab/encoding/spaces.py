@@ -21,6 +21,7 @@ from encoderlab import adapters, backbone
 from encoderlab.backbone import Backbone
 from encoderlab.config.encoding_schema import BagOfWords, Encoder, Feature, FileVectors, WordRate
 from encoderlab.errors import InputError
+from encoderlab.prepacked import prepack
 from encoderlab.stories import Story
 from encoderlab.stories.contextual import Windows, layer_numbers, story_vectors
 from encoderlab.stories.static import normal, read_vectors, vocabulary, word_length, word_rate
@@ -151,6 +152,7 @@ class Contextual(Spaces):
             adapters.load_adapter(encoder, Path(self.settings.adapter), head=False).merge(encoder)
         dtype = torch.bfloat16 if self.settings.precision == "bf16" else torch.float32
         encoder.model.requires_grad_(False).to(self.device, dtype)
+        prepack(encoder.model)
         return encoder
 
     @cached_property

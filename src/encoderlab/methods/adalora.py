@@ -38,6 +38,7 @@ from torch import Tensor, nn
 
 from encoderlab.backbone import Backbone
 from encoderlab.methods.low_rank import LowRank, LowRankLinear, low_rank_layers
+from encoderlab.prepacked import linear
 
 PARTS = ("lora_A", "lora_E", "lora_B")
 
@@ -64,7 +65,7 @@ class AdaLoraLinear(LowRankLinear):
         self.register_buffer("in_use", torch.ones_like(self.lora_E[:, 0], dtype=torch.bool), persistent=False)
 
     def tuned(self, x: Tensor) -> Tensor:
-        y = F.linear(x, self.weight, self.bias)
+        y = linear(x, self.weight, self.bias)
         low = F.linear(self.lora_dropout(x), self.lora_A * (self.lora_E * self.scale))
         return y + F.linear(low, self.lora_B)
 

@@ -22,6 +22,7 @@ from torch import Tensor, nn
 
 from encoderlab.methods.lora import LoraLinear
 from encoderlab.methods.low_rank import FixedRank
+from encoderlab.prepacked import linear
 
 
 class DoraLinear(LoraLinear):
@@ -43,8 +44,8 @@ class DoraLinear(LoraLinear):
     def tuned(self, x: Tensor) -> Tensor:
         c = self.lora_magnitude_vector / self.norm()
         dropped = self.lora_dropout(x)
-        y = F.linear(x, self.weight)
-        again = y if dropped is x else F.linear(dropped, self.weight)
+        y = linear(x, self.weight)
+        again = y if dropped is x else linear(dropped, self.weight)
         low = F.linear(F.linear(dropped, self.lora_A.weight), self.lora_B.weight * self.scale)
         y = y + (c - 1).to(x.dtype) * again + c.to(x.dtype) * low
         return y if self.bias is None else y + self.bias

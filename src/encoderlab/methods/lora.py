@@ -19,6 +19,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from encoderlab.methods.low_rank import FixedRank, LowRankLinear
+from encoderlab.prepacked import linear
 
 
 class LoraLinear(LowRankLinear):
@@ -32,7 +33,7 @@ class LoraLinear(LowRankLinear):
         self.lora_A, self.lora_B = lora_pair(base, rank, generator)
 
     def tuned(self, x: Tensor) -> Tensor:
-        y = F.linear(x, self.weight, self.bias)
+        y = linear(x, self.weight, self.bias)
         return y + F.linear(F.linear(self.lora_dropout(x), self.lora_A.weight), self.lora_B.weight * self.scale)
 
     def delta(self) -> Tensor:

@@ -12,12 +12,12 @@ from dataclasses import dataclass
 from typing import Literal
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from encoderlab.backbone import Backbone
 from encoderlab.errors import InputError
 from encoderlab.methods.base import Method, positive, some_layers
+from encoderlab.prepacked import linear
 from encoderlab.randomness import Dropout, torch_generator
 
 
@@ -40,7 +40,7 @@ class LowRankLinear(nn.Linear, ABC):
         """(out, in): the weight of a plain linear layer that computes the same."""
 
     def forward(self, input: Tensor) -> Tensor:
-        return self.tuned(input) if self.kept is None else F.linear(input, self.weight, self.bias)
+        return self.tuned(input) if self.kept is None else linear(input, self.weight, self.bias)
 
     @torch.no_grad()
     def merge(self) -> None:

@@ -23,6 +23,7 @@ from encoderlab.errors import InputError
 from encoderlab.families import Family
 from encoderlab.methods import positions
 from encoderlab.packing import Layout
+from encoderlab.prepacked import prepack
 from encoderlab.tasks import Encoded, Task
 from encoderlab.tasks.base import Masked
 from encoderlab.training import trunk
@@ -50,6 +51,7 @@ class Computed(nn.Module):
             if not parameter.requires_grad and id(parameter) not in in_head:
                 parameter.data = parameter.data.to(dtype)
         self.model.to(device)
+        prepack(self.model, in_head)
         self.cast = (
             [n for n, p in self.model.named_parameters() if p.requires_grad and id(p) not in in_head]
             if dtype != torch.float32
