@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import math
+
 import pytest
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
 from encoderlab import products
-from encoderlab.packing import Group, typical
+from encoderlab.packing import Group
 from encoderlab.randomness import Noise
 
 HEADS, SIZE = 3, 4
@@ -96,10 +98,11 @@ def test_what_is_frozen_gets_no_gradient() -> None:
 
 
 def test_short_sequences_of_a_bf16_model_are_attended_in_fp32() -> None:
-    short, long = (Group(2, length, None) for length in (products.SHORT - 1, products.SHORT))
-    assert typical([short]) == products.SHORT - 1
+    length = math.isqrt(products.SMALL // 2)
+    short, long = (Group(2, one, None) for one in (length, length + 1))
     key = torch.empty(1, dtype=torch.bfloat16)
     assert products.precision(key, [short]) == torch.float32 and products.precision(key, [long]) == torch.bfloat16
+    assert products.precision(key, [long, short, short]) == torch.float32  # on average
     assert products.precision(key.float(), [long]) == torch.float32
     for group in (short, long):
         exact = [drawn(2 * group.length, HEADS, 8, dtype=torch.float32) for _ in range(3)]

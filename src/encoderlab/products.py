@@ -20,9 +20,9 @@ import torch.nn.functional as F
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-from encoderlab.packing import Group, typical
+from encoderlab.packing import Group
 
-SHORT = 96  # tokens below which attention in fp32 is the faster one in a bf16 model, on a CPU
+SMALL = 14_000  # scores of a group's head, below which attention in fp32 is the faster one in a bf16 model, on a CPU
 
 
 def attend(
@@ -56,10 +56,12 @@ def attend(
 
 
 def precision(key: Tensor, groups: Sequence[Group]) -> torch.dtype:
-    """That of the products. A CPU makes and keeps a kernel for every shape of bf16 matrices, and none in fp32."""
+    """That of the products. A CPU makes a kernel for every shape of bf16 matrices, and every group has its shape: where
+    groups are small, that takes longer than bf16 saves."""
     if key.device.type != "cpu" or key.dtype != torch.bfloat16:
         return key.dtype
-    return torch.float32 if typical(groups) < SHORT else key.dtype
+    scores = sum(group.count * group.length**2 for group in groups)
+    return torch.float32 if scores < SMALL * len(groups) else key.dtype
 
 
 def queries(groups: Sequence[Group], query: Tensor, key: Tensor) -> list[int]:
