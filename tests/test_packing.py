@@ -15,6 +15,7 @@ from encoderlab import backbone as backbones
 from encoderlab.data import Rows
 from encoderlab.families import FAMILIES
 from encoderlab.methods import Adapter, Full, Ia3, Lora, Method, Prefix, Prompt
+from encoderlab.randomness import Dropout
 from encoderlab.tasks import Classification, MaskedLM, MultipleChoice
 from encoderlab.tasks.base import Encoded, Task
 from encoderlab.training.batches import by_row, collate, full_batches, pack
@@ -130,6 +131,27 @@ def test_gradients_are_those_of_the_padded_batch(
     assert gradients[0].keys() == gradients[1].keys() and gradients[0]
     for name, found in gradients[0].items():
         torch.testing.assert_close(found, gradients[1][name], rtol=1e-4, atol=1e-5, msg=name)
+
+
+@pytest.mark.parametrize("family", ["bert", "electra", "roberta"])
+def test_the_last_layers_attention_drops_weights_in_training(family: str, tiny_model: Callable[[str], Path]) -> None:
+    """Its first tokens ask through a way of their own."""
+    folder = tiny_model(family)
+    backbone = backbones.load(str(folder), head=Classification.head, class_names=["no", "yes"], seed=0)
+    _, encoded, _ = classification(backbone.tokenizer)
+    Full().inject(backbone, 0)
+    model = Computed(backbone, torch.float32, CPU).train()
+    last = backbone.layers()[-1].get_submodule("attention.self.dropout")
+    dropouts = [module for module in backbone.model.modules() if isinstance(module, Dropout)]
+    for module in dropouts:
+        module.p = 0.5 if module is last else 0.0
+    assert last in dropouts
+    pad = backbone.tokenizer.pad_token_id
+    one, other = (model.run(encoded, np.arange(9), pad, CPU) for _ in range(2))
+    assert (one - other).abs().max() > 1e-6
+    last.p = 0.0  # type: ignore[assignment]
+    one, other = (model.run(encoded, np.arange(9), pad, CPU) for _ in range(2))
+    assert torch.equal(one, other)  # nothing else drops
 
 
 def test_what_cannot_be_packed_is_padded(tiny_model: Callable[[str], Path]) -> None:
