@@ -102,7 +102,7 @@ def scores(arguments: Any, folder: Path) -> dict[str, Any]:
         peer = Peer(theirs, side.backbone.tokenizer, side.encoded, folder / "peer")
         peer.run(batches, bf16=side.trainer.dtype == torch.bfloat16, seed=seed)
         found["peer"].append(_f1(peer.answers(held), held.labels))
-    about = {"epochs": arguments.epochs, "precision": arguments.precision}
+    about = {"rows": arguments.rows, "epochs": arguments.epochs, "precision": arguments.precision}
     return {"benchmark": "published recipe, macro F1", **about, **found}
 
 

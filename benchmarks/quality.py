@@ -43,8 +43,8 @@ def main() -> None:
             for side, accuracy in one(arguments, seed, Path(folder)).items():
                 found[side].append(accuracy)
     spread = {side: [round(float(np.mean(v)), 4), round(float(np.std(v, ddof=1)), 4)] for side, v in found.items()}
-    rows = {"rows": arguments.rows, "test_rows": arguments.test_rows, "epochs": arguments.epochs}
-    work.say({"benchmark": "quality", **rows, **found, "mean_and_sd": spread}, arguments.json)
+    about = {name: getattr(arguments, name) for name in ("rows", "test_rows", "epochs", "max_length")}
+    work.say({"benchmark": "quality", **about, **found, "mean_and_sd": spread}, arguments.json)
 
 
 def one(arguments: Any, seed: int, folder: Path) -> dict[str, float]:

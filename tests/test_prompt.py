@@ -123,6 +123,18 @@ def test_after_cls_keeps_every_position_and_every_real_token(family: str, make: 
         assert not torch.allclose(tuned.model(**rows).logits, together, atol=1e-4)
 
 
+@pytest.mark.parametrize("family", FAMILIES)
+def test_choices_score_as_they_do_alone(make: Make, family: str) -> None:
+    """With token types too, where the encoder has none."""
+    tuned = make(family, Prompt(length=4), head="MultipleChoice")
+    rows = {name: torch.stack([tensor, tensor.flip(0)]) for name, tensor in batch(tuned).items()}
+    rows["token_type_ids"] = torch.zeros_like(rows["input_ids"])
+    with torch.no_grad():
+        found = tuned.model(**rows).logits
+    assert found.shape == (2, 3) and len(found[0].unique()) == 3
+    torch.testing.assert_close(found[1], found[0].flip(0), rtol=0, atol=1e-5)
+
+
 def test_a_mean_over_tokens_and_a_token_wise_head_see_the_real_tokens(make: Make) -> None:
     for family in FAMILIES:
         tuned = make(family, Prompt(length=4), head="MaskedLM")

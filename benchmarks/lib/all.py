@@ -27,6 +27,7 @@ ALL = [
     *(f"train_vs_peft.py --curves --batch-size 8 --method {name}" for name in ("full", "adapter", "prefix")),
     "last_layer.py",
     "last_layer.py --precision bf16",
+    "attention.py",
     "memory.py",
     "growth.py",
     *(f"inference.py {options}".strip() for options in ("", "--every", "--model bert-base --every --rounds 5")),

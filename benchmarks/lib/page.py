@@ -7,11 +7,14 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 START, END = "<!-- measured -->", "<!-- end -->"
+WAYS = {"fp32": "products in fp32", "own": "products in its own precision", "kernel": "torch's kernel"}
 
 
 def main() -> None:
@@ -79,8 +82,8 @@ def tables(lines: Sequence[dict[str, Any]]) -> str:
             )
         elif one["benchmark"] == "published recipe, macro F1":
             parts.append(
-                f"Its macro F1, both in {one['precision']}, a number a seed: ours {one['encoderlab']}, "
-                f"peer {one['peer']}.\n"
+                f"Its macro F1, {one['rows']:,} rows to train on, both in {one['precision']}, a number a seed: "
+                f"ours {_spread(one, 'encoderlab')}, peer {_spread(one, 'peer')}.\n"
             )
         elif one["benchmark"] == "loss curves":
             parts.append(
@@ -119,9 +122,30 @@ def tables(lines: Sequence[dict[str, Any]]) -> str:
             )
         elif one["benchmark"] == "quality":
             parts.append(
-                f"IMDB, {one['rows']:,} rows, accuracy a seed: ours {one['encoderlab']}, peer {one['peer']}.\n"
+                f"IMDB, {one['rows']:,} rows, {one['max_length']} tokens, {one['epochs']} epoch(s), LoRA, accuracy on "
+                f"{one['test_rows']:,} test rows, a number a seed: ours {_spread(one, 'encoderlab')}, "
+                f"peer {_spread(one, 'peer')}.\n"
             )
+        elif one["benchmark"] == "attention":
+            parts.append("Attention of one layer, forward and backward, no dropout, milliseconds:\n")
+            for precision in dict.fromkeys(layer["precision"] for layer in one["layers"]):
+                layers = [layer for layer in one["layers"] if layer["precision"] == precision]
+                head = (f"{precision}: tokens x sequences x head size", *WAYS.values())
+                parts.append(
+                    table(head, [
+                        (
+                            f"{layer['tokens']} x {layer['sequences']} x {layer['head_size']}",
+                            *(layer[way] for way in WAYS),
+                        )
+                        for layer in layers
+                    ])
+                )  # fmt: skip
     return "\n".join(parts)
+
+
+def _spread(one: Mapping[str, Any], side: str) -> str:
+    mean, sd = float(np.mean(one[side])), float(np.std(one[side], ddof=1))
+    return f"{', '.join(f'{x:.3f}' for x in one[side])} (mean {mean:.3f}, sd {sd:.3f})"
 
 
 def table(head: Sequence[str], rows: Sequence[Sequence[object]]) -> str:

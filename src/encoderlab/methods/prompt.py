@@ -97,7 +97,9 @@ def _put_in(trunk: nn.Module, args: Any, kwargs: dict[str, Any], at: int) -> tup
     given["inputs_embeds"] = longer(words, prompt.to(words.dtype).expand(batch, -1, -1))
     if (mask := given.get("attention_mask")) is not None:
         given["attention_mask"] = longer(mask, mask.new_ones(batch, length))
-    if (types := given.get("token_type_ids")) is not None:
+    types = given.get("token_type_ids")
+    # A head for choices leaves (rows, choices, tokens) where the encoder has no types, and does not look at them.
+    if types is not None and types.ndim == 2:
         given["token_type_ids"] = longer(types, types.new_zeros(batch, length))
     return (), given
 
