@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import copy
+import gc
+import pickle
+import weakref
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
@@ -72,22 +75,66 @@ def test_a_weight_that_trains_gets_its_gradient() -> None:
     torch.testing.assert_close(made.weight.grad, torch.full((24, 16), 2.0))
 
 
-def changed_in_place(weight: nn.Parameter) -> None:
+@pytest.mark.parametrize("kind", INPUTS)
+@pytest.mark.parametrize("dtype", precisions(), ids=str)
+def test_a_low_rank_change_and_its_gradients(kind: str, dtype: torch.dtype) -> None:
+    torch.manual_seed(0)
+    x, weight = INPUTS[kind]().to(dtype).requires_grad_(), layer(dtype).weight
+    bias, a, b = (drawn(*sizes, dtype=dtype).requires_grad_() for sizes in ((24,), (3, 16), (24, 3)))
+    found = prepacked.with_low_rank(x, weight, bias, a, b)
+    assert type(found.grad_fn).__name__ == "_LinearBackward"
+    inputs = [x, bias, a, b]
+    exact = [tensor.detach().double().requires_grad_() for tensor in inputs]
+    wanted = F.linear(exact[0], weight.double() + exact[3] @ exact[2], exact[1])
+    grad = torch.randn_like(found)
+    ours = found, *torch.autograd.grad(found, inputs, grad)
+    theirs = wanted, *torch.autograd.grad(wanted, exact, grad.double())
+    for one, other in zip(ours, theirs, strict=True):
+        scale = other.abs().max().item() if other.numel() else 1.0
+        torch.testing.assert_close(one.double(), other, rtol=0, atol=TOLERANCE[dtype] * scale)
+    with torch.no_grad():
+        again = prepacked.with_low_rank(x, weight, bias, a, b)
+        torch.testing.assert_close(again, found, rtol=TOLERANCE[dtype], atol=TOLERANCE[dtype])
+
+
+def test_a_weight_that_begins_to_train_gets_its_gradient_too() -> None:
+    made = layer()
+    made(torch.ones(2, 16))
+    made.weight.requires_grad_(True)
+    made(torch.ones(2, 16)).sum().backward()
+    torch.testing.assert_close(made.weight.grad, torch.full((24, 16), 2.0))
+
+
+def test_a_weight_changed_before_the_backward_pass_is_refused_as_torch_does() -> None:
+    made, x = layer(), torch.ones(2, 16, requires_grad=True)
+    found = made(x).sum()
+    changed_in_place(made.weight)
+    with pytest.raises(RuntimeError, match="modified by an inplace operation"):
+        found.backward()
+
+
+def changed_in_place(weight: Any) -> None:
     with torch.no_grad():
         weight.mul_(2)
 
 
-def changed_storage(weight: nn.Parameter) -> None:
+def changed_storage(weight: Any) -> None:
     weight.data = weight.data * 2
 
 
-def changed_precision(weight: nn.Parameter) -> None:
+def changed_precision(weight: Any) -> None:
     weight.data = weight.data.bfloat16() if prepacked._known(torch.bfloat16) else weight.data.double()
 
 
-@pytest.mark.parametrize("change", [changed_in_place, changed_storage, changed_precision])
+def changed_order(weight: Any) -> None:
+    weight.data = weight.data.t()
+
+
+@pytest.mark.parametrize("change", [changed_in_place, changed_storage, changed_precision, changed_order])
 def test_copies_follow_the_weight(change: Callable[[Any], None]) -> None:
-    weight, x = layer().weight, torch.ones(2, 16, requires_grad=True)
+    made = nn.Linear(16, 16).requires_grad_(False)
+    prepacked.prepack(made)
+    weight, x = made.weight, torch.ones(2, 16, requires_grad=True)
     prepacked.linear(x, weight).sum().backward()
     change(weight)
     again = torch.ones(2, 16, dtype=weight.dtype, requires_grad=True)
@@ -96,6 +143,33 @@ def test_copies_follow_the_weight(change: Callable[[Any], None]) -> None:
     close = partial(torch.testing.assert_close, rtol=1e-5, atol=TOLERANCE.get(weight.dtype, 1e-5))
     close(found, F.linear(again, weight))
     close(again.grad, weight.sum(0).expand(2, -1))
+
+
+def test_a_model_that_was_used_goes_into_a_file_without_its_copies() -> None:
+    made = layer()
+    found = made(torch.ones(2, 16))
+    again = pickle.loads(pickle.dumps(made))
+    torch.testing.assert_close(again(torch.ones(2, 16)), found)
+
+
+def test_a_model_is_freed_with_its_last_name() -> None:
+    made = layer()
+    made(torch.ones(2, 16, requires_grad=True)).sum().backward()
+    seen = weakref.ref(made.weight)
+    gc.disable()
+    try:
+        del made
+        assert seen() is None
+    finally:
+        gc.enable()
+
+
+def test_a_traced_layer_is_the_plain_product() -> None:
+    made = layer()
+    made(torch.ones(2, 16))
+    for strict in (True, False):
+        program = torch.export.export(made, (torch.ones(2, 16),), strict=strict)
+        assert "linear_pointwise" not in str(program.graph) and "aten.linear" in str(program.graph)
 
 
 def test_without_the_operators_it_is_the_plain_product(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -145,6 +219,17 @@ def test_a_copy_of_a_model_goes_by_its_own_weights(tiny_model: Callable[[str], P
             parameter.mul_(1.5)
     torch.testing.assert_close(logits(computed), before, rtol=0, atol=0)
     assert (logits(other) - before).abs().max() > 1e-3
+
+
+def test_word_embeddings_stay_out(tiny_masked_lm: Callable[[str], Path]) -> None:
+    """A masked-LM head multiplies with them."""
+    backbone = backbones.load(str(tiny_masked_lm("bert")), head="AutoModelForMaskedLM", class_names=["masked"], seed=0)
+    Lora().inject(backbone, seed=0)
+    assert backbone.frozen_head
+    logits(Computed(backbone, torch.float32, torch.device("cpu")).eval())
+    words = backbone.model.get_output_embeddings()
+    assert words.weight is backbone.trunk.get_input_embeddings().weight  # type: ignore[operator]
+    assert not uses_copies(words) and uses_copies(backbone.model.cls.predictions.transform.dense)
 
 
 def test_layers_of_the_peft_library_stay_out() -> None:

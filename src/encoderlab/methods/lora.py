@@ -19,7 +19,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from encoderlab.methods.low_rank import FixedRank, LowRankLinear
-from encoderlab.prepacked import linear
+from encoderlab.prepacked import linear, with_low_rank
 
 
 class LoraLinear(LowRankLinear):
@@ -33,8 +33,10 @@ class LoraLinear(LowRankLinear):
         self.lora_A, self.lora_B = lora_pair(base, rank, generator)
 
     def tuned(self, x: Tensor) -> Tensor:
-        y = linear(x, self.weight, self.bias)
-        return y + F.linear(F.linear(self.lora_dropout(x), self.lora_A.weight), self.lora_B.weight * self.scale)
+        a, b, dropped = self.lora_A.weight, self.lora_B.weight * self.scale, self.lora_dropout(x)
+        if dropped is x:
+            return with_low_rank(x, self.weight, self.bias, a, b)
+        return linear(x, self.weight, self.bias) + F.linear(F.linear(dropped, a), b)
 
     def delta(self) -> Tensor:
         """s B A, (out, in)."""
