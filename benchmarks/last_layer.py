@@ -103,7 +103,7 @@ def scores(arguments: Any, folder: Path) -> dict[str, Any]:
         peer.run(batches, bf16=side.trainer.dtype == torch.bfloat16, seed=seed)
         found["peer"].append(_f1(peer.answers(held), held.labels))
     about = {"rows": arguments.rows, "epochs": arguments.epochs, "precision": arguments.precision}
-    return {"benchmark": "published recipe, macro F1", **about, **found}
+    return {"benchmark": "published recipe, macro F1", **about, **found, "mean_and_sd": work.mean_and_sd(found)}
 
 
 def _whole_batches(arguments: Any, seed: int) -> list[np.ndarray]:

@@ -15,7 +15,6 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 from lib import work
 from lib.peer import Peer, build, same_start
@@ -42,9 +41,8 @@ def main() -> None:
         for seed in range(arguments.seeds):
             for side, accuracy in one(arguments, seed, Path(folder)).items():
                 found[side].append(accuracy)
-    spread = {side: [round(float(np.mean(v)), 4), round(float(np.std(v, ddof=1)), 4)] for side, v in found.items()}
     about = {name: getattr(arguments, name) for name in ("rows", "test_rows", "epochs", "max_length")}
-    work.say({"benchmark": "quality", **about, **found, "mean_and_sd": spread}, arguments.json)
+    work.say({"benchmark": "quality", **about, **found, "mean_and_sd": work.mean_and_sd(found)}, arguments.json)
 
 
 def one(arguments: Any, seed: int, folder: Path) -> dict[str, float]:

@@ -81,7 +81,7 @@ def test_a_low_rank_change_and_its_gradients(kind: str, dtype: torch.dtype) -> N
     torch.manual_seed(0)
     x, weight = INPUTS[kind]().to(dtype).requires_grad_(), layer(dtype).weight
     bias, a, b = (drawn(*sizes, dtype=dtype).requires_grad_() for sizes in ((24,), (3, 16), (24, 3)))
-    found = prepacked.with_low_rank(x, weight, bias, a, b)
+    found = prepacked.with_low_rank(x, weight, bias, x, a, b)
     assert type(found.grad_fn).__name__ == "_LinearBackward"
     inputs = [x, bias, a, b]
     exact = [tensor.detach().double().requires_grad_() for tensor in inputs]
@@ -93,7 +93,7 @@ def test_a_low_rank_change_and_its_gradients(kind: str, dtype: torch.dtype) -> N
         scale = other.abs().max().item() if other.numel() else 1.0
         torch.testing.assert_close(one.double(), other, rtol=0, atol=TOLERANCE[dtype] * scale)
     with torch.no_grad():
-        again = prepacked.with_low_rank(x, weight, bias, a, b)
+        again = prepacked.with_low_rank(x, weight, bias, x, a, b)
         torch.testing.assert_close(again, found, rtol=TOLERANCE[dtype], atol=TOLERANCE[dtype])
 
 

@@ -11,8 +11,6 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 START, END = "<!-- measured -->", "<!-- end -->"
 WAYS = {"fp32": "products in fp32", "own": "products in its own precision", "kernel": "torch's kernel"}
 
@@ -144,7 +142,7 @@ def tables(lines: Sequence[dict[str, Any]]) -> str:
 
 
 def _spread(one: Mapping[str, Any], side: str) -> str:
-    mean, sd = float(np.mean(one[side])), float(np.std(one[side], ddof=1))
+    mean, sd = one["mean_and_sd"][side]
     return f"{', '.join(f'{x:.3f}' for x in one[side])} (mean {mean:.3f}, sd {sd:.3f})"
 
 

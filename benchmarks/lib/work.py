@@ -10,7 +10,7 @@ import gzip
 import json
 import statistics
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -175,6 +175,11 @@ def compared(mine: Clock, theirs: Clock) -> dict[str, Any]:
         found[f"{name}_ms"] = {"encoderlab": round(1000 * ours_, 1), "peer": round(1000 * peers, 1)}
         found[f"{name}_ratio"] = round(peers / ours_, 2)
     return found
+
+
+def mean_and_sd(found: Mapping[str, Sequence[float]]) -> dict[str, list[float]]:
+    """Of each side's numbers, one a seed; of a single one the deviation is nan."""
+    return {side: [round(float(np.mean(v)), 4), round(float(np.std(v, ddof=1)), 4)] for side, v in found.items()}
 
 
 def say(result: dict[str, Any], file: Path | None) -> None:

@@ -28,10 +28,14 @@ class PrepackedLinear(nn.Linear):
 
 
 def prepack(model: nn.Module, but: Container[int] = ()) -> None:
-    """From now on the linear layers with a frozen weight go by copies of it. but: ids of parameters that stay out."""
+    """From now on the linear layers with a frozen weight go by copies of it. but: ids of parameters that stay out; so
+    do embeddings that a masked-LM head multiplies with, whose copies would be the largest of all."""
+    embeddings = {id(module.weight) for module in model.modules() if isinstance(module, nn.Embedding)}
     for path, module in model.named_modules():
         weight = module._parameters.get("weight")
-        if not isinstance(module, nn.Linear) or weight is None or weight.requires_grad or id(weight) in but:
+        if not isinstance(module, nn.Linear) or weight is None or weight.requires_grad:
+            continue
+        if id(weight) in embeddings or id(weight) in but:
             continue
         if path.endswith("base_layer"):  # of the peft library, which changes `weight.data` in place
             continue
@@ -50,12 +54,13 @@ def linear(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
     return _product(x, copies.forward, bias)
 
 
-def with_low_rank(x: Tensor, weight: Tensor, bias: Tensor | None, a: Tensor, b: Tensor) -> Tensor:
-    """x W' + bias + (x a') b'; a: (rank, in), b: (out, rank), of x's precision. The change is added in place, in y and
-    in dx, and the products of rank `rank` are ordered for the long side of x to lie in rows."""
-    copies = _copies(x, weight)
-    if copies is None or not torch.is_grad_enabled():
-        return linear(x, weight, bias) + F.linear(F.linear(x, a), b)
+def with_low_rank(x: Tensor, weight: Tensor, bias: Tensor | None, dropped: Tensor, a: Tensor, b: Tensor) -> Tensor:
+    """x W' + bias + (dropped a') b'; dropped: x, or what dropout left of it; a: (rank, in), b: (out, rank), of x's
+    precision. Where it is x, the change is added in place, in y and in dx, and the products of rank `rank` are ordered
+    for the long side of x to lie in rows."""
+    copies = _copies(x, weight) if dropped is x and torch.is_grad_enabled() else None
+    if copies is None:
+        return linear(x, weight, bias) + F.linear(F.linear(dropped, a), b)
     return _Linear.apply(x, weight, bias, a, b, copies)  # type: ignore[no-any-return]
 
 

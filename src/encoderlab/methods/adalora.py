@@ -33,12 +33,11 @@ from dataclasses import dataclass
 from typing import ClassVar, Literal, final
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from encoderlab.backbone import Backbone
 from encoderlab.methods.low_rank import LowRank, LowRankLinear, low_rank_layers
-from encoderlab.prepacked import linear
+from encoderlab.prepacked import with_low_rank
 
 PARTS = ("lora_A", "lora_E", "lora_B")
 
@@ -65,9 +64,8 @@ class AdaLoraLinear(LowRankLinear):
         self.register_buffer("in_use", torch.ones_like(self.lora_E[:, 0], dtype=torch.bool), persistent=False)
 
     def tuned(self, x: Tensor) -> Tensor:
-        y = linear(x, self.weight, self.bias)
-        low = F.linear(self.lora_dropout(x), self.lora_A * (self.lora_E * self.scale))
-        return y + F.linear(low, self.lora_B)
+        a = self.lora_A * (self.lora_E * self.scale)
+        return with_low_rank(x, self.weight, self.bias, self.lora_dropout(x), a, self.lora_B)
 
     def delta(self) -> Tensor:
         """s B (A * E), (out, in)."""

@@ -15,11 +15,10 @@ from dataclasses import dataclass
 from typing import ClassVar, Literal, final
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from encoderlab.methods.low_rank import FixedRank, LowRankLinear
-from encoderlab.prepacked import linear, with_low_rank
+from encoderlab.prepacked import with_low_rank
 
 
 class LoraLinear(LowRankLinear):
@@ -33,10 +32,8 @@ class LoraLinear(LowRankLinear):
         self.lora_A, self.lora_B = lora_pair(base, rank, generator)
 
     def tuned(self, x: Tensor) -> Tensor:
-        a, b, dropped = self.lora_A.weight, self.lora_B.weight * self.scale, self.lora_dropout(x)
-        if dropped is x:
-            return with_low_rank(x, self.weight, self.bias, a, b)
-        return linear(x, self.weight, self.bias) + F.linear(F.linear(dropped, a), b)
+        a, b = self.lora_A.weight, self.lora_B.weight * self.scale
+        return with_low_rank(x, self.weight, self.bias, self.lora_dropout(x), a, b)
 
     def delta(self) -> Tensor:
         """s B A, (out, in)."""

@@ -51,7 +51,7 @@ class Computed(nn.Module):
             if not parameter.requires_grad and id(parameter) not in in_head:
                 parameter.data = parameter.data.to(dtype)
         self.model.to(device)
-        prepack(self.model, in_head | _words(backbone))
+        prepack(self.model, in_head)
         self.cast = (
             [n for n, p in self.model.named_parameters() if p.requires_grad and id(p) not in in_head]
             if dtype != torch.float32
@@ -231,11 +231,6 @@ def _read(encoded: Encoded, rows: np.ndarray, masked: Masked | None) -> tuple[np
     places = encoded.places[rows]
     row, word = np.nonzero(places >= 0)
     return row, places[row, word]
-
-
-def _words(backbone: Backbone) -> set[int]:
-    """The word embeddings, which a masked-LM head multiplies with: copies of them would be the largest of all."""
-    return {id(parameter) for parameter in backbone.trunk.get_input_embeddings().parameters()}  # type: ignore[operator]
 
 
 def _packs(backbone: Backbone) -> bool:
