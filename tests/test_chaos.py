@@ -56,7 +56,7 @@ class Bench:
         assert process.exitcode == 0, self.said.read_text()
 
     def same(self, out: Path) -> bool:
-        left = [p for p in out.rglob(".*") if p.name == ".lock" or p.suffix == ".part"]
+        left = [p for p in out.rglob("*") if p.name in (".lock", "checkpoint") or p.suffix == ".part"]
         return table(out) == self.wanted and (out / "report.html").is_file() and not left
 
 
@@ -65,6 +65,20 @@ def test_a_half_written_cache_of_a_killed_command_is_removed(bench: Bench) -> No
     (path.parent / "out" / "trunk").mkdir(parents=True)
     (path.parent / "out" / "trunk" / ".states.npy.1.part").write_bytes(b"half")
     bench.finish(bench.start(path))
+    assert bench.same(path.parent / "out")
+
+
+def test_a_command_that_was_killed_between_a_result_and_its_end(bench: Bench) -> None:
+    """The run is done; its lock and what is left of its checkpoint go with the next command."""
+    path = bench.copy("between")
+    bench.finish(bench.start(path))
+    folder = next(p.parent for p in (path.parent / "out").glob("runs/*/adapter"))
+    (folder / ".lock").write_text("{}")
+    (folder / "checkpoint").mkdir()
+    (folder / "checkpoint" / ".best-1.safetensors.1-0.part").write_bytes(b"half")
+    done = (folder / "result.json").stat().st_mtime_ns
+    bench.finish(bench.start(path))
+    assert (folder / "result.json").stat().st_mtime_ns == done
     assert bench.same(path.parent / "out")
 
 

@@ -179,6 +179,7 @@ def test_a_file_system_without_locks_lends_none_and_says_so(
         pass
     (record,) = caplog.records
     assert "no locks" in record.getMessage()
+    assert not list(tmp_path.iterdir())
 
 
 def test_a_folder_that_cannot_be_made_is_one_line(tmp_path: Path) -> None:

@@ -3,6 +3,7 @@ account."""
 
 from __future__ import annotations
 
+import contextlib
 import gc
 import logging
 import shutil
@@ -146,8 +147,13 @@ def identify(bench: Bench, job: Job) -> tuple[str, dict[str, Any]]:
 def stored(bench: Bench, job: Job, say: bool = False) -> dict[str, Any] | None:
     """The content of result.json where the run is there with all that a study reads of it; None where it is to be done
     (again). say: why a run that was done is to be done again."""
-    result = _finished(bench.folder / identify(bench, job)[0], say)
-    return None if result is None else result | {"method": job.name, "variant": job.variant}  # labels are the study's
+    folder = bench.folder / identify(bench, job)[0]
+    if (result := _finished(folder, say)) is None:
+        return None
+    if (folder / locks.NAME).exists():  # of a process that was killed after its last line, or is about to end
+        with contextlib.suppress(InputError), locks.hold(folder, advice=""):
+            _sweep(folder, result)
+    return result | {"method": job.name, "variant": job.variant}  # labels are the study's
 
 
 def give_up(bench: Bench, job: Job, reason: str) -> dict[str, Any]:
@@ -211,9 +217,14 @@ def _do(bench: Bench, job: Job, folder: Path, tick: Tick, watch: Watch) -> dict[
 def _finish(folder: Path, result: dict[str, Any]) -> dict[str, Any]:
     result["predictions"] = damage.fingerprints(folder, result["splits"])
     files.write_json(folder / "result.json", result)
+    _sweep(folder, result)
+    return result
+
+
+def _sweep(folder: Path, result: dict[str, Any]) -> None:
+    """Remove what only a run that goes on has a use for."""
     if result["status"] in ("done", "pruned"):
         shutil.rmtree(folder / "checkpoint", ignore_errors=True)
-    return result
 
 
 def _blank(bench: Bench, job: Job, number: str, config: dict[str, Any]) -> dict[str, Any]:

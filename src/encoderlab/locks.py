@@ -70,6 +70,7 @@ def _lock(folder: Path, advice: str, deadline: float) -> int | None:
             raise
         if held is None:
             os.close(file)
+            path.unlink(missing_ok=True)
             return None
         if held and _same(file, path):
             os.ftruncate(file, 0)
