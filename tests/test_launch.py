@@ -14,6 +14,7 @@ from typing import Any
 
 import pytest
 
+from encoderlab import study
 from encoderlab.errors import InputError
 from encoderlab.files import read_json
 from encoderlab.launch.queue import Queue
@@ -70,6 +71,11 @@ def environment(tmp_path: Path) -> dict[str, str]:
     return {**os.environ, "ENCODERLAB_CACHE": str(tmp_path / "cache"), "OMP_NUM_THREADS": "1"}
 
 
+def _hears() -> None:
+    """A shell's background jobs, and what they start, are deaf to Ctrl-C."""
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
 @pytest.fixture
 def start(environment: dict[str, str], tmp_path: Path) -> Iterator[Callable[..., subprocess.Popen]]:
     """start(study, *more) -> the command `compare`, running; its stderr goes to `stderr` beside the study."""
@@ -78,7 +84,9 @@ def start(environment: dict[str, str], tmp_path: Path) -> Iterator[Callable[...,
     def popen(path: Path, *more: str) -> subprocess.Popen:
         words = [sys.executable, "-m", "encoderlab", "compare", str(path), *more]
         with (path.parent / "stderr").open("a") as talk:
-            started.append(subprocess.Popen(words, env=environment, stdout=subprocess.DEVNULL, stderr=talk))
+            started.append(
+                subprocess.Popen(words, env=environment, stdout=subprocess.DEVNULL, stderr=talk, preexec_fn=_hears)
+            )
         return started[-1]
 
     yield popen
@@ -105,8 +113,9 @@ def until(true: Callable[[], bool], process: subprocess.Popen | None = None, sec
 
 def test_two_workers_give_the_table_of_one_process(write_study: Write, start: Callable[..., subprocess.Popen]) -> None:
     one, two = write_study("here", TWO), write_study("processes", TWO)
-    assert start(one).wait(300) == 0
-    assert start(two, "--on", "processes").wait(300) == 0
+    process = start(two, "--on", "processes")
+    study.compare(one)
+    assert process.wait(300) == 0
     assert metrics(two.parent / "out") == metrics(one.parent / "out")
     assert accounts(two.parent / "out") == accounts(one.parent / "out")
     assert not (two.parent / "out" / "launch").exists()
@@ -134,7 +143,7 @@ def test_a_dead_worker_a_dead_command_and_the_same_command_again(
     finished = {p: p.stat().st_mtime_ns for p in out.glob("runs/*/result.json")}
     assert not (out / "results.csv").exists()
     again = start(path, "--on", "processes")
-    assert start(undisturbed).wait(300) == 0
+    study.compare(undisturbed)
     assert again.wait(300) == 0
     assert metrics(out) == metrics(undisturbed.parent / "out")
     assert accounts(out) == accounts(undisturbed.parent / "out")
@@ -193,8 +202,6 @@ def test_a_run_that_kills_its_worker_three_times_is_reported_and_the_study_ends(
 
 
 def test_what_is_missing_is_said_before_anything_starts(write_study: Write, monkeypatch: pytest.MonkeyPatch) -> None:
-    from encoderlab import study
-
     path = write_study("wrong", TWO)
     monkeypatch.setenv("PATH", "")
     with pytest.raises(InputError, match=r"study.toml: launch.on: .*no sbatch.* on its PATH"):
