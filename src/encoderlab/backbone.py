@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import difflib
-import hashlib
-import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -14,9 +12,9 @@ import torch
 import transformers
 from huggingface_hub.errors import StrictDataclassError
 from safetensors import SafetensorError
-from torch import Tensor, nn
+from torch import nn
 
-from encoderlab import attention
+from encoderlab import attention, fingerprints
 from encoderlab.errors import InputError
 from encoderlab.families import FAMILIES, ROLES, Family
 from encoderlab.randomness import Noise, derive, use_noise
@@ -157,14 +155,16 @@ class Backbone:
         return sorted({i % count for i in layers})  # type: ignore[operator]
 
 
-def load(name: str, *, head: str, class_names: Sequence[str], seed: int) -> Backbone:
+def load(name: str, *, head: str, class_names: Sequence[str], seed: int, tokenizer: Any = None) -> Backbone:
     """Read encoder and tokenizer in fp32 from a folder or the hub's cache, with a fresh head for `class_names`.
 
     `head` names the transformers Auto class ("AutoModelForSequenceClassification"; "AutoModel" is the bare encoder,
-    whose pooler is left out where the checkpoint has none: nothing reads it). Raises InputError for a folder
-    that is no model, a hub name that can't be had, a family that is not in the table.
+    whose pooler is left out where the checkpoint has none: nothing reads it). tokenizer: this model's, where it is
+    loaded already. Raises InputError for a folder that is no model, a hub name that can't be had, a family that is not
+    in the table.
     """
     config, family = read_config(name)
+    files = fingerprints.state(name, config)
     config.id2label = dict(enumerate(class_names))
     config.label2id = {label: i for i, label in enumerate(class_names)}
     with torch.random.fork_rng(devices=[]), quiet():
@@ -178,7 +178,8 @@ def load(name: str, *, head: str, class_names: Sequence[str], seed: int) -> Back
                 output_loading_info=True,
                 ignore_mismatched_sizes=True,  # a head for other classes is drawn anew; the trunk is checked below
             )
-            tokenizer = transformers.AutoTokenizer.from_pretrained(name)
+            if tokenizer is None:
+                tokenizer = transformers.AutoTokenizer.from_pretrained(name)
         except (OSError, ValueError, KeyError, TypeError, RuntimeError, SafetensorError) as error:
             raise InputError(f"model {name!r}: could not be loaded: {_first_line(error)}") from None
     _trunk_first(model)
@@ -206,22 +207,29 @@ def load(name: str, *, head: str, class_names: Sequence[str], seed: int) -> Back
     bare_pooler = {name for name in fresh if backbone.in_pooler(name)} if backbone.trunk is model else set()
     if bare_pooler:
         setattr(backbone.trunk, family.pooler, None)
-    known = {
-        n.removeprefix(backbone.trunk_prefix): (backbone.in_pooler(n), n.startswith(backbone.trunk_prefix), p.detach())
-        for n, p in model.named_parameters()
-        if n not in fresh
-    }
-    shape = {key: value for key, value in config.to_dict().items() if key not in NOT_THE_FUNCTION}
+    shape = repr(sorted((key, value) for key, value in config.to_dict().items() if key not in NOT_THE_FUNCTION))
+
+    def find() -> tuple[str, ...]:
+        known = {
+            n.removeprefix(backbone.trunk_prefix): (backbone.in_pooler(n), n.startswith(backbone.trunk_prefix), p)
+            for n, p in model.named_parameters()
+            if n not in fresh
+        }
+        return (
+            fingerprints.of_tensors({n: p for n, (pooler, inside, p) in known.items() if inside and not pooler}, shape),
+            fingerprints.of_tensors({n: p for n, (pooler, _, p) in known.items() if pooler}),
+            fingerprints.of_tensors({n: p for n, (_, inside, p) in known.items() if not inside}),
+            fingerprints.of_tokens(tokenizer),
+        )
+
+    ours, pooler, own_head, tokens = fingerprints.once(files, (head, fresh, shape), find)
     return replace(
         backbone,
         fresh=fresh - bare_pooler,
-        fingerprint=_digest(
-            {n: tensor for n, (pooler, inside, tensor) in known.items() if inside and not pooler},
-            repr(sorted(shape.items())),
-        ),
-        pooler_fingerprint=_digest({n: tensor for n, (pooler, _, tensor) in known.items() if pooler}),
-        head_fingerprint=_digest({n: tensor for n, (_, inside, tensor) in known.items() if not inside}),
-        tokenizer_fingerprint=_tokens_digest(tokenizer),
+        fingerprint=ours,
+        pooler_fingerprint=pooler,
+        head_fingerprint=own_head,
+        tokenizer_fingerprint=tokens,
     )
 
 
@@ -284,23 +292,6 @@ def read_config(name: str) -> tuple[Any, Family]:
             "To add one, add its row of part names to FAMILIES in encoderlab/families.py"
         )
     return config, family
-
-
-def _digest(tensors: Mapping[str, Tensor], text: str = "") -> str:
-    """sha256 over names, shapes and bytes; "" for nothing."""
-    digest = hashlib.sha256(text.encode())
-    for name, tensor in sorted(tensors.items()):
-        digest.update(f"{name}{tuple(tensor.shape)}".encode())
-        digest.update(tensor.numpy().tobytes())
-    return digest.hexdigest() if tensors else ""
-
-
-def _tokens_digest(tokenizer: Any) -> str:
-    """sha256 over the vocabulary and the tokens of texts that differ in case, accents, digits, signs and spaces: what
-    a tokenizer does, not how the version of its library writes it down."""
-    texts = ["Don't STOP: it costs 3.50 $!", "na\u00efve\u00a0 caf\u00e9\n\tx_y", "\u4f60\u597d \U0001f642 [MASK]"]
-    seen = [tokenizer(texts)["input_ids"], tokenizer(*texts[:2])["input_ids"]]
-    return hashlib.sha256(json.dumps([sorted(tokenizer.get_vocab().items()), seen]).encode()).hexdigest()
 
 
 def _first_line(error: Exception) -> str:

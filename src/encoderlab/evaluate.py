@@ -103,10 +103,12 @@ def assemble(
     origin: str,
     device: torch.device,
     dtype: torch.dtype,
+    tokenizer: Any = None,
 ) -> Loaded:
     """Load the base in fp32, insert the method, fill in the tensors that `read` gives, merge, then cast. No method:
-    the untrained model. `origin` is where the tensors are from, for messages."""
-    backbone = backbones.load(model, head=task.head, class_names=class_names, seed=seed)
+    the untrained model. `origin` is where the tensors are from, for messages. tokenizer: the base's, where it is
+    loaded already."""
+    backbone = backbones.load(model, head=task.head, class_names=class_names, seed=seed, tokenizer=tokenizer)
     frozen = len(backbone.layer_paths())
     if method is not None and read is not None:
         tensors = read(backbone)

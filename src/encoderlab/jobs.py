@@ -113,6 +113,7 @@ def open_bench(study: Study, splits: Splits, class_names: list[str]) -> Bench:
     return Bench(
         model=study.model,
         fingerprint=" ".join(filter(None, (base.fingerprint, base.pooler_fingerprint, base.head_fingerprint))),
+        tokenizer=base.tokenizer,
         task=study.task,
         class_names=class_names,
         train=encoded["train"],

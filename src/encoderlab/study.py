@@ -18,7 +18,7 @@ from encoderlab import check, config, files, locks, report, runs
 from encoderlab.config import Study
 from encoderlab.data import Splits
 from encoderlab.errors import InputError
-from encoderlab.execute import Bench, give_up
+from encoderlab.execute import Bench, give_up, settled
 from encoderlab.jobs import Ask, Runs, baselines, open_bench, planned, seeded
 from encoderlab.launch.choose import open_executor, problems, shares
 from encoderlab.launch.pieces import Executor, Here, Piece
@@ -60,7 +60,7 @@ def _compare(study: Study, splits: Splits, class_names: list[str], warnings: Seq
     account = _Account(study=study, header=_header(study, splits, bench, warnings), silent=not ranks.first)
     meter = Meter(planned(study, bench), study.task.metric(class_names).key, workers, silent=not ranks.first)
     try:
-        with _executor(work, meter) as executor:
+        with settled(), _executor(work, meter) as executor:
             _conduct(work, executor, account, meter)
         account.keep()
     finally:

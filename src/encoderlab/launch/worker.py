@@ -8,6 +8,7 @@ and whoever takes it goes on from its checkpoint. A worker that just dies is not
 
 from __future__ import annotations
 
+import gc
 import os
 import signal
 import sys
@@ -55,6 +56,7 @@ class Worker:
             if needed != digest or work is None:
                 digest, work = needed, queue.work(needed)
                 _use_threads(self.threads)
+                gc.freeze()  # as `execute.settled`; a worker ends with its work
             try:
                 value = work(ask)
             except InputError as error:  # what a user can mend: the command says it

@@ -28,6 +28,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from encoderlab import fingerprints
 from encoderlab.backbone import Backbone
 from encoderlab.errors import InputError
 from encoderlab.files import read_json, write_atomically, write_json
@@ -101,9 +102,8 @@ class Trunk:
         digest = hashlib.sha256()
         for module in self.frozen:
             for name, tensor in itertools.chain(module.named_parameters(), module.named_buffers()):
-                plain = tensor.detach().cpu().contiguous()
-                digest.update(f"{name}{tuple(plain.shape)}{plain.dtype}".encode())
-                digest.update(plain.view(torch.uint8).numpy().tobytes() if plain.ndim else plain.numpy().tobytes())
+                digest.update(f"{name}{tuple(tensor.shape)}{tensor.dtype}".encode())
+                digest.update(fingerprints.buffer(tensor))
         return digest.hexdigest()
 
     def rest(self) -> None:
