@@ -67,13 +67,9 @@ TWO = '[[method]]\nname = "lora"\nrank = 2\n[[method]]\nname = "head"\n'
 
 
 @pytest.fixture
-def environment(tmp_path: Path) -> dict[str, str]:
-    return {**os.environ, "ENCODERLAB_CACHE": str(tmp_path / "cache"), "OMP_NUM_THREADS": "1"}
-
-
-def _hears() -> None:
-    """A shell's background jobs, and what they start, are deaf to Ctrl-C."""
-    signal.signal(signal.SIGINT, signal.default_int_handler)
+def environment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, str]:
+    monkeypatch.setenv("ENCODERLAB_CACHE", str(tmp_path / "cache"))
+    return {**os.environ, "OMP_NUM_THREADS": "1"}
 
 
 @pytest.fixture
@@ -84,9 +80,9 @@ def start(environment: dict[str, str], tmp_path: Path) -> Iterator[Callable[...,
     def popen(path: Path, *more: str) -> subprocess.Popen:
         words = [sys.executable, "-m", "encoderlab", "compare", str(path), *more]
         with (path.parent / "stderr").open("a") as talk:
-            started.append(
-                subprocess.Popen(words, env=environment, stdout=subprocess.DEVNULL, stderr=talk, preexec_fn=_hears)
-            )
+            before = signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background jobs are deaf
+            started.append(subprocess.Popen(words, env=environment, stdout=subprocess.DEVNULL, stderr=talk))
+            signal.signal(signal.SIGINT, before)
         return started[-1]
 
     yield popen

@@ -175,11 +175,39 @@ def test_a_file_system_without_locks_lends_none_and_says_so(
         raise OSError(errno.ENOLCK, os.strerror(errno.ENOLCK))
 
     monkeypatch.setattr(locks.fcntl, "flock", refuse)
-    with locks.hold(tmp_path, advice=""):
-        pass
+    monkeypatch.setattr(locks, "_warned", set())
+    for folder in (tmp_path / "one", tmp_path / "two"):
+        with locks.hold(folder, advice=""):
+            pass
     (record,) = caplog.records
     assert "no locks" in record.getMessage()
-    assert not list(tmp_path.iterdir())
+
+
+def test_who_gets_no_lock_leaves_the_holders_file_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The table of locks may be full for one process and not for the next."""
+
+    def refuse(file: int, how: int) -> None:
+        raise OSError(errno.ENOLCK, os.strerror(errno.ENOLCK))
+
+    with locks.hold(tmp_path, advice=""):
+        with monkeypatch.context() as patch:
+            patch.setattr(locks.fcntl, "flock", refuse)
+            with locks.hold(tmp_path, advice=""):
+                pass
+        with pytest.raises(InputError, match="in use by"), locks.hold(tmp_path, advice=""):
+            pass
+
+
+def test_a_lock_that_cannot_be_signed_is_let_go(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(file: int, said: bytes) -> int:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    with monkeypatch.context() as patch:
+        patch.setattr(locks.os, "write", full)
+        with pytest.raises(InputError, match="the disk is full"), locks.hold(tmp_path, advice=""):
+            pass
+    with locks.hold(tmp_path, advice=""):
+        pass
 
 
 def test_a_folder_that_cannot_be_made_is_one_line(tmp_path: Path) -> None:

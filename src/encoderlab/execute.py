@@ -33,6 +33,7 @@ from encoderlab.training.trunk import TrunkCache
 
 log = logging.getLogger(__name__)
 
+INNER = ("checkpoint", "adapter", "predictions")  # folders of a run in which its process alone writes
 LARGE = 10**6  # parameters of a model that is worth the third of a second to free it at once
 
 Kind = Literal["run", "trial", "baseline"]
@@ -151,8 +152,8 @@ def stored(bench: Bench, job: Job, say: bool = False) -> dict[str, Any] | None:
     folder = bench.folder / identify(bench, job)[0]
     if (result := _finished(folder, say)) is None:
         return None
-    if (folder / locks.NAME).exists():  # of a process that was killed after its last line, or is about to end
-        with contextlib.suppress(InputError), locks.hold(folder, advice=""):
+    if any((folder / left).exists() for left in (locks.NAME, "checkpoint")):  # of one that was killed, or is ending
+        with contextlib.suppress(InputError), locks.hold(folder, advice="", inner=INNER):
             _sweep(folder, result)
     return result | {"method": job.name, "variant": job.variant}  # labels are the study's
 
@@ -176,10 +177,11 @@ def execute(bench: Bench, job: Job, tick: Tick, *, watch: Watch = unwatched, wai
 
         def own() -> dict[str, Any] | None:
             advice = "it does this run: the same command goes on when that has ended"
-            inner = ("checkpoint", "adapter", "predictions")
-            stack.enter_context(locks.hold(folder, advice=advice, inner=inner, wait=wait))
+            stack.enter_context(locks.hold(folder, advice=advice, inner=INNER, wait=wait))
             if (result := stored(bench, job, say=True)) is None:
                 files.write_json(folder / "config.json", config)
+            else:
+                _sweep(folder, result)
             return result
 
         result = bench.ranks.on_first(own) or _do(bench, job, folder, tick, watch)
@@ -237,7 +239,7 @@ def _finish(folder: Path, result: dict[str, Any]) -> dict[str, Any]:
 
 def _sweep(folder: Path, result: dict[str, Any]) -> None:
     """Remove what only a run that goes on has a use for."""
-    if result["status"] in ("done", "pruned"):
+    if not result.get("try_again"):
         shutil.rmtree(folder / "checkpoint", ignore_errors=True)
 
 

@@ -63,21 +63,20 @@ def _lock(folder: Path, advice: str, deadline: float) -> int | None:
     path = folder / NAME
     while True:
         file = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
+        mine = False
         try:
             held = _try(file, path)
-        except BaseException:
-            os.close(file)
-            raise
+            if held and _same(file, path):
+                os.ftruncate(file, 0)
+                os.write(file, json.dumps(_self()).encode())
+                mine = True
+                return file
+            said = os.pread(file, 10_000, 0)
+        finally:
+            if not mine:  # which lets the lock go
+                os.close(file)
         if held is None:
-            os.close(file)
-            path.unlink(missing_ok=True)
             return None
-        if held and _same(file, path):
-            os.ftruncate(file, 0)
-            os.write(file, json.dumps(_self()).encode())
-            return file
-        said = os.pread(file, 10_000, 0)
-        os.close(file)
         if held:
             continue  # its last holder removed this file between our opening and our locking
         if time.monotonic() >= deadline:
@@ -95,9 +94,19 @@ def _try(file: int, path: Path) -> bool | None:
         if error.errno in (errno.EAGAIN, errno.EACCES):
             return False
         if error.errno in (errno.ENOSYS, errno.ENOLCK, errno.EOPNOTSUPP, errno.EINVAL):
-            log.warning("%s: this file system has no locks; do not run a second command on this folder", path.parent)
+            _warn(path.parent, os.fstat(file).st_dev)
             return None
         raise
+
+
+_warned: set[int] = set()
+
+
+def _warn(folder: Path, device: int) -> None:
+    """Once a file system: every run of a study has a lock."""
+    if device not in _warned:
+        _warned.add(device)
+        log.warning("%s: this file system has no locks; do not run a second command on this folder", folder)
 
 
 def _same(file: int, path: Path) -> bool:
