@@ -14,7 +14,7 @@ from encoderlab import attention, packing
 from encoderlab import backbone as backbones
 from encoderlab.data import Rows
 from encoderlab.families import FAMILIES
-from encoderlab.methods import Adapter, Full, Ia3, Lora, Method, Prefix, Prompt
+from encoderlab.methods import Adapter, Full, Ia3, Lora, Method, Peft, Prefix, Prompt
 from encoderlab.randomness import Dropout
 from encoderlab.tasks import Classification, MaskedLM, MultipleChoice
 from encoderlab.tasks.base import Encoded, Task
@@ -120,6 +120,7 @@ def test_gradients_are_those_of_the_padded_batch(
     tokenizer = backbones.load(str(folder), head="AutoModel", class_names=["x"], seed=0).tokenizer
     task, encoded, names = classification(tokenizer)
     model, rows = computed(folder, task, names, method), np.arange(9)
+    assert model.packs
     labels, gradients = torch.from_numpy(encoded.labels), []
     for logits in (
         lambda: model.run(encoded, rows, tokenizer.pad_token_id, CPU),
@@ -131,6 +132,15 @@ def test_gradients_are_those_of_the_padded_batch(
     assert gradients[0].keys() == gradients[1].keys() and gradients[0]
     for name, found in gradients[0].items():
         torch.testing.assert_close(found, gradients[1][name], rtol=1e-4, atol=1e-5, msg=name)
+
+
+@pytest.mark.parametrize(
+    "type_name", ["BOFT", "OFT", "VERA", "LOHA", "FOURIERFT", "LN_TUNING", "DELORA", "HRA", "LOKR"]
+)
+def test_the_bridges_layers_are_packed_too(type_name: str, tiny_model: Callable[[str], Path]) -> None:
+    options = {"BOFT": {"boft_block_size": 4}, "OFT": {"oft_block_size": 8}, "FOURIERFT": {"n_frequency": 40}}
+    method = Peft(type=type_name, options=options.get(type_name, {}))
+    test_gradients_are_those_of_the_padded_batch("bert", method, tiny_model)
 
 
 @pytest.mark.parametrize("family", ["bert", "electra", "roberta"])
@@ -158,7 +168,8 @@ def test_what_cannot_be_packed_is_padded(tiny_model: Callable[[str], Path]) -> N
     task = Classification()
     for family, method in (("mpnet", None), ("deberta-v2", None), ("bert", Prompt(length=3))):
         assert not computed(tiny_model(family), task, ["no", "yes"], method).packs
-    assert not computed(tiny_model("bert"), task, ["no", "yes"], Prefix(length=3, shift_positions=True)).packs
+    for changing in (Prefix(length=3, shift_positions=True), Peft(type="LILY", options={"r": 2})):
+        assert not computed(tiny_model("bert"), task, ["no", "yes"], changing).packs
 
 
 def test_local_layers_see_as_far_as_in_the_padded_batch(tiny_model: Callable[[str], Path]) -> None:

@@ -48,6 +48,7 @@ INSTEAD = {
     "ADALORA": "adalora",
 }
 FP32_ONLY = ("ADAMSS", "OSF")  # their sums mix precisions
+MIXING = {"LILY"}  # its router averages over all tokens of a call, whatever row they are of
 NOT_HERE = ("POLY", "XLORA", "SHADOW")  # mixtures of several adapters, or a second model beside the first
 MODULES = ("target_modules", "feedforward_modules", "exclude_modules")  # fields that name modules
 OURS = {"task_type", "peft_type", "auto_mapping", "peft_version", "base_model_name_or_path", "revision"}
@@ -90,6 +91,7 @@ class Peft(Method):
             layer.register_forward_pre_hook(_cast_buffers)
         if self.type in FP32_ONLY:
             backbone.trunk.register_forward_pre_hook(_refuse_bf16)
+        backbone.trunk.mixes_tokens = self.type in MIXING  # type: ignore[assignment]
         use_noise(backbone.trunk, backbone.noise)
         draws = _Draws(backbone.noise)
         backbone.trunk.register_forward_pre_hook(draws.begin)

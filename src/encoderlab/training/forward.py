@@ -234,11 +234,13 @@ def _read(encoded: Encoded, rows: np.ndarray, masked: Masked | None) -> tuple[np
 
 
 def _packs(backbone: Backbone) -> bool:
-    """Whether the family's code goes by `position_ids` alone, no method changes what the trunk is called with, and the
-    head reads first tokens, or tokens."""
-    rewritten = bool(backbone.trunk._forward_pre_hooks)
+    """Whether the family's code goes by `position_ids` alone, no method changes what the trunk is called with or mixes
+    tokens, and the head reads first tokens, or tokens."""
+    # The trunk is called with keywords: a hook that takes none changes nothing.
+    rewritten = bool(backbone.trunk._forward_pre_hooks_with_kwargs)
+    mixed = getattr(backbone.trunk, "mixes_tokens", False)
     mean = getattr(backbone.model.config, "classifier_pooling", "cls") == "mean"
-    return backbone.family.packs and not rewritten and not mean
+    return backbone.family.packs and not rewritten and not mixed and not mean
 
 
 def _to_fp32(module: nn.Module, args: tuple[Any, ...]) -> tuple[Any, ...]:
