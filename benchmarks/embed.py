@@ -26,6 +26,7 @@ import transformers
 from lib import work
 
 from encoderlab import backbone, demo
+from encoderlab.prepacked import prepack
 from encoderlab.stories import read
 from encoderlab.stories.contextual import Windows, story_vectors
 
@@ -88,7 +89,8 @@ def main() -> None:
     words = sum(map(len, stories))
     name = args.model or str(demo.prepare().model)
     encoder = backbone.load(name, head="AutoModel", class_names=[], seed=0)
-    encoder.model.to(torch.bfloat16 if args.precision == "bf16" else torch.float32)
+    encoder.model.requires_grad_(False).to(torch.bfloat16 if args.precision == "bf16" else torch.float32)
+    prepack(encoder.model)  # as `encoderlab embed` does
     about = {"benchmark": "embed", "stories": len(stories), "words": words, "precision": args.precision}
     about["model"] = args.model or "minilm"
     ways: dict[str, Callable[[], list[np.ndarray]]] = {

@@ -19,7 +19,7 @@ from encoderlab.data import Rows
 from encoderlab.methods import Adapter, BitFit, Full, Head, Lora, Method, Prefix, Qlora
 from encoderlab.randomness import Dropout
 from encoderlab.tasks import Classification
-from encoderlab.training import Trainer
+from encoderlab.training import Trainer, trunk
 from encoderlab.training.checkpoint import Progress
 from encoderlab.training.trunk import TrunkCache, frozen_layers
 
@@ -115,6 +115,30 @@ def test_a_budget_that_is_full_and_a_damaged_file_only_cost_time(build, tmp_path
     damaged.write_bytes(damaged.read_bytes()[:100])
     build(method, "bert", "c", small).run()
     assert damaged.stat().st_size > 40 * 32 * 4
+
+
+def test_files_of_earlier_commands_make_room(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    for name, used in (("old", 10), ("older", 5), ("now", 100)):
+        np.save(tmp_path / f"{name}.npy", np.zeros((100, 10), np.float32))
+        (tmp_path / f"{name}.json").write_text('{"seconds": 1.0}')
+        os.utime(tmp_path / f"{name}.npy", (used, used))
+    size = (tmp_path / "now.npy").stat().st_size
+
+    def room(files: float, **since: float) -> bool:
+        return trunk.room(TrunkCache(folder=tmp_path, bytes=int(files * size), **since), size)
+
+    def there() -> list[str]:
+        return sorted(path.name for path in tmp_path.iterdir())
+
+    assert room(4, since=50) and len(there()) == 6
+    assert not room(3) and len(there()) == 6 and "do not fit into train.trunk_cache" in caplog.text
+    assert not room(0.5, since=50) and len(there()) == 6  # never, so nothing goes for it
+    assert room(3, since=50)
+    assert there() == ["now.json", "now.npy", "old.json", "old.npy"]
+    assert trunk.opened(tmp_path / "old.npy", (100, 10), torch.float32) is not None  # used again
+    assert not room(2, since=50) and len(there()) == 4
+    os.utime(tmp_path / "old.npy", (10, 10))
+    assert room(2, since=50) and there() == ["now.json", "now.npy"]
 
 
 def test_bf16_is_kept_as_it_is(build, tmp_path: Path) -> None:

@@ -6,6 +6,7 @@ from __future__ import annotations
 import contextlib
 import gc
 import logging
+import math
 import shutil
 import time
 from collections.abc import Iterator, Mapping
@@ -52,6 +53,7 @@ class Bench:
     strided: the training rows as windows of another stride than the task's, by stride.
     index: per split, int64 (rows,): each row's number in its source.
     origins: per split, the name of the file or of the hub's data set. hub: the hub's data sets among them.
+    since: when the command began, seconds, as `time.time`.
     """
 
     model: str
@@ -75,6 +77,7 @@ class Bench:
     hub: tuple[str, ...] = ()
     other_tests: Mapping[str, Encoded] = field(default_factory=dict)
     strided: Mapping[int, Encoded] = field(default_factory=dict)
+    since: float = -math.inf
 
     @property
     def encoded(self) -> dict[str, Encoded]:
@@ -334,7 +337,8 @@ def _tracking(bench: Bench, job: Job, method: Method, folder: Path) -> Tracking 
 
 def _cache(bench: Bench) -> TrunkCache:
     """Beside the runs, which share it."""
-    return TrunkCache(folder=bench.folder.parent / "trunk", bytes=int(bench.settings.trunk_cache * 1e9))
+    size = int(bench.settings.trunk_cache * 1e9)
+    return TrunkCache(folder=bench.folder.parent / "trunk", bytes=size, since=bench.since)
 
 
 def _pruned(bench: Bench, stop: Pruned) -> dict[str, Any]:

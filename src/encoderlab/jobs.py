@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -131,6 +132,7 @@ def open_bench(study: Study, splits: Splits, class_names: list[str]) -> Bench:
         study=study.name,
         origins={name: o if o.startswith(hub) else Path(o).name for name, o in origins.items()},
         hub=hub,
+        since=time.time(),
     )
 
 

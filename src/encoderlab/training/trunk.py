@@ -16,6 +16,8 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import itertools
+import logging
+import math
 import os
 import time
 from collections.abc import Callable, Iterator
@@ -34,16 +36,21 @@ from encoderlab.errors import InputError
 from encoderlab.files import read_json, write_atomically, write_json
 from encoderlab.tasks import Encoded
 
+log = logging.getLogger(__name__)
+
+_said: set[tuple[Path, int]] = set()
 NUMPY = {torch.float32: np.dtype(np.float32), torch.bfloat16: np.dtype(np.uint16)}
 
 
 @final
 @dataclass(frozen=True, kw_only=True)
 class TrunkCache:
-    """Where states are kept, and how much of the disk they may take together. bytes: 0 keeps nothing."""
+    """Where states are kept, and how much of the disk they may take together. bytes: 0 keeps nothing. since: files that
+    were last used before this time (seconds, as `time.time`) make room for others."""
 
     folder: Path
     bytes: int
+    since: float = -math.inf
 
 
 class Reached(Exception):
@@ -174,12 +181,30 @@ def path_of(cache: TrunkCache, model: str, trunk: Trunk, encoded: Encoded, dtype
 
 
 def room(cache: TrunkCache, size: int) -> bool:
-    """Whether a file of `size` bytes still fits, beside those that are there or are being written."""
-    there = 0
+    """Whether a file of `size` bytes still fits, beside those that are there or are being written. Files of earlier
+    commands go for it, the oldest first; one that a process still reads stays readable to it."""
+    there = []
     for file in cache.folder.glob("*.npy*") if cache.folder.is_dir() else ():
         with contextlib.suppress(OSError):  # gone meanwhile
-            there += file.stat().st_size
-    return there + size <= cache.bytes
+            there.append((file.stat().st_mtime, file.stat().st_size, file))
+    taken = sum(one for _, one, _ in there)
+    for used, one, file in sorted(there):
+        if size > cache.bytes or taken + size <= cache.bytes or used >= cache.since:
+            break
+        with contextlib.suppress(OSError):
+            file.unlink()
+            _times(file).unlink(missing_ok=True)
+            taken -= one
+    fits = taken + size <= cache.bytes
+    if cache.bytes and not fits and (cache.folder, size) not in _said:
+        _said.add((cache.folder, size))
+        log.warning(
+            "%.2f GB of frozen layers' states do not fit into train.trunk_cache = %.2f GB: they are computed in every "
+            "epoch and run",
+            size / 1e9,
+            cache.bytes / 1e9,
+        )
+    return fits
 
 
 def written(path: Path, shape: tuple[int, int], dtype: torch.dtype, parts: Iterator[tuple[np.ndarray, Tensor]]) -> None:
@@ -219,7 +244,11 @@ def opened(path: Path, shape: tuple[int, int], dtype: torch.dtype) -> np.ndarray
         array = np.load(path, mmap_mode="r")
     except (OSError, ValueError, EOFError):
         return None
-    return array if array.shape == shape and array.dtype == NUMPY[dtype] else None
+    if array.shape != shape or array.dtype != NUMPY[dtype]:
+        return None
+    with contextlib.suppress(OSError):  # of a folder that is closed by now
+        os.utime(path)
+    return array
 
 
 def _bits(states: Tensor) -> np.ndarray:
