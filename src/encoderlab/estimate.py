@@ -77,9 +77,7 @@ def estimate(path: Path, overrides: Sequence[str] = ()) -> Estimate:
     for label in dict.fromkeys(one.group for one in work):
         mine, speed = [one for one in work if one.group == label], speeds.get(label, plain)
         seconds = sum(speed.seconds(one) for one in mine)
-        if (
-            label in speeds and speed.trunk is not None and speed.trunk not in made
-        ):  # by the first variant, for all that have it
+        if label in speeds and speed.trunk is not None and speed.trunk not in made:  # the first one's, for all
             made.add(speed.trunk)
             seconds += speed.states
         costs.append(Cost(label=label, runs=len(mine), seconds=seconds, memory_mb=speed.memory_mb))
