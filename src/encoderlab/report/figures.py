@@ -76,7 +76,8 @@ def ranking(
     height = 0.62 + 0.31 * len(rows)
     left = min(0.42, 0.02 + _text_width(max((row["variant"] for row in rows), key=len), 9.0) / (72 * WIDTH))
     figure = Figure(figsize=(WIDTH, height), dpi=72)
-    right = 0.845 if metric.percent else 0.82  # plain numbers have a digit more
+    long = any(len(text.score(row[metric.key], metric)) > 4 for row in rows)  # plain numbers, and 100.0
+    right = 0.82 if long else 0.845
     axes = figure.add_axes((left, 0.52 / height, right - left, 1 - 0.56 / height))
     trained = [row for row in rows if row["kind"] == "run"] or rows
     ends = [e for row in trained for e in (*_ends(row, metric), *_drawn_all(seeds.get(row["variant"], ()), metric))]
@@ -103,7 +104,7 @@ def ranking(
         axes.annotate(text.score(row[metric.key], metric), (1, y), (7, 0), weight="bold", color=INK, **beside)
         if row[f"{metric.key}_rows_low"] is not None:
             interval = " to ".join(text.score(row[f"{metric.key}_rows_{end}"], metric) for end in ("low", "high"))
-            axes.annotate(interval, (1, y), (36 if metric.percent else 44, 0), color=SOFT, **beside)
+            axes.annotate(interval, (1, y), (44 if long else 36, 0), color=SOFT, **beside)
     axes.set_yticks(range(len(rows)))
     axes.set_yticklabels([row["variant"] for row in rows], parse_math=False)
     plain(axes, "x")
