@@ -38,7 +38,7 @@ from encoderlab.tasks import Encoded
 
 log = logging.getLogger(__name__)
 
-_said: set[tuple[Path, int]] = set()
+_said: set[Path] = set()
 NUMPY = {torch.float32: np.dtype(np.float32), torch.bfloat16: np.dtype(np.uint16)}
 
 
@@ -196,11 +196,11 @@ def room(cache: TrunkCache, size: int) -> bool:
             _times(file).unlink(missing_ok=True)
             taken -= one
     fits = taken + size <= cache.bytes
-    if cache.bytes and not fits and (cache.folder, size) not in _said:
-        _said.add((cache.folder, size))
+    if cache.bytes and not fits and cache.folder not in _said:
+        _said.add(cache.folder)
         log.warning(
-            "%.2f GB of frozen layers' states do not fit into train.trunk_cache = %.2f GB: they are computed in every "
-            "epoch and run",
+            "not all of frozen layers' states fit into train.trunk_cache, first %.3g of %.3g GB: those that do not are "
+            "computed in every epoch and run",
             size / 1e9,
             cache.bytes / 1e9,
         )
