@@ -158,6 +158,8 @@ def test_dora_drops_what_peft_drops() -> None:
     generator = torch.Generator().manual_seed(0)
     mask = torch.rand(3, 5, 12, generator=generator).round() * 2
     base = nn.Linear(12, 7)
+    for parameter in base.parameters():  # not from torch's own generator, which no test seeds
+        parameter.data.uniform_(-0.3, 0.3, generator=generator)
     ours = DoraLinear(base, 2, 1.5, Fixed(), generator)
     ours.lora_B.weight.data.normal_(generator=generator)
     ours.lora_magnitude_vector.data.normal_(generator=generator)
