@@ -168,12 +168,13 @@ def test_a_run_that_another_process_does_is_not_done_twice(
     assert not (last / "result.json").exists() and (out / "report.html").exists()
 
 
+def refuse(file: int, how: int) -> None:
+    raise OSError(errno.ENOLCK, os.strerror(errno.ENOLCK))
+
+
 def test_a_file_system_without_locks_lends_none_and_says_so(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    def refuse(file: int, how: int) -> None:
-        raise OSError(errno.ENOLCK, os.strerror(errno.ENOLCK))
-
     monkeypatch.setattr(locks.fcntl, "flock", refuse)
     monkeypatch.setattr(locks, "_warned", set())
     for folder in (tmp_path / "one", tmp_path / "two"):
@@ -185,9 +186,6 @@ def test_a_file_system_without_locks_lends_none_and_says_so(
 
 def test_who_gets_no_lock_leaves_the_holders_file_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The table of locks may be full for one process and not for the next."""
-
-    def refuse(file: int, how: int) -> None:
-        raise OSError(errno.ENOLCK, os.strerror(errno.ENOLCK))
 
     with locks.hold(tmp_path, advice=""):
         with monkeypatch.context() as patch:

@@ -20,7 +20,6 @@ from encoderlab.timing import Work
 from encoderlab.training import Trainer
 from encoderlab.training.batches import epoch_batches, without_gradients
 from encoderlab.training.forward import logits
-from encoderlab.training.trunk import NUMPY
 
 STEPS, SECONDS = 4, 10.0  # after a first step that does not count, until one of them is reached
 FORWARD_ROWS = 64
@@ -89,7 +88,7 @@ def _measure(study: Study, bench: Bench, variant: Variant) -> _Speed:
     runs.reset_peak_memory()
     job = run_job(study, bench, variant, variant.learning_rates[0], study.seeds[0])
     splits = [job.train, *(rows for _, rows in bench.held_out)]
-    batches = epoch_batches(len(job.train), bench.settings.batch_size, job.seed or 0, 1)
+    batches = epoch_batches(len(job.train), bench.settings.batch_size, study.seeds[0], 1)
     chosen = [batches[number % len(batches)] for number in range(1 + STEPS)]
     job = replace(job, train=take(job.train, np.concatenate(chosen)))
     held_out = take(bench.validation, np.arange(min(FORWARD_ROWS, len(bench.validation))))
@@ -101,8 +100,7 @@ def _measure(study: Study, bench: Bench, variant: Variant) -> _Speed:
         kept, states = _keep(trainer, splits, [job.train, held_out])
         seconds, tokens = 0.0, 0
         ends = np.cumsum([len(rows) for rows in chosen])
-        for number, (end, rows) in enumerate(zip(ends, chosen, strict=True)):
-            rows = np.arange(end - len(rows), end)
+        for number, rows in enumerate(np.split(np.arange(ends[-1]), ends[:-1])):
             start = time.perf_counter()
             trainer.step(0, rows)  # ends with the loss on the host, so the time holds a GPU's work
             if number > 0:
@@ -130,9 +128,7 @@ def _keep(trainer: Trainer, whole: Sequence[Encoded], some: Sequence[Encoded]) -
     """Keep the states of frozen leading layers of `some` rows, as a run does of all. Whose they are, and the seconds of
     those of the `whole` splits; None and 0 where a run keeps none."""
     trunk, cache = trainer.model.trunk, trainer.cache
-    count = sum(len(rows.lengths) if trunk.whole else int(rows.offsets[-1]) for rows in whole)
-    wide = int(trainer.backbone.model.config.hidden_size) * NUMPY[trainer.dtype].itemsize
-    if cache is None or count * wide > cache.bytes:
+    if cache is None or sum(map(trainer.model.states_bytes, whole)) > cache.bytes:
         return None, 0.0
     budget = without_gradients(trainer.settings.token_budget)
     start = time.perf_counter()

@@ -149,16 +149,21 @@ def identify(bench: Bench, job: Job) -> tuple[str, dict[str, Any]]:
     return runs.run_id({**config, "model": bench.fingerprint}), config
 
 
-def stored(bench: Bench, job: Job, say: bool = False) -> dict[str, Any] | None:
+def stored(bench: Bench, job: Job) -> dict[str, Any] | None:
     """The content of result.json where the run is there with all that a study reads of it; None where it is to be done
-    (again). say: why a run that was done is to be done again."""
+    (again)."""
     folder = bench.folder / identify(bench, job)[0]
-    if (result := _finished(folder, say)) is None:
-        return None
-    if any((folder / left).exists() for left in (locks.NAME, "checkpoint")):  # of one that was killed, or is ending
+    result = _finished(folder)
+    # Left by a process that was killed before its end, or of one that is about to end.
+    if result is not None and ((folder / locks.NAME).exists() or (folder / "checkpoint").exists()):
         with contextlib.suppress(InputError), locks.hold(folder, advice="", inner=INNER):
             _sweep(folder, result)
-    return result | {"method": job.name, "variant": job.variant}  # labels are the study's
+    return _labelled(job, result)
+
+
+def _labelled(job: Job, result: dict[str, Any] | None) -> dict[str, Any] | None:
+    """Labels are the study's."""
+    return None if result is None else result | {"method": job.name, "variant": job.variant}
 
 
 def give_up(bench: Bench, job: Job, reason: str) -> dict[str, Any]:
@@ -181,11 +186,11 @@ def execute(bench: Bench, job: Job, tick: Tick, *, watch: Watch = unwatched, wai
         def own() -> dict[str, Any] | None:
             advice = "it does this run: the same command goes on when that has ended"
             stack.enter_context(locks.hold(folder, advice=advice, inner=INNER, wait=wait))
-            if (result := stored(bench, job, say=True)) is None:
+            if (result := _finished(folder, say=True)) is None:
                 files.write_json(folder / "config.json", config)
             else:
                 _sweep(folder, result)
-            return result
+            return _labelled(job, result)
 
         result = bench.ranks.on_first(own) or _do(bench, job, folder, tick, watch)
     # A trainer and its model hold each other: left to itself, Python keeps the models of a dozen runs. `settled` makes
@@ -275,7 +280,7 @@ def _blank(bench: Bench, job: Job, number: str, config: dict[str, Any]) -> dict[
     }
 
 
-def _finished(folder: Path, say: bool) -> dict[str, Any] | None:
+def _finished(folder: Path, say: bool = False) -> dict[str, Any] | None:
     """The result of a run that is there with all that a study reads of it; None where it is to be done (again).
     say: why a run that was done is to be done again."""
     try:

@@ -8,6 +8,7 @@ not be rounded. No autocast: the residual stream has one precision.
 from __future__ import annotations
 
 import contextlib
+import math
 from collections.abc import Iterator
 from functools import partial
 from typing import Any
@@ -135,6 +136,14 @@ class Computed(nn.Module):
         found[0]["position_ids"] += self.first
         return found
 
+    def states_shape(self, encoded: Encoded) -> tuple[int, int]:
+        """Of what `keep` keeps of a split: a row for each token, or sequence, of the encoder's width."""
+        rows = len(encoded.lengths) if self.trunk.whole else int(encoded.offsets[-1])
+        return rows, int(self.model.config.hidden_size)
+
+    def states_bytes(self, encoded: Encoded) -> int:
+        return math.prod(self.states_shape(encoded)) * trunk.NUMPY[self.dtype].itemsize
+
     @torch.no_grad()
     def keep(self, encoded: Encoded, cache: trunk.TrunkCache, pad_id: int, budget: int, device: torch.device) -> float:
         """From now on the frozen leading layers are not run for these rows: their states come from the cache, where
@@ -144,11 +153,10 @@ class Computed(nn.Module):
             return 0.0
         if kept.whole and encoded.places is not None:  # what is kept then are first tokens
             return 0.0
-        rows = int(encoded.offsets[-1]) if not kept.whole else len(encoded.lengths)
-        shape = (rows, int(self.model.config.hidden_size))
+        shape = self.states_shape(encoded)
         path = trunk.path_of(cache, self.fingerprint, kept, encoded, self.dtype)
         found = trunk.opened(path, shape, self.dtype)
-        if found is None and trunk.room(cache, shape[0] * shape[1] * trunk.NUMPY[self.dtype].itemsize):
+        if found is None and trunk.room(cache, self.states_bytes(encoded)):
             with contextlib.suppress(InputError):  # a cache that cannot be written costs time, and is no reason to stop
                 trunk.written(path, shape, self.dtype, self._states(encoded, pad_id, budget, device))
             found = trunk.opened(path, shape, self.dtype)

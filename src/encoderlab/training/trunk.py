@@ -188,8 +188,8 @@ def room(cache: TrunkCache, size: int) -> bool:
         with contextlib.suppress(OSError):  # gone meanwhile
             there.append((file.stat().st_mtime, file.stat().st_size, file))
     taken = sum(one for _, one, _ in there)
-    for used, one, file in sorted(there):
-        if size > cache.bytes or taken + size <= cache.bytes or used >= cache.since:
+    for used, one, file in sorted(there) if size <= cache.bytes else ():
+        if taken + size <= cache.bytes or used >= cache.since:
             break
         with contextlib.suppress(OSError):
             file.unlink()
