@@ -135,6 +135,9 @@ def test_compare_prints_the_table_and_the_report_last(folder: Path) -> None:
     assert lines[-1] == "compared/report.html" and (folder / lines[-1]).is_file()
     assert lines[0].startswith("method ") and "accuracy" in lines[0]
     assert {line.split()[0] for line in lines[1:-1]} == {"lora", "head", "majority", "untrained"}
+    said = [line for line in command("check", "study.toml", cwd=folder).stdout.splitlines() if "warning: " in line]
+    assert said and set(said) <= set(done.stderr.splitlines())
+    assert "warnings about data and settings" in done.stderr
 
     again = command("compare", "study.toml", "-s", "out=compared", "--json", cwd=folder)
     assert again.returncode == 0, again.stderr

@@ -14,7 +14,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from encoderlab import adapters, backbone, check, config, show
+from encoderlab import adapters, backbone, check, config, show, stats
 from encoderlab.check import prepare
 from encoderlab.cli import main
 from encoderlab.data import Rows
@@ -151,6 +151,20 @@ def test_the_loss_is_that_of_the_whole_batch(tiny_masked_lm: Callable[[str], Pat
     assert metrics["perplexity"] == pytest.approx(math.exp(metrics["loss"]))
 
 
+def test_the_interval_and_the_test_are_of_the_accuracy_that_is_shown() -> None:
+    """The accuracy is tokens right over tokens: windows with more masked tokens weigh more."""
+    task, draw = TASK, np.random.default_rng(0)
+    masked = draw.integers(1, 30, size=200)
+    right = draw.binomial(masked, np.where(masked > 15, 0.2, 0.8))
+    logits = np.stack([np.ones(200), masked, right], axis=1).astype(np.float32)
+    shown = task.metrics(logits, np.zeros(200), [])["accuracy"]
+    evidence = task.evidence(logits, np.zeros(200), [])
+    assert task.weighted(evidence, np.ones((1, 200)))[0] == pytest.approx(shown, abs=1e-12)
+    interval = stats.bootstrap(lambda weights: task.weighted(evidence, weights), 200)
+    assert interval.low < shown < interval.high
+    assert abs((right / masked).mean() - shown) > 0.05  # the mean of shares is another number
+
+
 @pytest.mark.parametrize("method", [Lora(rank=2), Full(), Prompt(length=3)], ids=["lora", "full", "prompt"])
 @pytest.mark.parametrize("family", ["bert", "distilbert", "modernbert"])
 def test_bf16_is_near_fp32(tiny_masked_lm: Callable[[str], Path], family: str, method) -> None:
@@ -259,7 +273,7 @@ def study(tmp_path: Path, tiny_masked_lm: Callable[[str], Path]) -> Path:
 def test_a_whole_study(study: Path, tiny_masked_lm: Callable[[str], Path]) -> None:
     report = compare(study)
     page = report.read_text(encoding="utf-8")
-    assert "Perplexity" in page and "sign-flip test" in page
+    assert "Perplexity" in page and "permutation test that swaps" in page
     with (report.parent / "results.csv").open(encoding="utf-8") as file:
         rows = list(csv.DictReader(file))
     assert {row["method"] for row in rows} == {"untrained", "lora", "full"}
@@ -269,6 +283,9 @@ def test_a_whole_study(study: Path, tiny_masked_lm: Callable[[str], Path]) -> No
         )
     summary = json.loads((report.parent / "summary.json").read_text(encoding="utf-8"))["summary"]
     by_name = {row["variant"]: row for row in summary}
+    for name, row in by_name.items():  # of the mean loss, as within a run
+        losses = [float(one["loss"]) for one in rows if (one["variant"], one["split"]) == (name, "test")]
+        assert row["perplexity"] == pytest.approx(math.exp(np.mean(losses)), rel=1e-9)
     assert 0 < by_name["lora rank=2"]["p"] <= 1 and by_name["lora rank=2"]["difference_low"] is not None
     results = [json.loads(p.read_text()) for p in report.parent.glob("runs/*/result.json")]
     loras = [r for r in results if r["method"] == "lora"]

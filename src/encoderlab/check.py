@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import os
+import sys
 import tempfile
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass, replace
@@ -115,6 +116,12 @@ def prepare(study: Study) -> tuple[Splits, list[str], list[str]]:
     """Splits, class names and warnings of a study that has no problem; InputError with all of them otherwise."""
     found = _look(study)
     return found.splits, found.class_names, _warnings(found, _encode(found))
+
+
+def say(warnings: Iterable[str]) -> None:
+    """Print what `prepare` noticed, before anything is trained."""
+    for line in warnings:
+        print(f"warning: {line}", file=sys.stderr)
 
 
 def _encode(found: _Found) -> dict[str, Encoded]:

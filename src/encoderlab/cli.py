@@ -157,6 +157,8 @@ def _finish(report: Path, json: bool) -> None:
         return
     settings = codec.loads((report.parent / "study.json").read_text(encoding="utf-8"))
     show.summary(report.parent, settings["reference"])
+    if count := len(settings["warnings"]):  # printed in full before the first run, which may be hours ago
+        _say(f"{count} warning{'s' * (count > 1)} about data and settings: see the report, under Warnings")
     print(report)
 
 

@@ -33,6 +33,7 @@ from encoderlab.comparison import (
 from encoderlab.files import build, read_json, write_text
 from encoderlab.recommend import recommend
 from encoderlab.tasks import TASKS, Metric, Task
+from encoderlab.tasks.metric import perplexity
 
 SPLITS = ("validation", "test")
 SPLIT_METRICS = ("rows", "loss", "accuracy", "macro_f1", "macro_precision", "macro_recall", "perplexity")
@@ -218,8 +219,8 @@ def _own_numbers(variant: Variant, task: Task, metric: Metric) -> dict[str, Any]
         "peak_memory_mb": _over(done, "peak_memory_mb", max),
         "adapter_bytes": _over(done, "adapter_bytes", max),
     }
-    if perplexities := [score["perplexity"] for score in scores if score.get("perplexity") is not None]:
-        row["perplexity"] = float(np.mean(perplexities))
+    if any(score.get("perplexity") is not None for score in scores):  # of the mean loss, as within one run
+        row["perplexity"] = perplexity(float(np.mean([score["loss"] for score in scores])))
     for key in dict.fromkeys((*METRICS, metric.key)):
         row |= _spread(key, scores, variant.test, task, metric)
     row |= {key: _mean(scores, key) for key in task.further if key not in METRICS}

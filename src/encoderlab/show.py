@@ -192,7 +192,7 @@ def evaluated(result: Mapping[str, Any]) -> None:
     print()
     table(
         "",
-        ("label", "precision", "recall", "f1", "rows"),
+        ("label", "precision", "recall", "f1", "support"),
         [
             (one["label"], *(f"{one[key]:.4f}" for key in ("precision", "recall", "f1")), str(one["support"]))
             for one in result["per_class"]

@@ -28,15 +28,17 @@ def train(
     study, variant, seed = alike(lambda: _chosen(path, overrides, label, seed, learning_rate))
     ranks = open_ranks(choose_device(study.train.device))
     bench, warnings = ranks.one_after_another(lambda: _prepared(study, variant, ranks))
+    notes = []
     if learning_rate is None:
         learning_rate = variant.learning_rates[len(variant.learning_rates) // 2]
         if len(variant.learning_rates) > 1:
-            warnings.append(f"learning rate {learning_rate:g}, the middle candidate; `compare` tries them all")
+            notes.append(f"learning rate {learning_rate:g}, the middle candidate; `compare` tries them all")
     job = run_job(study, bench, variant, learning_rate, seed)
     if not ranks.first:
         result = execute(bench, job, lambda tokens, loss: None)
         return None if result["status"] == "done" else ranks.leave(RunFailed.exit_code)
-    for line in warnings:
+    check.say(warnings)
+    for line in notes:
         print(line, file=sys.stderr)
     meter = Meter([work_of(job, bench)], study.task.metric(bench.class_names).key)
     try:
@@ -70,7 +72,7 @@ def _prepared(study: Study, variant: Variant, ranks: Ranks) -> tuple[Bench, list
     study = replace(study, variants=(variant,))
     splits, class_names, warnings = check.prepare(study)
     bench = replace(open_bench(study, splits, class_names), ranks=ranks)
-    return bench, [f"warning: {line}" for line in warnings]
+    return bench, warnings
 
 
 def _variant(study: Study, label: str | None) -> Variant:

@@ -40,6 +40,7 @@ def compare(path: Path, overrides: Sequence[str] = ()) -> Path:
         advice = "wait until it is done, or stop it, or choose another folder with -s out=FOLDER"
         inner = ("trunk",) if study.launch.on == "here" else ()  # workers of a killed command may be writing there
         ranks.on_first(lambda: stack.enter_context(locks.hold(study.out, advice=advice, inner=inner)))
+        ranks.on_first(lambda: check.say(warnings))
         return _compare(study, splits, class_names, warnings, ranks)
 
 

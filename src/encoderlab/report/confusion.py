@@ -28,8 +28,8 @@ class Confusion:
 
 
 def read(variant: str, runs: Sequence[Mapping[str, Any]]) -> Confusion | None:
-    """The scores of single classes on test, and their confusion summed over seeds where a row has one class; None if no
-    run has them."""
+    """Return the scores of single classes on test, and their confusion where a row has one class; None if no run has
+    them. Counts of answers are sums over the seeds: a test row counts once a seed."""
     tests = [(run.get("splits") or {}).get("test") or {} for run in runs]
     tests = [test for test in tests if test.get("per_class")]
     if not tests:

@@ -14,7 +14,6 @@ The head of the checkpoint stays frozen, so that what is learned is an adapter f
 from __future__ import annotations
 
 import hashlib
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -26,7 +25,7 @@ from annotated_types import Ge, Gt, Le
 from encoderlab.data import Rows, Splits
 from encoderlab.errors import InputError
 from encoderlab.tasks.base import MUCH, Encoded, Masked, MaskVocabulary, Task
-from encoderlab.tasks.metric import ACCURACY, Metric
+from encoderlab.tasks.metric import ACCURACY, Metric, perplexity
 from encoderlab.tasks.windows import around, spans, window_size
 
 if TYPE_CHECKING:
@@ -58,7 +57,7 @@ class MaskedLM(Task):
     head: ClassVar[str] = "AutoModelForMaskedLM"
     has_classes: ClassVar[bool] = False
     baseline: ClassVar[str | None] = None
-    paired_test: ClassVar[str] = "sign-flip test of each window’s share of masked tokens guessed right,"
+    paired_test: ClassVar[str] = "permutation test that swaps the answers to each window,"
     has_probe: ClassVar[bool] = False  # its head is a pretrained one, and stays
 
     @property
@@ -222,7 +221,7 @@ class MaskedLM(Task):
         loss, count, right = logits.astype(np.float64).sum(axis=0)
         return {
             "loss": float(loss / count),
-            "perplexity": math.exp(min(loss / count, 700.0)),
+            "perplexity": perplexity(float(loss / count)),
             "accuracy": float(right / count),
             "masked_tokens": int(count),
         }
@@ -235,8 +234,15 @@ class MaskedLM(Task):
         return -metrics["loss"]
 
     def evidence(self, logits: np.ndarray, labels: np.ndarray, class_names: Sequence[str]) -> np.ndarray:
-        """(n, 1): share of each window's masked tokens that were guessed right."""
-        return (logits[:, 2:] / logits[:, 1:2]).astype(np.float64)
+        """(n, 2): each window's masked tokens that were guessed right, and all of its masked tokens.
+
+        The accuracy is the ratio of their sums, so that its interval and its test are of the number that is shown,
+        not of the mean of the windows' shares."""
+        return logits[:, [2, 1]].astype(np.float64)
+
+    def weighted(self, evidence: np.ndarray, weights: np.ndarray) -> np.ndarray:
+        right, masked = (weights @ evidence).T
+        return right / masked
 
     def predictions(self, logits: np.ndarray, class_names: Sequence[str], rows: Rows) -> dict[str, list]:
         raise InputError(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import final
 
@@ -29,6 +30,11 @@ class Metric:
     def sign(self) -> int:
         """1, or -1 where lower is better."""
         return -1 if self.lower_is_better else 1
+
+
+def perplexity(loss: float) -> float:
+    """Return exp(loss) of a mean loss in nats; capped where exp would overflow."""
+    return math.exp(min(loss, 700.0))
 
 
 ACCURACY = Metric(
