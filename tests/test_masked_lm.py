@@ -273,7 +273,7 @@ def study(tmp_path: Path, tiny_masked_lm: Callable[[str], Path]) -> Path:
 def test_a_whole_study(study: Path, tiny_masked_lm: Callable[[str], Path]) -> None:
     report = compare(study)
     page = report.read_text(encoding="utf-8")
-    assert "Perplexity" in page and "permutation test that swaps" in page
+    assert "Perplexity" in page and "one standard error over seeds and test rows" in page
     with (report.parent / "results.csv").open(encoding="utf-8") as file:
         rows = list(csv.DictReader(file))
     assert {row["method"] for row in rows} == {"untrained", "lora", "full"}

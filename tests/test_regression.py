@@ -9,7 +9,6 @@ import math
 import re
 import shutil
 from collections.abc import Callable
-from functools import partial
 from pathlib import Path
 from typing import Literal
 
@@ -21,8 +20,10 @@ from safetensors.numpy import load_file
 from sklearn.metrics import mean_squared_error
 from transformers import AutoModelForSequenceClassification
 
-from encoderlab import backbone, check, report, results, stats
+from encoderlab import backbone, check, report, results
 from encoderlab.cli import main
+from encoderlab.comparison import compare as compared_with
+from encoderlab.comparison import over_seeds, variants
 from encoderlab.data import Rows, Splits
 from encoderlab.errors import InputError
 from encoderlab.export import export
@@ -202,7 +203,7 @@ def test_a_whole_study(out: Path) -> None:
             found = load_file(out / "runs" / row["run"] / "predictions" / f"{row['split']}.safetensors")
             assert float(row["mse"]) == pytest.approx(mean_squared_error(found["labels"], found["logits"][:, 0]))
     page = (out / "report.html").read_text()
-    assert "Pearson&#39;s r on the test rows" in page and "swaps the two models" in page
+    assert "Pearson&#39;s r on the test rows" in page and "one standard error over seeds and test rows" in page
     assert "accuracy" not in page.lower()
     shown = json.loads((out / "summary.json").read_text())
     assert shown["recommendation"]["beats_majority"] is not None and shown["metric"]["key"] == "pearson"
@@ -229,21 +230,19 @@ def test_the_difference_is_one_of_correlations_with_a_paired_interval(out: Path)
 
     every, draw = np.arange(len(gold)), np.random.default_rng(0)
     assert row["difference"] == pytest.approx(gap(every))
-    resampled = [gap(draw.integers(0, len(gold), len(gold))) for _ in range(2000)]
-    low, high = np.quantile(resampled, [0.025, 0.975])
-    assert (row["difference_low"], row["difference_high"]) == pytest.approx((low, high), abs=0.15 * (high - low))
-    p_values = []
-    for a, b in zip(found["lora rank=2"], found["full"], strict=True):
-        p_values.append(
-            scipy.stats.permutation_test(
-                (a, b),
-                lambda x, y: r(x, every) - r(y, every),
-                permutation_type="samples",
-                n_resamples=1999,
-                rng=np.random.default_rng(1),
-            ).pvalue
-        )
-    assert row["p"] == pytest.approx(stats.rueger(p_values), abs=0.1)
+    samples = [draw.integers(0, len(gold), len(gold)) for _ in range(2000)]
+    gaps = np.array([[r(a, rows) - r(b, rows) for rows in samples] for a, b in zip(*found.values(), strict=True)])
+    over_rows = gaps.mean(axis=0).var()
+    values = [[r(a, every) for a in answers] for answers in found.values()]
+    trained = [v.done for v in variants(out, table.runs, table.task) if v.kind == "run"]
+    pooled = np.mean([np.var([run["splits"]["test"]["pearson"] for run in runs], ddof=1) for runs in trained])
+    between_seeds = max(sum(np.var(one, ddof=1) for one in values), 2 * pooled) / 2
+    apart = (np.cov(gaps)[[0, 1], [0, 1]].mean() - np.cov(gaps)[0, 1]) / 4
+    se = math.sqrt(max(over_rows + between_seeds - apart, over_rows, between_seeds))
+    df = (over_rows + between_seeds) ** 2 / (over_rows**2 / (len(gold) - 1) + between_seeds**2 / len(trained))
+    half = scipy.stats.t.ppf(0.975, df) * se
+    assert row["difference_high"] - row["difference"] == pytest.approx(half, rel=0.1)
+    assert row["p"] == pytest.approx(2 * scipy.stats.t.sf(abs(row["difference"]) / se, df), abs=0.05)
 
 
 def test_lower_is_better_where_the_error_is_the_metric(out: Path, tmp_path: Path) -> None:
@@ -255,8 +254,12 @@ def test_lower_is_better_where_the_error_is_the_metric(out: Path, tmp_path: Path
     rows = {row["variant"]: row for row in table.summary}
     trained = {name: row["mse"] for name, row in rows.items() if row["kind"] == "run"}
     choice = table.recommendation
+    found = variants(tmp_path / "out", table.runs, table.task)
+    best = next(v for v in found if choice and v.name == choice["variant"])
+    compared = {v.name: compared_with(best, v, table.task, over_seeds(found, table.task)) for v in found}
     assert choice and choice["best"] == min(trained, key=lambda name: trained[name])
-    assert choice["beats_majority"] is True and "head" in choice["worse"]
+    rival = compared["mean"].estimate
+    assert rival is not None and choice["beats_majority"] is (rival.high < 0)
     assert (
         rows["head"]["difference"] == pytest.approx(rows["head"]["mse"] - rows["full"]["mse"]) and 0 < rows["head"]["p"]
     )
@@ -265,23 +268,19 @@ def test_lower_is_better_where_the_error_is_the_metric(out: Path, tmp_path: Path
     page = report.write(tmp_path / "out").read_text()
     ranked = re.findall(r'<th scope="row"><span class="dot"[^>]*></span>([^<]+)<', page)[: len(rows)]
     assert ranked == sorted(ranked, key=lambda name: rows[name]["mse"])
-    assert "Down and to the left is better" in page and "Use none of these" not in page
+    assert "Down and to the left is better" in page
+    assert ("Use none of these" in page) is not choice["beats_majority"]
 
 
 @pytest.mark.parametrize("best", ["pearson", "spearman"])
-def test_the_swap_test_does_not_see_the_unit_of_a_models_answers(best: Literal["pearson", "spearman"]) -> None:
+def test_the_metric_of_weighted_rows_is_scipys_and_sees_no_unit(best: Literal["pearson", "spearman"]) -> None:
     draw = np.random.default_rng(3)
     gold, once = draw.normal(size=80), np.ones((1, 80))
-    task, better = Regression(best=best), gold + 0.5 * draw.normal(size=80)
-    worse = gold + 2.0 * draw.normal(size=80)
-    p_values = []
+    task, answers = Regression(best=best), gold + 2.0 * draw.normal(size=80)
+    wanted = (scipy.stats.pearsonr if best == "pearson" else scipy.stats.spearmanr)(answers, gold)[0]
     for scale in (1.0, 1000.0):
-        one, other = (task.evidence(a[:, None], gold, ["label"]) for a in (better, 7 + scale * worse))
-        for evidence, answers in ((one, better), (other, worse)):
-            wanted = (scipy.stats.pearsonr if best == "pearson" else scipy.stats.spearmanr)(answers, gold)[0]
-            assert task.weighted(evidence, once)[0] == pytest.approx(wanted, abs=1e-12)
-        p_values.append(stats.swap_test(partial(task.weighted, np.vstack([one, other])), 80))
-    assert p_values[0] == p_values[1] < 0.01
+        evidence = task.evidence(7 + scale * answers[:, None], gold, ["label"])
+        assert task.weighted(evidence, once)[0] == pytest.approx(wanted, abs=1e-12)
 
 
 def zscore(x: np.ndarray) -> np.ndarray:

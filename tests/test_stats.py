@@ -8,7 +8,6 @@ import numpy as np
 import pytest
 import scipy.stats
 from sklearn.metrics import f1_score
-from statsmodels.stats.contingency_tables import mcnemar as statsmodels_mcnemar
 from statsmodels.stats.multitest import multipletests
 
 from encoderlab import stats
@@ -78,37 +77,6 @@ def test_bootstrap_covers_the_truth_about_95_times_in_100() -> None:
     assert 0.92 <= hits / 400 <= 0.975
 
 
-@pytest.mark.parametrize("only_a, only_b", [(0, 0), (3, 3), (1, 9), (14, 30), (200, 120)])
-def test_mcnemar_agrees_with_statsmodels(only_a: int, only_b: int) -> None:
-    a = np.array([True] * only_a + [False] * only_b + [True] * 50 + [False] * 20)
-    b = np.array([False] * only_a + [True] * only_b + [True] * 50 + [False] * 20)
-    theirs = statsmodels_mcnemar([[50, only_a], [only_b, 20]], exact=True)
-    expected = theirs.pvalue  # pyright: ignore[reportAttributeAccessIssue]
-    assert stats.mcnemar(a, b) == pytest.approx(expected, rel=1e-12)
-
-
-@pytest.mark.parametrize(
-    "p_values, expected",
-    [
-        ([0.03], 0.03),
-        ([0.01, 0.2], 0.2),
-        ([0.01, 0.02, 0.9], 0.03),
-        ([0.01, 0.02, 0.03, 0.9], 0.04),
-        ([0.8, 0.9, 0.9], 1.0),
-    ],
-)
-def test_rueger_scales_the_upper_median(p_values: list[float], expected: float) -> None:
-    assert stats.rueger(p_values[::-1]) == pytest.approx(expected)
-
-
-def test_rueger_keeps_its_level_when_the_tests_are_copies_or_independent() -> None:
-    p = rng(14).random((20000, 5))
-    independent = np.array([stats.rueger(row) for row in p[:4000]])
-    copies = np.array([stats.rueger(np.repeat(row[0], 5)) for row in p[:4000]])
-    assert (independent < 0.05).mean() <= 0.06
-    assert (copies < 0.05).mean() <= 0.06
-
-
 def test_holm_agrees_with_statsmodels() -> None:
     p = rng(15).random(9) ** 3
     assert stats.holm(p) == pytest.approx(multipletests(p, method="holm")[1], rel=1e-12)
@@ -127,21 +95,9 @@ def test_the_bootstrap_of_weighted_rows_is_that_of_means() -> None:
     assert (mean.low, mean.high) == pytest.approx((known.low, known.high), abs=2e-3)
 
 
-def test_the_swap_test_is_scipys_permutation_test_of_pairs() -> None:
-    gold = rng(31).normal(size=60)
-    first, second = gold + rng(32).normal(size=60), gold + 1.6 * rng(35).normal(size=60)
-
-    def gap(a: np.ndarray, b: np.ndarray) -> float:
-        return float(np.corrcoef(a, gold)[0, 1] - np.corrcoef(b, gold)[0, 1])
-
-    wanted = scipy.stats.permutation_test(
-        (first, second), gap, permutation_type="samples", n_resamples=9999, rng=rng(34)
-    ).pvalue
-    both, twice = np.concatenate([first, second]), np.concatenate([gold, gold])
-
-    def r(weights: np.ndarray) -> np.ndarray:
-        return np.array([np.corrcoef(both[w > 0], twice[w > 0])[0, 1] for w in weights])
-
-    found = stats.swap_test(r, 60, swaps=4000)
-    assert found == pytest.approx(wanted, abs=4 * math.sqrt(0.25 / 4000)) and 0.01 < found < 0.9
-    assert stats.swap_test(lambda w: w @ np.zeros(120), 60, swaps=100) == 1.0
+def test_rows_of_a_group_are_drawn_together() -> None:
+    x, groups = np.repeat(rng(36).random(20), 10), np.repeat(np.arange(20), 10)
+    draws = stats.bootstrap_draws(lambda w: w @ x / w.sum(axis=1), 200, groups=groups, resamples=4000)
+    alone = stats.bootstrap_draws(lambda w: w @ x / w.sum(axis=1), 200, resamples=4000)
+    assert draws.std() == pytest.approx(x[::10].std() / math.sqrt(20), rel=0.06)
+    assert draws.std() > 2.5 * alone.std()

@@ -12,9 +12,10 @@ from encoderlab.config import encoding_schema as sections
 from encoderlab.config.values import only, show, types, words
 from encoderlab.data import Source
 from encoderlab.methods import METHODS, Method
+from encoderlab.reporting import Report
 from encoderlab.tasks import TASKS
 
-SECTIONS = (config.Top, config.Train, config.Search, config.Launch, config.Regime)
+SECTIONS = (config.Top, config.Train, config.Search, Report, config.Launch, config.Regime)
 PAGE = Path(__file__).resolve().parents[1] / "docs" / "study-file.md"
 
 

@@ -23,9 +23,11 @@ from encoderlab.data.source import place
 from encoderlab.errors import InputError, collecting
 from encoderlab.methods.positions import usable
 from encoderlab.tasks import Encoded, Task
+from encoderlab.tasks.metric import ACCURACY
 from encoderlab.tasks.windows import window_size
 from encoderlab.training import track
 from encoderlab.training.precision import choose_device, choose_precision
+from encoderlab.variation import smallest_visible, what_halves_it
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -68,6 +70,7 @@ class CheckReport:
     reference: str
     metric: str
     runs: dict[str, int]
+    visible: str | None
     warnings: list[str]
 
     def as_dict(self) -> dict[str, Any]:
@@ -108,7 +111,26 @@ def check(path: Path, overrides: Sequence[str] = ()) -> CheckReport:
             "runs": len(study.variants) * len(study.seeds),
             "baselines": (study.task.baseline is not None) + len(study.seeds),
         },
+        visible=_visible(study, len(found.splits.test), found.class_names),
         warnings=_warnings(found, encoded),
+    )
+
+
+def _visible(study: Study, rows: int, class_names: Sequence[str]) -> str | None:
+    """What difference the study can see, in words; None of a metric that is not a share of rows."""
+    if study.task.metric(class_names) != ACCURACY or len(study.variants) < 2:
+        return None
+    seeds, sd = len(study.seeds), study.report.seed_sd / 100
+    if seeds == 1:
+        return "one seed a method: no difference between methods can be shown; use 3 seeds or more"
+    more_rows, more_seeds = what_halves_it(rows, seeds, sd)
+    ways = [f"{more_rows:,} test rows"] * (more_rows is not None) + [f"{more_seeds} seeds"] * (more_seeds is not None)
+    both = f"{4 * rows:,} test rows with {4 * seeds} seeds"
+    least = 100 * smallest_visible(rows, seeds, sd)
+    return (
+        f"with {rows:,} test rows and {seeds} seeds, two methods have to be {least:.1f} points apart to be told apart "
+        f"(80 % power, seeds differing by {100 * sd:g} points); "
+        f"{' or '.join(ways) or both} would halve that"
     )
 
 

@@ -1,5 +1,6 @@
 """Two variants on the same test rows: the difference in the task's metric, its interval and test, or why there is none.
 
+Interval and test are of one standard error, over seeds and rows together (`variation`).
 Rows are matched by their `index` in the source, seeds by their number. Labels of matched rows must agree: predictions
 that were made on other data are never compared.
 """
@@ -7,8 +8,8 @@ that were made on other data are never compared.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
-from functools import partial, reduce
+from dataclasses import dataclass, field, replace
+from functools import reduce
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,19 @@ from safetensors.numpy import load_file
 from encoderlab import stats
 from encoderlab.errors import InputError
 from encoderlab.tasks import Task
+from encoderlab.variation import (
+    Estimate,
+    SeedVariance,
+    agresti_min,
+    covariance_of_means,
+    difference,
+    mid_p_mcnemar,
+    one,
+    wider,
+    wilson,
+)
+
+FEW = 10  # right or wrong answers, below which a t interval of a share is too narrow
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -61,9 +75,9 @@ class Variant:
 class Comparison:
     """The metric of one variant minus that of another, over `pairs` pairs of runs with equal seeds.
 
-    The mean, its 95 % bootstrap interval over rows, and the p of a paired test combined over the pairs: McNemar's of
-    right and wrong, a sign-flip test of other scores of rows, a swap test of what is no mean over rows. All None, and
-    `obstacle` says why, if the two cannot be compared.
+    difference_low, difference_high: 95 % interval; p: of the same standard error (`variation`). general: whether they
+    speak of the methods; otherwise of these runs alone, because no seed was repeated. estimate: with its parts. All
+    None, and `obstacle` says why, if the two cannot be compared.
     """
 
     difference: float | None = None
@@ -71,7 +85,21 @@ class Comparison:
     difference_high: float | None = None
     p: float | None = None
     pairs: int = 0
+    general: bool = False
     obstacle: str | None = None
+    estimate: Estimate | None = None
+
+    @classmethod
+    def of(cls, found: Estimate) -> Comparison:
+        return cls(
+            difference=found.value,
+            difference_low=found.low,
+            difference_high=found.high,
+            p=found.p,
+            pairs=found.seeds,
+            general=found.general,
+            estimate=found,
+        )
 
 
 def variants(out: Path, runs: Iterable[dict[str, Any]], task: Task, others: Sequence[str] = ()) -> list[Variant]:
@@ -127,11 +155,19 @@ def against(found: Sequence[Variant], other: Variant | None, task: Task) -> Mapp
     """Every other variant with a finished run, compared with `other`, by name; nothing without a finished `other`."""
     if other is None or not other.done:
         return {}
-    return {v.name: compare(v, other, task) for v in found if v is not other and v.done}
+    seeds = over_seeds(found, task)
+    return {v.name: compare(v, other, task, seeds) for v in found if v is not other and v.done}
 
 
-def compare(a: Variant, b: Variant, task: Task) -> Comparison:
-    """`a` minus `b` over the seeds and test rows that both have.
+def over_seeds(found: Sequence[Variant], task: Task) -> SeedVariance:
+    """What the trained variants tell of the metric's variance over seeds."""
+    return SeedVariance.of(
+        [[_metric(p.evidence, task) for p in variant.test.values()] for variant in found if variant.kind == "run"]
+    )
+
+
+def compare(a: Variant, b: Variant, task: Task, seeds: SeedVariance) -> Comparison:
+    """`a` minus `b` over the seeds and test rows that both have. seeds: of the study's trained variants.
 
     A baseline that has no seed answers the same whatever the seed, so it is paired with every seed of the other.
     """
@@ -150,27 +186,28 @@ def compare(a: Variant, b: Variant, task: Task) -> Comparison:
     if disagree := disagreeing(matched):
         return Comparison(obstacle=f"the labels of {disagree:,} of {rows:,} test rows differ between their runs")
     left, right = np.array([p.evidence for p in matched[::2]]), np.array([q.evidence for q in matched[1::2]])
-    if left.shape[2] == 1:
-        difference = left[..., 0].astype(np.float64) - right[..., 0]
-        mean, interval = difference.mean(), stats.bootstrap_mean(difference)
-        test = stats.mcnemar if left.dtype == bool else stats.sign_flip
-        p_values = [test(x, y) for x, y in zip(left[..., 0], right[..., 0], strict=True)]
+    ours, theirs = ([_metric(x, task) for x in side] for side in (left, right))
+    gaps = left[..., 0].astype(np.float64) - right[..., 0] if left.shape[2] == 1 else None
+    if gaps is not None:
+        covariance, units = covariance_of_means(gaps)
     else:
 
         def gap(weights: NDArray[np.float64]) -> NDArray[np.float64]:
-            both = zip(left, right, strict=True)
-            return np.mean([task.weighted(x, weights) - task.weighted(y, weights) for x, y in both], axis=0)
+            return np.array(
+                [task.weighted(x, weights) - task.weighted(y, weights) for x, y in zip(left, right, strict=True)]
+            )
 
-        mean, interval = gap(np.ones((1, rows)))[0], stats.bootstrap(gap, rows)
-        stacked = [np.vstack(pair) for pair in zip(left, right, strict=True)]
-        p_values = [stats.swap_test(partial(task.weighted, both), rows) for both in stacked]
-    return Comparison(
-        difference=float(mean),
-        difference_low=interval.low,
-        difference_high=interval.high,
-        p=stats.rueger(p_values),
-        pairs=len(pairs),
-    )
+        covariance, units = np.atleast_2d(np.cov(stats.bootstrap_draws(gap, rows))), rows
+    floor = agresti_min(gaps.mean(axis=0)) if gaps is not None and left.dtype == bool else 0.0
+    constant = None in a.test or None in b.test
+    found = difference(ours, theirs, covariance, units, seeds, constant=constant, floor=floor)
+    if floor and gaps is not None and not found.general:
+        found = replace(found, p=mid_p_mcnemar(int((gaps > 0).sum()), int((gaps < 0).sum())))
+    return Comparison.of(found)
+
+
+def _metric(evidence: NDArray[Any], task: Task) -> float:
+    return float(task.weighted(evidence, np.ones((1, len(evidence))))[0])
 
 
 def on_common_rows(found: Sequence[Predictions]) -> list[Predictions]:
@@ -190,7 +227,22 @@ def disagreeing(matched: Sequence[Predictions]) -> int:
 
 def over_rows(matched: Sequence[Predictions], task: Task) -> stats.Interval:
     """The interval over rows of the metric's mean over seeds."""
-    evidence = np.array([one.evidence for one in matched])
+    evidence = np.array([p.evidence for p in matched])
     if evidence.shape[2] == 1:
         return stats.bootstrap_mean(evidence[..., 0])
     return stats.bootstrap(lambda w: np.mean([task.weighted(x, w) for x in evidence], axis=0), evidence.shape[1])
+
+
+def estimated(matched: Sequence[Predictions], task: Task, bounds: tuple[float, float]) -> Estimate:
+    """The metric on other rows with other seeds, with one interval. bounds: of the metric."""
+    evidence = np.array([p.evidence for p in matched])
+    values, rows = [_metric(x, task) for x in evidence], evidence.shape[1]
+    if evidence.shape[2] == 1:
+        covariance, units = covariance_of_means(evidence[..., 0])
+    else:
+        draws = stats.bootstrap_draws(lambda w: np.array([task.weighted(x, w) for x in evidence]), rows)
+        covariance, units = np.atleast_2d(np.cov(draws)), rows
+    found = one(values, covariance, units)
+    if evidence.dtype == bool and (len(values) == 1 or rows * min(found.value, 1 - found.value) < FEW):
+        return wider(found, *wilson(found.value, rows), bounds=bounds)
+    return wider(found, found.low, found.high, bounds=bounds)

@@ -1,8 +1,8 @@
 """Run folders -> results.csv (one row per run and split), summary.csv and summary.json (one row per method variant).
 
-Every variant is compared with the reference: difference in the task's metric with a bootstrap interval over rows, a
-paired test per seed combined by Rueger's rule, and Holm's adjustment over the family of trained variants. A task whose
-metric is not the accuracy has columns of its own behind the others, and so has each further test set. A failed run
+Every variant is compared with the reference: the difference in the task's metric with one interval and one p value over
+seeds and test rows (`variation`), and Holm's adjustment over the family of trained variants. A task whose metric is not
+the accuracy has columns of its own behind the others, and so has each further test set. A failed run
 keeps its rows, without metrics, and counts. What a reader must know before comparing is listed as `caveats`.
 """
 
@@ -26,12 +26,14 @@ from encoderlab.comparison import (
     Variant,
     against,
     disagreeing,
+    estimated,
     on_common_rows,
     over_rows,
     variants,
 )
 from encoderlab.files import build, read_json, write_text
 from encoderlab.recommend import recommend
+from encoderlab.reporting import Report
 from encoderlab.tasks import TASKS, Metric, Task
 from encoderlab.tasks.metric import perplexity
 
@@ -44,6 +46,7 @@ COLUMNS = (
 )
 METRICS = ("accuracy", "macro_f1")
 OF_METRIC = ("", "_sd", "_seeds_low", "_seeds_high", "_rows_low", "_rows_high")
+HEADLINE = ("_low", "_high", "_row_share")  # one interval over seeds and rows, and the rows' share of its variance
 COMPARISON = ("difference", "difference_low", "difference_high", "p", "pairs")
 SUMMARY_COLUMNS = (
     *("method", "variant", "kind", "seeds", "learning_rate", "rows"),
@@ -71,6 +74,7 @@ class Table:
     others: list[str]
     summary: list[dict[str, Any]]
     recommendation: dict[str, Any] | None
+    rule: Report
     caveats: list[str]
 
 
@@ -93,6 +97,7 @@ def collect(out: Path) -> Table:
     reference = next((v for v in found if v.name == study.get("reference")), None)
     compared = against(found, reference, task)
     summary = summarise(found, compared, task, metric)
+    rule = Report.read(study["study"].get("report"))
     table = Table(
         out=out,
         study=study,
@@ -102,8 +107,9 @@ def collect(out: Path) -> Table:
         metric=metric,
         others=others,
         summary=summary,
-        recommendation=recommend(found, summary, task, metric),
-        caveats=[*_uncompared(found, study.get("reference"), compared), *_mixed(runs)],
+        recommendation=recommend(found, summary, task, metric, rule),
+        rule=rule,
+        caveats=[*_one_seed(found), *_uncompared(found, study.get("reference"), compared), *_mixed(runs)],
     )
     write_text(out / "results.csv", _csv(result_columns(task, metric), result_rows(runs, task, metric, others)))
     write_text(out / "summary.csv", _csv(summary_columns(task, metric, others), summary))
@@ -116,7 +122,7 @@ def result_columns(task: Task, metric: Metric) -> tuple[str, ...]:
 
 
 def summary_columns(task: Task, metric: Metric, others: Sequence[str] = ()) -> tuple[str, ...]:
-    own = [metric.key + part for part in OF_METRIC]
+    own = [metric.key + part for part in (*OF_METRIC, *HEADLINE)]
     elsewhere = [f"{name}_{metric.key}{part}" for name in others for part in OF_METRIC]
     further = [key for name in ("", *(f"{name}_" for name in others)) for key in (f"{name}{m}" for m in task.further)]
     return (*SUMMARY_COLUMNS, *_new((*own, *elsewhere, *further), SUMMARY_COLUMNS))
@@ -158,6 +164,16 @@ def summarise(
     for row, p in zip(family, adjusted, strict=True):
         row["holm_p"] = _number(p)
     return summary
+
+
+def _one_seed(found: Sequence[Variant]) -> list[str]:
+    trained = [variant for variant in found if variant.kind == "run" and variant.done]
+    if len(trained) < 2 or any(len(variant.done) > 1 for variant in trained):
+        return []
+    return [
+        "Every method was trained with one seed: intervals and p values of differences are about these runs on other "
+        "test rows, and say nothing of how another seed would do."
+    ]
 
 
 def _uncompared(found: Sequence[Variant], reference: str | None, compared: Mapping[str, Comparison]) -> list[str]:
@@ -223,6 +239,7 @@ def _own_numbers(variant: Variant, task: Task, metric: Metric) -> dict[str, Any]
         row["perplexity"] = perplexity(float(np.mean([score["loss"] for score in scores])))
     for key in dict.fromkeys((*METRICS, metric.key)):
         row |= _spread(key, scores, variant.test, task, metric)
+    row |= _headline(variant.test, task, metric)
     row |= {key: _mean(scores, key) for key in task.further if key not in METRICS}
     for name, predicted in variant.others.items():
         theirs = [(run.get("splits") or {}).get(name) or {} for run in done]
@@ -243,6 +260,17 @@ def _spread(
     rows = _over_rows(key, predicted, task, metric) if there else stats.Interval(low=math.nan, high=math.nan)
     ends = (spread.mean, spread.sd, *over_seeds, rows.low, rows.high)
     return {key + part: _number(value) for part, value in zip(OF_METRIC, ends, strict=True)}
+
+
+def _headline(predicted: Predicted, task: Task, metric: Metric) -> dict[str, float | None]:
+    """{key + part: value} of HEADLINE."""
+    matched = on_common_rows(list(predicted.values())) if predicted else []
+    if not matched or not len(matched[0].index) or disagreeing(matched):
+        return dict.fromkeys((metric.key + part for part in HEADLINE), None)
+    found = estimated(matched, task, metric.bounds)
+    share = found.row / (found.row + found.seed) if found.row + found.seed > 0 else 1.0
+    ends = (found.low, found.high, share)
+    return {metric.key + part: value for part, value in zip(HEADLINE, ends, strict=True)}
 
 
 def _over_rows(key: str, predicted: Predicted, task: Task, metric: Metric) -> stats.Interval:

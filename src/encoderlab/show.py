@@ -50,22 +50,22 @@ def summary(out: Path, reference: str) -> None:
     def shown(cell: str) -> str:
         return f"{score(float(cell), metric)}{sign}" if cell else ""
 
-    def between(row: Mapping[str, str], over: str) -> str:
-        low, high = row[f"{key}_{over}_low"], row[f"{key}_{over}_high"]
+    def between(row: Mapping[str, str]) -> str:
+        low, high = row[f"{key}_low"], row[f"{key}_high"]
         return f"{score(float(low), metric)}-{score(float(high), metric)}" if low and high else ""
 
     table(
         "",
         (
-            *("method", metric.label, "95 % rows", "95 % seeds (n)", *said["other_tests"]),
+            *("method", metric.label, "95 % interval", "seeds", *said["other_tests"]),
             *(f"vs {reference}", "p (Holm)", "adapter", "head", "train"),
         ),
         [
             (
                 row["variant"],
                 shown(row[key]) or "failed",
-                between(row, "rows"),
-                f"{between(row, 'seeds')} ({row['seeds']})".strip(),
+                between(row),
+                row["seeds"],
                 *(shown(row[f"{name}_{key}"]) for name in said["other_tests"]),
                 "" if row["variant"] == reference or not row["difference"] else gain(float(row["difference"]), metric),
                 _p(row["holm_p"]),
@@ -134,6 +134,8 @@ def checked(report: CheckReport) -> None:
     number = report.runs
     print(f"\n{number['trials']} trials, {number['runs']} runs, {number['baselines']} baselines; ", end="")
     print(f"compared with {report.reference} by {report.metric}")
+    if report.visible:
+        print(report.visible)
     for line in report.warnings:
         print(f"warning: {line}")
 

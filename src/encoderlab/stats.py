@@ -1,11 +1,8 @@
-"""Intervals and paired tests for a comparison of methods: arrays in, numbers out.
+"""Intervals of single numbers, and the adjustment for several comparisons: arrays in, numbers out.
 
     over seeds       mean +- t(0.975, s - 1) * sd / sqrt(s)
     over rows        percentile bootstrap: resample the n test rows with replacement, the models stay as they are
-    two methods      exact McNemar: of the d rows that only one of two models gets right, k ~ Binomial(d, 1/2);
-                     sign flips where a row's score is more than right or wrong; where the metric is no mean over rows,
-                     swaps of the two models' answers, row by row
-    several seeds    Rueger: min(1, K / k * p_(k)), valid however the K tests depend on each other
+    two methods      see `variation`
     several methods  Holm: step-down Bonferroni over the family of comparisons
 
 A bootstrap draw only needs to know how often each *kind* of row was drawn (rows with equal values are interchangeable),
@@ -20,7 +17,6 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from scipy.stats import binomtest
 from scipy.stats import t as student_t
 
 RESAMPLES = 2000
@@ -104,75 +100,25 @@ def bootstrap_macro_f1(
     return _percentiles(total / len(models), level)
 
 
-def mcnemar(correct: ArrayLike, reference: ArrayLike) -> float:
-    """Exact two-sided McNemar test (1947) of two models on the same rows: the p value; 1 where no row tells them apart.
-
-    correct, reference: (rows,) bool, row i being the same row in both.
-    """
-    a, b = np.asarray(correct, dtype=bool), np.asarray(reference, dtype=bool)
-    only_a, only_b = int((a & ~b).sum()), int((b & ~a).sum())
-    if only_a + only_b == 0:
-        return 1.0
-    return float(binomtest(only_a, only_a + only_b, 0.5).pvalue)
-
-
-def sign_flip(values: ArrayLike, reference: ArrayLike, *, seed: int = 0, flips: int = 9999) -> float:
-    """Two-sided paired permutation test of a mean difference (Fisher 1935): the p value, at least 1 / (flips + 1).
-
-    values, reference: (rows,) numbers, row i being the same row in both. Under the null each difference is as likely to
-    have the other sign.
-    """
-    d = np.asarray(values, dtype=np.float64) - np.asarray(reference, dtype=np.float64)
-    rng = np.random.Generator(np.random.PCG64([seed, 0x51F7]))
-    seen, beyond = abs(d.sum()) * (1 - 1e-12), 0
-    for start in range(0, flips, 512):
-        signs = rng.integers(0, 2, (min(512, flips - start), len(d)), dtype=np.int8) * 2 - 1
-        beyond += int((np.abs(signs @ d) >= seen).sum())
-    return (beyond + 1) / (flips + 1)
-
-
 def bootstrap(
     statistic: Statistic, rows: int, *, seed: int = 0, resamples: int = RESAMPLES, level: float = LEVEL
 ) -> Interval:
     """Percentile bootstrap over rows of any statistic of weighted rows: a row's weight is how often it was drawn."""
+    return _percentiles(bootstrap_draws(statistic, rows, seed=seed, resamples=resamples), level)
+
+
+def bootstrap_draws(
+    statistic: Statistic, rows: int, *, groups: ArrayLike | None = None, seed: int = 0, resamples: int = RESAMPLES
+) -> NDArray[np.float64]:
+    """Return a statistic of `resamples` samples of rows, last axis. groups: (rows,); rows of one are drawn together."""
     rng = np.random.Generator(np.random.PCG64([seed, 0xB0075]))
+    names, member = (rows, None) if groups is None else _numbered(groups)
     step = max(1, CELLS // rows)
-    chunks = (min(step, resamples - start) for start in range(0, resamples, step))
-    draws = (rng.multinomial(rows, np.full(rows, 1 / rows), size=size).astype(np.float64) for size in chunks)
-    return _percentiles(np.concatenate([statistic(weights) for weights in draws]), level)
-
-
-def swap_test(statistic: Statistic, rows: int, *, seed: int = 0, swaps: int = 1999) -> float:
-    """Two-sided paired permutation test of the difference of a statistic between two models: the p value, at least
-    1 / (swaps + 1).
-
-    statistic: of 2 x rows weighted rows, the first model's and then the other's. Under the null each row's two answers
-    are as likely to be each other's.
-    """
-    rng = np.random.Generator(np.random.PCG64([seed, 0x5A4B]))
-
-    def differences(mine: NDArray[np.float64]) -> NDArray[np.float64]:
-        return statistic(np.hstack([mine, 1 - mine])) - statistic(np.hstack([1 - mine, mine]))
-
-    seen, beyond = abs(float(differences(np.ones((1, rows)))[0])) * (1 - 1e-12), 0
-    step = max(1, CELLS // (4 * rows))
-    for start in range(0, swaps, step):
-        mine = rng.integers(0, 2, (min(step, swaps - start), rows)).astype(np.float64)
-        beyond += int((np.abs(differences(mine)) >= seen).sum())
-    return (beyond + 1) / (swaps + 1)
-
-
-def rueger(p_values: ArrayLike) -> float:
-    """One p value from K dependent tests of the same null hypothesis (Rueger 1978): min(1, p_(k) K / k).
-
-    p_values: (K,). Uses the upper median, k = ceil((K + 1) / 2), fixed in advance: valid under any dependence: seeds
-    tested on the same rows depend on each other. nan for no test at all.
-    """
-    p = np.sort(np.asarray(p_values, dtype=np.float64))
-    if p.size == 0:
-        return math.nan
-    k = math.ceil((p.size + 1) / 2)
-    return min(1.0, float(p[k - 1]) * p.size / k)
+    found = []
+    for start in range(0, resamples, step):
+        drawn = rng.multinomial(names, np.full(names, 1 / names), size=min(step, resamples - start)).astype(np.float64)
+        found.append(statistic(drawn if member is None else drawn[:, member]))
+    return np.concatenate(found, axis=-1)
 
 
 def holm(p_values: ArrayLike) -> NDArray[np.float64]:
@@ -188,6 +134,11 @@ def holm(p_values: ArrayLike) -> NDArray[np.float64]:
         running = max(running, min(1.0, (len(order) - rank) * float(p[i])))
         adjusted[i] = running
     return adjusted
+
+
+def _numbered(groups: ArrayLike) -> tuple[int, NDArray[np.int64]]:
+    names, member = np.unique(np.asarray(groups), return_inverse=True)
+    return len(names), member
 
 
 def _draws(counts: NDArray[np.int64], seed: int, resamples: int) -> NDArray[np.int64]:

@@ -18,6 +18,7 @@ from encoderlab.config.values import near, only, show, toml_value, types
 from encoderlab.config.variants import DEFAULT, named_sections, read_variants
 from encoderlab.data import DataConfig
 from encoderlab.errors import InputError
+from encoderlab.reporting import Report
 from encoderlab.tasks import TASKS, Task
 
 
@@ -58,7 +59,7 @@ def read(path: Path, overrides: Sequence[str] = ()) -> Draft:
     for text in overrides:
         reader.override(raw, text, task_class)
 
-    sections = ("task", "data", "train", "search", "launch", "method")
+    sections = ("task", "data", "train", "search", "launch", "report", "method")
     top = reader.section(Top, {key: value for key, value in raw.items() if key not in sections}, "", sections)
     task = reader.section(task_class, raw.get("task", {}), "task") if task_class else _unknown_kind(reader, raw["task"])
     for line in task.problems() if task is not None else ():
@@ -67,6 +68,7 @@ def read(path: Path, overrides: Sequence[str] = ()) -> Draft:
     train = reader.section(Train, raw.get("train", {}), "train")
     search = reader.section(Search, raw.get("search", {}), "search")
     launch = reader.section(Launch, raw.get("launch", {}), "launch")
+    report = reader.section(Report, raw.get("report", {}), "report")
     so_far = len(reader.problems)
     variants = read_variants(
         reader,
@@ -88,7 +90,7 @@ def read(path: Path, overrides: Sequence[str] = ()) -> Draft:
     out = path.parent / os.path.expanduser(top.out or f"results/{name}") if top else None
     study = None
     if not reader.problems:
-        assert top and model and out and task and data and train and search and launch
+        assert top and model and out and task and data and train and search and launch and report
         study = Study(
             name=name,
             model=model,
@@ -100,6 +102,7 @@ def read(path: Path, overrides: Sequence[str] = ()) -> Draft:
             train=train,
             search=search,
             launch=launch,
+            report=report,
             variants=variants,
             path=path,
             top=top,

@@ -14,6 +14,7 @@ from encoderlab.config.launch import Launch
 from encoderlab.config.ranges import Range
 from encoderlab.data import DataConfig
 from encoderlab.methods import Method
+from encoderlab.reporting import Report
 from encoderlab.tasks import Task
 
 Count = Annotated[int, Ge(1)]
@@ -167,6 +168,7 @@ class Study:
     train: Train
     search: Search
     launch: Launch
+    report: Report
     variants: tuple[Variant, ...]
     path: Path
     top: Top = field(repr=False)
@@ -178,7 +180,7 @@ class Study:
 
 def resolved(study: Study) -> dict[str, Any]:
     """Everything the study says, defaults filled in, as JSON types. Paths stay as written."""
-    sections = {key: asdict(getattr(study, key)) for key in ("task", "data", "train", "search")}
+    sections = {key: asdict(getattr(study, key)) for key in ("task", "data", "train", "search", "report")}
     methods = [_as_written(variant) for variant in study.variants]
     top = {
         **asdict(study.top),

@@ -60,7 +60,9 @@ def _context(table: Table) -> dict[str, Any]:
         "summary": summary,
         "metric": metric,
         "title": text.heading(metric),
-        "paired_test": table.task.paired_test,
+        "rule": table.rule,
+        "margin": headline.margin(table.recommendation, metric) if table.recommendation else "",
+        "general": bool(table.recommendation and table.recommendation["general"]),
         "always": table.task.always,
         "others": table.others,
         "further": [

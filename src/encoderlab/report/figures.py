@@ -71,7 +71,7 @@ def ranking(
     look: Mapping[str, Style],
     metric: Metric,
 ) -> str:
-    """Dot, interval over rows and seeds per variant; `summary` best first, `seeds`: the metric on test by variant."""
+    """Dot, interval and seeds per variant; `summary` best first, `seeds`: the metric on test by variant."""
     rows = [row for row in summary if row[metric.key] is not None]
     height = 0.62 + 0.31 * len(rows)
     left = min(0.42, 0.02 + _text_width(max((row["variant"] for row in rows), key=len), 9.0) / (72 * WIDTH))
@@ -102,8 +102,8 @@ def ranking(
             axes.plot(each, [y] * len(each), "|", color=style.colour, ms=9, mew=1.2, zorder=3)
             axes.plot([mean], [y], marker=style.marker, color=style.colour, ms=7, mec="white", mew=0.8, zorder=4)
         axes.annotate(text.score(row[metric.key], metric), (1, y), (7, 0), weight="bold", color=INK, **beside)
-        if row[f"{metric.key}_rows_low"] is not None:
-            interval = " to ".join(text.score(row[f"{metric.key}_rows_{end}"], metric) for end in ("low", "high"))
+        if row[f"{metric.key}_low"] is not None:
+            interval = " to ".join(text.score(row[f"{metric.key}_{end}"], metric) for end in ("low", "high"))
             axes.annotate(interval, (1, y), (44 if long else 36, 0), color=SOFT, **beside)
     axes.set_yticks(range(len(rows)))
     axes.set_yticklabels([row["variant"] for row in rows], parse_math=False)
@@ -354,8 +354,8 @@ def _drawn_all(values: Sequence[float], metric: Metric) -> list[float]:
 
 
 def _ends(row: Mapping[str, Any], metric: Metric) -> tuple[float, float]:
-    """The interval over rows, or the mean twice where there is none."""
-    ends = (row[f"{metric.key}_rows_low"], row[f"{metric.key}_rows_high"])
+    """The interval over seeds and rows, or the mean twice where there is none."""
+    ends = (row[f"{metric.key}_low"], row[f"{metric.key}_high"])
     low, high = (row[metric.key] if end is None else end for end in ends)
     return drawn(low, metric), drawn(high, metric)
 

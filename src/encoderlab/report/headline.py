@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from encoderlab.report import text
@@ -52,60 +52,93 @@ def _cost(row: Mapping[str, Any]) -> str:
 
 
 def _rivals(choice: Mapping[str, Any], rows: Mapping[str, Mapping[str, Any]], table: Table) -> str:
-    best, chosen = choice["best"], choice["variant"]
-    if not (choice["equals"][1:] or choice["worse"] or choice["incomparable"]):
-        told = ["Nothing else was trained to its end."]
+    """What the choice rests on, what was shown of the other methods, and what was not."""
+    best, chosen, metric = choice["best"], choice["variant"], table.metric
+    told = []
+    compared = len(choice["finalists"]) - len(choice["incomparable"]) > 1
+    if len(choice["finalists"]) == 1:
+        told.append("Nothing else was trained to its end.")
+    elif chosen == best:
+        told.append(f"It is {metric.best} of {len(choice['finalists'])} methods.")
     else:
-        told = [f"It is {table.metric.best}." if chosen == best else _against_best(choice, rows, table.metric)]
-    others = [name for name in choice["equals"] if name not in (chosen, best, *choice["unproven"])]
-    if others:
+        told.append(_within(choice, rows, table))
+    if not choice["general"] and compared:
         told.append(
-            f"Not distinguishable from {'it' if chosen == best else best}, but at a higher cost: {_names(others)}."
+            "With one seed a method, how much the seed matters is unknown: this ranks these runs, not the methods."
         )
+    told += [_cheaper(name, ends, choice, table) for name, ends in choice["cheaper"].items()]
+    if choice["worse"]:
+        told.append(f"Measurably worse than {best}: {_names(choice['worse'])}.")
+    elif choice["general"] and compared:
+        told.append("No method is shown to be worse than another.")
     always = table.task.always
     if choice["beats_majority"] is None:
         told.append(f"Whether it is better than {always} could not be tested.")
     unproven = [name for name in choice["unproven"] if name != chosen]
     if unproven:
         told.append(f"Not shown to be better than {always}: {_names(unproven)}.")
-    if choice["worse"]:
-        told.append(f"Measurably worse: {_names(choice['worse'])}.")
     if choice["incomparable"]:
         why = [f"{name} ({obstacle})" for name, obstacle in choice["incomparable"].items()]
         told.append(f"Not comparable with {'it' if chosen == best else best}: {_names(why)}.")
     return " ".join(told)
 
 
-def _against_best(choice: Mapping[str, Any], rows: Mapping[str, Mapping[str, Any]], metric: Metric) -> str:
-    best, chosen = rows[choice["best"]], rows[choice["variant"]]
-    interval = f"{text.gain(choice['difference_low'], metric)} to {text.gain(choice['difference_high'], metric)}"
-    p = text.p_value(choice["holm_p"])
-    p = f"p {p}" if p.startswith("<") else f"p = {p}"
+def _within(choice: Mapping[str, Any], rows: Mapping[str, Mapping[str, Any]], table: Table) -> str:
+    metric, best = table.metric, rows[choice["best"]]
+    sign = " %" if metric.percent else ""
     pairs = choice["pairs"]
-    fewer = pairs < max(best["seeds"], chosen["seeds"])
+    fewer = pairs < max(best["seeds"], rows[choice["variant"]]["seeds"])
     only = f" over {pairs} pair{'s' * (pairs > 1)} of seeds" if fewer else ""
-    sign, points = (" %", " points") if metric.percent else ("", "")
     name = metric.best[0].upper() + metric.best[1:]
     return (
-        f"{name}, {choice['best']}, got {text.score(best[metric.key], metric)}{sign}: the difference of "
-        f"{text.gain(choice['difference'], metric)}{points}{only} cannot be told from chance, and on other rows "
-        f"it may be {interval} (95 % interval; {p} after Holm)."
+        f"{name}, {choice['best']}, got {text.score(best[metric.key], metric)}{sign} at a higher cost. The difference "
+        f"is {text.gain(choice['difference'], metric)}{_points(metric)}{only} ({_between(choice, metric)}, 95 %), and "
+        f"more than {margin(choice, metric)} worse is ruled out (one-sided 95 %)."
     )
 
 
+def _cheaper(name: str, ends: Sequence[float], choice: Mapping[str, Any], table: Table) -> str:
+    """A cheaper method that is not chosen, because nothing shows that it is good enough."""
+    metric = table.metric
+    _, low, high = ends
+    return (
+        f"{name} is cheaper; it may be {text.gain(low, metric)} to {text.gain(high, metric)}{_points(metric)} from "
+        f"{choice['best']} (95 %), so that within {margin(choice, metric)} is not shown."
+    )
+
+
+def margin(choice: Mapping[str, Any], metric: Metric) -> str:
+    if not metric.percent:
+        return f"{choice['margin']:.3g}"
+    size = 100 * choice["margin"]
+    return f"{size:g} point{'s' * (size != 1)}"
+
+
+def _points(metric: Metric) -> str:
+    return " points" if metric.percent else ""
+
+
+def _between(choice: Mapping[str, Any], metric: Metric) -> str:
+    return f"{text.gain(choice['difference_low'], metric)} to {text.gain(choice['difference_high'], metric)}"
+
+
 def _certainty(row: Mapping[str, Any], metric: Metric) -> str:
-    sign, points = (" %", " points") if metric.percent else ("", "")
-    low, high = (text.score(row[f"{metric.key}_rows_{end}"], metric) for end in ("low", "high"))
-    if row[f"{metric.key}_rows_low"] is None:
-        told = "Its predictions are not on disk, so there is no interval over rows; "
-    else:
-        told = f"The rows of the test set allow {low} to {high}{sign} (95 %); "
+    """One interval for the number in the first sentence, and where its width comes from."""
+    key, sign, points = metric.key, " %" if metric.percent else "", _points(metric)
+    if row[f"{key}_low"] is None:
+        return "Its predictions are not on disk, so there is no interval."
+    low, high = (text.score(row[f"{key}_{end}"], metric) for end in ("low", "high"))
     if row["seeds"] == 1:
-        return told + "with one seed, how much another run would differ is unknown."
-    low, high = (text.score(row[f"{metric.key}_seeds_{end}"], metric) for end in ("low", "high"))
-    sd = text.score(row[f"{metric.key}_sd"], metric, 1)
-    told += f"its {row['seeds']} seeds differ by {sd}{points} (sd), "
-    return told + f"which allows a mean of {low} to {high}{sign} (95 %)."
+        return (
+            f"On other test rows this run would get {low} to {high}{sign} (95 %); with one seed, how much another run "
+            "would differ is unknown."
+        )
+    share, sd = row[f"{key}_row_share"], text.score(row[f"{key}_sd"], metric, 1)
+    return (
+        f"With other seeds and other test rows it would get {low} to {high}{sign} on average (95 %); {100 * share:.0f} "
+        f"% of that variance comes from the rows, the rest from its {row['seeds']} seeds, which differ by {sd}{points} "
+        "(sd)."
+    )
 
 
 def _elsewhere(row: Mapping[str, Any], table: Table) -> list[str]:

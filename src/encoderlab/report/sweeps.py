@@ -1,4 +1,6 @@
-"""A grid as a figure: the metric on test against the swept value; a thin line a seed, a thick one the mean.
+"""A grid as a figure: the metric on validation against the swept value; a thin line a seed, a thick one the mean.
+
+Validation rows, because a setting is something to choose, and the test rows are for the choice that was made.
 
 Variants of one method whose labels differ in one setting belong together: "lora rank=4", "lora rank=8". Numbers lie
 where they are on the axis, other values (targets, layers, truth values) side by side in the order of the study.
@@ -26,7 +28,7 @@ Sweep = dict[float | str, str]  # swept value -> label of the variant
 
 @dataclass(frozen=True, kw_only=True)
 class Panel:
-    """One swept setting. scores: {value: {seed: the metric on test, as an axis has it}}, in the order of the axis."""
+    """One swept setting. scores: {value: {seed: the metric on validation, as drawn}}, in the order of the axis."""
 
     title: str
     colour: str
@@ -65,7 +67,7 @@ def read(
         scores: dict[float | str, dict[int, float]] = {}
         for value, label in sweep.items():
             for run in runs.get(label, ()):
-                score = ((run.get("splits") or {}).get("test") or {}).get(metric.key)
+                score = ((run.get("splits") or {}).get("validation") or {}).get(metric.key)
                 if score is not None:
                     scores.setdefault(value, {})[run.get("seed") or 0] = drawn(score, metric)
         if len(scores) > 1:
@@ -99,7 +101,7 @@ def draw(panels: Sequence[Panel], metric: Metric) -> str:
         axes.set_xticks(list(at.values()), ticks, parse_math=False)
         axes.minorticks_off()
         axes.set_title(title, loc="left", fontsize=9.5, color=INK, parse_math=False)
-        axes.set_ylabel(axis_label("test", metric) if i % columns == 0 else "", color=SOFT)
+        axes.set_ylabel(axis_label("validation", metric) if i % columns == 0 else "", color=SOFT)
         plain(axes, "both")
     figure.subplots_adjust(
         left=0.07,

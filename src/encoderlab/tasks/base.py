@@ -138,7 +138,6 @@ class Task(ABC):
     has_probe: whether a trained head on the frozen encoder is a way to learn the task
     baseline: what the answer that is the same for every row is called, None where there is none
     always: that answer in words
-    paired_test: the test of `comparison` in words
     further: metrics that tables tell beside the one of `metric`
     """
 
@@ -148,7 +147,6 @@ class Task(ABC):
     has_probe: ClassVar[bool] = True
     baseline: ClassVar[str | None] = "majority"
     always: ClassVar[str] = "always giving one label"
-    paired_test: ClassVar[str] = "exact McNemar test"
     further: ClassVar[tuple[str, ...]] = ()
 
     @property

@@ -57,7 +57,6 @@ class MaskedLM(Task):
     head: ClassVar[str] = "AutoModelForMaskedLM"
     has_classes: ClassVar[bool] = False
     baseline: ClassVar[str | None] = None
-    paired_test: ClassVar[str] = "permutation test that swaps the answers to each window,"
     has_probe: ClassVar[bool] = False  # its head is a pretrained one, and stays
 
     @property

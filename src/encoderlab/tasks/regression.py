@@ -78,7 +78,6 @@ class Regression(Task):
     has_classes: ClassVar[bool] = False
     baseline: ClassVar[str | None] = "mean"
     always: ClassVar[str] = "always giving the training labels' mean"
-    paired_test: ClassVar[str] = "permutation test that swaps the two models’ answers row by row,"
     further: ClassVar[tuple[str, ...]] = ("pearson", "spearman", "mse")
 
     @property

@@ -56,7 +56,6 @@ class TokenClassification(Task):
     head: ClassVar[str] = "AutoModelForTokenClassification"
     has_classes: ClassVar[bool] = False
     always: ClassVar[str] = "always giving the commonest label"
-    paired_test: ClassVar[str] = "permutation test that swaps the two models’ answers row by row,"
     further: ClassVar[tuple[str, ...]] = ("entity_precision", "entity_recall")
 
     @property
