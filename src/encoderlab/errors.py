@@ -13,6 +13,9 @@ from contextlib import contextmanager
 from typing import Any
 
 
+LONGEST = 8000  # characters of a problem; a cell of a file may have millions
+
+
 class EncoderlabError(Exception):
     """Base of everything encoderlab raises on purpose; the command line prints it without a traceback."""
 
@@ -25,8 +28,16 @@ class InputError(EncoderlabError):
     exit_code = 2
 
     def __init__(self, *problems: str) -> None:
-        super().__init__("\n".join(problems))
-        self.problems = problems
+        self.problems = tuple(map(_one_line, problems))
+        super().__init__("\n".join(self.problems))
+
+
+def _one_line(problem: str) -> str:
+    """Make a problem one line that a terminal can show: messages quote cells and names as files have them."""
+    shown = "".join(
+        letter if letter.isprintable() else letter.encode("unicode_escape").decode("ascii") for letter in problem
+    )
+    return shown if len(shown) <= LONGEST else f"{shown[: LONGEST // 2]} … {shown[-LONGEST // 4 :]}"
 
 
 @contextmanager
