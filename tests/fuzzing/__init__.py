@@ -1,9 +1,11 @@
 """Seeded fuzzing of every reader: files that are damaged or hostile are read, refused in one line or warned about.
 
-mutate    damage to bytes, JSON values and tables
-tables    data files: CSV, TSV, JSON, JSONL, CoNLL, Parquet
-stories   TextGrid, TSV of words, pickle
-models    PEFT and AdapterHub folders, config.json, the tokenizer's files
+mutate    damage to bytes and JSON values; hostile cells
+damage    damage to a file of a folder
+tables    CSV, TSV, JSON, JSONL, CoNLL and Parquet files (parquet)
+stories   TextGrid and TSV of words; pickles: the laboratory's raw_text.pkl
+adapters  PEFT's and AdapterHub's folders and ours
+models    config.json, the tokenizer's files
 guard     one case under its limits, and what is said of it
 run       many cases of a target, in this process or in one that may be killed
 

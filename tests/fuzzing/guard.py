@@ -95,7 +95,7 @@ def fault(problem: str, named: str) -> str | None:
     """What is wrong with a line that is shown to a user; None where nothing is."""
     if not problem.strip():
         return "an empty line"
-    if odd := [c for c in problem if unicodedata.category(c) in ("Cc", "Cs", "Zl", "Zp")]:
+    if odd := [c for c in problem if c != "\t" and unicodedata.category(c) in ("Cc", "Cs", "Zl", "Zp")]:
         return f"{odd[0]!a} in a line"
     if len(problem) > LONGEST_LINE:
         return f"a line of {len(problem)} characters"

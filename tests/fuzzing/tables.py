@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import csv
-import datetime
-import decimal
 import gzip
 import io
 import json
@@ -13,8 +11,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pyarrow as pa
-import pyarrow.parquet as pq
 from numpy.random import Generator
 
 from encoderlab.data import Rows, Source, read
@@ -24,6 +20,7 @@ from encoderlab.tasks import Classification, MaskedLM, MultipleChoice, Regressio
 
 from .guard import fault
 from .mutate import CELLS, chance, damaged, dumps, hole, pick
+from .parquet import COLUMNS, parquet, records
 from .run import Target
 
 TASKS: tuple[Task, ...] = (
@@ -36,17 +33,7 @@ TASKS: tuple[Task, ...] = (
     MultipleChoice(question="text", choices=("label", "score")),
     MaskedLM(),
 )
-COLUMNS = ("text", "label", "score", "words", "tags", "answer")
 Case = tuple[Path, int | None]  # the file; how many rows it has, where that is known
-
-
-def _records(draw: Generator) -> list[list[Any]]:
-    labels = [pick(draw, ["pos", "neg"]) for _ in range(int(draw.integers(2, 9)))]
-    texts = ["a good film", "the plot, was not", "very bad", "é \U0001f600"]
-    return [
-        [pick(draw, texts), label, round(float(draw.normal()), 3), ["Anna", "ran"], ["B-PER", "O"], i % 2]
-        for i, label in enumerate(labels)
-    ]
 
 
 def _flat(record: Sequence[Any]) -> list[str]:
@@ -55,46 +42,46 @@ def _flat(record: Sequence[Any]) -> list[str]:
 
 def _table(ending: str, delimiter: str) -> Callable[[Generator], tuple[bytes, int | None]]:
     def make(draw: Generator) -> tuple[bytes, int | None]:
-        records: list[list[str]] = [list(COLUMNS), *map(_flat, _records(draw))]
-        count: int | None = len(records) - 1
+        lines: list[list[str]] = [list(COLUMNS), *map(_flat, records(draw))]
+        count: int | None = len(lines) - 1
         for _ in range(int(draw.integers(0, 5))):
-            record = pick(draw, records[1:])
+            record = pick(draw, lines[1:])
             record[int(draw.integers(len(record)))] = pick(draw, CELLS)
         if chance(draw, 0.4):  # the shape itself
             count = None
-            place = int(draw.integers(len(records)))
+            place = int(draw.integers(len(lines)))
             match int(draw.integers(9)):
                 case 0:
-                    records[place].append(pick(draw, CELLS))
+                    lines[place].append(pick(draw, CELLS))
                 case 1:
-                    records[place].pop()
+                    lines[place].pop()
                 case 2:
-                    records[0][int(draw.integers(6))] = pick(
+                    lines[0][int(draw.integers(6))] = pick(
                         draw, ["", "text", "label", " text ", "\ufefftext", "1", "\ud800"]
                     )
                 case 3:
-                    records.insert(place, list(COLUMNS))
+                    lines.insert(place, list(COLUMNS))
                 case 4:
-                    records.insert(place, [pick(draw, ["", " ", "sep=;", "# comment"])])
+                    lines.insert(place, [pick(draw, ["", " ", "sep=;", "# comment"])])
                 case 5:
-                    records = [["", *record] for record in records]
+                    lines = [["", *record] for record in lines]
                 case 6:
-                    del records[int(draw.integers(1, 3)) :]
+                    del lines[int(draw.integers(1, 3)) :]
                 case 7:
-                    records = [[pick(draw, CELLS) for _ in range(6)] for _ in range(4)]
+                    lines = [[pick(draw, CELLS) for _ in range(6)] for _ in range(4)]
                 case 8:
-                    records = [record + [""] * int(draw.integers(1, 4)) for record in records]
+                    lines = [record + [""] * int(draw.integers(1, 4)) for record in lines]
         text = io.StringIO(newline="")
         ends = pick(draw, ["\n", "\n", "\r\n", "\r"])
         apart = delimiter if chance(draw, 0.9) else pick(draw, [";", "|", "\t", ","])
         count = count if apart == delimiter and ends != "\r" else None
         quoting = pick(draw, [csv.QUOTE_MINIMAL, csv.QUOTE_MINIMAL, csv.QUOTE_ALL])
         if chance(draw, 0.2):
-            text.write("".join(apart.join(record) + ends for record in records))
+            text.write("".join(apart.join(record) + ends for record in lines))
             count = None
         else:
-            csv.writer(text, delimiter=apart, lineterminator=ends, quoting=quoting).writerows(records)
-        if any("\0" in cell or "\ud83d" in cell for record in records for cell in record):
+            csv.writer(text, delimiter=apart, lineterminator=ends, quoting=quoting).writerows(lines)
+        if any("\0" in cell or "\ud83d" in cell for record in lines for cell in record):
             count = None
         return text.getvalue().encode("utf-8", "surrogatepass"), count
 
@@ -102,7 +89,7 @@ def _table(ending: str, delimiter: str) -> Callable[[Generator], tuple[bytes, in
 
 
 def _objects(draw: Generator) -> tuple[list[dict[str, Any]], dict[str, str]]:
-    objects = [dict(zip(COLUMNS, record, strict=True)) for record in _records(draw)]
+    objects: list[dict[str, Any]] = [dict(zip(COLUMNS, record, strict=True)) for record in records(draw)]
     raw: dict[str, str] = {}
     for _ in range(int(draw.integers(0, 4))):
         one = pick(draw, objects)
@@ -184,70 +171,13 @@ def _conll(draw: Generator) -> tuple[bytes, int | None]:
     return "\n".join(lines).encode("utf-8", "surrogatepass"), None
 
 
-def _arrow(draw: Generator, n: int) -> pa.Array:
-    now = datetime.datetime(2024, 1, 1, tzinfo=datetime.UTC)
-    long = "a" * 100_000
-    values: list[tuple[Any, Any]] = [
-        (pa.string(), pick(draw, ["", "pos", "\0", "é", "nan", "-1", "\x1b[2J", long])),
-        (pa.large_string(), "x"),
-        (pa.string_view(), "a longer text than twelve"),
-        (pa.binary(), pick(draw, [b"\xff\xfe", b"abc"])),
-        (pa.float64(), pick(draw, [float("nan"), float("inf"), 1e308, 0.5, -1.0])),
-        (pa.float32(), 1e-40),
-        (pa.float16(), np.float16(1.5)),
-        (pa.int64(), pick(draw, [-1, 0, 2**63 - 1])),
-        (pa.uint64(), 2**64 - 1),
-        (pa.int8(), -100),
-        (pa.bool_(), True),
-        (pa.null(), None),
-        (pa.decimal128(38, 10), decimal.Decimal("1.5")),
-        (pa.timestamp("ns", tz="UTC"), now),
-        (pa.timestamp("ns"), pick(draw, [2**62, 1])),
-        (pa.date32(), pick(draw, [datetime.date(1, 1, 1), datetime.date(2024, 2, 2)])),
-        (pa.time64("ns"), 1),
-        (pa.duration("ns"), 123),
-        (pa.list_(pa.string()), pick(draw, [[], ["a"], ["a", None], ["a", "b", "c"]])),
-        (pa.list_(pa.int64()), pick(draw, [[-100, 1], [0, 1]])),
-        (pa.list_(pa.list_(pa.float64())), [[1.0], []]),
-        (
-            pa.struct([("text", pa.list_(pa.string())), ("label", pa.list_(pa.string()))]),
-            {"text": ["a", "b"], "label": ["A", "B"]},
-        ),
-        (pa.map_(pa.string(), pa.int64()), [("a", 1)]),
-        (pa.list_(pa.string(), 2), ["a", "b"]),
-    ]
-    kind, value = pick(draw, values)
-    cells = [value if chance(draw, 0.8) else None for _ in range(n)]
-    if chance(draw, 0.1) and kind in (pa.string(), pa.int64()):
-        return pa.array(cells, kind).dictionary_encode()
-    return pa.array(cells, kind)
-
-
-def _parquet(draw: Generator) -> tuple[bytes, int | None]:
-    records = _records(draw)
-    arrays: dict[str, Any] = {name: pa.array([record[i] for record in records]) for i, name in enumerate(COLUMNS)}
-    for _ in range(int(draw.integers(0, 4))):
-        arrays[pick(draw, [*COLUMNS, "more", "", "\0"])] = _arrow(draw, len(records))
-    names, columns = list(arrays), list(arrays.values())
-    if chance(draw, 0.1):
-        names[-1] = names[0]  # a name twice
-    table = pa.table(columns, names=names)
-    if chance(draw, 0.1):
-        table = pick(draw, [table.slice(0, 0), table.select([]), table.slice(1)])
-    file = io.BytesIO()
-    pq.write_table(
-        table, file, compression=pick(draw, ["none", "snappy", "gzip", "zstd"]), store_schema=chance(draw, 0.8)
-    )
-    return file.getvalue(), None if names[-1] in names[:-1] or not table.num_columns else table.num_rows
-
-
 MAKERS: dict[str, Callable[[Generator], tuple[bytes, int | None]]] = {
     "csv": _table("csv", ","),
     "tsv": _table("tsv", "\t"),
     "json": _json,
     "jsonl": _jsonl,
     "conll": _conll,
-    "parquet": _parquet,
+    "parquet": parquet,
 }
 
 

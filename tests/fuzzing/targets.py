@@ -2,6 +2,6 @@
 
 from __future__ import annotations
 
-from . import models, stories, tables
+from . import adapters, models, pickles, stories, tables
 
-TARGETS = {**tables.TARGETS, **stories.TARGETS, **models.TARGETS}
+TARGETS = {**tables.TARGETS, **stories.TARGETS, **pickles.TARGETS, **adapters.TARGETS, **models.TARGETS}
