@@ -297,5 +297,5 @@ def stories(found: Sequence[Story]) -> None:
 
 def _say_stories(found: Sequence[Story]) -> None:
     print(f"{len(found)} stories, {sum(map(len, found)):,} words")
-    for what, (count, where) in noticed(found).items():
-        print(f"  {count:,} {what} ({where})")
+    for line in noticed(found):
+        print(f"  {line}")

@@ -88,7 +88,6 @@ def check(path: Path, overrides: Sequence[str] = ()) -> EncodingReport:
         for person in found.people
     }
     idle = [] if subjects else ["no [responses]: enough for `encoderlab embed`; `encoderlab encode` needs a subject"]
-    noted = [f"{count:,} {what} ({where})" for what, (count, where) in noticed(found.stories).items()]
     return EncodingReport(
         name=study.name,
         path=str(path),
@@ -104,7 +103,7 @@ def check(path: Path, overrides: Sequence[str] = ()) -> EncodingReport:
         alphas=(min(settings.alphas), max(settings.alphas), len(settings.alphas)),
         scheme="bootstrap" if study.reference else settings.scheme,
         fits=len(found.labels) * sum(subject["folds"] for subject in subjects.values()),
-        warnings=[*idle, *found.notes, *noted],
+        warnings=[*idle, *found.notes, *noticed(found.stories)],
     )
 
 

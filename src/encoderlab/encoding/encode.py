@@ -84,7 +84,7 @@ def _sources(found: Found) -> list[Source]:
             )
         if (unknown := file.counts.get("unknown", 0)) > file.words / 100:
             notes.append(f"{file.label}: {unknown:,} of {file.words:,} words are unknown to the encoder's vocabulary")
-    notes += [f"{count:,} {what} ({where})" for what, (count, where) in noticed(stories).items()]
+    notes += noticed(stories)
     sources: list[Source] = []
     for label, feature in found.features:
         if isinstance(feature, Adapted):
