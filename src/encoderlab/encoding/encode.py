@@ -42,7 +42,7 @@ def encode(path: Path, overrides: Sequence[str] = ()) -> Path:
     doctor = {person.name: _diagnose(person, settings) for person in people}
     for name, one in doctor.items():
         _say(f"{name}: {one.summary}" if one.warning is None else f"warning: {name}: {one.warning}")
-    _say(f"{len(used)} stories, {sum(map(len, used)):,} words; {settings.design.trimmed}", *notes)
+    _say(f"{len(used)} stories, {sum(map(len, used)):,} words; {settings.design.trimmed}", *notes, *noticed(used))
     with own(study):
         return _encode(found, doctor)
 

@@ -9,7 +9,7 @@ A word that was not found in the recording has no time. Times are seconds.
 
 from __future__ import annotations
 
-import math
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -81,6 +81,6 @@ def _tier(path: Path, name: str, one: Any) -> Tier:
 def _number(path: Path, where: str, key: str, value: Any) -> float | None:
     if value is None:
         return None
-    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
+    if isinstance(value, bool) or not isinstance(value, int | float) or not abs(value) < sys.float_info.max:
         raise InputError(f"{path}: {where}: {key} is {str(value)[:40]!r}; expected seconds")
     return float(value)

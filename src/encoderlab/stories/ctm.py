@@ -17,7 +17,7 @@ def read_ctm(path: Path, tier: str | int | None = None) -> list[Spoken]:
     if tier is not None:
         raise InputError(f"{path}: `tier` is {tier!r}, but a CTM file has no tiers; remove the key")
     found: dict[str, list[Row]] = {}
-    for number, line in enumerate(text_of(path).splitlines(), 1):
+    for number, line in enumerate(text_of(path).split("\n"), 1):
         cells = line.split()
         if not cells or line.startswith(";;"):
             continue

@@ -57,7 +57,6 @@ def kind_of_mark(word: str, more: Collection[str] = ()) -> str | None:
         return _KIND_OF_CODE.get(word)
     if (kind := _KIND_IN_BRACKETS.get(inner.strip())) is not None:
         return kind
-    rest, before = _WHOLE.sub("", word), word
-    while rest != before:  # brackets in brackets, from the inside
-        rest, before = _WHOLE.sub("", rest), rest
-    return "bracketed" if not rest.strip() else None
+    for _ in range(3):  # brackets in brackets, from the inside
+        word = _WHOLE.sub("", word)
+    return "bracketed" if not word.strip() else None

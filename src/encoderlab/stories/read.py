@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
-from encoderlab.errors import InputError
+from encoderlab.errors import InputError, collecting
 from encoderlab.stories.aligned import read_aligned
 from encoderlab.stories.ctm import read_ctm
 from encoderlab.stories.pickled import read_pickle
@@ -82,12 +82,15 @@ def _read(
     ending = path.suffix.lower()
     if path.is_dir() or ending in TIMED:
         files, notes = _files(path) if path.is_dir() else ([path], [])
-        stories = []
+        stories, problems = list[Story](), list[str]()
         for file in files:
-            for spoken in _READERS[file.suffix.lower()](file, tier):
-                spoken = replace(spoken, notes=[*spoken.notes, *notes])
-                stories.append(_timed(file, transcript(file, spoken, marks), tr, before, after, trs))
-                notes = []
+            with collecting(problems):
+                for spoken in _READERS[file.suffix.lower()](file, tier):
+                    spoken = replace(spoken, notes=[*spoken.notes, *notes])
+                    stories.append(_timed(file, transcript(file, spoken, marks), tr, before, after, trs))
+                    notes = []
+        if problems:
+            raise InputError(*problems)
         return stories
     if not path.is_file() and not path.is_symlink():
         raise InputError(f"{path}: no such file or folder; expected stories ({', '.join(ENDINGS)})")

@@ -10,6 +10,7 @@ import pyarrow.parquet as pq
 
 from encoderlab.errors import InputError
 from encoderlab.files import write_atomically
+from encoderlab.stories.content import content
 from encoderlab.stories.story import Story, checked
 
 _SCHEMA = pa.schema(
@@ -30,8 +31,9 @@ def save(stories: Sequence[Story], path: Path) -> None:
 
 
 def read_parquet(path: Path) -> list[Story]:
+    data = content(path)
     try:
-        table = pq.read_table(path)
+        table = pq.read_table(pa.BufferReader(data))
     except pa.ArrowException as error:
         raise InputError(f"{path}: not readable as Parquet ({str(error).splitlines()[0]})") from None
     if not table.schema.equals(_SCHEMA):

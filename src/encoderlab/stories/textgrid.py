@@ -10,6 +10,7 @@ Times count from `xmin` of the file, which Praat keeps when it cuts a part out o
 
 from __future__ import annotations
 
+import math
 import re
 import unicodedata
 from pathlib import Path
@@ -21,7 +22,7 @@ from encoderlab.stories.transcript import Row, Spoken
 
 _TOKEN = re.compile(
     r'"(?P<text>(?:[^"]|"")*)"|(?P<open>")|(?P<comment>![^\n]*)|<(?P<flag>exists|absent)>'
-    r"|(?<![^\s=])(?P<number>[-+]?(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d+)?)(?!\S)|(?<![^\s=])(?P<comma>-?\d*,\d+)(?!\S)"
+    r"|(?<![^\s=])(?P<number>[-+]?(?:\d+(?:\.\d*)?|\.\d+)(?:[eE][-+]?\d+)?)(?!\S)|(?<![^\s=])(?P<comma>-?\d*,\d+)(?!\S)"
 )
 _CHRONOLOGICAL = "Praat chronological TextGrid text file"
 _ACCENTS = {"'": "\u0301", "`": "\u0300", "^": "\u0302", '"': "\u0308", "~": "\u0303", ",": "\u0327"}
@@ -134,7 +135,10 @@ class _Values:
         return self._next("text", "a quoted text").replace('""', '"')
 
     def number(self) -> float:
-        return float(self._next("number", "a number"))
+        number = float(self._next("number", "a number"))
+        if not math.isfinite(number):
+            raise InputError(f"{self.path}:{self.line}: a number without end; expected seconds or a count")
+        return number
 
     def span(self) -> tuple[float, float]:
         return self.number(), self.number()

@@ -71,8 +71,8 @@ def choose(path: Path, tiers: Sequence[Tier], wanted: str | int | None) -> Tier:
     if len(found) == 1:
         return found[0]
     number = list(tiers).index(found[0]) + 1 if found else 1
-    what = f"{len(found)} tiers may hold the words" if found else "which tier holds the words"
-    raise InputError(f"{path}: {what}? Name it with `tier`, by its name or its number (tier = {number}){it_has}")
+    what = f"{len(found)} tiers may hold the words;" if found else "which tier holds the words?"
+    raise InputError(f"{path}: {what} choose one with `tier`, by its name or its number (tier = {number}){it_has}")
 
 
 def _named(path: Path, tiers: Sequence[Tier], wanted: str | int, it_has: str) -> Tier:
