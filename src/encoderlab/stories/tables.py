@@ -56,8 +56,7 @@ def read_table(path: Path, tier: str | int | None = None) -> list[Spoken]:
     for number, cells in body:
         if len(cells) != len(header):
             raise InputError(
-                f"{path}:{number}: not readable as {kind} ({len(cells)} fields, but the header has {len(header)}: "
-                f"{', '.join(header)})"
+                f"{path}:{number}: not readable as {kind} ({len(cells)} fields, but the header has {len(header)})"
             )
     rows = [_row(path, number, *_held(cells, columns)) for number, cells in body]
     texts = [{what: cells[column].strip() for what, column in columns.items()} for _, cells in body]
@@ -108,6 +107,7 @@ def _unquoted(cell: str) -> str:
 def _columns(path: Path, header: list[str]) -> dict[str, int]:
     """Find the columns by their names."""
     names = [name.strip() for name in header]
+    got = ", ".join(name[:30] for name in names[:12]) + (", ..." if len(names) > 12 else "")
     lower = [name.lower() for name in names]
     found: dict[str, int] = {}
     for what, usual in _NAMES.items():
@@ -116,9 +116,7 @@ def _columns(path: Path, header: list[str]) -> dict[str, int]:
                 i for i, one in enumerate(lower) if one == name
             ]
             if len(here) > 1:
-                raise InputError(
-                    f"{path}:1: {len(here)} columns are called {name!r} ({', '.join(names)}); rename or remove one"
-                )
+                raise InputError(f"{path}:1: {len(here)} columns are called {name!r} ({got}); rename or remove one")
             if here:
                 found[what] = here[0]
                 break
@@ -128,9 +126,7 @@ def _columns(path: Path, header: list[str]) -> dict[str, int]:
     if missing:
         timed = "onset" in found and "word" not in found
         why = "; it says when something was presented, not which words" if timed and "kind" in found else ""
-        raise InputError(
-            f"{path}: no column {', '.join(missing)}; expected onset, duration and word, got {', '.join(names)}{why}"
-        )
+        raise InputError(f"{path}: no column {', '.join(missing)}; expected onset, duration and word, got {got}{why}")
     return found
 
 
