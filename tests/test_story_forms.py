@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import pickle
+import random
 import re
 import time
 from pathlib import Path
@@ -171,6 +172,8 @@ def test_times_have_one_origin(tmp_path: Path) -> None:
     rows = [[100, 100.5, "once"], [100.5, 101, "upon"]]
     mfa = {"start": 100, "end": 130, "tiers": {"words": {"type": "interval", "entries": rows}}}
     assert story(tmp_path / "s.json", json.dumps(mfa)).times.tolist() == [0.25, 0.75]
+    phrases = story(tmp_path / "s.tsv", "onset\tduration\tword\n0\t2\tonce upon a time\n")
+    assert phrases.notes[0].startswith("1 rows hold several words and count as one word each")
     early = story(tmp_path / "s.tsv", "onset\tduration\tword\n-3\t0.3\tOnce\n0.5\t0.3\tupon\n")
     assert (
         early.times[0] == pytest.approx(-2.85) and "1 words begin before the recording (negative times)" in early.notes
@@ -252,7 +255,6 @@ def test_comments_bare_decimals_and_letters_of_praat(tmp_path: Path) -> None:
         ("s.tsv", "onset\tduration\tword\n1_0\t1\ta\n", ":2: onset is '1_0'; expected seconds"),
         ("s.tsv", "onset\tduration\tword\n0\t300\ta\n500\t300\tb\n", "a word lasts 300 s .* divide the times by 1000"),
         ("s.tsv", "onset\tduration\tword\n0\t0\ta\n300\t0\tb\n", "words follow each other after 300 s"),
-        ("s.tsv", "onset\tduration\tword\n0\t2\tonce upon a time\n", "its rows are phrases"),
         ("s.tsv", b"onset\tduration\tword\n0.5\t0.3\tcaf\xe9\n", ":2: byte 0xE9 is not UTF-8"),
         ("s.csv", 'onset,duration,word\n0,1,"a\n', ":2: .*expected quoted cells"),
         ("s.json", "[1, 2]", "a list; expected words with times"),
@@ -274,6 +276,15 @@ def test_comments_bare_decimals_and_letters_of_praat(tmp_path: Path) -> None:
 )
 def test_one_line_for_what_is_no_story(tmp_path: Path, name: str, text: str | bytes, says: str) -> None:
     refused(tmp_path / name, text, says)
+
+
+@pytest.mark.parametrize("name", ["s.tsv", "s.TextGrid", "s.pkl", "s"])
+def test_what_is_not_there(tmp_path: Path, name: str) -> None:
+    with pytest.raises(InputError, match=f"{name}: no such file or folder; expected stories"):
+        read(tmp_path / name)
+    (tmp_path / name).symlink_to(".git/annex/objects/x")
+    with pytest.raises(InputError, match=f"{name}: (a link to a file that is not here|unknown ending)"):
+        read(tmp_path / name)
 
 
 def test_folders(tmp_path: Path) -> None:
@@ -324,3 +335,52 @@ def test_a_pickle_that_would_use_up_memory_or_time(tmp_path: Path, data: bytes) 
     start = time.perf_counter()
     refused(tmp_path / "s.pkl", data, "s.pkl: (damaged|holds|refused)")
     assert time.perf_counter() - start < 2
+
+
+BITS = [
+    "1e999",
+    "n/a",
+    "9" * 400,
+    '"',
+    "\t",
+    ",",
+    "0,5",
+    "\n",
+    "[[",
+    "null",
+    "!",
+    "\ufeff",
+    "\x00",
+    "<exists>",
+    "words",
+]
+
+
+@pytest.mark.parametrize("name", [*FORMS, "s.TextGrid", "p.TextGrid"])
+def test_damaged_files_are_read_or_refused_in_one_line(tmp_path: Path, name: str) -> None:
+    if name in FORMS:
+        whole = FORMS[name]
+    else:
+        whole = grid(tier("words", ROWS, points=name == "p.TextGrid"), tier("phones", [(0.5, 0.6, "W")]))
+    chance, file = random.Random(0), tmp_path / name
+    for _ in range(100):
+        data = bytearray(whole.encode())
+        for _ in range(chance.randint(1, 3)):
+            at, bit = chance.randrange(len(data) + 1), chance.choice(BITS).encode()
+            what = chance.randrange(4)
+            if what == 0:
+                data[at:at] = bit
+            elif what == 1:
+                del data[at : at + chance.randint(1, 20)]
+            elif what == 2:
+                data[at : at + 1] = bytes([chance.randrange(256)])
+            else:
+                data[at:at] = data[at : at + 40]
+        file.write_bytes(data)
+        start = time.perf_counter()
+        try:
+            read(file)
+        except InputError as error:
+            lines = str(error).splitlines()
+            assert len(lines) == 1 and name in lines[0] and len(lines[0]) < 700
+        assert time.perf_counter() - start < 2

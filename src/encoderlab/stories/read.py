@@ -79,6 +79,8 @@ def _read(
     after: float,
     trs: Mapping[str, int],
 ) -> list[Story]:
+    if not path.exists() and not path.is_symlink():
+        raise InputError(f"{path}: no such file or folder; expected stories ({', '.join(ENDINGS)})")
     ending = path.suffix.lower()
     if path.is_dir() or ending in TIMED:
         files, notes = _files(path) if path.is_dir() else ([path], [])
@@ -92,8 +94,6 @@ def _read(
         if problems:
             raise InputError(*problems)
         return stories
-    if not path.is_file() and not path.is_symlink():
-        raise InputError(f"{path}: no such file or folder; expected stories ({', '.join(ENDINGS)})")
     if ending in (".pkl", ".pickle"):
         return read_pickle(path)
     if ending == ".parquet":

@@ -20,7 +20,6 @@ from encoderlab.stories.marks import kind_of_mark
 MISSING = ("", "n/a")  # BIDS: a value that is not there
 LONGEST_WORD = 10.0  # seconds
 LONGEST_GAP = 100.0  # seconds from one word to the next, in the middle of a story
-MANY_WORDS = 3  # in one row: a phrase
 SOME_PHRASES = 0.5  # of the rows
 
 
@@ -122,13 +121,8 @@ def _shown(found: Counter[str], most: int = 5) -> str:
 
 
 def _refuse_other_units(path: Path, name: str, kept: Sequence[tuple[float, float, str]]) -> None:
-    """Raise InputError where times are no seconds, or rows are no words."""
+    """Raise InputError where times cannot be seconds."""
     where = f"{path}: story {name!r}"
-    if median(len(word.split()) for *_, word in kept) >= MANY_WORDS:
-        raise InputError(
-            f"{where}: its rows are phrases ({kept[0][2][:40]!r}); expected one word a row: the words of a phrase have "
-            "no times of their own; align them first (Montreal Forced Aligner, Gentle, WhisperX)"
-        )
     lasts = median(stop - start for start, stop, _ in kept)
     starts = sorted(start for start, *_ in kept)
     gap = median(b - a for a, b in zip(starts, starts[1:], strict=False)) if len(starts) > 1 else 0.0
@@ -154,5 +148,5 @@ def _oddities(kept: Sequence[tuple[float, float, str]], end: float) -> list[str]
         "words in round brackets (kept)": sum(word[0] == "(" and word[-1] == ")" for *_, word in kept),
     }
     if (phrases := sum(len(word.split()) > 1 for *_, word in kept)) > SOME_PHRASES * len(kept):  # "new york" is usual
-        counts["rows hold several words; each counts as one"] = phrases
+        counts["rows hold several words and count as one word each; align them for a time of each"] = phrases
     return [f"{count} {what}" for what, count in counts.items() if count]
