@@ -188,8 +188,9 @@ def test_text_grids(tmp_path: Path, short: bool, encoding: str) -> None:
     assert story.tr_times.tolist() == [-9, -7, -5, -3, -1, 1, 3, 5, 7, 9]
     assert story.notes == (
         "tier 'words': 3 words",
-        "2 silence and noise marks left out",
-        "1 intervals without text left out",
+        "1 silence marks left out: #",
+        "1 laughter marks left out: {lg}",
+        "1 rows without text left out",
     )
     assert len(read(tmp_path / "tale.TextGrid", trs={"tale": 5})[0].tr_times) == 5
 
@@ -199,7 +200,7 @@ def test_the_tier_of_a_text_grid(tmp_path: Path) -> None:
     file.write_text(text_grid(short=False, tiers=("phones", "Words")), encoding="utf-8")
     assert read(file)[0].notes[0].startswith("tier 'Words'")
     assert read(file, tier="phones")[0].notes[0].startswith("tier 'phones'")
-    with pytest.raises(InputError, match="no interval tier 'syllables'; it has 'phones', 'Words'"):
+    with pytest.raises(InputError, match="no tier 'syllables'; it has 'phones', 'Words'"):
         read(file, tier="syllables")
     file.write_text(text_grid(short=False, tiers=("a", "b")), encoding="utf-8")
     with pytest.raises(InputError, match="which tier holds the words"):

@@ -309,11 +309,14 @@ def encode(study: EncodingStudyFile, override: Overrides = None, on: On = None, 
 @app.command()
 def stories(
     source: Annotated[
-        Path, typer.Argument(metavar="FILE", help="raw_text.pkl, a TextGrid or TSV, a folder of those, or .parquet.")
+        Path, typer.Argument(metavar="FILE", help="raw_text.pkl, .parquet, or a file or folder of words with times.")
     ],
     out: Annotated[Path | None, typer.Option("-o", metavar="OUT", help="Write them to this .parquet file.")] = None,
-    tier: Annotated[str | None, typer.Option(help="The tier of a TextGrid that holds the words.")] = None,
-    tr: Annotated[float, typer.Option(help="Seconds of a TR, for TextGrid and TSV.")] = 2.0,
+    tier: Annotated[str | None, typer.Option(help="The tier that holds the words: its name or number.")] = None,
+    mark: Annotated[
+        list[str] | None, typer.Option(help="A text that nobody said, as stories.marks. Repeatable.")
+    ] = None,
+    tr: Annotated[float, typer.Option(help="Seconds of a TR, for files of words.")] = 2.0,
     before: Annotated[float, typer.Option(help="Seconds from the first TR to the start of the recording.")] = 10.0,
     after: Annotated[float, typer.Option(help="Seconds from its end to that of the last TR.")] = 10.0,
     json: Json = False,
@@ -322,7 +325,7 @@ def stories(
     from encoderlab import show
     from encoderlab.stories import read, save
 
-    found = read(source, tier=tier, tr=tr, before=before, after=after)
+    found = read(source, tier=tier, marks=mark or (), tr=tr, before=before, after=after)
     if out is not None:
         if out.suffix != ".parquet":
             raise InputError(f"-o {out}: expected a name that ends in .parquet")

@@ -33,17 +33,19 @@ class Top:
 class StoriesSection:
     """Where the stories are.
 
-    path: raw_text.pkl, a .parquet written by `stories.save`, a TextGrid or TSV file, or a folder of those two
+    path: raw_text.pkl, our .parquet, a TextGrid, TSV, CSV, JSON or CTM file of words with times, or a folder of those
     names: only these stories; default: all of the file
-    tier: of a TextGrid; default: the one that holds words by its name
-    tr: seconds of a TR; TextGrid and TSV files do not know it
+    tier: of a TextGrid or another file with tiers, by name or number; default: the one that holds words by its name
+    marks: texts that nobody said, beside the usual ones (sp, {NS}, [laughter], <eps>, ...); left out and counted
+    tr: seconds of a TR; files of words do not know it
     before: seconds from the first TR to the beginning of such a file
     after: seconds from its end to that of the last TR
     """
 
     path: str
     names: Annotated[tuple[str, ...], MinLen(1)] | None = None
-    tier: str | None = None
+    tier: str | Annotated[int, Ge(1)] | None = None
+    marks: tuple[str, ...] = ()
     tr: Positive = 2.0
     before: Annotated[float, Ge(0)] = 10.0
     after: Annotated[float, Ge(0)] = 10.0

@@ -52,7 +52,7 @@ class EncodingReport:
     """An encoding study without problems: what it would do, on what.
 
     subjects: {name: stories, TRs, voxels, folds}. features: (label, kind, of what). fits: models of each subject's
-    feature spaces, one a fold. alphas: the smallest, the largest, and how many.
+    feature spaces, one a fold. alphas: the smallest, the largest, and how many. notes: how the stories were read.
     """
 
     name: str
@@ -68,6 +68,7 @@ class EncodingReport:
     alphas: tuple[float, float, int]
     scheme: str
     fits: int
+    notes: list[str]
     warnings: list[str]
 
     def as_dict(self) -> dict[str, Any]:
@@ -88,7 +89,6 @@ def check(path: Path, overrides: Sequence[str] = ()) -> EncodingReport:
         for person in found.people
     }
     idle = [] if subjects else ["no [responses]: enough for `encoderlab embed`; `encoderlab encode` needs a subject"]
-    noted = [f"{count:,} {what} ({where})" for what, (count, where) in noticed(found.stories).items()]
     return EncodingReport(
         name=study.name,
         path=str(path),
@@ -104,7 +104,8 @@ def check(path: Path, overrides: Sequence[str] = ()) -> EncodingReport:
         alphas=(min(settings.alphas), max(settings.alphas), len(settings.alphas)),
         scheme="bootstrap" if study.reference else settings.scheme,
         fits=len(found.labels) * sum(subject["folds"] for subject in subjects.values()),
-        warnings=[*idle, *found.notes, *noted],
+        notes=[line for line in noticed(found.stories) if not line[0].isdigit()],
+        warnings=[*idle, *found.notes, *(line for line in noticed(found.stories) if line[0].isdigit())],
     )
 
 

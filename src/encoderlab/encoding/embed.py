@@ -85,13 +85,23 @@ def read_stories(section: StoriesSection, study: Path, trs: Mapping[str, int] | 
     """
     usual = StoriesSection(path="")
     if Path(section.path).suffix.lower() in (".pkl", ".pickle", ".parquet"):
-        idle = [key for key in ("tier", "tr", "before", "after") if getattr(section, key) != getattr(usual, key)]
+        idle = [
+            key for key in ("tier", "marks", "tr", "before", "after") if getattr(section, key) != getattr(usual, key)
+        ]
         if idle:
             raise InputError(
-                f"{study}: stories.{idle[0]}: {section.path} has TR times of its own; only TextGrid and TSV files "
-                "use this key"
+                f"{study}: stories.{idle[0]}: {section.path} has TR times of its own; only files of words "
+                "with times use this key"
             )
-    stories = read(section.path, tier=section.tier, tr=section.tr, before=section.before, after=section.after, trs=trs)
+    stories = read(
+        section.path,
+        tier=section.tier,
+        marks=section.marks,
+        tr=section.tr,
+        before=section.before,
+        after=section.after,
+        trs=trs,
+    )
     if section.names is None:
         return stories
     held = {story.name: story for story in stories}

@@ -42,7 +42,7 @@ def encode(path: Path, overrides: Sequence[str] = ()) -> Path:
     doctor = {person.name: _diagnose(person, settings) for person in people}
     for name, one in doctor.items():
         _say(f"{name}: {one.summary}" if one.warning is None else f"warning: {name}: {one.warning}")
-    _say(f"{len(used)} stories, {sum(map(len, used)):,} words; {settings.design.trimmed}", *notes)
+    _say(f"{len(used)} stories, {sum(map(len, used)):,} words; {settings.design.trimmed}", *notes, *noticed(used))
     with own(study):
         return _encode(found, doctor)
 
@@ -84,7 +84,7 @@ def _sources(found: Found) -> list[Source]:
             )
         if (unknown := file.counts.get("unknown", 0)) > file.words / 100:
             notes.append(f"{file.label}: {unknown:,} of {file.words:,} words are unknown to the encoder's vocabulary")
-    notes += [f"{count:,} {what} ({where})" for what, (count, where) in noticed(stories).items()]
+    notes += noticed(stories)
     sources: list[Source] = []
     for label, feature in found.features:
         if isinstance(feature, Adapted):

@@ -3,6 +3,9 @@
 A pickle is a program: reading one runs whatever it names. This reader admits the few globals that such files name, and
 refuses every other by its name before anything is called. No foreign code is imported: the class is stood in for by an
 inert one, and numpy's helpers are taken from the installed numpy, whichever version wrote the file (protocols 2 to 5).
+
+A pickle may also be built to use up memory or time: Python's own unpickler, unlike the one in C, allocates nothing for
+a number in the file, and keys that are tuples of tuples of tuples, which take for ever to hash, are refused.
 """
 
 from __future__ import annotations
@@ -10,11 +13,12 @@ from __future__ import annotations
 import io
 import pickle
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 
 from encoderlab.errors import InputError
+from encoderlab.stories.content import content
 from encoderlab.stories.story import Story, checked
 
 try:  # where numpy 2 keeps them; numpy 1 had them in numpy.core
@@ -48,7 +52,7 @@ _NDARRAY = object()  # what `numpy.ndarray` means inside the file: a mark for `_
 
 
 def _reconstruct(kind: Any, shape: Any, code: Any) -> np.ndarray:
-    if kind is not _NDARRAY:
+    if kind is not _NDARRAY or shape != (0,):  # numpy writes an empty array, and its state afterwards
         raise _Refused("numpy's _reconstruct of something that is no array")
     return multiarray._reconstruct(np.ndarray, shape, code)  # type: ignore[attr-defined]
 
@@ -59,11 +63,22 @@ def _encode(text: Any, encoding: Any = "latin1") -> bytes:
     return text.encode("latin1")
 
 
+def _ordered(items: Any = ()) -> dict:
+    for key, _ in items:
+        _check_key(key)
+    return dict(items)
+
+
+def _check_key(key: Any) -> None:
+    if not isinstance(key, str | bytes | int | float | None):
+        raise pickle.UnpicklingError(f"a key of a dict is a {type(key).__name__}")
+
+
 ADMITTED: dict[tuple[str, str], Any] = {
     ("numpy", "ndarray"): _NDARRAY,
     ("numpy", "dtype"): _dtype,
     ("_codecs", "encode"): _encode,
-    ("collections", "OrderedDict"): dict,
+    ("collections", "OrderedDict"): _ordered,
 }
 for _core in ("numpy.core", "numpy._core"):
     ADMITTED |= {
@@ -73,7 +88,37 @@ for _core in ("numpy.core", "numpy._core"):
     }
 
 
-class _Unpickler(pickle.Unpickler):
+_Python: Any = pickle._Unpickler  # type: ignore[attr-defined]
+
+
+class _Unpickler(_Python):
+    dispatch: ClassVar[dict[int, Any]] = dict(_Python.dispatch)
+
+    def load_setitem(self) -> None:
+        _check_key(self.stack[-2])
+        _Python.load_setitem(self)
+
+    def load_setitems(self) -> None:  # the items since the mark are the stack
+        for key in self.stack[::2]:
+            _check_key(key)
+        _Python.load_setitems(self)
+
+    def load_dict(self) -> None:
+        for key in self.stack[::2]:
+            _check_key(key)
+        _Python.load_dict(self)
+
+    def load_set(self) -> None:
+        raise pickle.UnpicklingError("a set")
+
+    def load_build(self) -> None:
+        if not isinstance(self.stack[-2], _Sequence | np.ndarray | np.dtype):
+            raise pickle.UnpicklingError(f"a state for a {type(self.stack[-2]).__name__}")
+        _Python.load_build(self)
+
+    dispatch |= {pickle.SETITEM[0]: load_setitem, pickle.SETITEMS[0]: load_setitems, pickle.DICT[0]: load_dict}
+    dispatch |= {pickle.EMPTY_SET[0]: load_set, pickle.FROZENSET[0]: load_set, pickle.BUILD[0]: load_build}
+
     def find_class(self, module: str, name: str) -> Any:
         if name == "DataSequence" and (module == "DataSequence" or module.endswith(".DataSequence")):
             return _Sequence
@@ -87,15 +132,14 @@ class _Unpickler(pickle.Unpickler):
 
 def read_pickle(path: Path) -> list[Story]:
     """The stories of a `raw_text.pkl`, in its order. InputError for anything else, naming what was refused."""
+    data = content(path)
     try:
-        held = _Unpickler(io.BytesIO(path.read_bytes())).load()
+        held = _Unpickler(io.BytesIO(data)).load()
     except _Refused as refused:
         raise InputError(
             f"{path}: refused: the pickle names {refused}, which no raw_text.pkl needs; nothing of it was run. "
             "Expected a dict of ridge_utils.DataSequence.DataSequence"
         ) from None
-    except OSError:
-        raise
     except Exception as error:  # whatever a damaged pickle makes the unpickler or numpy raise
         raise InputError(f"{path}: damaged or cut off, or no pickle ({_line(error)}); copy it again") from None
     if not isinstance(held, dict) or not held:
@@ -104,7 +148,7 @@ def read_pickle(path: Path) -> list[Story]:
 
 
 def _story(path: Path, name: Any, value: Any) -> Story:
-    where = f"{path}: story {name!r}"
+    where = f"{path}: story {name!r:.80}"
     if not isinstance(name, str) or not isinstance(value, _Sequence) or not hasattr(value, "state"):
         raise InputError(f"{where}: holds {_kind(value)}; expected a DataSequence under the story's name")
     missing = [key for key in ("data", "data_times", "tr_times") if key not in value.state]
@@ -115,9 +159,17 @@ def _story(path: Path, name: Any, value: Any) -> Story:
     if not isinstance(words, list | tuple) or not all(isinstance(word, str) for word in words):
         raise InputError(f"{where}: its data are no list of words; expected strings")
     try:
-        return checked(str(path), name, list(map(str, words)), value.state["data_times"], value.state["tr_times"])
+        times, trs = (_numbers(value.state[key]) for key in ("data_times", "tr_times"))
+        return checked(str(path), name, list(map(str, words)), times, trs)
     except (TypeError, ValueError):
         raise InputError(f"{where}: its times are no numbers; expected seconds") from None
+
+
+def _numbers(value: Any) -> np.ndarray:
+    """Make an array of an array or a flat list. Raise TypeError for a list of lists, which may be without end."""
+    if isinstance(value, list | tuple) and any(isinstance(one, list | tuple | dict) for one in value):
+        raise TypeError
+    return np.asarray(value, dtype=np.float64)
 
 
 def _kind(value: Any) -> str:
@@ -128,4 +180,4 @@ def _kind(value: Any) -> str:
 
 
 def _line(error: Exception) -> str:
-    return (str(error).strip() or type(error).__name__).splitlines()[0]
+    return (str(error).strip() or type(error).__name__).splitlines()[0][:200]

@@ -1,89 +1,151 @@
-"""Stories from whatever they are kept in: a raw_text.pkl, our Parquet, a TextGrid or TSV, or a folder of those."""
+"""Stories from a raw_text.pkl, our Parquet, a file of words with times, or a folder of such files."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 
-from encoderlab.errors import InputError
+from encoderlab.errors import InputError, collecting
+from encoderlab.stories.aligned import read_aligned
+from encoderlab.stories.ctm import read_ctm
 from encoderlab.stories.pickled import read_pickle
 from encoderlab.stories.saved import read_parquet
 from encoderlab.stories.story import Story, checked
+from encoderlab.stories.tables import read_table
 from encoderlab.stories.textgrid import read_textgrid
-from encoderlab.stories.tsv import read_tsv
+from encoderlab.stories.transcript import Spoken, Transcript, transcript
 
-ENDINGS = (".pkl", ".pickle", ".parquet", ".textgrid", ".tsv")
+_READERS: dict[str, Callable[[Path, str | int | None], list[Spoken]]] = {
+    ".textgrid": read_textgrid,
+    ".tsv": read_table,
+    ".csv": read_table,
+    ".json": read_aligned,
+    ".ctm": read_ctm,
+}
+TIMED = tuple(_READERS)  # these know the words' times and nothing of the scan
+MAIN = (".textgrid", ".tsv")  # in a folder that has such files, others are no stories but, say, sidecars
+ENDINGS = (".pkl", ".pickle", ".parquet", *TIMED)
 MOST_SECONDS = 1e6  # eleven days: what is longer is no recording
-TIMED = (".textgrid", ".tsv")  # these know the words' times and nothing of the scan
+_ADVICE = {
+    ".eaf": "an ELAN file; in ELAN, export it as a Praat TextGrid",
+    ".srt": "subtitles give the time of a line, not of each word; align the words first",
+    ".vtt": "subtitles give the time of a line, not of each word; align the words first",
+    ".txt": "a text without a known form; save it as .tsv with the columns onset, duration and word",
+    ".gz": "compressed; unpack it first (gunzip)",
+    ".zip": "compressed; unpack it first (unzip)",
+    ".xlsx": "a spreadsheet; save it as .tsv with the columns onset, duration and word",
+}
 
 
 def read(
     path: Path | str,
     *,
-    tier: str | None = None,
+    tier: str | int | None = None,
+    marks: Sequence[str] = (),
     tr: float = 2.0,
     before: float = 10.0,
     after: float = 10.0,
     trs: Mapping[str, int] | None = None,
 ) -> list[Story]:
-    """The stories of a file, or of every TextGrid and TSV of a folder, by name.
+    """The stories of a file, or of every file of words with times of a folder, by name.
 
-    TextGrid and TSV files know nothing of the scan; their TR times are computed: the scan began `before` seconds before
-    the recording and has `trs[name]` volumes of `tr` seconds, or as many as reach `after` seconds past its end.
+    tier: of a TextGrid or another file with tiers: name, or number from 1 up. marks: further texts that nobody said.
+
+    Files of words with times know nothing of the scan; their TR times are computed: the scan began `before` seconds
+    before the recording and has `trs[name]` volumes of `tr` seconds, or as many as reach `after` seconds past its end.
     InputError for a file that cannot be read, naming it and what was expected.
     """
     path = Path(path).expanduser()
     for what, seconds in (("tr", tr), ("before", before), ("after", after)):
         if not 0 <= seconds < MOST_SECONDS or (what == "tr" and seconds == 0):
             raise InputError(f"{what}: expected seconds, got {seconds:g}")
-    stories = _read(path, tier, tr, before, after, trs or {})
+    stories = _read(path, tier, marks, tr, before, after, trs or {})
     names = [story.name for story in stories]
     if twice := sorted({name for name in names if names.count(name) > 1}):
         raise InputError(f"{path}: story {twice[0]!r} is there twice; rename or remove one")
     return stories
 
 
-def _read(path: Path, tier: str | None, tr: float, before: float, after: float, trs: Mapping[str, int]) -> list[Story]:
-    if path.is_dir():
-        files = sorted(p for p in path.iterdir() if p.suffix.lower() in TIMED and not p.name.startswith("."))
-        if not files:
-            raise InputError(f"{path}: no TextGrid or TSV file in this folder; expected one a story")
-        return [_timed(file, tier, tr, before, after, trs) for file in files]
-    if not path.is_file():
+def _read(
+    path: Path,
+    tier: str | int | None,
+    marks: Sequence[str],
+    tr: float,
+    before: float,
+    after: float,
+    trs: Mapping[str, int],
+) -> list[Story]:
+    if not path.exists() and not path.is_symlink():
         raise InputError(f"{path}: no such file or folder; expected stories ({', '.join(ENDINGS)})")
     ending = path.suffix.lower()
-    if ending in TIMED:
-        return [_timed(path, tier, tr, before, after, trs)]
+    if path.is_dir() or ending in TIMED:
+        files, notes = _files(path) if path.is_dir() else ([path], [])
+        stories, problems = list[Story](), list[str]()
+        for file in files:
+            with collecting(problems):
+                for spoken in _READERS[file.suffix.lower()](file, tier):
+                    spoken = replace(spoken, notes=[*spoken.notes, *notes])
+                    stories.append(_timed(file, transcript(file, spoken, marks), tr, before, after, trs))
+                    notes = []
+        if problems:
+            raise InputError(*problems)
+        return stories
     if ending in (".pkl", ".pickle"):
         return read_pickle(path)
     if ending == ".parquet":
         return read_parquet(path)
-    raise InputError(f"{path}: unknown ending {ending!r}; expected one of {', '.join(ENDINGS)}")
+    why = f" ({_ADVICE[ending]})" if ending in _ADVICE else ""
+    raise InputError(f"{path}: unknown ending {ending!r}{why}; expected one of {', '.join(ENDINGS)}")
 
 
-def _timed(path: Path, tier: str | None, tr: float, before: float, after: float, trs: Mapping[str, int]) -> Story:
-    if path.suffix.lower() == ".tsv":
-        (words, times, end), notes = read_tsv(path), []
-    else:
-        words, times, end, notes = read_textgrid(path, tier)
+def _files(folder: Path) -> tuple[list[Path], list[str]]:
+    """List the files of a folder that hold stories, and say which were passed over."""
+    there = sorted(p for p in folder.iterdir() if not p.name.startswith(".") and not p.is_dir())
+    some = [p for p in there if p.suffix.lower() in MAIN] or [p for p in there if p.suffix.lower() in TIMED]
+    if not some:
+        raise InputError(f"{folder}: no TextGrid or TSV file in this folder; expected one a story")
+    stems = Counter(p.stem for p in some)
+    if twice := [p.name for p in some if stems[p.stem] > 1]:
+        raise InputError(
+            f"{folder}: story {Path(twice[0]).stem!r} is there twice ({', '.join(twice[:4])}); rename or remove one"
+        )
+    left = [p.name for p in there if p not in set(some)]
+    shown = ", ".join(left[:5]) + (", ..." if len(left) > 5 else "")
+    return some, [f"{len(left)} other files in {folder} not read: {shown}"] if left else []
+
+
+def _timed(path: Path, said: Transcript, tr: float, before: float, after: float, trs: Mapping[str, int]) -> Story:
+    end = said.end
     if not 0 <= end < MOST_SECONDS:
         raise InputError(f"{path}: the recording ends at {end:g} s; expected seconds")
-    count = trs.get(path.stem, int(np.ceil((before + end + after) / tr)))
-    return checked(str(path), path.stem, words, times, tr * (np.arange(count) + 0.5) - before, notes)
+    count = trs.get(said.name, int(np.ceil((before + end + after) / tr)))
+    return checked(str(path), said.name, said.words, said.times, tr * (np.arange(count) + 0.5) - before, said.notes)
 
 
-def noticed(stories: Sequence[Story]) -> dict[str, tuple[int, str]]:
-    """{what: (how many, in which stories)} of the notes that begin with a number."""
-    found: dict[str, tuple[int, list[str]]] = {}
+def noticed(stories: Sequence[Story]) -> list[str]:
+    """Gather the notes of all stories: one line for each kind, with its number and in which stories.
+
+    What stands behind a colon in a note are examples, or what differs from story to story.
+    """
+    counts, examples, names = Counter[str](), dict[str, dict[str, None]](), dict[str, list[str]]()
     for story in stories:
         for note in story.notes:
             number, _, what = note.partition(" ")
-            if number.isdigit():
-                count, names = found.get(what, (0, []))
-                found[what] = (count + int(number), [*names, story.name])
-    return {
-        what: (count, ", ".join(names[:3]) + (f" and {len(names) - 3} more stories" if len(names) > 3 else ""))
-        for what, (count, names) in found.items()
-    }
+            counted = number.isdigit()
+            what, _, shown = (what if counted else note).partition(": ")
+            names.setdefault(what, []).append(story.name)
+            if counted:
+                counts[what] += int(number)
+                examples.setdefault(what, {}).update(dict.fromkeys(shown.split(", ") if shown else ()))
+    lines = []
+    for what, where in names.items():
+        number = f"{counts[what]:,} " if what in counts else ""
+        few = [one for one in examples.get(what, ()) if one != "..."]
+        some = f": {', '.join(few[:8])}{', ...' if len(few) > 8 else ''}" if few else ""
+        there = ", ".join(where[:3]) + (f" and {len(where) - 3} more stories" if len(where) > 3 else "")
+        lines.append(f"{number}{what}{some} ({there})")
+    return lines

@@ -10,6 +10,7 @@ import pyarrow.parquet as pq
 
 from encoderlab.errors import InputError
 from encoderlab.files import write_atomically
+from encoderlab.stories.content import content
 from encoderlab.stories.story import Story, checked
 
 _SCHEMA = pa.schema(
@@ -30,13 +31,18 @@ def save(stories: Sequence[Story], path: Path) -> None:
 
 
 def read_parquet(path: Path) -> list[Story]:
+    """Read the stories. Raise InputError for a damaged file, and for one that `save` did not write."""
+    data = content(path)
     try:
-        table = pq.read_table(path)
-    except pa.ArrowException as error:
+        table = pq.read_table(pa.BufferReader(data))
+        columns, rows = table.column_names, table.to_pylist() if table.schema.equals(_SCHEMA) else None
+    except (pa.ArrowException, OSError, UnicodeDecodeError) as error:  # pyarrow says OSError of a damaged file
         raise InputError(f"{path}: not readable as Parquet ({str(error).splitlines()[0]})") from None
-    if not table.schema.equals(_SCHEMA):
+    if rows is None:
         raise InputError(
-            f"{path}: columns {', '.join(table.column_names)}; expected {', '.join(_SCHEMA.names)}, as stories.save "
-            "writes them"
+            f"{path}: columns {', '.join(columns)}; expected {', '.join(_SCHEMA.names)}, as stories.save writes them"
         )
-    return [checked(str(path), r["name"], r["words"], r["times"], r["tr_times"]) for r in table.to_pylist()]
+    for number, row in enumerate(rows, 1):
+        if any(value is None or (isinstance(value, list) and None in value) for value in row.values()):
+            raise InputError(f"{path}: row {number} has a value that is missing; expected all of {', '.join(row)}")
+    return [checked(str(path), r["name"], r["words"], r["times"], r["tr_times"]) for r in rows]

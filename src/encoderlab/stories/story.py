@@ -8,6 +8,7 @@ tokens, and every later table has one row for each of them too.
 from __future__ import annotations
 
 import hashlib
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -17,6 +18,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from encoderlab.errors import InputError
+from encoderlab.stories.marks import kind_of_mark
 
 
 @final
@@ -87,8 +89,11 @@ def checked(
 def _oddities(words: Sequence[str], times: np.ndarray, trs: np.ndarray) -> list[str]:
     steps = np.diff(times)
     half = np.diff(trs).mean() / 2 if len(trs) > 1 else 0.0
+    marks = Counter(word.strip() for word in words if kind_of_mark(word.strip()))
+    shown = ", ".join(mark[:30] for mark, _ in marks.most_common(5))
     counts = {
         "empty words (kept; their vectors are zero)": sum(not word.strip() for word in words),
+        f"marks such as silence and noise kept as words: {shown}": marks.total(),
         "words at the time of the word before": int((steps == 0).sum()),
         "words earlier than the word before": int((steps < 0).sum()),
         "words outside the TRs": int(((times < trs[0] - half) | (times >= trs[-1] + half)).sum()),

@@ -1,150 +1,166 @@
-"""Praat TextGrid files: the intervals of one tier are the words, their middles the word times.
+"""Praat TextGrid files: the intervals or points of one tier are the words. (Praat manual, "TextGrid file formats".)
 
-Both text forms (long, with `xmin = ` in front of every value, and short, the values alone) are the same sequence of
-numbers and quoted strings once everything else is passed over; that sequence is what is read. UTF-8, UTF-16 with a byte
-order mark, and ASCII. A quote inside a string is written twice. (Praat manual, "TextGrid file formats".)
+Three text forms are read: long (`xmin = ` in front of every value), short (the values alone) and chronological (the
+intervals of all tiers in order of time). All are a sequence of free-standing numbers, quoted texts and flags; whatever
+else stands there is passed over, and so is a comment, from `!` to the end of its line. A quote inside a text is written
+twice. Letters that Praat writes as backslash codes (`\\e'`, `\\ss`) are read as letters.
 
-Silence and noise marks are left out, and counted: nobody said them. Point tiers hold no words.
+Times count from `xmin` of the file, which Praat keeps when it cuts a part out of a longer recording.
 """
 
 from __future__ import annotations
 
-import codecs
+import math
 import re
-from collections.abc import Iterator
-from dataclasses import dataclass
+import unicodedata
 from pathlib import Path
 
 from encoderlab.errors import InputError
-from encoderlab.stories.marks import is_mark
+from encoderlab.stories.content import text_of
+from encoderlab.stories.tiers import Tier, choose
+from encoderlab.stories.transcript import Row, Spoken
 
-# Names that a tier of words goes by, the commonest first.
-WORD_TIERS = ("words", "word", "tokensalign", "tokens", "orthography", "ort-mau")
-
-_TOKEN = re.compile(r'"((?:[^"]|"")*)"|<(exists|absent)>|(?<![\w.\[])(-?\d+(?:\.\d*)?(?:[eE][-+]?\d+)?)(?![\w\]])|(")')
-
-
-@dataclass(frozen=True, kw_only=True)
-class Tier:
-    """intervals: (start, end, text), seconds."""
-
-    name: str
-    intervals: tuple[tuple[float, float, str], ...]
+_TOKEN = re.compile(
+    r'"(?P<text>(?:[^"]|"")*)"|(?P<open>")|(?P<comment>![^\n]*)|<(?P<flag>exists|absent)>'
+    r"|(?<![^\s=])(?P<number>[-+]?(?:\d+(?:\.\d*)?|\.\d+)(?:[eE][-+]?\d+)?)(?!\S)|(?<![^\s=])(?P<comma>-?\d*,\d+)(?!\S)"
+)
+_CHRONOLOGICAL = "Praat chronological TextGrid text file"
+_ACCENTS = {"'": "\u0301", "`": "\u0300", "^": "\u0302", '"': "\u0308", "~": "\u0303", ",": "\u0327"}
+_ACCENTED = re.compile(r"""\\([A-Za-z])(['`^"~,])""")
+_LETTERS = {"ss": "ß", "o/": "ø", "O/": "Ø", "ae": "æ", "Ae": "Æ", "oe": "œ", "Oe": "Œ", "ao": "å", "Ao": "Å"}
+_LETTER = re.compile(r"\\(" + "|".join(map(re.escape, _LETTERS)) + ")")
 
 
-def read_textgrid(path: Path, tier: str | None = None) -> tuple[list[str], list[float], float, list[str]]:
-    """The words of one tier, lower-cased, their middles in seconds, the end of the recording, and notes.
+def read_textgrid(path: Path, tier: str | int | None = None) -> list[Spoken]:
+    """Read the words of one tier, in lower case.
 
-    tier: its name; default: the only one, or the one that is called as word tiers usually are. InputError for a file
-    that is cut off or no TextGrid, and for a tier that is not there.
+    Raises:
+        InputError: the file is cut off or no TextGrid, or which tier is meant is not clear.
     """
-    end, tiers = _parse(path)
-    chosen = _choose(path, tiers, tier)
-    words, times, marks, blank = [], [], 0, 0
-    for start, stop, text in chosen.intervals:
-        word = text.strip().lower()
-        if not word:
-            blank += 1
-        elif is_mark(word):
-            marks += 1
-        else:
-            words.append(word)
-            times.append((start + stop) / 2)
-    notes = [f"tier {chosen.name!r}: {len(words)} words"]
-    notes += [f"{marks} silence and noise marks left out"] if marks else []
-    notes += [f"{blank} intervals without text left out"] if blank else []
-    return words, times, end, notes
+    begin, end, tiers = _parse(path)
+    chosen = choose(path, tiers, tier)
+    rows = [row._replace(text=_letters(row.text)) for row in chosen.rows]
+    return [Spoken(name=path.stem, rows=rows, begin=begin, end=end, lower=True, tier=chosen.name)]
 
 
-def _choose(path: Path, tiers: list[Tier], name: str | None) -> Tier:
-    names = ", ".join(repr(tier.name) for tier in tiers) or "none"
-    if name is not None:
-        found = [tier for tier in tiers if tier.name == name] or [t for t in tiers if t.name.lower() == name.lower()]
-        if not found:
-            raise InputError(f"{path}: no interval tier {name!r}; it has {names}")
-        return found[0]
-    if len(tiers) == 1:
-        return tiers[0]
-    for usual in WORD_TIERS:
-        for tier in tiers:
-            if tier.name.strip().lower() == usual:
-                return tier
-    raise InputError(f"{path}: which tier holds the words? Name it with `tier`; it has {names}")
+def _letters(text: str) -> str:
+    """Replace Praat's backslash codes by the letters that they stand for."""
+    if "\\" not in text:
+        return text
+    text = _LETTER.sub(lambda match: _LETTERS[match[1]], text)
+    return _ACCENTED.sub(lambda match: unicodedata.normalize("NFC", match[1] + _ACCENTS[match[2]]), text)
 
 
-def _text(path: Path) -> str:
-    data = path.read_bytes()
-    utf16 = data.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE))
-    try:
-        return data.decode("utf-16" if utf16 else "utf-8-sig")
-    except UnicodeDecodeError as error:
-        raise InputError(
-            f"{path}: byte {error.start} is neither UTF-8 nor UTF-16 with a byte order mark; the file is cut off, or "
-            "was saved in another encoding: save it as UTF-8 in Praat (Text writing preferences)"
-        ) from None
-
-
-def _parse(path: Path) -> tuple[float, list[Tier]]:
-    text = _text(path)
+def _parse(path: Path) -> tuple[float, float, list[Tier]]:
+    text = text_of(path)
     head = text[:200]
+    if head.startswith("ooBinaryFile"):
+        raise InputError(f"{path}: a binary TextGrid; open it in Praat and use Save as text file")
+    values = _Values(path, text)
+    if _CHRONOLOGICAL in head:
+        values.string()
+        return _chronological(values)
     if "ooTextFile" not in head or "TextGrid" not in head:
         raise InputError(f'{path}: no TextGrid text file; expected File type = "ooTextFile" in its first line')
-    values = _Values(path, text)
     values.string()  # the file's type and its class
     values.string()
-    values.number()  # where it begins
-    end = values.number()
+    begin, end = values.span()
     tiers = []
     if values.flag():
         for _ in range(values.count("tiers")):
-            kind, name = values.string(), values.string()
+            points, name = values.tier_class(), values.string()
             values.span()
-            what = f"tier {name!r}"
-            if kind == "IntervalTier":
-                some = [(*values.span(), values.string()) for _ in range(values.count(what))]
-                tiers.append(Tier(name=name, intervals=tuple(some)))
-            elif kind == "TextTier":
-                for _ in range(values.count(what)):
-                    values.number()
-                    values.string()
-            else:
-                raise InputError(f"{path}: {what} is of class {kind!r}; expected IntervalTier or TextTier")
-    if not tiers:
-        raise InputError(f"{path}: no interval tier in it; expected one with the words")
-    return end, tiers
+            rows = [values.row(points) for _ in range(values.count(f"tier {name!r}"))]
+            tiers.append(Tier(name=name, rows=tuple(rows), points=points))
+    return begin, end, tiers
+
+
+def _chronological(values: _Values) -> tuple[float, float, list[Tier]]:
+    begin, end = values.span()
+    kinds: list[tuple[bool, str]] = []
+    for _ in range(values.count("tiers")):
+        kinds.append((values.tier_class(), values.string()))
+        values.span()
+    rows: list[list[Row]] = [[] for _ in kinds]
+    while values.more():
+        number = values.count("tiers, up to this one,")
+        if not 1 <= number <= len(kinds):
+            raise InputError(f"{values.path}:{values.line}: tier {number}; the file has {len(kinds)}")
+        rows[number - 1].append(values.row(kinds[number - 1][0]))
+    pairs = zip(kinds, rows, strict=True)
+    return begin, end, [Tier(name=name, rows=tuple(some), points=points) for (points, name), some in pairs]
 
 
 class _Values:
-    """The numbers, strings and flags of a TextGrid in their order."""
+    """The numbers, texts and flags of a TextGrid in their order."""
 
     def __init__(self, path: Path, text: str) -> None:
-        self.path, self.text, self.at = path, text, 0
-        self.found: Iterator[re.Match[str]] = _TOKEN.finditer(text)
+        self.path, self.text = path, text
+        self.found = (match for match in _TOKEN.finditer(text) if match["comment"] is None)
+        self.ahead: re.Match[str] | None = None
+        self.line, self.at = 1, 0
 
-    def _next(self, group: int, expected: str) -> str:
-        match = next(self.found, None)
-        if match is None or match[4]:
+    def more(self) -> bool:
+        self.ahead = self.ahead or next(self.found, None)
+        return self.ahead is not None
+
+    def _next(self, group: str, expected: str) -> str:
+        if not self.more() or self.ahead is None:
             raise InputError(f"{self.path}: cut off: the file ends where {expected} was expected; copy it again")
+        match, self.ahead = self.ahead, None
+        self.line += self.text.count("\n", self.at, match.start())
         self.at = match.start()
+        where = f"{self.path}:{self.line}"
+        if match["text"] is not None or match["open"] is not None:
+            self._check_quotes(match, where)
+        if match["comma"] is not None:
+            raise InputError(f"{where}: {match[0]} has a decimal comma; expected a point, as in 0.5")
+        if match["open"] is not None:
+            raise InputError(f"{where}: cut off: a text begins here and does not end; copy it again")
         if match[group] is None:
-            line = self.text.count("\n", 0, self.at) + 1
-            raise InputError(f"{self.path}:{line}: expected {expected}, got {match[0][:40]}")
+            raise InputError(f"{where}: expected {expected}, got {match[0][:40]}")
         return match[group]
 
+    def _check_quotes(self, match: re.Match[str], where: str) -> None:
+        """A text stands free: what touches its quotes shows that a quote inside was not written twice."""
+        before, after = self.text[match.start() - 1 : match.start()], self.text[match.end() : match.end() + 1]
+        if (before and before not in " \t\r\n=") or (after and not after.isspace() and match["open"] is None):
+            line = self.text[self.text.rfind("\n", 0, match.start()) + 1 :].partition("\n")[0].strip()
+            raise InputError(
+                f'{where}: a quote inside a text is not written twice ({line[:60]}); expected "" for each, as in '
+                '"say ""no"""'
+            )
+
     def string(self) -> str:
-        return self._next(1, "a quoted text").replace('""', '"')
+        return self._next("text", "a quoted text").replace('""', '"')
 
     def number(self) -> float:
-        return float(self._next(3, "a number"))
+        number = float(self._next("number", "a number"))
+        if not math.isfinite(number):
+            raise InputError(f"{self.path}:{self.line}: a number without end; expected seconds or a count")
+        return number
 
     def span(self) -> tuple[float, float]:
         return self.number(), self.number()
 
     def flag(self) -> bool:
-        return self._next(2, "<exists>") == "exists"
+        return self._next("flag", "<exists>") == "exists"
+
+    def tier_class(self) -> bool:
+        """Whether a tier is one of points."""
+        kind = self._next("text", "the class of one more tier")
+        if kind not in ("IntervalTier", "TextTier"):
+            raise InputError(f"{self.path}:{self.line}: a tier of class {kind!r}; expected IntervalTier or TextTier")
+        return kind == "TextTier"
+
+    def row(self, point: bool) -> Row:
+        start = self.number()
+        line = self.line
+        stop = start if point else self.number()
+        return Row(self.string(), start, stop, line)
 
     def count(self, what: str) -> int:
         number = self.number()
         if number < 0 or number != int(number):
-            raise InputError(f"{self.path}: the size of {what} is {number:g}; expected a whole number")
+            raise InputError(f"{self.path}:{self.line}: the size of {what} is {number:g}; expected a whole number")
         return int(number)

@@ -1,0 +1,30 @@
+"""CTM files (NIST sclite, Kaldi): `recording channel start duration word [confidence]`, apart by white space.
+
+Lines that begin with `;;` are comments. Each recording is a story; a file of one recording is called after the file.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from encoderlab.errors import InputError
+from encoderlab.stories.content import number_of, text_of
+from encoderlab.stories.transcript import Row, Spoken
+
+
+def read_ctm(path: Path, tier: str | int | None = None) -> list[Spoken]:
+    """Read the words of every recording. Raise InputError naming the line that has another form."""
+    if tier is not None:
+        raise InputError(f"{path}: `tier` is {tier!r}, but a CTM file has no tiers; remove the key")
+    found: dict[str, list[Row]] = {}
+    for number, line in enumerate(text_of(path).split("\n"), 1):
+        cells = line.split()
+        if not cells or line.startswith(";;"):
+            continue
+        start, lasts = (number_of(cell) for cell in cells[2:4]) if len(cells) > 4 else (None, None)
+        if start is None or lasts is None:
+            raise InputError(f"{path}:{number}: {line[:60]!r}; expected recording, channel, start, duration and word")
+        found.setdefault(cells[0], []).append(Row(cells[4], start, start + lasts, number))
+    if len(found) < 2:
+        return [Spoken(name=path.stem, rows=rows) for rows in found.values() or [[]]]
+    return [Spoken(name=name, rows=rows) for name, rows in found.items()]
