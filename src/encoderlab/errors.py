@@ -13,7 +13,7 @@ from contextlib import contextmanager
 from typing import Any
 
 
-LONGEST = 8000  # characters of a problem; a cell of a file may have millions
+LONGEST = 20_000  # characters of a problem; a cell of a file may have millions
 
 
 class EncoderlabError(Exception):
