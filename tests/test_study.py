@@ -12,6 +12,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -105,10 +106,18 @@ def test_a_study_gives_its_table_its_page_and_repeats_nothing(write_study: Write
 
     kept = read_json(out / "study.json")
     results = [read_json(out / "runs" / i / "result.json") for i in kept["runs"]]
-    assert {len(entry["candidates"]) for entry in kept["search"]} == {3}
     for entry in kept["search"]:
-        best = max(entry["candidates"], key=lambda c: (c["accuracy"], -c["loss"]))
-        assert entry["chosen"] == best["learning_rate"]
+        tried, raced = entry["candidates"], entry["race"]
+        rates = [c["learning_rate"] for c in tried]
+        assert 3 <= len(tried) <= 5 and rates == sorted(rates)
+        assert all(b / a == pytest.approx(3, rel=0.02) for a, b in pairwise(rates))
+        ranked = sorted(tried, key=lambda c: (-c["accuracy"], c["loss"]))
+        assert entry["edge"] == (ranked[0]["learning_rate"] in (rates[0], rates[-1]))
+        assert len(tried) == 5 or not entry["edge"]  # it goes on beyond the edge while it may
+        assert {c["learning_rate"] for c in raced} == {c["learning_rate"] for c in ranked[:2]}
+        winner = max(raced, key=lambda c: (c["accuracy"], -c["loss"]))
+        assert entry["chosen"] == winner["learning_rate"] and winner["run"] in kept["runs"]
+        assert not {c["run"] for c in raced if c is not winner} & set(kept["runs"])
         of_variant = [r for r in results if r["kind"] == "run" and r["variant"] == entry["variant"]]
         chosen = {r["learning_rate"] for r in of_variant}
         assert chosen == {entry["chosen"]}

@@ -12,7 +12,6 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
-
 LONGEST = 20_000  # characters of a problem; a cell of a file may have millions
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, final
@@ -30,7 +30,8 @@ ENDING = 120.0  # seconds; NFS keeps the lock of a host that crashed for 90
 @dataclass(frozen=True, kw_only=True)
 class Ask:
     """A job by what tells it from the other jobs of its study: small, where a job holds its rows. variant: None of a
-    baseline. trial, search: the number of a sampled trial, and Optuna's name of the study that prunes it, or ""."""
+    baseline. trial, search: the number of a sampled trial, and Optuna's name of the study that prunes it, or "". nth:
+    of a variant's candidates. race: a run at full length that decides between the two best candidates."""
 
     kind: Kind
     name: str
@@ -39,6 +40,8 @@ class Ask:
     seed: int | None
     trial: int | None = None
     search: str = ""
+    nth: int = 0
+    race: bool = False
 
 
 @final
@@ -158,9 +161,14 @@ def trials(study: Study, variant: Variant) -> list[Ask]:
         return [tried(variant, {}, rates[0], number, "") for number in range(study.search.trials)]
     name = variant.method.name
     return [
-        Ask(kind="trial", name=name, variant=variant, rate=rate, seed=TRIAL_SEED)
-        for rate in (rates if len(rates) > 1 else ())
+        Ask(kind="trial", name=name, variant=variant, rate=rate, seed=TRIAL_SEED, nth=nth)
+        for nth, rate in enumerate(rates if len(rates) > 1 else ())
     ]
+
+
+def races(study: Study, variant: Variant, rates: Sequence[float]) -> list[Ask]:
+    """Runs at full length with the study's first seed, one a rate; that of the winner is a run of the study."""
+    return [replace(seeded(study, variant, rate)[0], nth=nth, race=True) for nth, rate in enumerate(rates)]
 
 
 def tried(variant: Variant, settings: Mapping[str, Any], rate: float, number: int, search: str) -> Ask:
@@ -245,10 +253,16 @@ def take(encoded: Encoded, rows: np.ndarray) -> Encoded:
 def planned(study: Study, bench: Bench) -> list[Work]:
     """The work of every run of the study, for the time that is left."""
     asks = baselines(study)
-    for variant in study.variants:
-        asks += [*trials(study, variant), *seeded(study, variant, variant.learning_rates[0])]
     known = Runs(study=study, bench=bench)
-    return [known.work(ask) for ask in asks]
+    found = [known.work(ask) for ask in asks]
+    for variant in study.variants:
+        tried, runs_of_it = trials(study, variant), seeded(study, variant, variant.learning_rates[0])
+        raced = races(study, variant, variant.learning_rates[:2]) if tried and study.search.races else []
+        found += [known.work(ask) for ask in (*tried, *raced)]
+        repeated = 1 if raced else 0  # the winner of the race is there already
+        found += [replace(known.work(ask), trained=0, forward=0) for ask in runs_of_it[:repeated]]
+        found += [known.work(ask) for ask in runs_of_it[repeated:]]
+    return found
 
 
 def work_of(job: Job, bench: Bench) -> Work:

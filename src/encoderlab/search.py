@@ -1,6 +1,6 @@
 """How the settings of a variant are chosen: on validation, by short trials, before any run of it.
 
-    Grid      every candidate learning rate once
+    Grid      every candidate learning rate once, more at the edge, then a race of the best two (`rates`)
     Tuning    [search] trials: ranges sampled by the tree-structured Parzen estimator (Bergstra et al. 2011), trials
               below the median of the others after an epoch pruned (Golovin et al. 2017), both from Optuna
 
@@ -12,15 +12,15 @@ whether it was stopped or not.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Protocol, final
 
 from encoderlab import runs
 from encoderlab.config import Range, Study, Variant
 from encoderlab.execute import Bench, identify
-from encoderlab.jobs import TRIAL_SEED, Ask, trial_job, trials, tried
+from encoderlab.jobs import TRIAL_SEED, Ask, trial_job, tried
 from encoderlab.randomness import derive
+from encoderlab.rates import Grid, best, candidate
 from encoderlab.trials import JOURNAL, open_journal
 
 
@@ -47,65 +47,6 @@ def choice(study: Study, bench: Bench, variant: Variant) -> Choice:
     if study.search.trials is None:
         return Grid(study=study, bench=bench, variant=variant)
     return Tuning(study=study, bench=bench, variant=variant)
-
-
-def candidate(study: Study, result: dict[str, Any]) -> dict[str, Any]:
-    """What a trial says about its settings."""
-    scores = result["splits"].get("validation", {})
-    return {
-        "learning_rate": result["learning_rate"],
-        **{key: scores.get(key) for key in shown(study, result["class_names"])},
-        "run": result["id"],
-        "status": result["status"],
-    }
-
-
-def shown(study: Study, class_names: Sequence[str]) -> dict[str, None]:
-    """The metrics that are told of a candidate."""
-    return dict.fromkeys(("accuracy", "loss", study.task.metric(class_names).key))
-
-
-def best(study: Study, candidates: Sequence[dict[str, Any]]) -> dict[str, Any] | None:
-    """The best validation score of the trials that came to an end; ties go to the lower loss, then to the first."""
-    done = [c for c in candidates if c["status"] == "done"]
-    return max(done, key=lambda c: (study.task.value(c), -c["loss"]), default=None)
-
-
-@final
-@dataclass(kw_only=True)
-class Grid:
-    study: Study
-    bench: Bench
-    variant: Variant
-    found: dict[float, dict[str, Any]] = field(default_factory=dict)
-    asked: bool = False
-
-    @property
-    def open(self) -> bool:
-        return len(self.found) < len(trials(self.study, self.variant))
-
-    def asks(self, room: int) -> list[Ask]:
-        fresh, self.asked = [] if self.asked else trials(self.study, self.variant), True
-        return fresh
-
-    def tell(self, ask: Ask, result: dict[str, Any]) -> None:
-        assert ask.rate is not None
-        self.found[ask.rate] = candidate(self.study, result)
-
-    def entry(self) -> dict[str, Any]:
-        untried = {**shown(self.study, self.bench.class_names), "run": None, "status": "not tried"}
-        rates = self.variant.learning_rates
-        return {
-            "method": self.variant.method.name,
-            "variant": self.variant.label,
-            "candidates": [self.found.get(rate, {"learning_rate": rate, **untried}) for rate in rates],
-            "chosen": self.chosen()[1],
-        }
-
-    def chosen(self) -> tuple[Variant, float]:
-        rates = self.variant.learning_rates
-        found = best(self.study, [self.found[rate] for rate in rates if rate in self.found])
-        return self.variant, rates[0] if found is None else found["learning_rate"]
 
 
 @final

@@ -92,6 +92,8 @@ def _conduct(work: Runs, executor: Executor, account: _Account, meter: Meter) ->
 
     def submit(asks: Sequence[Ask]) -> None:
         for ask in asks:
+            if ask.kind == "trial" and ask.nth >= len(ask.variant.learning_rates if ask.variant else ()):
+                meter.more(work.work(ask))  # beyond the candidates that were planned
             executor.submit(Piece(name=work.name(ask), rank=account.place(ask), ask=ask))
 
     def advance() -> None:
@@ -116,9 +118,10 @@ def _conduct(work: Runs, executor: Executor, account: _Account, meter: Meter) ->
         result |= {"method": ask.name, "variant": ask.name if ask.variant is None else ask.variant.label}
         if study.launch.on != "here":
             meter.collect(work.work(ask), done.seconds)
-        account.add(ask, result)
-        meter.say(result)
-        if ask.kind == "trial" and ask.variant is not None:
+        if not ask.race:  # the winner's run is asked for once more, as a run of the study
+            account.add(ask, result)
+        meter.say(result, validation=ask.kind == "trial" or ask.race)
+        if (ask.kind == "trial" or ask.race) and ask.variant is not None:
             choices[ask.variant.label].tell(ask, result)
             advance()
         account.keep()
@@ -140,7 +143,9 @@ class _Account:
             return 0, 0, baselines(self.study).index(ask)
         number = self._number(ask.variant.label)
         if ask.kind == "trial":
-            return number, 0, ask.variant.learning_rates.index(ask.rate) if ask.trial is None else ask.trial
+            return number, 0, ask.nth if ask.trial is None else ask.trial
+        if ask.race:
+            return number, 0, len(ask.variant.learning_rates) + self.study.search.extend + ask.nth
         return number, 1, self.study.seeds.index(ask.seed)
 
     def _number(self, label: str) -> int:

@@ -100,16 +100,22 @@ class Meter:
         alone = sum(max(0, units) * rates.get(group, spent / seen) for group, units in self.left.items())
         return alone / self.workers
 
-    def say(self, result: dict[str, Any]) -> None:
+    def more(self, work: Work) -> None:
+        """Add work that was not planned."""
+        self.left[work.group] += work.units
+        self.total += 1
+        self.bar.total = (self.bar.total or 0) + work.units
+
+    def say(self, result: dict[str, Any], *, validation: bool = False) -> None:
         """One line for a finished run, and one for each of its warnings that was not said before. Those of trials are
-        not: they are short, and no run is made of them."""
+        not: they are short, and no run is made of them. validation: the line tells the score on these rows."""
         if self.silent:
             return
-        scores = result["splits"].get("test") or result["splits"].get("validation") or {}
+        kind = "validation" if validation else "test"
+        scores = result["splits"].get(kind) or {}
         parts = [f"{self.count}/{self.total}", result["variant"]]
         parts += [f"seed {result['seed']}"] if result["seed"] is not None else []
         parts += [f"learning rate {result['learning_rate']:.3g}"] if result["learning_rate"] is not None else []
-        kind = "validation" if result["kind"] == "trial" else "test"
         if result["status"] == "done":
             name = self.metric.replace("_", " ")
             parts.append(f"{kind} {name} {scores[self.metric]:.4f}" if self.metric in scores else "done")

@@ -77,11 +77,14 @@ class Train:
 @final
 @dataclass(frozen=True, kw_only=True)
 class Search:
-    """How the learning rate of each method is chosen: short trials, compared on validation.
+    """How the learning rate of each method is chosen: short trials, then a race of the best two, on validation.
 
     candidates: learning rates per method that names none itself; with 1 it is the method's default, without a trial
     factor: between one candidate and the next; the method's default is the middle one, or half a step from the two
         middle ones if their number is even
+    extend: while the best candidate is the lowest or the highest, one more beyond it is tried, at most so many times;
+        of candidates that a method names itself, never
+    race: the best two candidates train at full length with the first seed, and the better one is taken; its run is kept
     rows: training rows of a trial, at most
     epochs: of a trial
     trials: per method, over ranges of the learning rate and of settings; instead of the candidates
@@ -90,10 +93,17 @@ class Search:
 
     candidates: Annotated[int, Ge(1), Le(100)] = 3
     factor: Annotated[float, Ge(1.1), Le(100)] = 3.0
+    extend: Annotated[int, Ge(0), Le(10)] = 2
+    race: bool = True
     rows: Count = 1000
     epochs: Count = 2
     trials: Annotated[int, Ge(2), Le(10_000)] | None = None
     pruning: bool = True
+
+    @property
+    def races(self) -> bool:
+        """Whether candidates are raced: those of sampled settings are not."""
+        return self.race and self.trials is None
 
     def around(self, rate: float) -> tuple[float, ...]:
         """The candidates: geometric, centred on `rate`, ascending, three digits each."""
