@@ -146,6 +146,7 @@ def test_which_tier_is_never_guessed(tmp_path: Path) -> None:
         ("xmin = 0.9", "xmin = 0,9", ":16: 0,9 has a decimal comma; expected a point"),
         ("xmin = 0.9", "xmin = 1.9", ":16: 'upon' ends at 1.2 s, before it begins at 1.9 s"),
         ("xmin = 0.9", "xmin = 1e999", ":16: a number without end"),
+        ("xmin = 0.9", '"a\nb"', ":16: expected a number, got .a b.$"),
         ("IntervalTier", "SpectrumTier", ":8: a tier of class 'SpectrumTier'"),
     ],
 )
