@@ -45,10 +45,18 @@ def _dtype(name: Any, *rest: Any) -> np.dtype:
     """numpy.dtype, except for arrays of objects: unpickling one would run what its elements name."""
     if not isinstance(name, str) or any(flag not in (0, 1) for flag in rest):
         raise pickle.UnpicklingError("numpy.dtype of something that numpy does not write")
-    dtype = np.dtype(name, *rest)
+    dtype = np.dtype(name, False, True)  # a copy: its state is set next, and numpy's own must not change
     if dtype.hasobject:
         raise _Refused("numpy.dtype('O'), an array of Python objects")
     return dtype
+
+
+def _check_state(dtype: np.dtype, state: Any) -> None:
+    """Admit a byte order alone: numpy takes any sizes that a state names, and reads memory by them."""
+    sizes = ((-1, -1), (dtype.itemsize, dtype.alignment))
+    plain = isinstance(state, tuple) and len(state) == 8 and state[0] == 3 and state[2:5] == (None, None, None)
+    if not plain or state[1] not in ("<", ">", "=", "|") or state[5:7] not in sizes or not isinstance(state[7], int):
+        raise pickle.UnpicklingError("a numpy.dtype with a state that numpy does not write")
 
 
 _NDARRAY = object()  # what `numpy.ndarray` means inside the file: a mark for `_reconstruct`, nothing to call
@@ -130,6 +138,8 @@ class _Unpickler(_Python):
     def load_build(self) -> None:
         if not isinstance(self.stack[-2], _Sequence | np.ndarray | np.dtype):
             raise pickle.UnpicklingError(f"a state for a {type(self.stack[-2]).__name__}")
+        if isinstance(self.stack[-2], np.dtype):
+            _check_state(self.stack[-2], self.stack[-1])
         _Python.load_build(self)
 
     dispatch |= {pickle.SETITEM[0]: load_setitem, pickle.SETITEMS[0]: load_setitems, pickle.DICT[0]: load_dict}
