@@ -101,6 +101,7 @@ NESTED_KEY = b"\x80\x02" + b"}K\x00" + b"\x852\x86" + b"2\x86" * 40 + b"K\x01s."
         b"\x80\x02]r\xff\xff\xff\x7f.",  # a memo of 2 billion places
         NESTED_KEY,  # a key that takes 2 ** 41 steps to hash
         b"\x80\x04\x8f(" + b"K\x00\x852\x86" + b"2\x86" * 40 + b"\x90.",  # the same in a set
+        b"\x80\x05]\x96" + (1 << 33).to_bytes(8, "little") + b"a.",  # a bytearray of 8 GiB
         pickle.dumps({"a": {1, 2}}),
         b"",
     ],

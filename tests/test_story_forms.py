@@ -132,7 +132,9 @@ def test_which_tier_is_never_guessed(tmp_path: Path) -> None:
     refused(file, grid(tier("words", ROWS)), "no tier 3; it has 'words'|no tier '3'; it has 'words'", tier=3)
     refused(tmp_path / "s.tsv", table(ROWS), "this table has no column of tiers; remove the key", tier="words")
     csv = "Begin,End,Label,Type\n0,0.2,HH,phones\n0.2,0.4,AH0,phones\n"
-    assert story(tmp_path / "t.csv", csv.replace("phones", "noun")).words == ("HH", "AH0"), "`type` may be of words"
+    refused(tmp_path / "t.csv", csv, "tier 'phones' seems to hold phones, not words")
+    plain = story(tmp_path / "t.csv", csv.replace("phones", "noun"))  # `type` may also be of words
+    assert plain.words == ("HH", "AH0") and plain.notes[0].startswith("the words look like phones")
 
 
 @pytest.mark.parametrize(
@@ -144,6 +146,7 @@ def test_which_tier_is_never_guessed(tmp_path: Path) -> None:
         ("xmin = 0.9", "xmin = 0,9", ":16: 0,9 has a decimal comma; expected a point"),
         ("xmin = 0.9", "xmin = 1.9", ":16: 'upon' ends at 1.2 s, before it begins at 1.9 s"),
         ("xmin = 0.9", "xmin = 1e999", ":16: a number without end"),
+        ("xmin = 0.9", '"a\nb"', ":16: expected a number, got .a b.$"),
         ("IntervalTier", "SpectrumTier", ":8: a tier of class 'SpectrumTier'"),
     ],
 )

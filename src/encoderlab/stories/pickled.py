@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import io
 import pickle
+import sys
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -42,10 +43,20 @@ class _Refused(Exception):
 
 def _dtype(name: Any, *rest: Any) -> np.dtype:
     """numpy.dtype, except for arrays of objects: unpickling one would run what its elements name."""
-    dtype = np.dtype(name, *rest)
+    if not isinstance(name, str) or any(flag not in (0, 1) for flag in rest):
+        raise pickle.UnpicklingError("numpy.dtype of something that numpy does not write")
+    dtype = np.dtype(name, False, True)  # a copy: its state is set next, and numpy's own must not change
     if dtype.hasobject:
         raise _Refused("numpy.dtype('O'), an array of Python objects")
     return dtype
+
+
+def _check_state(dtype: np.dtype, state: Any) -> None:
+    """Admit a byte order alone: numpy takes any sizes that a state names, and reads memory by them."""
+    sizes = ((-1, -1), (dtype.itemsize, dtype.alignment))
+    plain = isinstance(state, tuple) and len(state) == 8 and state[0] == 3 and state[2:5] == (None, None, None)
+    if not plain or state[1] not in ("<", ">", "=", "|") or state[5:7] not in sizes or not isinstance(state[7], int):
+        raise pickle.UnpicklingError("a numpy.dtype with a state that numpy does not write")
 
 
 _NDARRAY = object()  # what `numpy.ndarray` means inside the file: a mark for `_reconstruct`, nothing to call
@@ -55,6 +66,12 @@ def _reconstruct(kind: Any, shape: Any, code: Any) -> np.ndarray:
     if kind is not _NDARRAY or shape != (0,):  # numpy writes an empty array, and its state afterwards
         raise _Refused("numpy's _reconstruct of something that is no array")
     return multiarray._reconstruct(np.ndarray, shape, code)  # type: ignore[attr-defined]
+
+
+def _scalar(dtype: Any, data: Any) -> Any:
+    if not isinstance(data, bytes) or dtype.itemsize != len(data):
+        raise pickle.UnpicklingError("a number of numpy of another size than its bytes")
+    return multiarray.scalar(dtype, data)  # type: ignore[attr-defined]
 
 
 def _encode(text: Any, encoding: Any = "latin1") -> bytes:
@@ -83,7 +100,7 @@ ADMITTED: dict[tuple[str, str], Any] = {
 for _core in ("numpy.core", "numpy._core"):
     ADMITTED |= {
         (f"{_core}.multiarray", "_reconstruct"): _reconstruct,
-        (f"{_core}.multiarray", "scalar"): multiarray.scalar,  # type: ignore[attr-defined]
+        (f"{_core}.multiarray", "scalar"): _scalar,
         (f"{_core}.numeric", "_frombuffer"): numeric._frombuffer,  # type: ignore[attr-defined]
     }
 
@@ -111,13 +128,23 @@ class _Unpickler(_Python):
     def load_set(self) -> None:
         raise pickle.UnpicklingError("a set")
 
+    def load_bytearray(self) -> None:  # what is there, where Python makes room for what the file claims
+        size = int.from_bytes(self.read(8), "little")
+        data = self.read(min(size, sys.maxsize))
+        if len(data) < size:
+            raise EOFError("the file ends inside an array")
+        self.append(bytearray(data))
+
     def load_build(self) -> None:
         if not isinstance(self.stack[-2], _Sequence | np.ndarray | np.dtype):
             raise pickle.UnpicklingError(f"a state for a {type(self.stack[-2]).__name__}")
+        if isinstance(self.stack[-2], np.dtype):
+            _check_state(self.stack[-2], self.stack[-1])
         _Python.load_build(self)
 
     dispatch |= {pickle.SETITEM[0]: load_setitem, pickle.SETITEMS[0]: load_setitems, pickle.DICT[0]: load_dict}
-    dispatch |= {pickle.EMPTY_SET[0]: load_set, pickle.FROZENSET[0]: load_set, pickle.BUILD[0]: load_build}
+    dispatch |= {pickle.EMPTY_SET[0]: load_set, pickle.FROZENSET[0]: load_set, pickle.BYTEARRAY8[0]: load_bytearray}
+    dispatch |= {pickle.BUILD[0]: load_build}
 
     def find_class(self, module: str, name: str) -> Any:
         if name == "DataSequence" and (module == "DataSequence" or module.endswith(".DataSequence")):

@@ -19,7 +19,7 @@ from pathlib import Path
 
 from encoderlab.errors import InputError
 from encoderlab.stories.content import number_of, text_of
-from encoderlab.stories.tiers import WORD_TIERS, Tier, choose
+from encoderlab.stories.tiers import WORD_TIERS, Tier, choose, names_phones
 from encoderlab.stories.transcript import MISSING, Row, Spoken
 
 # What a column holds, by its name in lower case; the first that a table has is taken.
@@ -62,6 +62,8 @@ def read_table(path: Path, tier: str | int | None = None) -> list[Spoken]:
     texts = [{what: cells[column].strip() for what, column in columns.items()} for _, cells in body]
     chosen, notes = _of_words(texts)
     chosen, name = _of_tier(path, rows, texts, chosen, tier)
+    if name is None and Tier(name="", rows=tuple(rows[i] for i in chosen)).looks_like_phones:
+        notes.append("the words look like phones; is this the table of the words?")
     stories: dict[str, list[int]] = {"": chosen}
     if "section" in columns:
         stories = _sections(path, rows, texts, chosen)
@@ -160,7 +162,7 @@ def _of_tier(
     for i in chosen:
         tiers.setdefault(texts[i].get("tier", texts[i].get("type", "")), []).append(i)
     named = texts and "tier" in texts[0]
-    if not named and not any(name.lower() in WORD_TIERS for name in tiers):
+    if not named and not any(name.lower() in WORD_TIERS or names_phones(name) for name in tiers):
         if wanted is not None:
             raise InputError(f"{path}: `tier` is {wanted!r}, but this table has no column of tiers; remove the key")
         return chosen, None

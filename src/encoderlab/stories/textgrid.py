@@ -118,7 +118,7 @@ class _Values:
         if match["open"] is not None:
             raise InputError(f"{where}: cut off: a text begins here and does not end; copy it again")
         if match[group] is None:
-            raise InputError(f"{where}: expected {expected}, got {match[0][:40]}")
+            raise InputError(f"{where}: expected {expected}, got {' '.join(match[0].split())[:40]}")
         return match[group]
 
     def _check_quotes(self, match: re.Match[str], where: str) -> None:

@@ -37,10 +37,15 @@ class Tier:
 
     @property
     def looks_like_phones(self) -> bool:
-        if _PHONE_NAMES.search(self.name.strip().lower()):
+        if names_phones(self.name):
             return True
         texts = [text for row in self.rows if (text := row.text.strip()) and text.lower() not in ("sil", "sp", "spn")]
         return len(texts) > 1 and sum(bool(_ARPABET.fullmatch(t.upper())) for t in texts) > _PHONE_SHARE * len(texts)
+
+
+def names_phones(tier: str) -> bool:
+    """Whether a tier of this name holds phones."""
+    return _PHONE_NAMES.search(tier.strip().lower()) is not None
 
 
 def choose(path: Path, tiers: Sequence[Tier], wanted: str | int | None) -> Tier:

@@ -75,7 +75,7 @@ def transcript(path: Path, spoken: Spoken, marks: Collection[str] = ()) -> Trans
     kept: list[tuple[float, float, str]] = []
     left, examples = Counter[str](), dict[str, Counter[str]]()
     for row in spoken.rows:
-        word = row.text.strip()
+        word = " ".join(row.text.split())  # a label of a TextGrid may hold a line break
         kind = kind_of_mark(word, more)
         if row.start is not None and row.stop is not None and row.stop < row.start:
             raise InputError(
