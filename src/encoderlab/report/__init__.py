@@ -79,6 +79,9 @@ def _context(table: Table) -> dict[str, Any]:
         "search": study.get("search") or [],
         "sampled": _sampled(study.get("search") or []),
         "candidates": sorted({len(entry["candidates"]) for entry in study.get("search") or []}),
+        "raced": any(entry.get("race") for entry in study.get("search") or []),
+        "at_edge": [entry["variant"] for entry in study.get("search") or [] if entry.get("edge")],
+        "by_chance": [entry["variant"] for entry in study.get("search") or [] if entry.get("chance")],
         "data": study.get("data") or {},
         "truncation": study.get("truncation") or {},
         "warnings": _warnings(table),
@@ -131,7 +134,12 @@ def _figures(
         drawn["curves"] = figures.curves(found, lines, look, metric)
     if panels:
         drawn["sweeps"] = sweeps.draw(panels, metric)
-    if figure := candidates.draw(table.study.get("search") or [], look, metric):
+    if figure := candidates.draw(
+        table.study.get("search") or [],
+        look,
+        metric,
+        ((table.study.get("data") or {}).get("validation") or {}).get("rows"),
+    ):
         drawn["search"] = figure
     return dict.fromkeys(("ranking", "parameters", "time", "curves", "sweeps", "search")) | drawn
 

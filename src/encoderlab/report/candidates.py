@@ -29,9 +29,13 @@ TALL = 2.9  # inches, without the legend
 
 
 @matplotlib.rc_context(SETTINGS)
-def draw(search: Sequence[Mapping[str, Any]], look: Mapping[str, Style], metric: Metric) -> str | None:
-    """search: the entries of study.json. A ring is what was chosen. Where other settings were sampled as well, the
-    points are no line. None where no variant has two candidates with a score."""
+def draw(
+    search: Sequence[Mapping[str, Any]], look: Mapping[str, Style], metric: Metric, rows: int | None = None
+) -> str | None:
+    """search: the entries of study.json. rows: of validation, for the standard error of an accuracy.
+
+    A ring is what was chosen. Where other settings were sampled as well, the points are no line. None where no variant
+    has two candidates with a score."""
     found = {}
     for entry in search:
         scored = [c for c in entry["candidates"] if c.get(metric.key) is not None]
@@ -59,6 +63,11 @@ def draw(search: Sequence[Mapping[str, Any]], look: Mapping[str, Style], metric:
             mew=0.6,
         )
         handles.append(line)
+        if metric.key == "accuracy" and rows:
+            noise = [100 * math.sqrt(max(v * (100 - v), 0.0) / 1e4 / rows) for v in values]
+            axes.errorbar(
+                [c["learning_rate"] for c in scored], values, noise, fmt="none", ecolor=style.colour, alpha=0.4, lw=1
+            )
         for c, value in zip(scored, values, strict=True):
             if c["learning_rate"] == entry["chosen"] and c.get("settings") == entry.get("chosen_settings"):
                 axes.plot([c["learning_rate"]], [value], "o", mfc="none", mec=style.colour, ms=11, mew=1.2)
