@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import difflib
 import inspect
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -15,11 +13,13 @@ import transformers
 from torch import nn
 
 from encoderlab import attention, checkpoint_config, fingerprints, heads
+from encoderlab.checkpoint_config import one_line, quiet, read
+from encoderlab.checkpoint_config import read_config as read_config
 from encoderlab.errors import InputError
-from encoderlab.families import FAMILIES, ROLES, Family
+from encoderlab.families import FAMILIES as FAMILIES
+from encoderlab.families import ROLES, Family
 from encoderlab.randomness import Noise, derive, use_noise
 
-ADAPTER = "adapter_config.json"  # of PEFT, and of the adapters library
 # Keys of a config that say where a model is from or what its head answers, not what the encoder computes.
 NOT_THE_FUNCTION = {
     "_name_or_path",
@@ -180,14 +180,16 @@ def load(name: str, *, head: str, class_names: Sequence[str], seed: int, tokeniz
     loaded already. Raises InputError for a folder that is no model, a hub name that can't be had, a family that is not
     in the table.
     """
-    config, family, settled, said = _read(name)
+    config, family, settled, said = read(name)
     files = fingerprints.state(name, config)
     notes = list(settled.notes)
-    with torch.random.fork_rng(devices=[]), quiet(), _one_line(name, "could not be loaded: "):
+    with torch.random.fork_rng(devices=[]), quiet(), one_line(name, "could not be loaded: "):
         if tokenizer is None:
             tokenizer = transformers.AutoTokenizer.from_pretrained(name)
-        if problems := _tokenizer_form(tokenizer):
+        if problems := checkpoint_config.tokenizer_form(tokenizer):
             raise InputError(*(f"model {name!r}: {problem}" for problem in problems))
+        if not isinstance(tokenizer.model_max_length, int | float):
+            tokenizer.model_max_length = transformers.tokenization_utils_base.VERY_LARGE_INTEGER
         padding = checkpoint_config.settle_padding(config, family.counts_from_padding, tokenizer.pad_token_id)
         notes += [] if padding is None else [padding]
         config.id2label = dict(enumerate(class_names))
@@ -225,7 +227,7 @@ def load(name: str, *, head: str, class_names: Sequence[str], seed: int, tokeniz
     if problems := [*_trunk_problems(backbone), *_tokenizer_problems(backbone)]:
         raise InputError(*(f"model {name!r}: {problem}" for problem in problems))
     notes += _left_over(backbone, info["unexpected_keys"])
-    taken = _own_head(backbone, head, said, sizes, class_names, seed)
+    taken = heads.bring(backbone, head, said, sizes, class_names, seed)
     if taken is not None:
         notes.append(taken.note)
         if taken.anew:
@@ -245,6 +247,8 @@ def load(name: str, *, head: str, class_names: Sequence[str], seed: int, tokeniz
             for n, p in model.named_parameters()
             if n not in fresh
         }
+        if broken := [n for n, (_, _, p) in known.items() if not p.isfinite().all()]:
+            raise InputError(f"model {name!r}: its weights hold numbers that are not finite, e.g. in {min(broken)}")
         return (
             fingerprints.of_tensors({n: p for n, (pooler, inside, p) in known.items() if inside and not pooler}, shape),
             fingerprints.of_tensors({n: p for n, (pooler, _, p) in known.items() if pooler}),
@@ -252,7 +256,10 @@ def load(name: str, *, head: str, class_names: Sequence[str], seed: int, tokeniz
             fingerprints.of_tokens(tokenizer),
         )
 
-    ours, pooler, own_head, tokens = fingerprints.once(files, (head, fresh, shape, unit, taken and taken.order), find)
+    with one_line(name, "its tokenizer cannot make tokens: "):
+        ours, pooler, own_head, tokens = fingerprints.once(
+            files, (head, fresh, shape, unit, taken and taken.order), find
+        )
     return replace(
         backbone,
         fresh=fresh - bare_pooler,
@@ -262,38 +269,6 @@ def load(name: str, *, head: str, class_names: Sequence[str], seed: int, tokeniz
         tokenizer_fingerprint=tokens,
         notes=tuple(notes),
     )
-
-
-def _own_head(
-    backbone: Backbone,
-    head: str,
-    said: Mapping[str, Any],
-    sizes: Mapping[str, tuple[int, ...]],
-    class_names: Sequence[str],
-    seed: int,
-) -> heads.Taken | None:
-    """Bring the head of the checkpoint to the study's classes; None where it has none that could be.
-
-    Args:
-        sizes: shapes of the checkpoint's tensors that have another one here.
-    """
-    if not heads.has_labels(head):
-        return None
-    path = backbone.output_layer()
-    weight = f"{path}.weight"
-    if weight in sizes:
-        return heads.resized(said, head, sizes[weight][0], class_names)
-    if weight in backbone.fresh:
-        return None
-    layer: Any = backbone.model.get_submodule(path)
-    taken = heads.decide(said, head, layer.out_features, class_names)
-    if taken.anew:
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(derive(seed, "head"))
-            heads.draw_anew(backbone.model, path)
-    elif taken.order is not None:
-        heads.put_in_order(layer, taken.order)
-    return taken
 
 
 def _left_over(backbone: Backbone, unread: Iterable[str]) -> list[str]:
@@ -331,16 +306,6 @@ def _trunk_problems(backbone: Backbone) -> list[str]:
     ]
 
 
-def _tokenizer_form(tokenizer: Any) -> list[str]:
-    """What is wrong with a tokenizer before it is asked for tokens."""
-    if getattr(tokenizer, "backend_tokenizer", None) is None:
-        return [
-            f"its tokenizer, {type(tokenizer).__name__}, has no fast form (tokenizer.json, of the tokenizers library), "
-            "which says what text each token is of; name a checkpoint whose tokenizer has one"
-        ]
-    return []
-
-
 def _tokenizer_problems(backbone: Backbone) -> list[str]:
     words, rows = len(backbone.tokenizer), backbone.trunk.get_input_embeddings().num_embeddings  # type: ignore[operator]
     if words <= len(backbone.tokenizer.all_special_tokens):
@@ -350,72 +315,3 @@ def _tokenizer_problems(backbone: Backbone) -> list[str]:
             f"its tokenizer has {words} tokens, but the encoder has embeddings for {rows}; they do not belong together"
         ]
     return []
-
-
-def read_config(name: str) -> tuple[Any, Family]:
-    """The transformers config of a model folder or hub name, settled, and its family's row. No weights are needed.
-    InputError as `load`."""
-    config, family, _, _ = _read(name)
-    return config, family
-
-
-def _read(name: str) -> tuple[Any, Family, checkpoint_config.Settled, dict[str, Any]]:
-    """Config, family, what was settled, and config.json as it is."""
-    folder = Path(name).expanduser()
-    if folder.is_dir():
-        adapter, there = (folder / ADAPTER).is_file(), (folder / "config.json").is_file()
-        if adapter:
-            raise InputError(
-                f"model {name!r}: the folder holds an adapter ({ADAPTER})"
-                + (
-                    " beside the model, and transformers would put it in; move the adapter's files to a folder of "
-                    "their own, or name another copy of the model"
-                    if there
-                    else " and no config.json; name the model that it is for"
-                )
-            )
-        if not there:
-            raise InputError(f"model {name!r}: the folder holds no config.json, so it is no model folder")
-    elif name.startswith((".", "/", "~")) or name.count("/") > 1:
-        raise InputError(f"model {name!r}: there is no such folder")
-    where = "is it a model's config.json?" if folder.is_dir() else "not in the local cache, and the hub did not give it"
-    with quiet(), _one_line(name, f"{where} (", ")"):
-        said, _ = transformers.PreTrainedConfig.get_config_dict(name)
-        config = transformers.AutoConfig.from_pretrained(name)
-    family = FAMILIES.get(config.model_type)
-    if family is None:
-        raise InputError(
-            f"model {name!r}: family {config.model_type!r} is not supported; known: {', '.join(FAMILIES)}. "
-            "To add one, add its row of part names to FAMILIES in encoderlab/families.py"
-        )
-    return config, family, checkpoint_config.settle(config, name), said
-
-
-@contextmanager
-def _one_line(name: str, before: str, after: str = "") -> Iterator[None]:
-    """Make one line of what transformers raises at somebody's files, which may be anything."""
-    try:
-        yield
-    except (InputError, MemoryError):
-        raise
-    except Exception as error:
-        raise InputError(f"model {name!r}: {before}{_first_line(error)}{after}") from None
-
-
-def _first_line(error: Exception) -> str:
-    return (str(error).strip() or type(error).__name__).splitlines()[0]
-
-
-class quiet:
-    """Silence transformers' bars and its loading report: `fresh` says the same, and is acted upon."""
-
-    def __enter__(self) -> None:
-        self.level = transformers.logging.get_verbosity()
-        self.bar = transformers.utils.logging.is_progress_bar_enabled()
-        transformers.logging.set_verbosity_error()
-        transformers.utils.logging.disable_progress_bar()
-
-    def __exit__(self, *_: object) -> None:
-        transformers.logging.set_verbosity(self.level)
-        if self.bar:
-            transformers.utils.logging.enable_progress_bar()

@@ -8,11 +8,18 @@ study that `check` passes can start.
 from __future__ import annotations
 
 import inspect
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, final
 
+import transformers
+
 from encoderlab.errors import InputError
+from encoderlab.families import FAMILIES, Family
+
+ADAPTER = "adapter_config.json"  # of PEFT, and of the adapters library
 
 # Keys that only say what a call returns or how it is computed, with the value that encoderlab runs. The fingerprint
 # keeps what the file says of them: a study that was run before finds its runs again.
@@ -32,6 +39,85 @@ class Settled:
 
     as_read: Mapping[str, Any]
     notes: tuple[str, ...]
+
+
+def read_config(name: str) -> tuple[Any, Family]:
+    """The transformers config of a model folder or hub name, settled, and its family's row. No weights are needed.
+    InputError as `load`."""
+    config, family, _, _ = read(name)
+    return config, family
+
+
+def read(name: str) -> tuple[Any, Family, Settled, dict[str, Any]]:
+    """Config, family, what was settled, and config.json as it is."""
+    folder = Path(name).expanduser()
+    if folder.is_dir():
+        adapter, there = (folder / ADAPTER).is_file(), (folder / "config.json").is_file()
+        if adapter:
+            raise InputError(
+                f"model {name!r}: the folder holds an adapter ({ADAPTER})"
+                + (
+                    " beside the model, and transformers would put it in; move the adapter's files to a folder of "
+                    "their own, or name another copy of the model"
+                    if there
+                    else " and no config.json; name the model that it is for"
+                )
+            )
+        if not there:
+            raise InputError(f"model {name!r}: the folder holds no config.json, so it is no model folder")
+    elif name.startswith((".", "/", "~")) or name.count("/") > 1:
+        raise InputError(f"model {name!r}: there is no such folder")
+    where = "is it a model's config.json?" if folder.is_dir() else "not in the local cache, and the hub did not give it"
+    with quiet(), one_line(name, f"{where} (", ")"):
+        said, _ = transformers.PreTrainedConfig.get_config_dict(name)
+        config = transformers.AutoConfig.from_pretrained(name)
+    family = FAMILIES.get(config.model_type)
+    if family is None:
+        raise InputError(
+            f"model {name!r}: family {config.model_type!r} is not supported; known: {', '.join(FAMILIES)}. "
+            "To add one, add its row of part names to FAMILIES in encoderlab/families.py"
+        )
+    return config, family, settle(config, name), said
+
+
+@contextmanager
+def one_line(name: str, before: str, after: str = "") -> Iterator[None]:
+    """Make one line of what transformers raises at somebody's files, which may be anything."""
+    try:
+        yield
+    except (InputError, MemoryError):
+        raise
+    except Exception as error:
+        raise InputError(f"model {name!r}: {before}{_first_line(error)}{after}") from None
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error).strip() or type(error).__name__).splitlines()[0]
+
+
+class quiet:
+    """Silence transformers' bars and its loading report: `fresh` says the same, and is acted upon."""
+
+    def __enter__(self) -> None:
+        self.level = transformers.logging.get_verbosity()
+        self.bar = transformers.utils.logging.is_progress_bar_enabled()
+        transformers.logging.set_verbosity_error()
+        transformers.utils.logging.disable_progress_bar()
+
+    def __exit__(self, *_: object) -> None:
+        transformers.logging.set_verbosity(self.level)
+        if self.bar:
+            transformers.utils.logging.enable_progress_bar()
+
+
+def tokenizer_form(tokenizer: Any) -> list[str]:
+    """What is wrong with a tokenizer before it is asked for tokens."""
+    if getattr(tokenizer, "backend_tokenizer", None) is None:
+        return [
+            f"its tokenizer, {type(tokenizer).__name__}, has no fast form (tokenizer.json, of the tokenizers library), "
+            "which says what text each token is of; name a checkpoint whose tokenizer has one"
+        ]
+    return []
 
 
 def settle(config: Any, name: str) -> Settled:

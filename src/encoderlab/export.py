@@ -75,7 +75,7 @@ class Exported:
             "computed again in fp32"
         ]
         if self.stored_difference is None:
-            return [*lines, "not held to stored predictions: the run has none of these rows"]
+            return [*lines, "not held to stored predictions: there are none of these rows"]
         held = (
             "another base was forced, so they are not held to each other"
             if self.stored_allowed is None

@@ -13,10 +13,15 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, final
+from typing import TYPE_CHECKING, Any, final
 
 import torch
 from torch import nn
+
+from encoderlab.randomness import derive
+
+if TYPE_CHECKING:
+    from encoderlab.backbone import Backbone
 
 AUTO = "AutoModel"
 UNIT = "in the unit of the labels"
@@ -36,6 +41,38 @@ class Taken:
     number: bool = False
     order: tuple[int, ...] | None = None
     note: str
+
+
+def bring(
+    backbone: Backbone,
+    head: str,
+    said: Mapping[str, Any],
+    sizes: Mapping[str, tuple[int, ...]],
+    class_names: Sequence[str],
+    seed: int,
+) -> Taken | None:
+    """Bring the head of the checkpoint to the study's classes; None where it has none that could be.
+
+    Args:
+        sizes: shapes of the checkpoint's tensors that have another one here.
+    """
+    if not has_labels(head):
+        return None
+    path = backbone.output_layer()
+    weight = f"{path}.weight"
+    if weight in sizes:
+        return resized(said, head, sizes[weight][0], class_names)
+    if weight in backbone.fresh:
+        return None
+    layer: Any = backbone.model.get_submodule(path)
+    taken = decide(said, head, layer.out_features, class_names)
+    if taken.anew:
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(derive(seed, "head"))
+            draw_anew(backbone.model, path)
+    elif taken.order is not None:
+        put_in_order(layer, taken.order)
+    return taken
 
 
 def has_labels(head: str) -> bool:
