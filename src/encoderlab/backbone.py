@@ -227,12 +227,13 @@ def load(name: str, *, head: str, class_names: Sequence[str], seed: int, tokeniz
     if problems := [*_trunk_problems(backbone), *_tokenizer_problems(backbone)]:
         raise InputError(*(f"model {name!r}: {problem}" for problem in problems))
     notes += _left_over(backbone, info["unexpected_keys"])
-    taken = heads.bring(backbone, head, said, sizes, class_names, seed)
-    if taken is not None:
-        notes.append(taken.note)
-        if taken.anew:
-            layer = backbone.output_layer()
-            fresh |= {n for n, _ in model.named_parameters() if n.startswith(f"{layer}.")}
+    taken = None
+    if heads.has_labels(head):
+        layer = backbone.output_layer()
+        if f"{layer}.weight" in sizes or f"{layer}.weight" not in fresh:
+            taken = heads.bring(model, layer, head, said, sizes, class_names, seed)
+            notes.append(taken.note)
+            fresh |= {n for n, _ in model.named_parameters() if taken.anew and n.startswith(f"{layer}.")}
     bare_pooler = {name for name in fresh if backbone.in_pooler(name)} if backbone.trunk is model else set()
     if bare_pooler:
         setattr(backbone.trunk, family.pooler, None)

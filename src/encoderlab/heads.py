@@ -13,15 +13,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, final
+from typing import Any, final
 
 import torch
 from torch import nn
 
 from encoderlab.randomness import derive
-
-if TYPE_CHECKING:
-    from encoderlab.backbone import Backbone
 
 AUTO = "AutoModel"
 UNIT = "in the unit of the labels"
@@ -44,32 +41,31 @@ class Taken:
 
 
 def bring(
-    backbone: Backbone,
+    model: Any,
+    path: str,
     head: str,
     said: Mapping[str, Any],
     sizes: Mapping[str, tuple[int, ...]],
     class_names: Sequence[str],
     seed: int,
-) -> Taken | None:
-    """Bring the head of the checkpoint to the study's classes; None where it has none that could be.
+) -> Taken:
+    """Bring the head of a checkpoint to the study's classes.
 
     Args:
+        model: of transformers, as it was loaded; its last layer is changed in place.
+        path: of the last layer, whose tensors the checkpoint had.
+        head: the Auto class.
+        said: config.json, as it was before it was given the study's classes.
         sizes: shapes of the checkpoint's tensors that have another one here.
     """
-    if not has_labels(head):
-        return None
-    path = backbone.output_layer()
-    weight = f"{path}.weight"
-    if weight in sizes:
-        return resized(said, head, sizes[weight][0], class_names)
-    if weight in backbone.fresh:
-        return None
-    layer: Any = backbone.model.get_submodule(path)
+    if f"{path}.weight" in sizes:
+        return resized(said, head, sizes[f"{path}.weight"][0], class_names)
+    layer = model.get_submodule(path)
     taken = decide(said, head, layer.out_features, class_names)
     if taken.anew:
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(derive(seed, "head"))
-            draw_anew(backbone.model, path)
+            draw_anew(model, path)
     elif taken.order is not None:
         put_in_order(layer, taken.order)
     return taken
