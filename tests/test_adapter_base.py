@@ -20,7 +20,7 @@ from encoderlab.backbone import Backbone
 from encoderlab.errors import InputError
 from encoderlab.families import FAMILIES
 from encoderlab.formats import adapterhub
-from encoderlab.methods import Lora
+from encoderlab.methods import Adapter, Lora
 
 MASKED = "AutoModelForMaskedLM"
 
@@ -195,3 +195,21 @@ def _peft(base: Path, folder: Path, said: dict[str, Any]) -> Any:
                 parameter.data.normal_(1, 0.3)
     model.save_pretrained(folder, save_embedding_layers=False)
     return model
+
+
+@pytest.mark.parametrize("method", [Lora(rank=2), Adapter()], ids=lambda method: method.name)
+def test_the_head_of_our_own_folder_is_put_in_the_order_of_the_models_classes(
+    method: Any, base: Path, tmp_path: Path
+) -> None:
+    head = "AutoModelForSequenceClassification"
+    made, other = (
+        backbones.load(str(base), head=head, class_names=names, seed=0) for names in (["a", "b"], ["b", "a"])
+    )
+    method.inject(made, 0)
+    about = {"class_names": ["a", "b"]}
+    adapters.save(made, method, adapters.adapter_tensors(made), tmp_path / "ours", about)
+    adapters.load_adapter(other, tmp_path / "ours")
+    ids = torch.arange(5, 17)[None]
+    made.model.eval()
+    with torch.no_grad():
+        torch.testing.assert_close(other.model(input_ids=ids).logits, made.model(input_ids=ids).logits.flip(1))

@@ -139,8 +139,25 @@ def _ours(backbone: Backbone, folder: Path, head: bool, force: bool) -> tuple[Me
         raise InputError(f"{folder / WEIGHTS}: damaged, or another file than {OURS} describes (its sha256 differs)")
     method = build(METHODS, "name", said["method"])
     if said["layout"] == "peft":
-        return method, peft.read(backbone, folder, head=head)[1]
-    return method, names.load_tensors(folder, WEIGHTS)
+        tensors = peft.read(backbone, folder, head=head)[1]
+    else:
+        tensors = names.load_tensors(folder, WEIGHTS)
+    return method, _in_order(backbone, tensors, said.get("class_names")) if head else tensors
+
+
+def _in_order(backbone: Backbone, tensors: dict[str, Tensor], classes: Any) -> dict[str, Tensor]:
+    """Tensors with the rows of the head's last layer in the order of the model's classes, where the folder has the same
+    classes in another one."""
+    wanted = list(backbone.model.config.id2label.values())
+    if not isinstance(classes, list) or classes == wanted or sorted(map(str, classes)) != sorted(map(str, wanted)):
+        return tensors
+    layer = backbone.output_layer()
+    rows = {names.our_name(backbone, f"{layer}.{part}") for part in ("weight", "bias")}
+    order = [classes.index(name) for name in wanted]
+    return {
+        name: tensor[order] if name in rows and len(tensor) == len(order) else tensor
+        for name, tensor in tensors.items()
+    }
 
 
 def _other_base(problem: str, otherwise: str, force: bool) -> None:
