@@ -28,7 +28,7 @@ from torch import Tensor
 from encoderlab.backbone import Backbone
 from encoderlab.errors import InputError
 from encoderlab.files import build, read_json, write_json, write_text
-from encoderlab.formats import adapterhub, card, names, peft
+from encoderlab.formats import adapterhub, base_name, card, names, peft
 from encoderlab.methods import METHODS, Method
 from encoderlab.runs import as_json, save_tensors
 
@@ -96,18 +96,22 @@ def read(
 ) -> tuple[Method, dict[str, Tensor]]:
     """The method of an adapter folder and its tensors under our names: one of ours, of PEFT's or of the `adapters`
     library's. `backbone`: the encoder it is for, under any head, without a method in it. `head`: whether the file's
-    head will be used, which reads the pooler that it was trained with.
+    head will be used, which reads the pooler that it was trained with; without it only the encoder's part is read,
+    whatever else the folder changes.
 
-    InputError for another base than ours was trained on (only logged with `force`), for a damaged folder, and naming
-    what another library's folder holds that is not supported.
+    InputError for another base than the one that the folder was trained on (only logged with `force`), for a damaged
+    folder, and naming what another library's folder holds that is not supported.
     """
     try:
         if (folder / OURS).is_file():
             return _ours(backbone, folder, head, force)
         if not (folder / peft.CONFIG).is_file():
             raise InputError(f"{folder}: no adapter folder; expected {OURS} or {peft.CONFIG} in it")
-        theirs = peft if "peft_type" in read_json(folder / peft.CONFIG) else adapterhub
-        return theirs.read(backbone, folder)
+        said = read_json(folder / peft.CONFIG)
+        theirs = peft if "peft_type" in said else adapterhub
+        if line := base_name.problem(backbone, said.get(theirs.BASE)):
+            _other_base(f"{folder}: {line}", f"or correct {theirs.BASE} in {peft.CONFIG} if it is the same one", force)
+        return theirs.read(backbone, folder, head=head)
     except (KeyError, TypeError, ValueError, AttributeError, StopIteration, OSError, SafetensorError) as error:
         raise InputError(f"{folder}: a file of this adapter is damaged ({type(error).__name__}: {error})") from None
 
@@ -130,15 +134,36 @@ def _ours(backbone: Backbone, folder: Path, head: bool, force: bool) -> tuple[Me
             f"{folder}: trained on another {part} ({base['name']}, fingerprint {base[key][:12] or 'none'}) than "
             f"{names.public(backbone.name)} (fingerprint {here[:12] or 'none'})"
         )
-        if not force:
-            raise InputError(f"{problem}; give it the encoder it was trained on, or --force to use it all the same")
-        log.warning("%s; used all the same, as asked", problem)
+        _other_base(problem, "or --force to use it all the same", force)
     if (folder / WEIGHTS).is_file() and _digest(folder / WEIGHTS) != said["sha256"]:
         raise InputError(f"{folder / WEIGHTS}: damaged, or another file than {OURS} describes (its sha256 differs)")
     method = build(METHODS, "name", said["method"])
     if said["layout"] == "peft":
-        return method, peft.read(backbone, folder)[1]
-    return method, names.load_tensors(folder, WEIGHTS)
+        tensors = peft.read(backbone, folder, head=head)[1]
+    else:
+        tensors = names.load_tensors(folder, WEIGHTS)
+    return method, _in_order(backbone, tensors, said.get("class_names")) if head else tensors
+
+
+def _in_order(backbone: Backbone, tensors: dict[str, Tensor], classes: Any) -> dict[str, Tensor]:
+    """Tensors with the rows of the head's last layer in the order of the model's classes, where the folder has the same
+    classes in another one."""
+    wanted = list(backbone.model.config.id2label.values())
+    if not isinstance(classes, list) or classes == wanted or sorted(map(str, classes)) != sorted(map(str, wanted)):
+        return tensors
+    layer = backbone.output_layer()
+    rows = {names.our_name(backbone, f"{layer}.{part}") for part in ("weight", "bias")}
+    order = [classes.index(name) for name in wanted]
+    return {
+        name: tensor[order] if name in rows and len(tensor) == len(order) else tensor
+        for name, tensor in tensors.items()
+    }
+
+
+def _other_base(problem: str, otherwise: str, force: bool) -> None:
+    if not force:
+        raise InputError(f"{problem}; give it the encoder it was trained on, {otherwise}")
+    log.warning("%s; used all the same, as asked", problem)
 
 
 def is_there(folder: Path) -> bool:

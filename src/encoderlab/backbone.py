@@ -3,20 +3,21 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterator, Sequence
+import inspect
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
-from pathlib import Path
 from typing import Any
 
 import torch
 import transformers
-from huggingface_hub.errors import StrictDataclassError
-from safetensors import SafetensorError
 from torch import nn
 
-from encoderlab import attention, fingerprints
+from encoderlab import attention, checkpoint_config, fingerprints, heads
+from encoderlab.checkpoint_config import one_line, quiet, read
+from encoderlab.checkpoint_config import read_config as read_config
 from encoderlab.errors import InputError
-from encoderlab.families import FAMILIES, ROLES, Family
+from encoderlab.families import FAMILIES as FAMILIES
+from encoderlab.families import ROLES, Family
 from encoderlab.randomness import Noise, derive, use_noise
 
 # Keys of a config that say where a model is from or what its head answers, not what the encoder computes.
@@ -42,6 +43,8 @@ class Backbone:
     same under every head, so without the pooler, which some heads have no use for.
     `pooler_fingerprint`, `head_fingerprint`: the same over the pretrained tensors of the pooler and of the head; empty
     where the model or its checkpoint has none. `tokenizer_fingerprint`: of what makes the tokens.
+    `notes`: what was settled when it was read and is worth saying, one line each: what became of the checkpoint's own
+    head, keys of its config that another model would be run by.
     """
 
     name: str
@@ -53,6 +56,7 @@ class Backbone:
     pooler_fingerprint: str = ""
     tokenizer_fingerprint: str = ""
     head_fingerprint: str = ""
+    notes: tuple[str, ...] = ()
     noise: Noise = field(default_factory=Noise)
     frozen_head: bool = False
 
@@ -106,6 +110,19 @@ class Backbone:
         """Path of the linear layer that gives the head's answers, its last one."""
         linear = [name for name, module in self.model.named_modules() if isinstance(module, nn.Linear)]
         return [name for name in linear if not name.startswith(self.trunk_prefix)][-1]
+
+    @property
+    def pad_id(self) -> int:
+        """The token that fills a batch. It stands behind the mask, so any would do where the checkpoint names none."""
+        known = (self.tokenizer.pad_token_id, getattr(self.model.config, "pad_token_id", None))
+        return next((number for number in known if number is not None), 0)
+
+    @property
+    def has_types(self) -> bool:
+        """Whether a second text can be told from the first by token types: some tokenizers number them for encoders
+        that have one type, or none."""
+        takes = "token_type_ids" in inspect.signature(self.trunk.forward).parameters
+        return takes and getattr(self.model.config, "type_vocab_size", 0) > 1
 
     def is_head(self, parameter: str) -> bool:
         """True for a parameter of a task head that trains, and for one that the checkpoint lacks, wherever it sits."""
@@ -163,27 +180,32 @@ def load(name: str, *, head: str, class_names: Sequence[str], seed: int, tokeniz
     loaded already. Raises InputError for a folder that is no model, a hub name that can't be had, a family that is not
     in the table.
     """
-    config, family = read_config(name)
+    config, family, settled, said = read(name)
     files = fingerprints.state(name, config)
-    config.id2label = dict(enumerate(class_names))
-    config.label2id = {label: i for i, label in enumerate(class_names)}
-    with torch.random.fork_rng(devices=[]), quiet():
+    notes = list(settled.notes)
+    with torch.random.fork_rng(devices=[]), quiet(), one_line(name, "could not be loaded: "):
+        if tokenizer is None:
+            tokenizer = transformers.AutoTokenizer.from_pretrained(name)
+        if problems := checkpoint_config.tokenizer_form(tokenizer):
+            raise InputError(*(f"model {name!r}: {problem}" for problem in problems))
+        if not isinstance(tokenizer.model_max_length, int | float):
+            tokenizer.model_max_length = transformers.tokenization_utils_base.VERY_LARGE_INTEGER
+        padding = checkpoint_config.settle_padding(config, family.counts_from_padding, tokenizer.pad_token_id)
+        notes += [] if padding is None else [padding]
+        config.id2label = dict(enumerate(class_names))
+        config.label2id = {label: i for i, label in enumerate(class_names)}
         torch.manual_seed(derive(seed, "head"))
-        try:
-            model, info = getattr(transformers, head).from_pretrained(
-                name,
-                config=config,
-                dtype=torch.float32,
-                attn_implementation=attention.NAME,
-                output_loading_info=True,
-                ignore_mismatched_sizes=True,  # a head for other classes is drawn anew; the trunk is checked below
-            )
-            if tokenizer is None:
-                tokenizer = transformers.AutoTokenizer.from_pretrained(name)
-        except (OSError, ValueError, KeyError, TypeError, RuntimeError, SafetensorError) as error:
-            raise InputError(f"model {name!r}: could not be loaded: {_first_line(error)}") from None
+        model, info = getattr(transformers, head).from_pretrained(
+            name,
+            config=config,
+            dtype=torch.float32,
+            attn_implementation=attention.NAME,
+            output_loading_info=True,
+            ignore_mismatched_sizes=True,  # a head for other classes is drawn anew; the trunk is checked below
+        )
     _trunk_first(model)
-    unread = {*info["missing_keys"], *(key[0] for key in info["mismatched_keys"])}
+    sizes = {key[0]: tuple(key[1]) for key in info["mismatched_keys"]}
+    unread = {*info["missing_keys"], *sizes}
     fresh = frozenset(unread) & {n for n, _ in model.named_parameters()}
     noise = Noise()
     use_noise(model, noise)  # before a method inserts its parts: hooks on a dropout module stay where they are put
@@ -204,10 +226,21 @@ def load(name: str, *, head: str, class_names: Sequence[str], seed: int, tokeniz
         module.noise = noise  # type: ignore[assignment]
     if problems := [*_trunk_problems(backbone), *_tokenizer_problems(backbone)]:
         raise InputError(*(f"model {name!r}: {problem}" for problem in problems))
+    notes += _left_over(backbone, info["unexpected_keys"])
+    taken = None
+    if heads.has_labels(head):
+        layer = backbone.output_layer()
+        if f"{layer}.weight" in sizes or f"{layer}.weight" not in fresh:
+            taken = heads.bring(model, layer, head, said, sizes, class_names, seed)
+            notes.append(taken.note)
+            fresh |= {n for n, _ in model.named_parameters() if taken.anew and n.startswith(f"{layer}.")}
     bare_pooler = {name for name in fresh if backbone.in_pooler(name)} if backbone.trunk is model else set()
     if bare_pooler:
         setattr(backbone.trunk, family.pooler, None)
-    shape = repr(sorted((key, value) for key, value in config.to_dict().items() if key not in NOT_THE_FUNCTION))
+    function = {**config.to_dict(), **settled.as_read}
+    shape = repr(sorted((key, value) for key, value in function.items() if key not in NOT_THE_FUNCTION))
+    # A head that answers with a number was once taken for one in units of the labels' spread: those runs are others.
+    unit = heads.UNIT if taken is not None and taken.number and not taken.anew else ""
 
     def find() -> tuple[str, ...]:
         known = {
@@ -215,14 +248,19 @@ def load(name: str, *, head: str, class_names: Sequence[str], seed: int, tokeniz
             for n, p in model.named_parameters()
             if n not in fresh
         }
+        if broken := [n for n, (_, _, p) in known.items() if not p.isfinite().all()]:
+            raise InputError(f"model {name!r}: its weights hold numbers that are not finite, e.g. in {min(broken)}")
         return (
             fingerprints.of_tensors({n: p for n, (pooler, inside, p) in known.items() if inside and not pooler}, shape),
             fingerprints.of_tensors({n: p for n, (pooler, _, p) in known.items() if pooler}),
-            fingerprints.of_tensors({n: p for n, (_, inside, p) in known.items() if not inside}),
+            fingerprints.of_tensors({n: p for n, (_, inside, p) in known.items() if not inside}, unit),
             fingerprints.of_tokens(tokenizer),
         )
 
-    ours, pooler, own_head, tokens = fingerprints.once(files, (head, fresh, shape), find)
+    with one_line(name, "its tokenizer cannot make tokens: "):
+        ours, pooler, own_head, tokens = fingerprints.once(
+            files, (head, fresh, shape, unit, taken and taken.order), find
+        )
     return replace(
         backbone,
         fresh=fresh - bare_pooler,
@@ -230,7 +268,17 @@ def load(name: str, *, head: str, class_names: Sequence[str], seed: int, tokeniz
         pooler_fingerprint=pooler,
         head_fingerprint=own_head,
         tokenizer_fingerprint=tokens,
+        notes=tuple(notes),
     )
+
+
+def _left_over(backbone: Backbone, unread: Iterable[str]) -> list[str]:
+    """Say it where the weights hold parts of layers that the config does not describe."""
+    inside = f"{backbone.family.layers.partition('.*')[0]}."
+    left = sorted(key for key in unread if inside in key)
+    if not left:
+        return []
+    return [f"{len(left)} tensors of its layers have no place in the model that config.json describes, e.g. {left[0]}"]
 
 
 def _trunk_first(model: Any) -> None:
@@ -268,46 +316,3 @@ def _tokenizer_problems(backbone: Backbone) -> list[str]:
             f"its tokenizer has {words} tokens, but the encoder has embeddings for {rows}; they do not belong together"
         ]
     return []
-
-
-def read_config(name: str) -> tuple[Any, Family]:
-    """The transformers config of a model folder or hub name, and its family's row. No weights are needed. InputError
-    as `load`."""
-    folder = Path(name).expanduser()
-    if folder.is_dir() and not (folder / "config.json").is_file():
-        raise InputError(f"model {name!r}: the folder holds no config.json, so it is no model folder")
-    if not folder.is_dir() and (name.startswith((".", "/", "~")) or name.count("/") > 1):
-        raise InputError(f"model {name!r}: there is no such folder")
-    try:
-        config = transformers.AutoConfig.from_pretrained(name)
-    except (OSError, ValueError, KeyError, TypeError, StrictDataclassError) as error:
-        where = (
-            "is it a model's config.json?" if folder.is_dir() else "not in the local cache, and the hub did not give it"
-        )
-        raise InputError(f"model {name!r}: {where} ({_first_line(error)})") from None
-    family = FAMILIES.get(config.model_type)
-    if family is None:
-        raise InputError(
-            f"model {name!r}: family {config.model_type!r} is not supported; known: {', '.join(FAMILIES)}. "
-            "To add one, add its row of part names to FAMILIES in encoderlab/families.py"
-        )
-    return config, family
-
-
-def _first_line(error: Exception) -> str:
-    return (str(error).strip() or type(error).__name__).splitlines()[0]
-
-
-class quiet:
-    """Silence transformers' bars and its loading report: `fresh` says the same, and is acted upon."""
-
-    def __enter__(self) -> None:
-        self.level = transformers.logging.get_verbosity()
-        self.bar = transformers.utils.logging.is_progress_bar_enabled()
-        transformers.logging.set_verbosity_error()
-        transformers.utils.logging.disable_progress_bar()
-
-    def __exit__(self, *_: object) -> None:
-        transformers.logging.set_verbosity(self.level)
-        if self.bar:
-            transformers.utils.logging.enable_progress_bar()

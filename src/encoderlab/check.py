@@ -168,7 +168,8 @@ def _warnings(found: _Found, encoded: dict[str, Encoded]) -> list[str]:
         if (line := task.cut_warning(encoded[name], len(rows), max_length)) is not None
     ]
     own = [f"{place(name)}: {line}" for name, split in encoded.items() for line in task.warnings(split)]
-    return [*found.splits.warnings, *cut, *own, *_unlike(found.study)]
+    model = [f"model: {line}" for line in found.backbone.notes]
+    return [*found.splits.warnings, *model, *cut, *own, *_unlike(found.study)]
 
 
 def _unlike(study: Study) -> list[str]:

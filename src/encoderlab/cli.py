@@ -44,6 +44,12 @@ Force = Annotated[
 ]
 
 
+Base = Annotated[
+    str | None,
+    typer.Option("--base", metavar="FOLDER", help="Where the base model lies now, if it was moved (or its hub name)."),
+]
+
+
 class Place(StrEnum):
     here = "here"
     processes = "processes"
@@ -216,12 +222,13 @@ def evaluate(
     run: RunFolder,
     file: Annotated[Path, typer.Argument(metavar="FILE", help="Labelled rows, in any format of [data].")],
     force: Force = False,
+    base: Base = None,
     json: Json = False,
 ) -> None:
     """Score a finished run on a labelled file."""
     from encoderlab import predict, show
 
-    result = predict.evaluate(run, file, force=force)
+    result = predict.evaluate(run, file, force=force, base=base)
     _print_json(result) if json else show.evaluated(result)
 
 
@@ -231,6 +238,7 @@ def predict(
     file: Annotated[Path, typer.Argument(metavar="FILE", help="Rows with the text column(s) of the run.")],
     out: Annotated[Path | None, typer.Option("-o", metavar="OUT", help="A CSV file; default: stdout.")] = None,
     force: Force = False,
+    base: Base = None,
 ) -> None:
     """Add a label and probabilities to the rows of a file; writes CSV."""
     from encoderlab.files import write_atomically
@@ -241,7 +249,7 @@ def predict(
     def write(path: Path) -> None:
         nonlocal rows
         with path.open("w", encoding="utf-8", newline="") as stream:
-            rows = predict(run, file, stream, force=force)
+            rows = predict(run, file, stream, force=force, base=base)
 
     if out is not None:
         if (out.exists() and not out.is_file()) or not out.parent.is_dir():  # a device must not be replaced
@@ -250,7 +258,7 @@ def predict(
     else:
         if isinstance(sys.stdout, io.TextIOWrapper):
             sys.stdout.reconfigure(encoding="utf-8")
-        rows = predict(run, file, sys.stdout, force=force)
+        rows = predict(run, file, sys.stdout, force=force, base=base)
     _say(f"{rows} rows")
 
 
@@ -342,17 +350,19 @@ def export(
     to: Annotated[str, typer.Option(metavar="FORMAT", help="merged, peft, adapterhub or onnx.")],
     out: Annotated[Path | None, typer.Option(metavar="FOLDER", help="New or empty; default: RUN/FORMAT.")] = None,
     force: Force = False,
+    base: Base = None,
     json: Json = False,
 ) -> None:
     """Write a finished run in a format of others, and check that it gives the run's logits."""
     from encoderlab.export import export
 
-    done = export(run, to, out, force=force)
+    done = export(run, to, out, force=force, base=base)
     if json:
         _print_json(done.as_dict())
         return
     print(f"{done.format}: {done.bytes / 1e6:,.1f} MB")
-    print(f"checked: {done.rows} {done.checked_on}, logits differ by at most {done.difference:.1e}")
+    for line in done.checks():
+        print(f"checked: {line}")
     print(f"load it: {done.load}")
     print(done.folder)
 

@@ -53,9 +53,11 @@ class Loaded:
         return self.backbone.tokenizer
 
 
-def load_run(folder: Path, *, device: str = "auto", precision: str | None = None, force: bool = False) -> Loaded:
+def load_run(
+    folder: Path, *, device: str = "auto", precision: str | None = None, force: bool = False, base: str | None = None
+) -> Loaded:
     """The model of a finished run, in the precision it was scored in unless `precision` says otherwise. `force`: on
-    another base than it was trained on, too.
+    another base than it was trained on, too. `base`: where the base model lies now, if not where it was.
 
     InputError where the folder is no run, is not finished, or a file of it is missing or damaged. A run that failed
     may have kept its best epoch: that is loaded, and a warning logged.
@@ -76,7 +78,7 @@ def load_run(folder: Path, *, device: str = "auto", precision: str | None = None
             log.warning("%s: this run failed (%s); using the best epoch before that", folder, result["reason"])
         stored = {"bfloat16": "bf16", "float32": "fp32"}[config["precision"]]
         return assemble(
-            model=config["model"]["name"],
+            model=_base(folder, config["model"]["name"], base),
             task=files.build(TASKS, "kind", config["task"]),
             method=files.build(METHODS, "name", config["method"]),
             class_names=config["class_names"],
@@ -89,6 +91,15 @@ def load_run(folder: Path, *, device: str = "auto", precision: str | None = None
         )
     except (KeyError, TypeError, ValueError, StopIteration, OSError, SafetensorError) as error:
         raise InputError(f"{folder}: a file of this run is damaged ({type(error).__name__}: {error})") from None
+
+
+def _base(run: Path, trained_on: str, base: str | None) -> str:
+    """The base model to load. InputError where a folder is no longer there, and no other is named."""
+    if base is not None:
+        return base
+    if Path(trained_on).is_absolute() and not Path(trained_on).is_dir():
+        raise InputError(f"{run}: its base model is no longer at {trained_on}; say where it is with --base FOLDER")
+    return trained_on
 
 
 def assemble(
@@ -136,7 +147,7 @@ def logits(
     cache: TrunkCache | None = None,
 ) -> np.ndarray:
     """float32 (rows, classes), in the rows' order. cache: where layers that no training changed find what they give."""
-    pad_id = loaded.tokenizer.pad_token_id
+    pad_id = loaded.backbone.pad_id
     budget = without_gradients(loaded.token_budget)
     if cache is not None:
         ranks.one_after_another(partial(loaded.model.keep, encoded, cache, pad_id, budget, loaded.device))
@@ -157,7 +168,7 @@ def seconds_without_cache(loaded: Loaded, encoded: Encoded) -> float | None:
         start = time.perf_counter()
         for chosen in model.micro_batches(encoded, rows, without_gradients(loaded.token_budget)):
             with torch.no_grad():
-                model.run(encoded, chosen, loaded.tokenizer.pad_token_id, loaded.device).cpu()
+                model.run(encoded, chosen, loaded.backbone.pad_id, loaded.device).cpu()
         return (time.perf_counter() - start) / len(rows)
     finally:
         model.trunk.kept = kept

@@ -38,16 +38,24 @@ from encoderlab.evaluate import Loaded, load_run
 from encoderlab.formats import adapterhub, card, names, peft
 from encoderlab.methods import METHODS, Method, Qlora
 from encoderlab.methods.low_rank import FixedRank
-from encoderlab.probe import Answer, probe
+from encoderlab.probe import Answer, probe, rounding
 
 FORMATS = ("merged", "peft", "adapterhub", "onnx")
 TOLERANCE = {"merged": 1e-5, "peft": 1e-5, "adapterhub": 1e-5, "onnx": 1e-4}  # of a logit, or of the largest one's size
+STORED = 1e-3  # the same from the predictions that the run stored: another device, rows packed otherwise
+ROUNDINGS = 4  # times what the run's precision does to the rows by itself, where that is not fp32
 ONE_FILE = 1_500_000_000  # bytes; a larger ONNX model keeps its weights in a second file, as the format demands
 
 
 @dataclass(frozen=True, kw_only=True)
 class Exported:
-    """What was written where, what it was checked on, the largest difference of a logit, and how it is loaded."""
+    """What was written where, what it was checked on, and how it is loaded.
+
+    difference: the largest one of a logit from the run's model, computed again in fp32.
+    stored_difference: from the predictions that the run stored; None where there are none of these rows.
+    stored_precision, stored_allowed: what those were computed in, and the difference that it explains; None where
+        nothing was held to them, because another base was forced.
+    """
 
     folder: str
     format: str
@@ -56,23 +64,43 @@ class Exported:
     checked_on: str
     difference: float
     load: str
+    stored_difference: float | None = None
+    stored_precision: str = "float32"
+    stored_allowed: float | None = None
+
+    def checks(self) -> list[str]:
+        """What the model was held to, in words."""
+        lines = [
+            f"{self.rows} {self.checked_on}, logits differ by at most {self.difference:.1e} from the run's model "
+            "computed again in fp32"
+        ]
+        if self.stored_difference is None:
+            return [*lines, "not held to stored predictions: there are none of these rows"]
+        held = (
+            "another base was forced, so they are not held to each other"
+            if self.stored_allowed is None
+            else f"{self.stored_precision}, allowed {self.stored_allowed:.1e}"
+        )
+        return [*lines, f"by at most {self.stored_difference:.1e} from the predictions that the run stored ({held})"]
 
     def as_dict(self) -> dict[str, Any]:
         return asdict(self)
 
 
-def export(run: Path, to: str, out: Path | None = None, *, force: bool = False) -> Exported:
-    """Write the run's model to `out`, a new or empty folder; default: RUN/FORMAT. `force`: as in `load_run`.
+def export(run: Path, to: str, out: Path | None = None, *, force: bool = False, base: str | None = None) -> Exported:
+    """Write the run's model to `out`, a new or empty folder; default: RUN/FORMAT. `force`, `base`: as in `load_run`.
 
     InputError for an unknown format, a folder that is in use, a run that cannot be loaded, and a method that the format
-    cannot hold. EncoderlabError where the exported model gives other logits than the run's: nothing is left then."""
+    cannot hold. EncoderlabError where the exported model gives other logits than the run's model does, or than the run
+    stored: nothing is left then."""
     if to not in FORMATS:
         raise InputError(f"--to {to}: unknown format{near(to, FORMATS, label='known formats: ')}")
     target = run / to if out is None else out
     if (target.exists() and not target.is_dir()) or (target.is_dir() and any(target.iterdir())):
         raise InputError(f"{target}: is there already; expected a new or an empty folder, name one with --out")
-    loaded = load_run(run, device="cpu", precision="fp32", force=force)
-    method = files.build(METHODS, "name", files.read_json(run / "config.json")["method"])
+    loaded = load_run(run, device="cpu", precision="fp32", force=force, base=base)
+    config = files.read_json(run / "config.json")
+    method = files.build(METHODS, "name", config["method"])
     loaded.model.eval()
     with _whole(target) as folder, torch.no_grad(), backbones.quiet():
         rows = probe(run, loaded)
@@ -85,12 +113,23 @@ def export(run: Path, to: str, out: Path | None = None, *, force: bool = False) 
                 answer = _adapter(peft, run, loaded, folder, force)
             case _:
                 answer = _adapter(adapterhub, run, loaded, folder, force)
-        difference = rows.difference(answer)
+        difference, stored = rows.differences(answer)
         if difference > TOLERANCE[to] * rows.scale:
             raise EncoderlabError(
                 f"{target}: not written: on {rows.rows} {rows.origin}, its logits differ from the run's by up to "
                 f"{difference:.1e}"
             )
+        allowed = None
+        if stored is not None and not force:
+            allowed = STORED * rows.scale
+            if config["precision"] != "float32":
+                allowed += ROUNDINGS * rounding(rows, load_run(run, device="cpu", base=base))
+            if stored > allowed:
+                raise EncoderlabError(
+                    f"{target}: not written: on {rows.rows} {rows.origin}, its logits differ by up to {stored:.1e} "
+                    f"from the predictions that the run stored ({config['precision']}, which explains {allowed:.1e}); "
+                    "the model is not the one that was scored: run the study again"
+                )
         size = sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
     return Exported(
         folder=str(target),
@@ -99,6 +138,9 @@ def export(run: Path, to: str, out: Path | None = None, *, force: bool = False) 
         rows=rows.rows,
         checked_on=rows.origin,
         difference=difference,
+        stored_difference=stored,
+        stored_precision=config["precision"],
+        stored_allowed=allowed,
         load=_how_to_load(to, loaded, method, target),
     )
 
@@ -154,6 +196,8 @@ def _save_tokenizer(loaded: Loaded, folder: Path) -> None:
     tokenizer.model_max_length = loaded.max_length
     tokenizer.backend_tokenizer.no_truncation()  # what the last call left there
     tokenizer.backend_tokenizer.no_padding()
+    if not loaded.backbone.has_types:  # the model has no room for what the tokenizer would make of a pair
+        tokenizer.model_input_names = [name for name in tokenizer.model_input_names if name != "token_type_ids"]
     tokenizer.save_pretrained(folder)
 
 

@@ -41,6 +41,7 @@ class Family:
     # The part that gets what attention read, and the layer's input to add to it. With it `attention` calls its numbers
     # what BERT's does: `attention_head_size`, `scaling`, and the probability of `dropout`.
     residual: str | None = None
+    counts_from_padding: bool = False  # whether positions count on from the config's `pad_token_id`
     packs: bool = True  # whether sequences can lie end to end: attention goes by `position_ids` and our function alone
     stand_in: Callable[[nn.Module], nn.Module] | None = None  # makes of `attention` one that calls our function
 
@@ -67,6 +68,7 @@ _BERT = Family(
 )
 _ROBERTA = replace(
     _BERT,
+    counts_from_padding=True,
     note="Positions count from the row after the padding row, so 514 rows are 512 tokens. Multiple choice reads a "
     "pooler that the checkpoints lack: it is drawn anew, trained and saved.",
 )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, final
@@ -12,9 +12,11 @@ import numpy as np
 
 from encoderlab import backbone as backbones
 from encoderlab import files, runs
+from encoderlab.backbone import Backbone
 from encoderlab.config import Study, Variant
 from encoderlab.data import Rows, Splits
 from encoderlab.execute import Bench, Job, Kind, execute, identify, stored, unwatched
+from encoderlab.methods import positions
 from encoderlab.randomness import numpy_generator
 from encoderlab.tasks import Encoded
 from encoderlab.timing import Work
@@ -116,7 +118,7 @@ def open_bench(study: Study, splits: Splits, class_names: list[str]) -> Bench:
     hub = tuple(dict.fromkeys(source.hub for source in study.data.sources.values() if source.hub))
     return Bench(
         model=study.model,
-        fingerprint=" ".join(filter(None, (base.fingerprint, base.pooler_fingerprint, base.head_fingerprint))),
+        fingerprint=_fingerprint(base, encoded.values()),
         tokenizer=base.tokenizer,
         task=study.task,
         class_names=class_names,
@@ -137,6 +139,15 @@ def open_bench(study: Study, splits: Splits, class_names: list[str]) -> Bench:
         hub=hub,
         since=time.time(),
     )
+
+
+def _fingerprint(base: Backbone, splits: Iterable[Encoded]) -> str:
+    """What stands for the model in a run's id."""
+    parts = [base.fingerprint, base.pooler_fingerprint, base.head_fingerprint]
+    table = positions.table(base.trunk) if base.family.packs else None
+    padding = None if table is None else table.padding_idx
+    parts += {positions.mark(encoded.ids, padding) for encoded in splits}
+    return " ".join(filter(None, parts))
 
 
 def _numbers(encoded: Encoded, rows: Rows) -> np.ndarray:

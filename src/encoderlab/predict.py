@@ -19,15 +19,16 @@ from encoderlab.evaluate import load_run, logits
 BLOCK = 512  # rows in memory at a time
 
 
-def predict(run: Path, source: Path, out: TextIO, *, force: bool = False) -> int:
+def predict(run: Path, source: Path, out: TextIO, *, force: bool = False, base: str | None = None) -> int:
     """Writes a CSV: the columns of `source`, then the task's predictions, such as label, probability, one probability
     per class. Returns the rows.
 
     Rows keep their order. A new column whose name the file has already gets predicted_ in front, until it is free.
     Memory does not grow with the rows of a CSV, TSV or JSONL file; other formats are read whole. `force`: use another
-    base than the run's too. InputError for a folder that is no run, a missing column, an unreadable file.
+    base than the run's too. `base`: where the base model lies now, if it was moved. InputError for a folder that is no
+    run, a missing column, an unreadable file.
     """
-    loaded = load_run(run, force=force)
+    loaded = load_run(run, force=force, base=base)
     columns, remaining = stream(source)
     writer = csv.writer(out, lineterminator="\n")
     count = 0
@@ -49,10 +50,10 @@ def predict(run: Path, source: Path, out: TextIO, *, force: bool = False) -> int
     return count
 
 
-def evaluate(run: Path, source: Path, *, force: bool = False) -> dict[str, Any]:
-    """The run's metrics on a labelled file, with `rows` and `notes` (what was dropped). `force` and InputError as in
-    `predict`."""
-    loaded = load_run(run, force=force)
+def evaluate(run: Path, source: Path, *, force: bool = False, base: str | None = None) -> dict[str, Any]:
+    """The run's metrics on a labelled file, with `rows` and `notes` (what was dropped). `force`, `base` and InputError
+    as in `predict`."""
+    loaded = load_run(run, force=force, base=base)
     if problem := path_problem(source):
         raise InputError(problem)
     everything = read(Source(path=str(source.absolute())), Path())

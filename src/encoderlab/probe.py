@@ -1,18 +1,22 @@
 """Rows of a run with the logits that they have there, to hold an exported model to.
 
-The run's answer is taken one row at a time, without padding. The exported model gets rows of unlike lengths in one
-batch, padded, and one row alone: a format that forgets the mask, bakes in a length or loses a part of the model is
-found out.
+There are two of each. The run's model is computed again, in fp32, one row at a time, without padding: what is exported
+has to be that to the last digits. And the run stored its predictions, computed in its own precision, packed, when it
+was trained: what is exported has to be what was measured, as far as that precision goes. The exported model gets rows
+of unlike lengths in one batch, padded, and one row alone: a format that forgets the mask, bakes in a length or loses a
+part of the model is found out.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import torch
+from safetensors import SafetensorError
+from safetensors.numpy import load_file
 from torch import Tensor
 
 from encoderlab import files
@@ -30,22 +34,34 @@ Answer = Callable[[Mapping[str, Tensor]], np.ndarray]  # the model's inputs -> l
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Probe:
     """batches: inputs with an attention mask, and the logits they should give, nan where nothing is asked (of padding).
+    stored: the same as the run stored them, of the same shapes; None where it did not, or of other rows.
     rows, origin: what they are."""
 
     batches: list[tuple[dict[str, Tensor], np.ndarray]]
     rows: int
     origin: str
+    stored: list[np.ndarray] | None = None
 
-    def difference(self, answer: Answer) -> float:
-        """The largest difference of a logit; infinite where one is no number."""
-        gaps = [np.abs(answer(inputs) - wanted)[~np.isnan(wanted)] for inputs, wanted in self.batches]
-        worst = max(gap.max() for gap in gaps)
-        return float(worst) if np.isfinite(worst) else float("inf")
+    def differences(self, answer: Answer) -> tuple[float, float | None]:
+        """The largest difference of a logit, infinite where one is no number: from the run's model, and from what the
+        run stored."""
+        answers = [answer(inputs) for inputs, _ in self.batches]
+        own = _largest_gap(answers, [wanted for _, wanted in self.batches])
+        return own, None if self.stored is None else _largest_gap(answers, self.stored)
 
     @property
     def scale(self) -> float:
-        """The largest logit's size, or 1 if that is more."""
-        return max(1.0, *(float(np.nanmax(np.abs(wanted))) for _, wanted in self.batches))
+        """The largest logit's size, or 1 if that is more. Of a number in the labels' unit, which may be tiny, ten times
+        that size will do."""
+        largest = max(float(np.nanmax(np.abs(wanted))) for _, wanted in self.batches)
+        floor = min(1.0, 10 * largest) if self.batches[0][1].shape[-1] == 1 else 1.0
+        return max(floor, largest)
+
+
+def _largest_gap(answers: Sequence[np.ndarray], wanted: Sequence[np.ndarray]) -> float:
+    gaps = [np.abs(ours - theirs)[~np.isnan(theirs)] for ours, theirs in zip(answers, wanted, strict=True)]
+    worst = max((gap.max() for gap in gaps if gap.size), default=np.inf)
+    return float(worst) if np.isfinite(worst) else float("inf")
 
 
 @torch.no_grad()
@@ -54,8 +70,11 @@ def probe(run: Path, loaded: Loaded) -> Probe:
     machine: rows of random words."""
     fingerprint = files.read_json(run / "config.json")["data"]["test"]["fingerprint"]
     encoded, origin = kept(fingerprint, files.cache_folder() / "tokens"), "rows of test"
+    stored = None
     if encoded is None:
         encoded, origin = _random_words(loaded), "rows of random words (those of test are no longer kept here)"
+    else:
+        stored = _predictions(run, len(encoded))
     order = np.argsort(encoded.longest, kind="stable")
     chosen = order[np.unique(np.linspace(0, len(order) - 1, ROWS).astype(int))]
     count = -(-len(chosen) // BATCH)
@@ -65,18 +84,55 @@ def probe(run: Path, loaded: Loaded) -> Probe:
         batches=[(_inputs(encoded, rows, loaded), _alone(encoded, rows, loaded)) for rows in batches],
         rows=len(chosen),
         origin=origin,
+        stored=None if stored is None else [_as_answered(stored, encoded, rows) for rows in batches],
     )
 
 
+def rounding(found: Probe, rounded: Loaded) -> float:
+    """The largest difference that the run's own precision makes to a logit of these rows. rounded: the run's model in
+    that precision."""
+    rounded.backbone.model.eval()
+    with torch.no_grad():
+        own, _ = found.differences(lambda inputs: _answer(rounded, inputs))
+    return own
+
+
+def _answer(loaded: Loaded, inputs: Mapping[str, Tensor]) -> np.ndarray:
+    there = {name: tensor.to(loaded.device) for name, tensor in inputs.items()}
+    return loaded.model(**there).float().cpu().numpy()
+
+
+def _predictions(run: Path, rows: int) -> np.ndarray | None:
+    """The logits of the test rows as the run stored them, in their order; None where they are not there."""
+    try:
+        logits = load_file(run / "predictions" / "test.safetensors")["logits"]
+    except (OSError, KeyError, SafetensorError):
+        return None
+    return logits if len(logits) == rows else None
+
+
+def _as_answered(stored: np.ndarray, encoded: Encoded, rows: np.ndarray) -> np.ndarray:
+    """Stored logits of some rows in the shape in which the model gives them."""
+    if encoded.groups is not None:
+        return np.concatenate([stored[row, : encoded.sizes[row]] for row in rows])[:, None]
+    if encoded.places is None:
+        return stored[rows]
+    whole = np.full((len(rows), int(encoded.lengths[rows].max()), stored.shape[2]), np.nan, dtype=np.float32)
+    for row, places, logits in zip(whole, encoded.places[rows], stored[rows], strict=True):
+        row[places[places >= 0]] = logits[: len(places)][places >= 0]
+    return whole
+
+
 def _inputs(encoded: Encoded, rows: np.ndarray, loaded: Loaded) -> dict[str, Tensor]:
-    inputs = collate(encoded, rows, loaded.tokenizer.pad_token_id, loaded.device)
+    inputs = collate(loaded.model.typed(encoded), rows, loaded.backbone.pad_id, loaded.device)
     mask = inputs.pop("attention_mask", torch.ones_like(inputs["input_ids"]))
     return {"input_ids": inputs.pop("input_ids"), "attention_mask": mask, **inputs}
 
 
 def _alone(encoded: Encoded, rows: np.ndarray, loaded: Loaded) -> np.ndarray:
     """(rows, classes), or (rows, tokens, classes): each row's logits, without padding."""
-    singles = (collate(encoded, [row], loaded.tokenizer.pad_token_id, loaded.device) for row in rows)
+    encoded = loaded.model.typed(encoded)
+    singles = (collate(encoded, [row], loaded.backbone.pad_id, loaded.device) for row in rows)
     found = [loaded.model(**single).float().cpu().numpy() for single in singles]
     if found[0].ndim == 2:
         return np.concatenate(found)

@@ -29,7 +29,7 @@ from encoderlab.methods import Adapter, Dora, Lora, Method
 from encoderlab.methods.low_rank import FixedRank
 
 VERSION = "adapters.1.3.0"  # whose files these are
-CONFIG, WEIGHTS = "adapter_config.json", ("adapter.safetensors", "pytorch_adapter.bin")
+CONFIG, WEIGHTS, BASE = "adapter_config.json", ("adapter.safetensors", "pytorch_adapter.bin"), "model_name"
 HEAD_CONFIG, HEAD_WEIGHTS = "head_config.json", ("model_head.safetensors", "pytorch_model_head.bin")
 
 # Where in a layer the library hangs its bottlenecks: after the attention, after the feed-forward. Names of its own.
@@ -121,9 +121,9 @@ def write(
         write_json(folder / HEAD_CONFIG, about | labels | {"name": None, "config": None})
 
 
-def read(backbone: Backbone, folder: Path) -> tuple[Method, dict[str, Tensor]]:
-    """The method of a folder, and its tensors under our names, the head's too where the head file is of this model
-    class. InputError naming what is not supported."""
+def read(backbone: Backbone, folder: Path, *, head: bool = True) -> tuple[Method, dict[str, Tensor]]:
+    """The method of a folder, and its tensors under our names, with `head` the head's too where the head file is of
+    this model class. InputError naming what is not supported."""
     said = read_json(folder / CONFIG)
     config = said.get("config") if isinstance(said, dict) else None
     if not isinstance(config, dict) or "name" not in said:
@@ -132,6 +132,8 @@ def read(backbone: Backbone, folder: Path) -> tuple[Method, dict[str, Tensor]]:
     if family not in PLACES or said.get("model_type", family) != family:
         raise InputError(f"{folder}: an adapter for the family {said.get('model_type')!r}, not for {family!r}")
     stored = names.ours(backbone, names.load_tensors(folder, *WEIGHTS))
+    if not head:
+        stored = {name: tensor for name, tensor in stored.items() if not name.startswith(names.HEAD)}
     match config.get("architecture"):
         case None:
             method, tensors = _bottleneck(backbone, said["name"], config, stored, folder)
@@ -139,7 +141,7 @@ def read(backbone: Backbone, folder: Path) -> tuple[Method, dict[str, Tensor]]:
             method, tensors = _lora(backbone, said, stored, folder)
         case other:
             raise InputError(f"{folder}: {other!r} of the adapters library is not supported; bottlenecks and LoRA are")
-    return method, tensors | _head(backbone, folder)
+    return method, tensors | (_head(backbone, folder) if head else {})
 
 
 def _head(backbone: Backbone, folder: Path) -> dict[str, Tensor]:

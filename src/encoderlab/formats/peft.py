@@ -25,7 +25,7 @@ from encoderlab.formats import names, peft_bridge, peft_methods
 from encoderlab.methods import Method, Peft, Prefix, Prompt
 from encoderlab.runs import save_tensors
 
-CONFIG, WEIGHTS = "adapter_config.json", "adapter_model.safetensors"
+CONFIG, WEIGHTS, BASE = "adapter_config.json", "adapter_model.safetensors", "base_model_name_or_path"
 TASKS = {
     "ForSequenceClassification": "SEQ_CLS",
     "ForTokenClassification": "TOKEN_CLS",
@@ -94,9 +94,10 @@ def _write_bridged(backbone: Backbone, method: Peft, tensors: Mapping[str, Tenso
     write_json(folder / CONFIG, dict(sorted((fields | said).items())))
 
 
-def read(backbone: Backbone, folder: Path) -> tuple[Method, dict[str, Tensor]]:
+def read(backbone: Backbone, folder: Path, *, head: bool = True) -> tuple[Method, dict[str, Tensor]]:
     """The method of a folder that PEFT or `write` wrote, and its tensors under our names. `backbone`: the encoder it is
-    for, under any head, without a method in it. InputError naming what is not supported."""
+    for, under any head, without a method in it. `head`: with what the folder has of the head. InputError naming what is
+    not supported."""
     config = read_json(folder / CONFIG)
     if not isinstance(config, dict) or "peft_type" not in config:
         raise InputError(f"{folder / CONFIG}: not PEFT's, it says no peft_type; expected an adapter folder of PEFT")
@@ -104,6 +105,14 @@ def read(backbone: Backbone, folder: Path) -> tuple[Method, dict[str, Tensor]]:
     prefix = "base_model." if peft_methods.is_prompt(config["peft_type"]) else "base_model.model."
     free = {name: tensor for name, tensor in stored.items() if not name.startswith(prefix)}
     inside = names.ours(backbone, {n.removeprefix(prefix): t for n, t in stored.items() if n not in free})
+    if not head:
+        inside = {name: tensor for name, tensor in inside.items() if not name.startswith(names.HEAD)}
+    elif there := [name for name in inside if name.startswith(names.HEAD) and peft_methods.is_inserted(name)]:
+        raise InputError(
+            f"{folder}: it changes the head from inside, too ({min(there).removeprefix(names.HEAD)}); only its "
+            "encoder's part can be used, without the head (load_adapter(..., head=False), or `adapter` of an encoding "
+            "study)"
+        )
     if config["peft_type"] not in peft_bridge.OWN:
         return peft_bridge.decode(backbone, config, inside, free, str(folder))
     whole = {name: tensor for name, tensor in inside.items() if not peft_methods.is_inserted(name)}

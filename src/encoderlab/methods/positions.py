@@ -11,6 +11,7 @@ import inspect
 from collections.abc import Mapping
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -47,6 +48,25 @@ def counted(trunk: nn.Module, given: Mapping[str, Any], before: int = 0) -> Tens
     tokens = given["input_ids"] if "input_ids" in given else given["inputs_embeds"]
     first = before if padding is None else before + padding + 1
     return torch.arange(first, first + tokens.size(1), device=tokens.device).unsqueeze(0)
+
+
+def packed(ids: Tensor, places: Tensor, padding: int) -> Tensor:
+    """Positions of a packed row as RoBERTa's kin count them: a padding token in a text takes none.
+
+    Args:
+        ids, places: (1, tokens); the tokens, and each one's place in its sequence.
+        padding: the row of the padding, which is also its token.
+    """
+    real = ids.ne(padding).long()
+    before = real.cumsum(1) - real  # tokens that count, in front of each one
+    start = torch.arange(ids.size(1), device=ids.device).unsqueeze(0) - places
+    return (before - before.gather(1, start) + 1) * real + padding
+
+
+def mark(ids: np.ndarray, padding: int | None) -> str:
+    """What tells the states of rows in which a padding token stands in a text from those of an older version, which
+    gave it a position of its own; "" for other rows."""
+    return "" if padding is None or not (ids == padding).any() else ":padding inside"
 
 
 def fit(trunk: nn.Module, tokens: int, taken: int) -> None:

@@ -243,7 +243,7 @@ class _Reader:
     def read(self, batch: list[tuple[_Story, tuple[int, int]]]) -> None:
         ids, mask = _padded(
             [[*self.before, *story.tokens.ids[a:b], *self.after] for story, (a, b) in batch],
-            self.encoder.tokenizer.pad_token_id or 0,
+            self.encoder.pad_id,
         )
         device = next(self.encoder.model.parameters()).device
         inputs: dict[str, Any] = {"input_ids": ids.to(device)}

@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import math
 from collections.abc import Iterator
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -45,6 +46,7 @@ class Computed(nn.Module):
         super().__init__()
         self.model, self.dtype = backbone.model, dtype
         self.fingerprint = backbone.fingerprint
+        self.has_types = backbone.has_types
         # A pretrained head that stays frozen is a part of the encoder, whose word embeddings it shares.
         heads = [] if backbone.frozen_head else backbone.heads()
         in_head = {id(p) for head in heads for p in head.parameters()}
@@ -65,10 +67,10 @@ class Computed(nn.Module):
         self.layout: Layout | None = None  # of the pass that runs; a model may be wrapped more than once
         self.places: Tensor | None = None
         self.picked = False  # whether the encoder's states are those of `places` already
-        self.first = 0
+        self.padding: int | None = None  # the token that counts as no position, where the family has one
         if self.packs:
             table = positions.table(backbone.trunk)
-            self.first = 0 if table is None or table.padding_idx is None else table.padding_idx + 1
+            self.padding = None if table is None else table.padding_idx
             hidden: int = backbone.model.config.hidden_size
             self.group_cost = GROUP_MULTIPLIES / hidden**2 if device.type == "cpu" else GROUP_ON_GPU
             if backbone.family.residual is not None:
@@ -113,14 +115,14 @@ class Computed(nn.Module):
         if kept is not None and self.trunk.whole:
             states = trunk.as_tensor(kept[encoded.sequences(rows)], self.dtype, device)
             with self.trunk.standing_in(states.unsqueeze(1)):
-                return self(**first_tokens(encoded, rows, device))
+                return self(**first_tokens(self.typed(encoded), rows, device))
         states = layout = places = None
         if self.packs:
             batch, layout, starts, source = self.pack(encoded, rows, pad_id, device)
             if kept is not None:
                 states = trunk.as_tensor(kept[np.maximum(source, 0)], self.dtype, device).unsqueeze(0)
         else:
-            batch = collate(encoded, rows, pad_id, device)
+            batch = collate(self.typed(encoded), rows, pad_id, device)
             starts = np.arange(len(rows)) * batch["input_ids"].size(-1)
         if (read := _read(encoded, rows, masked)) is not None:
             places = torch.from_numpy(starts[read[0]] + read[1]).to(device)
@@ -130,10 +132,17 @@ class Computed(nn.Module):
             found = self(places=places, layout=layout, **batch)
         return found if places is None else found[0]
 
+    def typed(self, encoded: Encoded) -> Encoded:
+        """The rows without token types that the encoder has no use, or no room, for."""
+        return encoded if self.has_types or encoded.type_ids is None else replace(encoded, type_ids=None)
+
     def pack(self, encoded: Encoded, rows: np.ndarray, pad_id: int, device: torch.device) -> Any:
         """`batches.pack`, with positions as the model counts them."""
-        found = pack(encoded, rows, pad_id, self.group_cost, self.dtype, device)
-        found[0]["position_ids"] += self.first
+        found = pack(self.typed(encoded), rows, pad_id, self.group_cost, self.dtype, device)
+        if self.padding is not None:
+            found[0]["position_ids"] = positions.packed(
+                found[0]["input_ids"].view(1, -1), found[0]["position_ids"], self.padding
+            )
         return found
 
     def states_shape(self, encoded: Encoded) -> tuple[int, int]:
@@ -154,7 +163,8 @@ class Computed(nn.Module):
         if kept.whole and encoded.places is not None:  # what is kept then are first tokens
             return 0.0
         shape = self.states_shape(encoded)
-        path = trunk.path_of(cache, self.fingerprint, kept, encoded, self.dtype)
+        model = f"{self.fingerprint}{positions.mark(encoded.ids, self.padding)}"
+        path = trunk.path_of(cache, model, kept, encoded, self.dtype)
         found = trunk.opened(path, shape, self.dtype)
         if found is None and trunk.room(cache, self.states_bytes(encoded)):
             with contextlib.suppress(InputError):  # a cache that cannot be written costs time, and is no reason to stop

@@ -20,6 +20,7 @@ import torch
 from accelerate import Accelerator
 from torch import Tensor, nn
 
+from encoderlab import heads
 from encoderlab.adapters import adapter_tensors
 from encoderlab.backbone import Backbone
 from encoderlab.errors import RunFailed
@@ -98,16 +99,19 @@ class Trainer:
     tracking: Tracking | None = None
 
     def __post_init__(self) -> None:
+        self.scale, self.labels = self.task.scale(self.train.labels), self.train.labels
+        if self.scale is not None:
+            centre, spread = self.scale
+            self.labels = (self.train.labels - centre) / spread
+            layer = self.backbone.output_layer()
+            if f"{layer}.weight" not in self.backbone.fresh:  # the checkpoint's, which answers in the labels' unit
+                heads.standardise(self.backbone.model.get_submodule(layer), centre, spread)
         self.accelerator = Accelerator(cpu=self.device.type == "cpu", mixed_precision="no")
         self.model = Computed(self.backbone, self.dtype, self.device)
         self.parameters = [p for _, p in self.backbone.trainable()]
         self.optimizer = torch.optim.AdamW(self._groups(), lr=self.learning_rate, fused=True)
         self.lengths, self.sizes, self.tokens = self.train.longest, self.train.sizes, self.train.tokens
-        self.pad_id = self.backbone.tokenizer.pad_token_id
-        self.scale, self.labels = self.task.scale(self.train.labels), self.train.labels
-        if self.scale is not None:
-            centre, spread = self.scale
-            self.labels = (self.train.labels - centre) / spread
+        self.pad_id = self.backbone.pad_id
 
     def _groups(self) -> list[dict[str, Any]]:
         """AdamW's groups: vectors do not decay, whatever shape they are stored in, and a method may give some
