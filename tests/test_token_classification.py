@@ -216,7 +216,7 @@ def test_the_loss_is_the_mean_over_a_rows_words() -> None:
         ([[]], [[]], "row 1: no words in column 'tokens'; remove the row"),
         ([["a"]], [None], "row 1: expected a list in column 'ner_tags', got None"),
         ([["a"], ["b"]], [["O"], [None]], "row 2: word 1 has no label (column 'ner_tags')"),
-        ([["a", "b"]], [["O", -100]], "row 1: word 2 has no label (column 'ner_tags')"),
+        ([["a", "b"]], [[-100, "-100"]], "here: none of its 1 rows has a labelled word"),
         ([["a"]], [[1.5]], "row 1: 1.5 is no class"),
         ([3], [["O"]], "row 1: expected a list in column 'tokens', got 3"),
         ([[["a"]]], [["O"]], "row 1: expected a text, got list"),
@@ -262,10 +262,14 @@ def test_an_odd_label_does_not_change_what_the_others_mark() -> None:
 @pytest.mark.parametrize(
     "labels, odd, said",
     [
-        (["O", "B-PER", "I-PER", "B-LOC"], [], "entity F1 (IOB2 labels of LOC, PER)"),
-        (["O", "B-PER", "L-PER", "U-LOC"], [], "entity F1 (IOBES labels of LOC, PER)"),
+        (["O", "B-PER", "I-PER", "B-LOC"], [], "entity F1 (IOB2 labels of LOC, PER), scored as seqeval does by default"),
+        (["O", "B-PER", "L-PER", "U-LOC"], [], "entity F1 (BILOU labels of LOC, PER), scored as seqeval does by default"),
         (["O", "PER", "E-MAIL"], [], "entity F1 (IO labels of E-MAIL, PER)"),
-        (["O", *(f"B-{n}" for n in range(10))], [], "entity F1 (IOB2 labels of 0, 1, 2, 3, 4, 5, 6, 7 and 2 more)"),
+        (
+            ["O", *(f"B-{n}" for n in range(10))],
+            [],
+            "entity F1 (IOB2 labels of 0, 1, 2, 3, 4, 5, 6, 7 and 2 more), scored as seqeval does by default",
+        ),
         (["DET", "NOUN"], [], "word accuracy (the labels mark no entities)"),
         (["O", "B-PER", "X", "B-"], ["X", "B-"], None),
         (["B-PER", "I-PER", "o"], ["o"], None),

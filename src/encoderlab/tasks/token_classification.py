@@ -10,7 +10,8 @@ Entities are scored by their F1 where the labels mark entities (`entities`), els
 
 from __future__ import annotations
 
-import json
+import re
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,8 +20,10 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal, final
 import numpy as np
 
 from encoderlab.data import Rows, Splits
-from encoderlab.data.rows import as_text, canonical_label, column_problems
+from encoderlab.data.cells import as_list
+from encoderlab.data.rows import IGNORED, as_text, canonical_label, column_problems
 from encoderlab.data.source import place
+from encoderlab.data.suspects import label_notes, single_words
 from encoderlab.errors import InputError
 from encoderlab.tasks import entities
 from encoderlab.tasks.base import Encoded, Task
@@ -34,7 +37,7 @@ if TYPE_CHECKING:
 
 WORDS, LABELS = ("tokens", "words"), ("ner_tags", "tags", "labels")
 MOST_WORDS = 10_000  # of a row: far more than any model has positions, and every row takes the space of the longest
-IGNORED = "-100"  # how other libraries write that a word has no label
+_WHITE = re.compile("[^ \t\r\n\f\v]+")
 ENTITY_F1 = Metric(key="entity_f1", label="entity F1", said="entity F1 {value} % on {rows} test rows")
 WORD_ACCURACY = Metric(
     key="accuracy", label="word accuracy", said="{value} % of the words of {rows} test rows right", best="the best"
@@ -78,18 +81,26 @@ class TokenClassification(Task):
         if labelled:
             columns["labels"] = _column(rows, self.labels, LABELS, "labels")
         found: dict[str, list] = {name: [] for name in columns}
+        kept: list[int] = []
         for row, cells in enumerate(zip(*(rows.columns[name] for name in columns.values()), strict=True)):
             where = f"{rows.origin}: row {rows.index[row] + 1}"
             try:
                 words = [as_text(word) for word in _list(cells[0], columns["words"])]
-                found["words"].append(words)
                 if not words:
                     raise ValueError(f"no words in column {columns['words']!r}; remove the row")
-                if labelled:
-                    found["labels"].append(_row_labels(cells[1], columns["labels"], len(words)))
+                labels = _row_labels(cells[1], columns["labels"], len(words)) if labelled else []
             except ValueError as error:
                 raise InputError(f"{where}: {error}") from None
-        return Rows(found, rows.origin, rows.index, rows.notes)
+            if labelled and not any(label is not None for label in labels):
+                continue
+            kept.append(row)
+            found["words"].append(words)
+            if labelled:
+                found["labels"].append(labels)
+        if not kept:
+            raise InputError(f"{rows.origin}: none of its {len(rows)} rows has a labelled word; use labelled rows")
+        notes = _notes(rows, found, len(rows) - len(kept))
+        return Rows(found, rows.origin, rows.index[kept], (*rows.notes, *notes))
 
     def filler(self, texts: Sequence[str]) -> Rows:
         return Rows({"words": [text.split() or ["a"] for text in texts]}, "random words", np.arange(len(texts)))
@@ -97,9 +108,16 @@ class TokenClassification(Task):
     def class_names(self, splits: Splits) -> list[str]:
         """O first, then the other labels of all splits in their order: one that train lacks is never the answer.
         InputError for a single label, and for one that does not fit the entities that the others mark."""
-        names = sorted({name for _, rows in splits.items() for row in rows.columns["labels"] for name in row})
+        names = sorted(
+            {name for _, rows in splits.items() for row in rows.columns["labels"] for name in row if name is not None}
+        )
         if len(names) < 2:
             raise InputError(f"data.train: all words have the label {names[0]!r}; expected at least two labels")
+        if (strange := entities.other_sign(names)) is not None:
+            raise InputError(
+                f"{_first_with(strange, splits)} would be a type of its own, apart from its B and I; write B- and I- in "
+                "front of the type, as in B-PER"
+            )
         if odd := entities.odd(names):
             usual = next(name for name in names if name not in odd and name != entities.OUTSIDE)
             rule = f"marks no entity as the others do: expected O, or a label like {usual!r}; correct it"
@@ -114,9 +132,10 @@ class TokenClassification(Task):
         class_names: Sequence[str],
         cache: Path | None = None,
     ) -> Encoded:
-        """labels: int64 (n, w), w being the words of the longest row; -1 behind a row's last word, and everywhere where
-        the rows came without labels. InputError for a label that is not in `class_names`."""
-        number = {name: i for i, name in enumerate(class_names)}
+        """labels: int64 (n, w), w being the words of the longest row; -1 behind a row's last word, at words without a
+        label, and everywhere where the rows came without labels. InputError for a label that is not in
+        `class_names`."""
+        number: dict[str | None, int] = {name: i for i, name in enumerate(class_names)} | {None: -1}
         sizes = [len(words) for words in rows.columns["words"]]
         if max(sizes) > MOST_WORDS:
             row = rows.index[sizes.index(max(sizes))] + 1
@@ -125,11 +144,11 @@ class TokenClassification(Task):
                 "sentence or paragraph"
             )
         labels = np.full((len(rows), max(sizes)), -1, dtype=np.int64)
-        given: Sequence[list[str]] = rows.columns.get("labels", [])
+        given: Sequence[list[str | None]] = rows.columns.get("labels", [])
         for row, names in enumerate(given):
             if unknown := set(names) - number.keys():
                 raise InputError(
-                    f"{rows.origin}: row {rows.index[row] + 1}: label {min(unknown)!r} is unknown to the model, which "
+                    f"{rows.origin}: row {rows.index[row] + 1}: label {min(filter(None, unknown))!r} is unknown to the model, which "
                     f"has {', '.join(map(repr, class_names))}; correct or remove the row"
                 )
             labels[row, : len(names)] = [number[name] for name in names]
@@ -154,7 +173,8 @@ class TokenClassification(Task):
         if rule is None:
             return f"{label} (the labels mark no entities)"
         more = f" and {len(rule.types) - 8} more" if len(rule.types) > 8 else ""
-        return f"{label} ({rule.name} labels of {', '.join(rule.types[:8])}{more})"
+        how = f", {rule.scorer}" if rule.scorer else ""
+        return f"{label} ({rule.name} labels of {', '.join(rule.types[:8])}{more}){how}"
 
     def value(self, metrics: Mapping[str, Any]) -> float:
         f1 = metrics.get("entity_f1")
@@ -244,10 +264,13 @@ def _answers(logits: np.ndarray, class_names: Sequence[str]) -> np.ndarray:
 
 
 def _entities(rule: entities.Scheme, predicted: np.ndarray, labels: np.ndarray) -> np.ndarray:
-    """(n, types, 3), as `entities.counts`, of the words that there are."""
-    sizes = (labels >= 0).sum(axis=1)
-    pairs = zip(predicted.tolist(), labels.tolist(), sizes, strict=True)
-    ours, theirs = zip(*((row[:size], gold[:size]) for row, gold, size in pairs), strict=True)
+    """(n, types, 3), as `entities.counts`, of the words that have a label: others are left out of both, so that those
+    beside them are neighbours (as in the libraries' own recipes, which leave out -100)."""
+    ours, theirs = [], []
+    for row, gold in zip(predicted, labels, strict=True):
+        there = gold >= 0
+        ours.append(row[: len(gold)][there].tolist())
+        theirs.append(gold[there].tolist())
     return entities.counts(rule, ours, theirs)
 
 
@@ -272,23 +295,42 @@ def _column(rows: Rows, written: str | None, usual: Sequence[str], key: str) -> 
 
 
 def _list(cell: Any, column: str) -> Sequence[Any]:
-    """A list as it is, also one that a CSV has as JSON; a text split at white space."""
-    if isinstance(cell, str) and cell.startswith("["):
-        try:
-            cell = json.loads(cell)
-        except ValueError:
-            return cell.split()
+    """A list, also one that a text spells out; another text split at white space, a no-break space being part of a
+    word."""
+    if (found := as_list(cell)) is not None:
+        return found
     if isinstance(cell, str):
-        return cell.split()
-    if not isinstance(cell, list | tuple):
-        raise ValueError(f"expected a list in column {column!r}, got {cell!r}")
-    return cell
+        return _WHITE.findall(cell)
+    raise ValueError(f"expected a list in column {column!r}, got {cell!r}")
 
 
-def _row_labels(cell: Any, column: str, words: int) -> list[str]:
-    names = [None if name == IGNORED else name for name in map(canonical_label, _list(cell, column))]
-    if len(names) != words:
-        raise ValueError(f"{words} words, but {len(names)} labels (column {column!r}); expected one for each word")
+def _row_labels(cell: Any, column: str, words: int) -> list[str | None]:
+    """A label for each word, None where it is to be ignored (-100)."""
+    cells = _list(cell, column)
+    if len(cells) != words:
+        one = "; is it one text for several labels?" if isinstance(cell, str) and len(cells) == 1 else ""
+        raise ValueError(
+            f"{words} words, but {len(cells)} labels (column {column!r}); expected one for each word{one}"
+        )
+    names = list(map(canonical_label, cells))
     if None in names:
-        raise ValueError(f"word {names.index(None) + 1} has no label (column {column!r}); correct or remove the row")
-    return [name for name in names if name is not None]
+        raise ValueError(
+            f"word {names.index(None) + 1} has no label (column {column!r}); correct it, write -100 for a word that is "
+            "to be ignored, or remove the row"
+        )
+    return [None if name == str(IGNORED) else name for name in names]
+
+
+def _notes(rows: Rows, found: Mapping[str, list], left: int) -> list[str]:
+    """What was ignored or left out, and whether rows look like words of sentences."""
+    notes = []
+    if left:
+        notes.append(f"{left} of {len(rows)} rows have no labelled word and were dropped")
+    labels = found.get("labels", [])
+    if ignored := sum(name is None for row in labels for name in row):
+        notes.append(f"{ignored} of {sum(map(len, labels))} words are labelled {IGNORED}: ignored, neither learned nor scored")
+    if labels and (single := single_words(found["words"], rows.columns)):
+        notes.append(single)
+    names = Counter(name for row in labels for name in row if name is not None)
+    notes += label_notes(names.elements() if entities.OUTSIDE not in names else (), "labels")
+    return [f"{rows.origin}: {note}" for note in notes]
