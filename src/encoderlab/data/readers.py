@@ -112,9 +112,10 @@ def _read_table(file: TextFile, delimiter: str | None) -> _Read:
     if repeats := repeated_headers(columns):
         index = [i for i in range(len(cells[0])) if i not in set(repeats)]
         columns = {name: [column[i] for i in index] for name, column in columns.items()}
-        rows = f"row{'s' if len(repeats) > 1 else ''} {', '.join(str(i + 1) for i in repeats[:5])}"
-        more = f" and {len(repeats) - 5} more" if len(repeats) > 5 else ""
-        notes.append(f"{rows}{more} repeat the header (files joined end to end?) and were left out; remove them")
+        rows = ", ".join(str(i + 1) for i in repeats[:5]) + (f" and {len(repeats) - 5} more" if repeats[5:] else "")
+        notes.append(
+            f"the header is repeated at row {rows} (files joined end to end?): {len(repeats)} left out; remove it there"
+        )
         return _Read(columns, tuple(notes), index)
     return _Read(columns, tuple(notes))
 

@@ -44,11 +44,11 @@ def _garbled(text: str) -> str | None:
         return "lost"
     if _CONTROL.search(text):
         return "control"
-    if _TWICE.search(text):
-        return "twice"
     runs = _LATIN.findall(text)
     long = sum(len(run) for run in runs if len(run) >= 6)
-    return "latin" if long > 0.5 * sum(map(len, runs)) and long > 0 else None
+    if long > 0.5 * sum(map(len, runs)):
+        return "latin"
+    return "twice" if _TWICE.search(text) else None
 
 
 def _example(text: str) -> str:
