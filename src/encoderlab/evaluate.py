@@ -40,8 +40,8 @@ TIMED_ROWS = 256
 
 @dataclass(frozen=True, kw_only=True)
 class Loaded:
-    """A model ready for inference, with what is needed to read rows and to name its answers. mean: what the head adds to
-    each answer, where its own float32 is too short for it."""
+    """A model ready for inference, with what is needed to read rows and to name its answers. mean: what the head adds
+    to each answer, where its own float32 is too short for it."""
 
     backbone: Backbone
     model: Computed
@@ -151,7 +151,14 @@ def logits(
         ranks.one_after_another(partial(loaded.model.keep, encoded, cache, pad_id, budget, loaded.device))
     with _without_mean(loaded):
         found = forward_logits(
-            loaded.model, loaded.task, encoded, pad_id=pad_id, budget=budget, device=loaded.device, tick=tick, ranks=ranks
+            loaded.model,
+            loaded.task,
+            encoded,
+            pad_id=pad_id,
+            budget=budget,
+            device=loaded.device,
+            tick=tick,
+            ranks=ranks,
         )
     return found if loaded.mean is None else found.astype(np.float64) + loaded.mean
 

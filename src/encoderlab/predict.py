@@ -62,7 +62,13 @@ def evaluate(run: Path, source: Path | Source, *, force: bool = False) -> dict[s
     rows = loaded.task.prepare(everything, labelled=True)
     encoded = loaded.task.encode(rows, loaded.tokenizer, loaded.max_length, loaded.class_names)
     metrics = loaded.task.metrics(logits(loaded, encoded), encoded.labels, loaded.class_names)
-    return {"run": str(run), "file": str(source.path if isinstance(source, Source) else source), "rows": len(rows), **metrics, "notes": list(rows.notes)}
+    return {
+        "run": str(run),
+        "file": str(source.path if isinstance(source, Source) else source),
+        "rows": len(rows),
+        **metrics,
+        "notes": list(rows.notes),
+    }
 
 
 def _free(name: str, taken: Container[str]) -> str:
@@ -81,8 +87,8 @@ def _cell(value: Any) -> str:
 
 
 def _digits(value: float) -> str:
-    """A number that is not a probability: nine significant digits, as a float32 has; all that there are of a large number, whose last ones may be what tells
-    it from others."""
+    """A number that is not a probability: nine significant digits, as a float32 has; of a large one all that there are,
+    because the last ones may be what tells it from others."""
     return f"{value:.9g}" if abs(value) < 1e5 else repr(value)
 
 

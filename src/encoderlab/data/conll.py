@@ -32,8 +32,8 @@ class Sentences:
 
 
 def read_conll(file: TextFile, columns: tuple[int, int] | None = None, *, labelled: bool = True) -> Sentences:
-    """Read words and labels. columns: numbers of the two columns from 1, or from -1 backwards. Without `labelled` a file
-    of words alone is one, too.
+    """Read words and labels. columns: numbers of the two columns from 1, or from -1 backwards. Without `labelled` a
+    file of words alone is one, too.
 
     Raises:
         InputError: lines differ in their fields, or it cannot be told which column is which.

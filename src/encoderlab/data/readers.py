@@ -248,14 +248,14 @@ def _items(feature: Any) -> Any:
     return feature[0] if isinstance(feature, list) and feature else getattr(feature, "feature", None)
 
 
-def _label_name(feature: Any, value: Any) -> str | None:
+def _label_name(feature: Any, value: Any) -> Any:
     """A number that has no name means that there is no label (-1 in the test splits of the hub)."""
     if not isinstance(value, int) or isinstance(value, bool):
         return value
     return feature.int2str(value) if 0 <= value < feature.num_classes else None
 
 
-def _word_label(feature: Any, value: Any) -> str | int | None:
+def _word_label(feature: Any, value: Any) -> Any:
     """-1 and -100 say that a word has no label."""
     return IGNORED if value in (-1, IGNORED) else _label_name(feature, value)
 

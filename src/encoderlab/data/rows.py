@@ -170,7 +170,7 @@ def column_problems(rows: Rows, names: Iterable[str]) -> list[str]:
 
 
 def prepare(rows: Rows, *, text: Sequence[str], label: str | None) -> Rows:
-    """Only the needed columns, texts as strings and labels as class names; rows without a label are dropped, with a note.
+    """Only the needed columns, texts as strings, labels as class names; rows without a label are dropped, with a note.
 
     With `label=None` (a file to predict) every row stays. Raises InputError for a missing column, for a cell that is no
     text or no class, and for a file without a single label."""

@@ -76,8 +76,8 @@ class Source:
     seed: of the cut, of the sample and of the order
     encoding: of a text file that is neither UTF-8 nor recognised, such as "cp1252", "cp1251" or "gb18030"
     delimiter: between the fields of a CSV or TSV file; default: found in its header
-    columns: of a CoNLL file, the numbers of the columns with the word and with its label, counted from 1 (or from the end:
-        -1 is the last); default: the first and the last
+    columns: of a CoNLL file, the numbers of the columns with the word and with its label, counted from 1 (or from the
+        end: -1 is the last); default: the first and the last
     """
 
     path: str | None = None
@@ -140,7 +140,6 @@ class Source:
         if self.split is not None and (is_file or (self.path is None and self.hub is None)):
             found.append(f"{where}.split: only a hub data set or a `datasets` folder has splits; remove it")
         return found
-
 
     def _form_problems(self, where: str, base: Path) -> list[str]:
         """What is wrong with the keys that say how a file is to be read."""

@@ -100,7 +100,7 @@ def load_splits(
 
 
 def _without_labels(rows: Mapping[str, Rows], label: str, totals: Mapping[str, int]) -> list[str]:
-    """-1 means that a row has no label where it is all that a whole split has, and train does not have it beside others:
+    """-1 means that a row has no label where a whole split has nothing else, and train does not have it beside others:
     the test sets of benchmarks are published so."""
     train = rows.get("train")
     known = train is not None and not _all_minus_one(train.columns[label]) and "-1" in train.columns[label]

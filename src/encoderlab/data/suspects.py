@@ -7,7 +7,9 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 
 _CONTROL = re.compile("[\u0080-\u0084\u0086-\u009f]")  # 0x85 is a line break in Unicode
-_TWICE = re.compile("\u00c3[\u0080-\u00bf]|\u00e2\u20ac[\u2122\u0153\u009d\u02dc\u201c\u201d\u00a6]|\u00c2[\u00a0-\u00bf]")
+_TWICE = re.compile(
+    "\u00c3[\u0080-\u00bf]|\u00e2\u20ac[\u2122\u0153\u009d\u02dc\u201c\u201d\u00a6]|\u00c2[\u00a0-\u00bf]"
+)
 _LATIN = re.compile("[\u00a1-\u00ff]+")
 _MISSING = {"nan", "none", "null", "n/a", "na", "<na>", "nat", "#n/a", "-100"}
 _DECIMAL = re.compile(r"[-+]?(\d+\.\d+|\.\d+|\d+\.)([eE][-+]?\d+)?|[-+]?\d+[eE][-+]?\d+")
@@ -57,7 +59,7 @@ def _example(text: str) -> str:
 
 
 def repeated_headers(columns: Mapping[str, list[str]]) -> list[int]:
-    """Numbers of the rows, from 0, in which every cell is its column's name, with a byte order mark in front or without.
+    """Numbers of the rows, from 0, in which every cell is its column's name, a byte order mark in front or not.
     One column alone proves nothing."""
     if len(columns) < 2:
         return []
@@ -88,7 +90,7 @@ def label_notes(labels: Iterable[str], column: str) -> list[str]:
     if len(counts) > 1 and all(map(_NUMBER.fullmatch, counts)) and any(map(_DECIMAL.fullmatch, counts)):
         found.append(
             f"the {len(counts)} classes of column {column!r} are numbers with decimals, such as "
-            f"{next(filter(_DECIMAL.fullmatch, counts))!r}; to predict a number set task.kind = \"regression\""
+            f'{next(filter(_DECIMAL.fullmatch, counts))!r}; to predict a number set task.kind = "regression"'
         )
     alike: dict[str, str] = {}
     if twins := [(alike[name.lower()], name) for name in counts if alike.setdefault(name.lower(), name) != name]:
@@ -106,6 +108,6 @@ def single_words(words: Sequence[Sequence[str]], columns: Iterable[str]) -> str 
     by = next((name for name in columns if _SENTENCE.fullmatch(name.strip())), None)
     how = f"group the rows by column {by!r}" if by else "join the rows of a sentence"
     return (
-        f"all {len(words)} rows have a single word, which is labelled without the words around it; a row is a sentence: "
-        f"{how} into lists, or write a .conll file"
+        f"all {len(words)} rows have a single word, which is labelled without the words around it; a row is a "
+        f"sentence: {how} into lists, or write a .conll file"
     )

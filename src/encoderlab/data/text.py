@@ -32,7 +32,10 @@ _RUN = re.compile(rb"[\x80-\xff]+")
 _LETTERS = rb"\xc0-\xd6\xd8-\xf6\xf8-\xff\x8a\x8c\x8e\x9a\x9c\x9e\x9f"
 _TWO_LETTERS = re.compile(rb"[" + _LETTERS + rb"]{2}")
 # Superscripts, fractions, currency and such between two letters are letters of another encoding (Polish, Turkish, ...).
-_WITHIN_WORD = re.compile(rb"[a-z][\xa1-\xac\xae-\xb6\xb8-\xbf\xd7\xf7\x83\x86-\x89\x98\x99][a-z]")
+_WITHIN_WORD = re.compile(
+    rb"[a-z][\xa1-\xac\xae-\xb6\xb8-\xbf\xd7\xf7\x83\x86-\x89\x98\x99][a-z]"
+    rb"|[\xa3\xa5\xaf\xb3\xb9\xbc\xbe][a-z]|[a-z][\xb9\xb3\xbe](?![a-z\d])"
+)
 
 
 @final
@@ -46,7 +49,10 @@ class TextFile:
 
     def lines(self, *, universal: bool = False) -> Iterator[str]:
         """Yield the lines with their ends. `universal`: a carriage return alone ends one as well."""
-        with _reading(self.path) as raw, io.TextIOWrapper(raw, self.encoding, newline="" if universal else "\n") as file:
+        with (
+            _reading(self.path) as raw,
+            io.TextIOWrapper(raw, self.encoding, newline="" if universal else "\n") as file,
+        ):
             try:
                 yield from file
             except (gzip.BadGzipFile, EOFError, zlib.error, OSError) as error:
@@ -78,7 +84,7 @@ def open_text(path: Path, encoding: str | None = None) -> TextFile:
         return TextFile(path, guess, note)
     if guess.startswith("utf-8") and (example := _western(path)) is not None:
         note = f"not UTF-8: read as cp1252 (Western Europe, Windows), such as {example!r}; if that is wrong, set "
-        return TextFile(path, "cp1252", note + "`encoding` in the source, e.g. encoding = \"cp1250\"")
+        return TextFile(path, "cp1252", note + '`encoding` in the source, e.g. encoding = "cp1250"')
     what = "UTF-8" if guess.startswith("utf-8") else guess.upper()
     raise InputError(
         f"{path}:{wrong[0]}: byte 0x{wrong[1]:02X} is not {what}; save the file as UTF-8, or say what it is with "
@@ -132,7 +138,9 @@ def _utf16(start: bytes) -> str | None:
     if len(start) < 8:
         return None
     zeros = even.count(0) / len(even), odd.count(0) / len(odd)
-    return "utf-16-be" if zeros[0] > 0.4 > 0.05 > zeros[1] else "utf-16-le" if zeros[1] > 0.4 > 0.05 > zeros[0] else None
+    return (
+        "utf-16-be" if zeros[0] > 0.4 > 0.05 > zeros[1] else "utf-16-le" if zeros[1] > 0.4 > 0.05 > zeros[0] else None
+    )
 
 
 def _western(path: Path) -> str | None:

@@ -5,7 +5,8 @@
     question, choices ["...", "..."], answer                                                lists of texts
     question, A, B, C, ..., answer                                                          one column a choice
 
-A CSV spells lists and objects out in its cells (`data.cells`). A choice without words is none. Labels are canonical, as those of classes; choices without labels are A, B, C, ...
+A CSV spells lists and objects out in its cells (`data.cells`). A choice without words is none. Labels are canonical, as
+those of classes; choices without labels are A, B, C, ...
 Rows are read one by one, so that a file may have several of these, and a wrong row is blamed by itself alone.
 """
 

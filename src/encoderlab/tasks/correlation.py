@@ -17,7 +17,7 @@ def pearson(x: Array, y: Array, weights: Array) -> Array:
     """x, y: (n,) or (m, n); weights: (m, n) -> (m,)."""
     (one, flat), (other, level) = standard(x, weights), standard(y, weights)
     both = (weights * one * other).sum(axis=1)
-    return np.where(flat | level, 0.0, both)
+    return np.where(np.logical_or(flat, level), 0.0, both)
 
 
 def standard(x: Array, weights: Array) -> tuple[Array, Array]:

@@ -30,8 +30,8 @@ _OTHER_SIGN = re.compile(r"([BI])_(.+)|(.+)[-_]([BI])")
 @final
 @dataclass(frozen=True)
 class Scheme:
-    """name: as in the table above. scorer: how entities are counted, in words, where there is a choice. Per label: whether it opens an entity,
-    whether the entity ends behind it, and the number of its type in `types`, -1 outside."""
+    """name: as in the table above. scorer: how entities are counted, in words, where there is a choice. Per label:
+    whether it opens an entity, whether the entity ends behind it, and the number of its type in `types`, -1 outside."""
 
     name: str
     scorer: str

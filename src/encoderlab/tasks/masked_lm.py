@@ -84,6 +84,7 @@ class MaskedLM(Task):
             where = f"{rows.origin}: row {rows.index[place] + 1}"
             if cell is None or (isinstance(cell, float) and math.isnan(cell)):
                 cell = ""  # as an empty cell of a CSV
+            words: list[Any]
             try:
                 words = [cell] if (found := as_list(cell)) is None else found
             except ValueError:  # a text that begins like a list

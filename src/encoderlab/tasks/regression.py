@@ -122,8 +122,8 @@ class Regression(Task):
         centre, spread = self.scale(np.array(splits.train.columns[self.label]))
         if not SMALLEST < spread < LARGEST or abs(centre) > LARGEST:
             raise InputError(
-                f"data.train: the labels (column {self.label!r}, mean {centre:.3g}, standard deviation {spread:.3g}) are "
-                "too small or too large for the model's 32-bit numbers; write them in another unit"
+                f"data.train: the labels (column {self.label!r}, mean {centre:.3g}, standard deviation {spread:.3g}) "
+                "are too small or too large for the model's 32-bit numbers; write them in another unit"
             )
         return [self.label]
 

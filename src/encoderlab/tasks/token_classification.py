@@ -10,8 +10,6 @@ Entities are scored by their F1 where the labels mark entities (`entities`), els
 
 from __future__ import annotations
 
-import re
-from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,12 +18,9 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal, final
 import numpy as np
 
 from encoderlab.data import Rows, Splits
-from encoderlab.data.cells import as_list
-from encoderlab.data.rows import IGNORED, as_text, canonical_label, column_problems
 from encoderlab.data.source import place
-from encoderlab.data.suspects import label_notes, single_words
 from encoderlab.errors import InputError
-from encoderlab.tasks import entities
+from encoderlab.tasks import entities, word_rows
 from encoderlab.tasks.base import Encoded, Task
 from encoderlab.tasks.classification import log_softmax
 from encoderlab.tasks.metric import Metric
@@ -35,9 +30,7 @@ if TYPE_CHECKING:
     from torch import Tensor
     from transformers import PreTrainedTokenizerBase
 
-WORDS, LABELS = ("tokens", "words"), ("ner_tags", "tags", "labels")
 MOST_WORDS = 10_000  # of a row: far more than any model has positions, and every row takes the space of the longest
-_WHITE = re.compile("[^ \t\r\n\f\v]+")
 ENTITY_F1 = Metric(key="entity_f1", label="entity F1", said="entity F1 {value} % on {rows} test rows")
 WORD_ACCURACY = Metric(
     key="accuracy", label="word accuracy", said="{value} % of the words of {rows} test rows right", best="the best"
@@ -77,30 +70,7 @@ class TokenClassification(Task):
 
     def prepare(self, rows: Rows, *, labelled: bool) -> Rows:
         """Columns `words` and `labels`: lists of strings, of the same length in a row."""
-        columns = {"words": _column(rows, self.words, WORDS, "words")}
-        if labelled:
-            columns["labels"] = _column(rows, self.labels, LABELS, "labels")
-        found: dict[str, list] = {name: [] for name in columns}
-        kept: list[int] = []
-        for row, cells in enumerate(zip(*(rows.columns[name] for name in columns.values()), strict=True)):
-            where = f"{rows.origin}: row {rows.index[row] + 1}"
-            try:
-                words = [as_text(word) for word in _list(cells[0], columns["words"])]
-                if not words:
-                    raise ValueError(f"no words in column {columns['words']!r}; remove the row")
-                labels = _row_labels(cells[1], columns["labels"], len(words)) if labelled else []
-            except ValueError as error:
-                raise InputError(f"{where}: {error}") from None
-            if labelled and not any(label is not None for label in labels):
-                continue
-            kept.append(row)
-            found["words"].append(words)
-            if labelled:
-                found["labels"].append(labels)
-        if not kept:
-            raise InputError(f"{rows.origin}: none of its {len(rows)} rows has a labelled word; use labelled rows")
-        notes = _notes(rows, found, len(rows) - len(kept))
-        return Rows(found, rows.origin, rows.index[kept], (*rows.notes, *notes))
+        return word_rows.prepare(rows, self.words, self.labels, labelled=labelled)
 
     def filler(self, texts: Sequence[str]) -> Rows:
         return Rows({"words": [text.split() or ["a"] for text in texts]}, "random words", np.arange(len(texts)))
@@ -115,8 +85,8 @@ class TokenClassification(Task):
             raise InputError(f"data.train: all words have the label {names[0]!r}; expected at least two labels")
         if (strange := entities.other_sign(names)) is not None:
             raise InputError(
-                f"{_first_with(strange, splits)} would be a type of its own, apart from its B and I; write B- and I- in "
-                "front of the type, as in B-PER"
+                f"{_first_with(strange, splits)} would be a type of its own, apart from its B and I; write B- and I- "
+                "in front of the type, as in B-PER"
             )
         if odd := entities.odd(names):
             usual = next(name for name in names if name not in odd and name != entities.OUTSIDE)
@@ -147,8 +117,9 @@ class TokenClassification(Task):
         given: Sequence[list[str | None]] = rows.columns.get("labels", [])
         for row, names in enumerate(given):
             if unknown := set(names) - number.keys():
+                first = min(filter(None, unknown))
                 raise InputError(
-                    f"{rows.origin}: row {rows.index[row] + 1}: label {min(filter(None, unknown))!r} is unknown to the model, which "
+                    f"{rows.origin}: row {rows.index[row] + 1}: label {first!r} is unknown to the model, which "
                     f"has {', '.join(map(repr, class_names))}; correct or remove the row"
                 )
             labels[row, : len(names)] = [number[name] for name in names]
@@ -278,59 +249,3 @@ def _scores(row: np.ndarray) -> tuple[float, float, float]:
     """Precision, recall and F1 of (right, predicted, gold); 0 where there is nothing to divide by."""
     right, ours, theirs = (float(x) for x in row)
     return right / max(ours, 1), right / max(theirs, 1), 2 * right / max(ours + theirs, 1)
-
-
-def _column(rows: Rows, written: str | None, usual: Sequence[str], key: str) -> str:
-    if written is not None:
-        if problems := column_problems(rows, [written]):
-            raise InputError(*problems)
-        return written
-    for name in usual:
-        if name in rows.columns:
-            return name
-    raise InputError(
-        f"{rows.origin}: no column {' or '.join(map(repr, usual))}; name it with `{key}` in [task]; the columns are "
-        f"{', '.join(map(repr, rows.columns))}"
-    )
-
-
-def _list(cell: Any, column: str) -> Sequence[Any]:
-    """A list, also one that a text spells out; another text split at white space, a no-break space being part of a
-    word."""
-    if (found := as_list(cell)) is not None:
-        return found
-    if isinstance(cell, str):
-        return _WHITE.findall(cell)
-    raise ValueError(f"expected a list in column {column!r}, got {cell!r}")
-
-
-def _row_labels(cell: Any, column: str, words: int) -> list[str | None]:
-    """A label for each word, None where it is to be ignored (-100)."""
-    cells = _list(cell, column)
-    if len(cells) != words:
-        one = "; is it one text for several labels?" if isinstance(cell, str) and len(cells) == 1 else ""
-        raise ValueError(
-            f"{words} words, but {len(cells)} labels (column {column!r}); expected one for each word{one}"
-        )
-    names = list(map(canonical_label, cells))
-    if None in names:
-        raise ValueError(
-            f"word {names.index(None) + 1} has no label (column {column!r}); correct it, write -100 for a word that is "
-            "to be ignored, or remove the row"
-        )
-    return [None if name == str(IGNORED) else name for name in names]
-
-
-def _notes(rows: Rows, found: Mapping[str, list], left: int) -> list[str]:
-    """What was ignored or left out, and whether rows look like words of sentences."""
-    notes = []
-    if left:
-        notes.append(f"{left} of {len(rows)} rows have no labelled word and were dropped")
-    labels = found.get("labels", [])
-    if ignored := sum(name is None for row in labels for name in row):
-        notes.append(f"{ignored} of {sum(map(len, labels))} words are labelled {IGNORED}: ignored, neither learned nor scored")
-    if labels and (single := single_words(found["words"], rows.columns)):
-        notes.append(single)
-    names = Counter(name for row in labels for name in row if name is not None)
-    notes += label_notes(names.elements() if entities.OUTSIDE not in names else (), "labels")
-    return [f"{rows.origin}: {note}" for note in notes]
