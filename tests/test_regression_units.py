@@ -13,7 +13,7 @@ import pytest
 
 from encoderlab.data import Rows, Splits
 from encoderlab.errors import InputError
-from encoderlab.predict import evaluate, predict
+from encoderlab.predict import _digits, evaluate, predict
 from encoderlab.study import compare
 from encoderlab.tasks import Encoded, Regression, correlation
 from encoderlab.tasks.regression import STATISTICS
@@ -56,6 +56,14 @@ def test_what_is_constant_has_no_correlation(value: float) -> None:
     assert "all 50 rows have the label" in TASK.warnings(gold)[0]
 
 
+@pytest.mark.parametrize(
+    "value, text",
+    [(1.23456789e-7, "1.23456789e-07"), (440.123456789, "440.123457"), (100000000.0000003, "100000000.0000003")],
+)
+def test_answers_are_written_with_their_digits(value: float, text: str) -> None:
+    assert _digits(value) == text
+
+
 def test_labels_beyond_float32_are_refused() -> None:
     for labels in ([1e-40, 2e-40], [1e35, 3e35]):
         rows = TASK.prepare(rows_of(*labels), labelled=True)
@@ -77,7 +85,8 @@ def test_a_large_mean_keeps_the_answers_apart(tiny_model: Callable[[str], Path],
             writer.writerows(rows)
         (folder / "study.toml").write_text(
             f'model = {model}\nseeds = [0]\n[task]\nkind = "regression"\nlabel = "score"\n[data]\ntrain = "train.csv"\n'
-            '[train]\nepochs = 1\nmax_length = 32\n[search]\ncandidates = 1\n[[method]]\nname = "full"\n'
+            "[train]\nepochs = 3\nmax_length = 32\n"
+            '[search]\ncandidates = 1\n[[method]]\nname = "head"\nlearning_rate = 0.05\n'
         )
         compare(folder / "study.toml")
         run = next(p.parent for p in (folder / "results" / "study" / "runs").glob("*/adapter"))
