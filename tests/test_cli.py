@@ -191,6 +191,16 @@ def test_predict_leaves_the_users_values_alone(run: Path, folder: Path) -> None:
     assert first["x"] == "1e-09"
 
 
+def test_a_lone_carriage_return_is_quoted(run: Path, folder: Path) -> None:
+    (folder / "cr.jsonl").write_text('{"text": "good\\rfilm", "n": "x\\ry"}\n{"text": "bad\\r\\nfilm", "n": null}\n')
+    assert command("predict", str(run), "cr.jsonl", "-o", "cr.csv", cwd=folder).returncode == 0
+    content = (folder / "cr.csv").read_bytes()
+    assert content.startswith(b"text,n,label,") and b'\n"good\rfilm","x\ry",' in content
+    with (folder / "cr.csv").open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert [row["text"] for row in rows] == ["good\rfilm", "bad\r\nfilm"]
+
+
 FORMATS = {
     "a.csv": b'\xef\xbb\xbftext,n\r\n"good, ""film""",1\r\n\r\nbad,2\r\n',
     "a.tsv": b'text\tn\ngood "film" a\t1\n"bad"\t2\n',

@@ -155,6 +155,54 @@ def test_entities_are_those_of_seqeval(tags: list[str], seed: int) -> None:
     np.testing.assert_allclose(TASK.weighted(evidence, times.astype(float)), again)
 
 
+@pytest.mark.parametrize("seed", range(3))
+@pytest.mark.parametrize(
+    "signs, name", [("BIES", "IOBES"), ("BILU", "BILOU"), ("BMES", "BMES"), ("BMEW", "BMEWO"), ("BIE", "IOBES")]
+)
+def test_ends_of_entities_are_those_of_seqeval(signs: str, name: str, seed: int) -> None:
+    """seqeval knows I, E and S: other signs for the same are written so for it."""
+    tags = ["O", *(f"{sign}-{kind}" for sign in signs for kind in ("A", "B"))]
+    gold, predicted = drawn(seed, tags)
+    answers, labels = as_arrays(gold, predicted, tags)
+    usual = str.maketrans("LUMW", "ESIS")
+    theirs = [[[t[0].translate(usual) + t[1:] for t in row] for row in rows] for rows in (gold, predicted)]
+    assert TASK.metrics(answers, labels, tags)["entity_f1"] == pytest.approx(f1_score(*theirs), abs=1e-12)
+    rule = entities.scheme(tags)
+    assert rule is not None and rule.name == name
+    assert TASK.compared_by(tags).endswith(f"({name} labels of A, B), scored as seqeval does by default")
+
+
+def test_words_labelled_minus_100_are_ignored(tiny_tokenizer) -> None:
+    rows = TASK.prepare(
+        rows_of([["good", "bad", "film"], ["the"], ["plot", "the"]], [["B-PER", -100, "I-PER"], ["-100"], ["O", "O"]]),
+        labelled=True,
+    )
+    assert rows.columns["labels"] == [["B-PER", None, "I-PER"], ["O", "O"]] and rows.index.tolist() == [0, 2]
+    assert rows.notes == (
+        "here: 1 of 3 rows have no labelled word and were dropped",
+        "here: 1 of 5 words are labelled -100: ignored, neither learned nor scored",
+    )
+    encoded = TASK.encode(rows, tiny_tokenizer, 16, TAGS)
+    assert encoded.labels.tolist() == [[2, -1, 4], [0, 0, -1]]
+    answers = np.zeros((2, 3, 5), np.float32)
+    answers[0, [0, 1, 2], [2, 1, 4]] = answers[1, :, 0] = 1
+    found = TASK.metrics(answers, encoded.labels, TAGS)
+    assert (found["entity_f1"], found["accuracy"], found["words"]) == (1.0, 1.0, 4)
+    torch.testing.assert_close(
+        TASK.losses(torch.from_numpy(answers), torch.from_numpy(encoded.labels))[0],
+        torch.nn.functional.cross_entropy(torch.from_numpy(answers[0]), torch.tensor([2, -1, 4]), ignore_index=-1),
+    )
+    assert TASK.class_names(Splits(rows, rows, rows)) == ["O", "B-PER", "I-PER"]
+
+
+def test_entities_with_another_sign_are_refused() -> None:
+    for labels in (["O", "B_PER", "I_PER"], ["O", "PER-B", "PER-I"]):
+        rows = TASK.prepare(rows_of([["a", "b", "c"]], [labels]), labelled=True)
+        with pytest.raises(InputError, match="would be a type of its own, .* write B- and I- in front"):
+            TASK.class_names(Splits(rows, rows, rows))
+    assert entities.other_sign(["O", "B-X", "B_PER", "I_PER"]) is None and entities.other_sign(["O", "B_PER"]) is None
+
+
 def test_other_labels_than_iob2() -> None:
     plain = entities.scheme(["O", "PER", "LOC"])
     assert plain is not None and plain.spans([1, 1, 0, 2, 1]) == {(0, 2, 1), (3, 4, 0), (4, 5, 1)}
@@ -216,7 +264,7 @@ def test_the_loss_is_the_mean_over_a_rows_words() -> None:
         ([[]], [[]], "row 1: no words in column 'tokens'; remove the row"),
         ([["a"]], [None], "row 1: expected a list in column 'ner_tags', got None"),
         ([["a"], ["b"]], [["O"], [None]], "row 2: word 1 has no label (column 'ner_tags')"),
-        ([["a", "b"]], [["O", -100]], "row 1: word 2 has no label (column 'ner_tags')"),
+        ([["a", "b"]], [[-100, "-100"]], "here: none of its 1 rows has a labelled word"),
         ([["a"]], [[1.5]], "row 1: 1.5 is no class"),
         ([3], [["O"]], "row 1: expected a list in column 'tokens', got 3"),
         ([[["a"]]], [["O"]], "row 1: expected a text, got list"),
@@ -262,10 +310,22 @@ def test_an_odd_label_does_not_change_what_the_others_mark() -> None:
 @pytest.mark.parametrize(
     "labels, odd, said",
     [
-        (["O", "B-PER", "I-PER", "B-LOC"], [], "entity F1 (IOB2 labels of LOC, PER)"),
-        (["O", "B-PER", "L-PER", "U-LOC"], [], "entity F1 (IOBES labels of LOC, PER)"),
+        (
+            ["O", "B-PER", "I-PER", "B-LOC"],
+            [],
+            "entity F1 (IOB2 labels of LOC, PER), scored as seqeval does by default",
+        ),
+        (
+            ["O", "B-PER", "L-PER", "U-LOC"],
+            [],
+            "entity F1 (BILOU labels of LOC, PER), scored as seqeval does by default",
+        ),
         (["O", "PER", "E-MAIL"], [], "entity F1 (IO labels of E-MAIL, PER)"),
-        (["O", *(f"B-{n}" for n in range(10))], [], "entity F1 (IOB2 labels of 0, 1, 2, 3, 4, 5, 6, 7 and 2 more)"),
+        (
+            ["O", *(f"B-{n}" for n in range(10))],
+            [],
+            "entity F1 (IOB2 labels of 0, 1, 2, 3, 4, 5, 6, 7 and 2 more), scored as seqeval does by default",
+        ),
         (["DET", "NOUN"], [], "word accuracy (the labels mark no entities)"),
         (["O", "B-PER", "X", "B-"], ["X", "B-"], None),
         (["B-PER", "I-PER", "o"], ["o"], None),

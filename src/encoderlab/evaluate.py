@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -22,6 +23,7 @@ from encoderlab import adapters, files
 from encoderlab import backbone as backbones
 from encoderlab.backbone import Backbone
 from encoderlab.errors import InputError
+from encoderlab.formats.names import our_name
 from encoderlab.methods import METHODS, Method
 from encoderlab.tasks import TASKS, Encoded, Task
 from encoderlab.training.batches import without_gradients
@@ -38,7 +40,8 @@ TIMED_ROWS = 256
 
 @dataclass(frozen=True, kw_only=True)
 class Loaded:
-    """A model ready for inference, with what is needed to read rows and to name its answers."""
+    """A model ready for inference, with what is needed to read rows and to name its answers. mean: what the head adds
+    to each answer, where its own float32 is too short for it."""
 
     backbone: Backbone
     model: Computed
@@ -47,6 +50,7 @@ class Loaded:
     max_length: int
     token_budget: int
     device: torch.device
+    mean: float | None = None
 
     @property
     def tokenizer(self) -> Any:
@@ -121,12 +125,15 @@ def assemble(
     loaded already."""
     backbone = backbones.load(model, head=task.head, class_names=class_names, seed=seed, tokenizer=tokenizer)
     frozen = len(backbone.layer_paths())
+    mean = None
     if method is not None and read is not None:
         tensors = read(backbone)
         method.inject(backbone, seed)
         frozen = frozen_layers(backbone)
         adapters.fill(backbone, method, tensors, origin)
         method.merge(backbone)
+        bias = tensors.get(our_name(backbone, f"{backbone.output_layer()}.bias"))
+        mean = float(bias) if bias is not None and bias.dtype == torch.float64 else None
     backbone.model.requires_grad_(False)
     return Loaded(
         backbone=backbone,
@@ -136,6 +143,7 @@ def assemble(
         max_length=train["max_length"],
         token_budget=train["token_budget"],
         device=device,
+        mean=mean,
     )
 
 
@@ -146,14 +154,39 @@ def logits(
     ranks: Ranks = ALONE,
     cache: TrunkCache | None = None,
 ) -> np.ndarray:
-    """float32 (rows, classes), in the rows' order. cache: where layers that no training changed find what they give."""
+    """float32 (rows, classes), in the rows' order; float64 of a regression whose labels' mean float32 cannot hold.
+    cache: where layers that no training changed find what they give."""
     pad_id = loaded.backbone.pad_id
     budget = without_gradients(loaded.token_budget)
     if cache is not None:
         ranks.one_after_another(partial(loaded.model.keep, encoded, cache, pad_id, budget, loaded.device))
-    return forward_logits(
-        loaded.model, loaded.task, encoded, pad_id=pad_id, budget=budget, device=loaded.device, tick=tick, ranks=ranks
-    )
+    with _without_mean(loaded):
+        found = forward_logits(
+            loaded.model,
+            loaded.task,
+            encoded,
+            pad_id=pad_id,
+            budget=budget,
+            device=loaded.device,
+            tick=tick,
+            ranks=ranks,
+        )
+    return found if loaded.mean is None else found.astype(np.float64) + loaded.mean
+
+
+@contextmanager
+def _without_mean(loaded: Loaded) -> Iterator[None]:
+    """The head does not add the mean that is added in float64 after it."""
+    if loaded.mean is None:
+        yield
+        return
+    bias = loaded.backbone.model.get_parameter(f"{loaded.backbone.output_layer()}.bias")
+    kept = bias.detach().clone()
+    try:
+        bias.data.zero_()
+        yield
+    finally:
+        bias.data.copy_(kept)
 
 
 def seconds_without_cache(loaded: Loaded, encoded: Encoded) -> float | None:

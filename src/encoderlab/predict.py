@@ -4,22 +4,25 @@ from __future__ import annotations
 
 import csv
 import json
+import logging
 from collections.abc import Container, Iterator, Sequence
 from itertools import islice
 from pathlib import Path
-from typing import Any, TextIO
+from typing import Any, TextIO, final
 
 import numpy as np
 
-from encoderlab.data import Rows, Source, read, records
-from encoderlab.data.source import file_format, path_problem
+from encoderlab.data import Rows, Source, read
+from encoderlab.data import stream as read_stream
 from encoderlab.errors import InputError
 from encoderlab.evaluate import load_run, logits
+
+log = logging.getLogger(__name__)
 
 BLOCK = 512  # rows in memory at a time
 
 
-def predict(run: Path, source: Path, out: TextIO, *, force: bool = False, base: str | None = None) -> int:
+def predict(run: Path, source: Path | Source, out: TextIO, *, force: bool = False, base: str | None = None) -> int:
     """Writes a CSV: the columns of `source`, then the task's predictions, such as label, probability, one probability
     per class. Returns the rows.
 
@@ -30,11 +33,13 @@ def predict(run: Path, source: Path, out: TextIO, *, force: bool = False, base: 
     """
     loaded = load_run(run, force=force, base=base)
     columns, remaining = stream(source)
-    writer = csv.writer(out, lineterminator="\n")
+    origin = str(source.path if isinstance(source, Source) else source)
+    form = _digits if loaded.task.problem_type == "regression" else "{:.6f}".format
+    writer = csv.writer(_Lines(out), lineterminator="\r\n")
     count = 0
     while block := list(islice(remaining, BLOCK)):
         table = dict(zip(columns, map(list, zip(*block, strict=True)), strict=True))
-        rows = Rows(table, str(source), np.arange(count, count + len(block)))
+        rows = Rows(table, origin, np.arange(count, count + len(block)))
         rows = loaded.task.prepare(rows, labelled=False)
         encoded = loaded.task.encode(rows, loaded.tokenizer, loaded.max_length, loaded.class_names)
         answers = loaded.task.predictions(logits(loaded, encoded), loaded.class_names, rows)
@@ -42,25 +47,29 @@ def predict(run: Path, source: Path, out: TextIO, *, force: bool = False, base: 
             writer.writerow([*map(_cell, columns), *(_free(name, columns) for name in answers)])
         ours = zip(*answers.values(), strict=True)
         for theirs, answer in zip(block, ours, strict=True):
-            digits = [f"{value:.6f}" if isinstance(value, float) else _cell(value) for value in answer]
+            digits = [form(value) if isinstance(value, float) else _cell(value) for value in answer]
             writer.writerow([*map(_cell, theirs), *digits])
         count += len(block)
     if count == 0:
-        raise InputError(f"{source}: no rows; expected at least one")
+        raise InputError(f"{origin}: no rows; expected at least one")
     return count
 
 
-def evaluate(run: Path, source: Path, *, force: bool = False, base: str | None = None) -> dict[str, Any]:
+def evaluate(run: Path, source: Path | Source, *, force: bool = False, base: str | None = None) -> dict[str, Any]:
     """The run's metrics on a labelled file, with `rows` and `notes` (what was dropped). `force`, `base` and InputError
     as in `predict`."""
     loaded = load_run(run, force=force, base=base)
-    if problem := path_problem(source):
-        raise InputError(problem)
-    everything = read(Source(path=str(source.absolute())), Path())
+    everything = read(_as_source(source), Path())
     rows = loaded.task.prepare(everything, labelled=True)
     encoded = loaded.task.encode(rows, loaded.tokenizer, loaded.max_length, loaded.class_names)
     metrics = loaded.task.metrics(logits(loaded, encoded), encoded.labels, loaded.class_names)
-    return {"run": str(run), "file": str(source), "rows": len(rows), **metrics, "notes": list(rows.notes)}
+    return {
+        "run": str(run),
+        "file": str(source.path if isinstance(source, Source) else source),
+        "rows": len(rows),
+        **metrics,
+        "notes": list(rows.notes),
+    }
 
 
 def _free(name: str, taken: Container[str]) -> str:
@@ -78,16 +87,30 @@ def _cell(value: Any) -> str:
     return str(value).encode("utf-8", "replace").decode("utf-8")  # a lone surrogate cannot be written
 
 
-def stream(path: Path) -> tuple[list[str], Iterator[Sequence[Any]]]:
-    """(column names, records one by one) of a file."""
-    if problem := path_problem(path):
-        raise InputError(problem)
-    match file_format(path):
-        case "csv" | "tsv":
-            return records.table(path)
-        case "jsonl":
-            names = records.column_names(records.objects(path))
-            return names, ([value.get(name) for name in names] for value in records.objects(path))
-        case _:
-            rows = read(Source(path=str(path.absolute())), Path())
-            return list(rows.columns), zip(*rows.columns.values(), strict=True)
+def _digits(value: float) -> str:
+    """A number that is not a probability: nine significant digits, as a float32 has; of a large one all that there are,
+    because the last ones may be what tells it from others."""
+    return f"{value:.9g}" if abs(value) < 1e5 else repr(value)
+
+
+@final
+class _Lines:
+    """A file for `csv.writer`, which quotes a lone carriage return only where its own lines end with one."""
+
+    def __init__(self, out: TextIO) -> None:
+        self.out = out
+
+    def write(self, line: str) -> int:
+        return self.out.write(line.removesuffix("\r\n") + "\n")
+
+
+def stream(source: Path | Source) -> tuple[list[str], Iterator[Sequence[Any]]]:
+    """(column names, records one by one) of a file. What was found out about it is logged."""
+    names, found, notes = read_stream(_as_source(source), Path())
+    for note in notes:
+        log.warning(note)
+    return names, found
+
+
+def _as_source(source: Path | Source) -> Source:
+    return source if isinstance(source, Source) else Source(path=str(source.absolute()))

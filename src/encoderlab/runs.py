@@ -48,9 +48,10 @@ def array_hash(array: np.ndarray) -> str:
 
 
 def write_predictions(path: Path, logits: np.ndarray, labels: np.ndarray, index: np.ndarray) -> None:
-    """logits float32 (n, ...), labels (n, ...) as the task has them, index int64 (n,): the row's number in its
-    source."""
-    tensors = {"logits": np.ascontiguousarray(logits, np.float32), "labels": labels, "index": index}
+    """logits float32 (n, ...), or float64 where the task's answers need it (`Regression`); labels (n, ...) as the task
+    has them; index int64 (n,): the row's number in its source."""
+    kind = np.float64 if logits.dtype == np.float64 else np.float32
+    tensors = {"logits": np.ascontiguousarray(logits, kind), "labels": labels, "index": index}
     write_atomically(path, lambda beside: save_numpy(tensors, beside))
 
 

@@ -1,55 +1,127 @@
 """From a file, a folder or a hub name to rows: one function per format.
 
-Everything is read whole here; `records` reads the formats that have records one by one.
+Everything is read whole here; `delimited` and `records` read the formats that have records one by one.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+import json
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, final
 
 import numpy as np
 
-from encoderlab.data import records
-from encoderlab.data.rows import Rows
+from encoderlab.data import delimited, records
+from encoderlab.data.conll import read_conll
+from encoderlab.data.rows import IGNORED, Rows
 from encoderlab.data.source import Source, file_format, path_problem
+from encoderlab.data.suspects import repeated_headers, text_notes
+from encoderlab.data.text import TextFile, open_text
 from encoderlab.errors import InputError
 
 Columns = dict[str, list]
 
 
-def read(source: Source, base: Path) -> Rows:
-    """All rows and columns of a file, a `datasets` folder or a hub data set; `rows` is not applied here.
+@final
+@dataclass(frozen=True)
+class _Read:
+    """What a reader gives: columns, what was found out, and the row numbers where some rows were left out."""
 
-    Raises InputError when it is not there, not readable, or has no rows."""
+    columns: Columns
+    notes: tuple[str, ...] = ()
+    index: list[int] | None = None
+
+
+def read(source: Source, base: Path, *, labelled: bool = True) -> Rows:
+    """Read all rows and columns of a file, a `datasets` folder or a hub data set; `rows` is not applied here.
+
+    labelled: whether a CoNLL file must have labels. InputError when it is not there, not readable, or has no rows."""
     if source.hub is not None:
-        columns, origin = _read_hub(source), _hub_origin(source)
+        found, origin = _Read(_read_hub(source)), _hub_origin(source)
     elif source.path is not None:
         path, origin = source.location(base), source.path
         if problem := path_problem(path):
             raise InputError(problem)
-        columns = _read_folder(path, source.split) if path.is_dir() else _READERS[file_format(path) or ""](path)
+        found = _Read(_read_folder(path, source.split)) if path.is_dir() else _read_file(path, source, labelled)
     else:
         raise ValueError("a source that is cut from the training rows has nothing to read")
-    count = len(next(iter(columns.values()), []))
+    count = len(next(iter(found.columns.values()), []))
     if count == 0:
-        names = f" (columns: {', '.join(map(repr, columns))})" if columns else ""
+        names = f" (columns: {', '.join(map(repr, found.columns))})" if found.columns else ""
         raise InputError(f"{origin}: no rows{names}; expected at least one labelled row")
-    return Rows(columns, origin, np.arange(count, dtype=np.int64))
+    index = np.arange(count, dtype=np.int64) if found.index is None else np.array(found.index, dtype=np.int64)
+    notes = (*found.notes, *text_notes(found.columns))
+    return Rows(found.columns, origin, index, tuple(f"{origin}: {note}" for note in notes))
 
 
-def _read_table(path: Path) -> Columns:
-    names, rows = records.table(path)
-    columns: Columns = {name: [] for name in names}
-    for fields in rows:
-        for column, field in zip(columns.values(), fields, strict=True):
-            column.append(field)
-    return columns
+def stream(source: Source, base: Path) -> tuple[list[str], Iterator[Sequence[Any]], tuple[str, ...]]:
+    """(column names, records one by one, notes) of a file, every record as it stands there.
+
+    Memory does not grow with the rows of a CSV, TSV or JSONL file."""
+    path = source.location(base)
+    if problem := path_problem(path):
+        raise InputError(problem)
+    form = None if path.is_dir() else file_format(path)
+    if form in ("csv", "tsv"):
+        table = delimited.table(open_text(path, source.encoding), source.delimiter)
+        return table.names, table.records, tuple(f"{path}: {note}" for note in table.notes)
+    if form == "jsonl":
+        file = open_text(path, source.encoding)
+        names = records.column_names(records.objects(file))
+        notes = (f"{path}: {file.note}",) if file.note else ()
+        return names, ([value.get(name) for name in names] for value in records.objects(file)), notes
+    rows = read(source, base, labelled=False)
+    return list(rows.columns), zip(*rows.columns.values(), strict=True), rows.notes
 
 
-def _read_json(path: Path) -> Columns:
-    text = "".join(records.lines(path))
+def _read_file(path: Path, source: Source, labelled: bool) -> _Read:
+    form = file_format(path)
+    if form == "parquet":
+        return _Read(_read_parquet(path))
+    file = open_text(path, source.encoding)
+    if form == "conll":
+        found = read_conll(file, source.columns, labelled=labelled)
+        tags = {} if found.tags is None else {"tags": found.tags}
+        return _Read({"tokens": found.words, **tags}, found.notes)
+    if form in ("csv", "tsv"):
+        return _read_table(file, source.delimiter)
+    notes = (file.note,) if file.note else ()
+    return _Read(_read_json(file) if form == "json" else _from_objects(records.objects(file)), notes)
+
+
+def _read_table(file: TextFile, delimiter: str | None) -> _Read:
+    """Columns without a name are left out where there are several; rows that repeat the header, too."""
+    table = delimited.table(file, delimiter)
+    cells: list[list[str]] = [[] for _ in table.names]
+    for fields in table.records:
+        for column, cell in zip(cells, fields, strict=True):
+            column.append(cell)
+    notes = list(table.notes)
+    pairs = list(zip(table.names, cells, strict=True))
+    if table.names.count("") > 1:
+        filled = sum(any(row) for row in zip(*(column for name, column in pairs if not name), strict=True))
+        if filled:
+            notes.append(
+                f"{filled} row{'s have' if filled > 1 else ' has'} text in columns without a name, which are not read; "
+                "is a text there that should be quoted?"
+            )
+        pairs = [(name, column) for name, column in pairs if name]
+    columns = dict(pairs)
+    if repeats := repeated_headers(columns):
+        index = [i for i in range(len(cells[0])) if i not in set(repeats)]
+        columns = {name: [column[i] for i in index] for name, column in columns.items()}
+        rows = ", ".join(str(i + 1) for i in repeats[:5]) + (f" and {len(repeats) - 5} more" if repeats[5:] else "")
+        notes.append(
+            f"the header is repeated at row {rows} (files joined end to end?): {len(repeats)} left out; remove it there"
+        )
+        return _Read(columns, tuple(notes), index)
+    return _Read(columns, tuple(notes))
+
+
+def _read_json(file: TextFile) -> Columns:
+    path, text = file.path, "".join(file.lines())
     if not text.strip():
         raise InputError(f"{path}: the file is empty; expected a list of objects")
     content = records.json_value(text, path, "a list of objects (one object per line is a .jsonl file)")
@@ -62,10 +134,6 @@ def _read_json(path: Path) -> Columns:
                 f'{path}: item {i} is a {type(value).__name__}; expected an object such as {{"text": ...}}'
             )
     return _from_objects(objects)
-
-
-def _read_jsonl(path: Path) -> Columns:
-    return _from_objects(records.objects(path))
 
 
 def _from_objects(objects: Iterable[dict[str, Any]]) -> Columns:
@@ -82,46 +150,28 @@ def _from_objects(objects: Iterable[dict[str, Any]]) -> Columns:
     return columns
 
 
-def _read_conll(path: Path) -> Columns:
-    """Columns `tokens` and `tags`: the first and the last field of each line, a row between empty lines."""
-    columns: Columns = {"tokens": [], "tags": []}
-    inside, width = False, 0
-    for number, line in enumerate(records.lines(path), 1):
-        fields = line.split()
-        if not fields or fields[0] == "-DOCSTART-":
-            inside = False
-            continue
-        width = width or len(fields)
-        if len(fields) != width or width < 2:
-            expected = f"{width}, as in the lines before" if width > 1 else "a word and its label at least"
-            raise InputError(f"{path}:{number}: {len(fields)} fields; expected {expected}, apart by white space")
-        if not inside:
-            columns["tokens"].append([])
-            columns["tags"].append([])
-            inside = True
-        columns["tokens"][-1].append(fields[0])
-        columns["tags"][-1].append(fields[-1])
-    return columns
-
-
 def _read_parquet(path: Path) -> Columns:
+    """Class names come from what `datasets` wrote into the file, where it did."""
     import pyarrow
     import pyarrow.parquet
 
     try:
-        return pyarrow.parquet.read_table(path).to_pydict()
-    except (pyarrow.ArrowException, OSError) as error:
+        table = pyarrow.parquet.read_table(path)
+        columns = table.to_pydict()
+    except (pyarrow.ArrowException, OSError, ValueError, OverflowError) as error:
         raise InputError(f"{path}: not a readable Parquet file: {_first_line(error)}") from None
+    return _with_class_names(columns, _features((table.schema.metadata or {}).get(b"huggingface")))
 
 
-_READERS: dict[str, Callable[[Path], Columns]] = {
-    "csv": _read_table,
-    "tsv": _read_table,
-    "json": _read_json,
-    "jsonl": _read_jsonl,
-    "parquet": _read_parquet,
-    "conll": _read_conll,
-}
+def _features(written: bytes | None) -> dict[str, Any]:
+    from datasets import Features
+
+    if written is None:
+        return {}
+    try:
+        return dict(Features.from_dict(json.loads(written)["info"]["features"]))
+    except Exception:  # of another version of `datasets`, or damaged: the columns are there without it
+        return {}
 
 
 def _read_folder(path: Path, split: str | None) -> Columns:
@@ -165,9 +215,8 @@ def _read_hub(source: Source) -> Columns:
 
 
 def _from_datasets(loaded: Any, split: str | None, where: str) -> Columns:
-    """Columns of a Dataset, or of one split of a DatasetDict. Labels with names (ClassLabel), and lists of them, become
-    their names."""
-    from datasets import ClassLabel, DatasetDict
+    """Columns of a Dataset, or of one split of a DatasetDict."""
+    from datasets import DatasetDict
 
     table: Any = loaded
     if isinstance(loaded, DatasetDict):
@@ -177,17 +226,38 @@ def _from_datasets(loaded: Any, split: str | None, where: str) -> Columns:
             asked = f"no split {split!r}" if split else "it has several splits"
             raise InputError(f"{where}: {asked}; set `split` to one of {', '.join(map(repr, names))}")
         table = loaded[name]
-    columns: Columns = dict(table.to_dict())
-    for name, feature in table.features.items():
+    return _with_class_names(dict(table.to_dict()), table.features)
+
+
+def _with_class_names(columns: Columns, features: Mapping[str, Any]) -> Columns:
+    """Numbers of labels with names (ClassLabel), and lists of them, become their names."""
+    from datasets import ClassLabel
+
+    for name, feature in features.items():
+        if name not in columns:
+            continue
         if isinstance(feature, ClassLabel):
             columns[name] = [_label_name(feature, value) for value in columns[name]]
-        elif isinstance(each := getattr(feature, "feature", None), ClassLabel):
-            columns[name] = [None if cell is None else [_label_name(each, v) for v in cell] for cell in columns[name]]
+        elif isinstance(each := _items(feature), ClassLabel):
+            columns[name] = [None if cell is None else [_word_label(each, v) for v in cell] for cell in columns[name]]
     return columns
 
 
-def _label_name(feature: Any, value: int | None) -> str | None:
-    return feature.int2str(value) if value is not None and value >= 0 else None
+def _items(feature: Any) -> Any:
+    """What a list is of: List(x), or [x] in older files."""
+    return feature[0] if isinstance(feature, list) and feature else getattr(feature, "feature", None)
+
+
+def _label_name(feature: Any, value: Any) -> Any:
+    """A number that has no name means that there is no label (-1 in the test splits of the hub)."""
+    if not isinstance(value, int) or isinstance(value, bool):
+        return value
+    return feature.int2str(value) if 0 <= value < feature.num_classes else None
+
+
+def _word_label(feature: Any, value: Any) -> Any:
+    """-1 and -100 say that a word has no label."""
+    return IGNORED if value in (-1, IGNORED) else _label_name(feature, value)
 
 
 def _first_line(error: Exception) -> str:

@@ -1,7 +1,8 @@
 """Rows of a data set, and what a label is.
 
 A class is known by a canonical name, a string, so that the same label matches across files: 1 in a JSONL and "1" in a
-CSV are the class "1", and so is the "1.0" that pandas writes; true, True and "TRUE" are "true".
+CSV are the class "1", and so is the "1.0" that pandas writes; true, True and "TRUE" are "true". A label that is empty
+(null, NaN) is none. No class is lost by its value: -1 is a class, unless it is all that a whole split has.
 """
 
 from __future__ import annotations
@@ -10,14 +11,17 @@ import hashlib
 import json
 import math
 import re
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from decimal import Decimal
 from difflib import get_close_matches
 from functools import cached_property
-from typing import final
+from typing import Any, final
 
 import numpy as np
 
+from encoderlab.data.cells import as_list
+from encoderlab.data.suspects import label_notes
 from encoderlab.errors import InputError
 
 
@@ -60,14 +64,15 @@ class Rows:
         return self.digest(self.columns)
 
 
+IGNORED = -100  # how other libraries write that a word has no label
 _WHOLE_AS_FLOAT = re.compile(r"-?[0-9]{1,300}\.0+")  # a column of whole numbers with a gap is one of floats to pandas
 
 
 def canonical_label(value: object) -> str | None:
-    """The class name of a label as it stands in a file, or None for an unlabelled row (null, empty, NaN, -1).
+    """The class name of a label as it stands in a file, or None for an unlabelled row (null, empty, NaN).
 
     Raises ValueError for what cannot be a class: a fraction, a list, an object."""
-    if value is None or (isinstance(value, float) and math.isnan(value)):
+    if value is None or (isinstance(value, float | Decimal) and math.isnan(value)):
         return None
     if isinstance(value, str):
         name = value.strip()
@@ -77,11 +82,59 @@ def canonical_label(value: object) -> str | None:
             name = str(int(name.partition(".")[0]))
     elif isinstance(value, bool):
         name = str(value).lower()
-    elif isinstance(value, int) or (isinstance(value, float) and value.is_integer()):
+    elif isinstance(value, int) or (isinstance(value, float | Decimal) and value == value // 1):
         name = str(int(value))
     else:
-        raise ValueError(f"{value!r} is no class: expected a string, a whole number or a boolean")
-    return None if name in ("", "-1") else name
+        several = "; several labels a row (multi-label) are not supported yet" if isinstance(value, list) else ""
+        raise ValueError(f"{value!r} is no class: expected a string, a whole number or a boolean{several}")
+    return name or None
+
+
+def labels_of(cells: Sequence[object], name: str) -> tuple[Callable[[object], str | None], list[str]]:
+    """How the cells of a column with one label a row are read, and a note where that was found out.
+
+    Lists of one label each are that label. A number with decimals is a class where all labels are numbers, as it is in
+    a CSV, which knows no numbers. ValueError names multi-label data, which is not supported."""
+    given = [cell for cell in cells if cell is not None and cell != ""]
+    lists = [found for cell in given if (found := _label_list(cell)) is not None]
+    if lists and len(lists) == len(given):
+        if all(len(labels) == 1 for labels in lists):
+            return _only_label, [f"column {name!r} has lists of one label each; read as that label"]
+        most = max(lists, key=len)
+        raise ValueError(
+            f"column {name!r} has lists of labels, such as {most!r}: several labels a row (multi-label) are not "
+            "supported yet; expected one label a row"
+        )
+    if spelled := next((cell for cell in given if isinstance(cell, str) and _has_strings(_label_list(cell))), None):
+        raise ValueError(
+            f"column {name!r} has lists of labels, such as {spelled}, and labels without a list; several labels a row "
+            "(multi-label) are not supported yet: write one label a row"
+        )
+    if given and all(isinstance(cell, int | float | Decimal) and not isinstance(cell, bool) for cell in given):
+        return _number_label, []
+    return canonical_label, []
+
+
+def _label_list(cell: object) -> list | None:
+    try:
+        return as_list(cell)
+    except ValueError:  # a class of that name
+        return None
+
+
+def _has_strings(labels: list | None) -> bool:
+    return any(isinstance(label, str) for label in labels or ())
+
+
+def _only_label(cell: object) -> str | None:
+    labels = _label_list(cell)
+    return None if labels is None else canonical_label(labels[0])
+
+
+def _number_label(cell: object) -> str | None:
+    if isinstance(cell, float | Decimal) and math.isfinite(cell) and cell != cell // 1:
+        return str(cell)
+    return canonical_label(cell)
 
 
 def class_order(names: Iterable[str]) -> list[str]:
@@ -97,7 +150,7 @@ def as_text(value: object) -> str:
     """A text cell as a string: null is the empty text, a number is written out; ValueError for lists and objects."""
     if value is None or (isinstance(value, float) and math.isnan(value)):
         return ""
-    if not isinstance(value, str | int | float):
+    if not isinstance(value, str | int | float | Decimal):
         raise ValueError(f"expected a text, got {type(value).__name__}")
     text = str(value)
     # A lone surrogate (broken emoji in JSON) is no Unicode text; tokenizers refuse it. Other texts are not copied.
@@ -117,7 +170,7 @@ def column_problems(rows: Rows, names: Iterable[str]) -> list[str]:
 
 
 def prepare(rows: Rows, *, text: Sequence[str], label: str | None) -> Rows:
-    """Only the needed columns, texts as strings and labels as class names; unlabelled rows are dropped, with a note.
+    """Only the needed columns, texts as strings, labels as class names; rows without a label are dropped, with a note.
 
     With `label=None` (a file to predict) every row stays. Raises InputError for a missing column, for a cell that is no
     text or no class, and for a file without a single label."""
@@ -126,28 +179,39 @@ def prepare(rows: Rows, *, text: Sequence[str], label: str | None) -> Rows:
         raise InputError(*problems)
     columns = {}
     for name in text:
-        columns[name] = _convert(rows, name, as_text)
+        columns[name] = convert(rows, name, as_text)
     if label is None:
         return Rows(columns, rows.origin, rows.index, rows.notes)
-    columns[label] = _convert(rows, label, canonical_label)
+    try:
+        read, notes = labels_of(rows.columns[label], label)
+    except ValueError as error:
+        raise InputError(f"{rows.origin}: {error}") from None
+    columns[label] = convert(rows, label, read)
     kept = [i for i, name in enumerate(columns[label]) if name is not None]
-    prepared = Rows(columns, rows.origin, rows.index, rows.notes)
-    if len(kept) == len(rows):
-        return prepared
+    found = Rows(columns, rows.origin, rows.index, rows.notes)
     if not kept:
-        raise InputError(
-            f"{rows.origin}: none of its {len(rows)} rows has a label in column {label!r} (all are empty or -1); "
-            "use labelled rows, e.g. a cut from train: { fraction = 0.2 }"
-        )
-    raw = rows.columns[label]
-    minus_one = sum(name is None and str(raw[i]).strip().startswith("-1") for i, name in enumerate(columns[label]))
-    empty = len(rows) - len(kept) - minus_one
-    note = f"{rows.origin}: {len(rows) - len(kept)} of {len(rows)} rows are unlabelled and were dropped"
-    prepared = prepared.take(kept)
-    return Rows(prepared.columns, rows.origin, prepared.index, (*rows.notes, f"{note} ({empty} empty, {minus_one} -1)"))
+        raise InputError(no_labels(rows.origin, len(rows), label))
+    if len(kept) < len(rows):
+        notes.append(f"{dropped(len(rows) - len(kept), len(rows))} ({len(rows) - len(kept)} empty)")
+        found = found.take(kept)
+    notes += label_notes(found.columns[label], label)
+    return replace(found, notes=(*rows.notes, *(f"{rows.origin}: {note}" for note in notes)))
 
 
-def _convert(rows: Rows, name: str, function) -> list:
+def dropped(count: int, total: int) -> str:
+    return f"{count} of {total} rows are unlabelled and were dropped"
+
+
+def no_labels(origin: str, count: int, label: str) -> str:
+    """Said of a split without a label."""
+    return (
+        f"{origin}: none of its {count} rows has a label in column {label!r} (all are empty or -1); "
+        "use labelled rows, e.g. a cut from train: { fraction = 0.2 }"
+    )
+
+
+def convert(rows: Rows, name: str, function: Callable[[Any], Any]) -> list:
+    """A column's cells through a function, whose ValueError becomes an InputError that names the row."""
     converted = []
     for i, value in zip(rows.index, rows.columns[name], strict=True):
         try:
@@ -159,7 +223,7 @@ def _convert(rows: Rows, name: str, function) -> list:
 
 def _shown(label: object) -> str:
     if isinstance(label, list):
-        return " ".join(label[:8]) + (" …" if len(label) > 8 else "")
+        return " ".join("_" if name is None else name for name in label[:8]) + (" …" if len(label) > 8 else "")
     return f"{label:g}" if isinstance(label, float) else str(label)
 
 

@@ -13,7 +13,9 @@ from difflib import get_close_matches
 from pathlib import Path
 from typing import final
 
-FILE_FORMATS = ("csv", "tsv", "json", "jsonl", "conll", "parquet")
+DELIMITERS = (",", ";", "\t", "|")
+TEXT_FORMATS = ("csv", "tsv", "json", "jsonl", "conll")
+FILE_FORMATS = (*TEXT_FORMATS, "parquet")
 # How `datasets.save_to_disk` marks its folders: one data set, or several by name.
 DATASET_FOLDER, DATASET_DICT_FOLDER = "dataset_info.json", "dataset_dict.json"
 
@@ -26,6 +28,15 @@ def file_format(path: Path) -> str | None:
     if not last or last[0] not in FILE_FORMATS or (compressed and last[0] == "parquet"):
         return None
     return last[0]
+
+
+def known_encoding(name: str) -> bool:
+    """Whether Python has a text encoding of that name."""
+    try:
+        "a".encode(name)
+    except (LookupError, ValueError):
+        return False
+    return True
 
 
 def path_problem(path: Path) -> str | None:
@@ -63,6 +74,10 @@ class Source:
     part: [from, to], a share of the rows in an order drawn with seed: [0, 0.5] is one half and [0.5, 1] the other, so
         that two splits share a file and no row
     seed: of the cut, of the sample and of the order
+    encoding: of a text file that is neither UTF-8 nor recognised, such as "cp1252", "cp1251" or "gb18030"
+    delimiter: between the fields of a CSV or TSV file; default: found in its header
+    columns: of a CoNLL file, the numbers of the columns with the word and with its label, counted from 1 (or from the
+        end: -1 is the last); default: the first and the last
     """
 
     path: str | None = None
@@ -74,6 +89,9 @@ class Source:
     fraction: float | None = None
     part: tuple[float, float] | None = None
     seed: int = 0
+    encoding: str | None = None
+    delimiter: str | None = None
+    columns: tuple[int, int] | None = None
 
     def location(self, base: Path) -> Path:
         """The absolute or `base`-relative path of a source that has one."""
@@ -117,9 +135,31 @@ class Source:
         for name in ("config", "revision"):
             if getattr(self, name) is not None and self.hub is None:
                 found.append(f"{where}.{name}: only a hub data set has one; remove it, or name the data set with `hub`")
+        found += self._form_problems(where, base)
         is_file = self.path is not None and not os.path.isdir(self.location(base))
         if self.split is not None and (is_file or (self.path is None and self.hub is None)):
             found.append(f"{where}.split: only a hub data set or a `datasets` folder has splits; remove it")
+        return found
+
+    def _form_problems(self, where: str, base: Path) -> list[str]:
+        """What is wrong with the keys that say how a file is to be read."""
+        form = file_format(self.location(base)) if self.path and not os.path.isdir(self.location(base)) else None
+        found = []
+        for name, forms in (("encoding", TEXT_FORMATS), ("delimiter", ("csv", "tsv")), ("columns", ("conll",))):
+            if getattr(self, name) is not None and form not in forms:
+                known = ", ".join(f".{one}" for one in forms)
+                found.append(f"{where}.{name}: only a file has one that ends with {known}; remove it")
+        if self.encoding is not None and not known_encoding(self.encoding):
+            found.append(
+                f"{where}.encoding: {self.encoding!r} is not known; expected a name such as 'cp1252' or 'gb18030'"
+            )
+        if self.delimiter is not None and (len(self.delimiter) != 1 or self.delimiter in '"\r\n'):
+            found.append(f"{where}.delimiter: expected one character such as ';', got {self.delimiter!r}")
+        if self.columns is not None and (0 in self.columns or self.columns[0] == self.columns[1]):
+            found.append(
+                f"{where}.columns: expected two different numbers, [word, label], from 1 up (or -1, the last), got "
+                f"{list(self.columns)}"
+            )
         return found
 
 

@@ -17,7 +17,7 @@ from typing import final
 import numpy as np
 
 from encoderlab.data.readers import read
-from encoderlab.data.rows import Rows, class_order, one_line
+from encoderlab.data.rows import Rows, class_order, no_labels, one_line
 from encoderlab.data.rows import prepare as prepare_columns
 from encoderlab.data.source import DataConfig, Source, place
 from encoderlab.errors import InputError
@@ -59,12 +59,16 @@ def load_splits(
         raise InputError(*problems)
     sources = config.sources
     rows: dict[str, Rows] = {}
+    totals: dict[str, int] = {}
     for name, source in sources.items():
         if source.fraction is None:
             try:
-                rows[name] = _part(prepare(read(source, base)), source)
+                whole = read(source, base)
+                totals[name] = len(whole)
+                rows[name] = _part(prepare(whole), source)
             except InputError as error:
                 problems += [f"{place(name)}: {line}" for line in error.problems]
+    problems += _without_labels(rows, label, totals)
     if problems:
         raise InputError(*problems)
 
@@ -95,6 +99,22 @@ def load_splits(
     return Splits(rows["train"], rows["validation"], rows["test"], tuple(dict.fromkeys(warnings)), others)
 
 
+def _without_labels(rows: Mapping[str, Rows], label: str, totals: Mapping[str, int]) -> list[str]:
+    """-1 means that a row has no label where a whole split has nothing else, and train does not have it beside others:
+    the test sets of benchmarks are published so."""
+    train = rows.get("train")
+    known = train is not None and not _all_minus_one(train.columns[label]) and "-1" in train.columns[label]
+    return [
+        f"{place(name)}: {no_labels(part.origin, totals[name], label)}"
+        for name, part in rows.items()
+        if _all_minus_one(part.columns[label]) and not known
+    ]
+
+
+def _all_minus_one(labels: Sequence[object]) -> bool:
+    return all(name == "-1" for name in labels)
+
+
 def _generator(seed: int, purpose: str) -> np.random.Generator:
     return np.random.default_rng([seed, int.from_bytes(hashlib.sha256(purpose.encode()).digest()[:8], "big")])
 
@@ -115,10 +135,14 @@ def _cut(train: Rows, strata: Sequence[str], source: Source, name: str, total: i
     draw = _generator(source.seed, name)
     taken = _stratified(strata, count, draw, keep=1)
     if len(taken) == 0:
-        raise InputError(
-            f"{place(name)}: fraction = {source.fraction} of the {total} rows of {train.origin} is not one row that "
-            "can be spared; raise it, or name a file"
-        )
+        where = f"{place(name)}: fraction = {source.fraction} of the {total} rows of {train.origin}"
+        if count and len(set(strata)) == len(strata) > 1:
+            raise InputError(
+                f"{where} cannot be cut off: every one of its {len(strata)} labels occurs once, such as {strata[0]!r}, "
+                "and the last row of a class stays in train; is it the label column? To predict a number set "
+                'task.kind = "regression"'
+            )
+        raise InputError(f"{where} is not one row that can be spared; raise it, or name a file")
     stays = np.setdiff1d(np.arange(len(train)), taken)
     return train.take(stays), replace(train.take(taken), notes=())
 

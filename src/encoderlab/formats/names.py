@@ -86,4 +86,5 @@ def load_tensors(folder: Path, *names: str) -> dict[str, Tensor]:
         raise InputError(f"{path}: damaged, or not a file of tensors ({said})") from None
     if not isinstance(tensors, dict) or not all(isinstance(t, Tensor) for t in tensors.values()):
         raise InputError(f"{path}: expected a dict of tensors, as torch.save(model.state_dict()) writes it")
-    return {name: tensor.float() for name, tensor in tensors.items()}
+    # float64 is a bias that float32 rounds by too much (`Trainer._given`).
+    return {name: t if t.dtype == torch.float64 else t.float() for name, t in tensors.items()}

@@ -5,7 +5,8 @@
     question, choices ["...", "..."], answer                                                lists of texts
     question, A, B, C, ..., answer                                                          one column a choice
 
-A choice without words is none. Labels are canonical, as those of classes; choices without labels are A, B, C, ...
+A CSV spells lists and objects out in its cells (`data.cells`). A choice without words is none. Labels are canonical, as
+those of classes; choices without labels are A, B, C, ...
 Rows are read one by one, so that a file may have several of these, and a wrong row is blamed by itself alone.
 """
 
@@ -16,6 +17,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeGuard, final
 
+from encoderlab.data.cells import as_value
 from encoderlab.data.rows import Rows, as_text, canonical_label, column_problems
 from encoderlab.errors import InputError
 
@@ -36,6 +38,13 @@ class Layout:
     context: str | None
     answer: str
     choices: Callable[[int], Choices]
+
+    def has_label(self, row: int, label: str) -> bool:
+        """Whether a choice of the row has that label."""
+        try:
+            return any(name == label for name, _ in self.choices(row).pairs)
+        except ValueError:  # said where the row is read
+            return False
 
 
 @final
@@ -61,6 +70,7 @@ def find(
     several = [choices] if isinstance(choices, str) else list(choices or [])
     named = [name for name in (question, *several, context) if name] + ([answer] if answer and labelled else [])
     problems = column_problems(rows, named)
+    rows = _spelled_out(rows)
     question = question or _first(rows, QUESTIONS, "question", problems)
     if labelled:
         answer = answer or _first(rows, ANSWERS, "answer", problems)
@@ -98,6 +108,22 @@ def find(
         answer=answer or "",
         choices=lambda row: _choices(cells[row], labels),
     )
+
+
+def _spelled_out(rows: Rows) -> Rows:
+    """Cells that spell out an object are that object, in a column in which all of them do."""
+
+    def cells(column: list) -> list:
+        given = [cell for cell in column if cell is not None and cell != ""]
+        if not given or not all(isinstance(cell, str) and cell.lstrip().startswith("{") for cell in given):
+            return column
+        try:
+            found = [as_value(cell) for cell in column]
+        except ValueError:  # texts, or said where the row is read
+            return column
+        return found if all(_is_object(cell) for cell in found if cell is not None and cell != "") else column
+
+    return Rows({name: cells(column) for name, column in rows.columns.items()}, rows.origin, rows.index, rows.notes)
 
 
 def letter(position: int) -> str:
@@ -162,6 +188,7 @@ def _choices(cell: Any, names: Sequence[str] | None) -> Choices:
 
 def _taken_apart(cell: Any) -> tuple[Sequence[Any], Sequence[Any] | None]:
     """(texts, labels or None) of a cell as any of the files above has it."""
+    cell = as_value(cell)
     if isinstance(cell, Mapping):
         texts, labels = cell.get("text"), cell.get("label")
         if isinstance(texts, list) and (labels is None or isinstance(labels, list)):

@@ -14,6 +14,7 @@ The head of the checkpoint stays frozen, so that what is learned is an adapter f
 from __future__ import annotations
 
 import hashlib
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -23,6 +24,7 @@ import numpy as np
 from annotated_types import Ge, Gt, Le
 
 from encoderlab.data import Rows, Splits
+from encoderlab.data.cells import as_list
 from encoderlab.errors import InputError
 from encoderlab.tasks.base import MUCH, Encoded, Masked, MaskVocabulary, Task
 from encoderlab.tasks.metric import ACCURACY, Metric, perplexity
@@ -78,9 +80,18 @@ class MaskedLM(Task):
             raise InputError(f"{rows.origin}: no column {name or 'text'!r}; it has {', '.join(known)}")
         texts = []
         for place, cell in enumerate(rows.columns[name]):
-            words = cell if isinstance(cell, list | tuple) else [cell]
+            where = f"{rows.origin}: row {rows.index[place] + 1}"
+            if cell is None or (isinstance(cell, float) and math.isnan(cell)):
+                cell = ""  # as an empty cell of a CSV
+            words: list[Any]
+            try:
+                words = [cell] if (found := as_list(cell)) is None else found
+            except ValueError:  # a text that begins like a list
+                words = [cell]
             if not all(isinstance(word, str) for word in words):
-                raise InputError(f"{rows.origin}: row {rows.index[place] + 1}: {name} is no text and no list of words")
+                if not isinstance(cell, str):
+                    raise InputError(f"{where}: {name} is no text and no list of words")
+                words = [cell]  # a text such as [12]
             texts.append(" ".join(filter(None, (word.strip() for word in words))))
         columns: dict[str, list] = {"text": texts}
         return Rows(columns | ({LABEL: [LABEL] * len(texts)} if labelled else {}), rows.origin, rows.index, rows.notes)

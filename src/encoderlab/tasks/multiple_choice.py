@@ -13,7 +13,7 @@ of `choices`.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import accumulate
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, final
@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal, final
 import numpy as np
 
 from encoderlab.data import Rows, Splits, prepare
+from encoderlab.data.rows import canonical_label, convert, dropped, no_labels
 from encoderlab.errors import InputError
 from encoderlab.tasks import choices as layouts
 from encoderlab.tasks.base import Encoded, Task
@@ -78,7 +79,9 @@ class MultipleChoice(Task):
         `answer`: the letter of the right one's position."""
         layout = layouts.find(rows, self.question, self.choices, self.answer, self.context, labelled=labelled)
         texts, answer = [layout.question, *([layout.context] if layout.context else [])], layout.answer
-        plain = prepare(layout.rows, text=texts, label=answer if labelled else None)
+        plain = prepare(layout.rows, text=texts, label=None)
+        if labelled:
+            plain = _with_answers(plain, layout)
         kept = np.searchsorted(rows.index, plain.index)
         found: list[list[tuple[str, str]]] = []
         answers: list[str] = []
@@ -192,6 +195,21 @@ class MultipleChoice(Task):
                 for i, name in enumerate(class_names)
             },
         }
+
+
+def _with_answers(plain: Rows, layout: layouts.Layout) -> Rows:
+    """Rows without an answer are dropped: an empty one, or -1, which is one only where a choice has that label."""
+    answers = convert(layout.rows, layout.answer, canonical_label)
+    minus_one = [i for i, name in enumerate(answers) if name == "-1" and not layout.has_label(i, name)]
+    empty = [i for i, name in enumerate(answers) if name is None]
+    plain = Rows({**plain.columns, layout.answer: answers}, plain.origin, plain.index, plain.notes)
+    if not (minus_one or empty):
+        return plain
+    kept = np.setdiff1d(np.arange(len(plain)), [*minus_one, *empty])
+    if not len(kept):
+        raise InputError(no_labels(plain.origin, len(plain), layout.answer))
+    note = f"{dropped(len(plain) - len(kept), len(plain))} ({len(empty)} empty, {len(minus_one)} -1)"
+    return replace(plain.take(kept), notes=(*plain.notes, f"{plain.origin}: {note}"))
 
 
 def _number(labels: Sequence[str], answer: str) -> int | None:

@@ -11,6 +11,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from decimal import Decimal
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, final
 
@@ -34,6 +35,7 @@ STATISTICS = {
     "spearman": correlation.spearman,
     "mse": correlation.squared_error,
 }
+SMALLEST, LARGEST = 1e-30, 1e30  # of labels: a float32 has eight digits between 1e-38 and 3e38
 METRICS = {
     "pearson": Metric(
         key="pearson",
@@ -116,6 +118,12 @@ class Regression(Task):
                 f"data.train: all {len(splits.train)} rows have the label {value:g} (column {self.label!r}); expected "
                 "numbers that differ"
             )
+        centre, spread = self.scale(np.array(splits.train.columns[self.label]))
+        if not SMALLEST < spread < LARGEST or abs(centre) > LARGEST:
+            raise InputError(
+                f"data.train: the labels (column {self.label!r}, mean {centre:.3g}, standard deviation {spread:.3g}) "
+                "are too small or too large for the model's 32-bit numbers; write them in another unit"
+            )
         return [self.label]
 
     def encode(
@@ -136,8 +144,17 @@ class Regression(Task):
     def value(self, metrics: Mapping[str, Any]) -> float:
         return METRICS[self.best].sign * metrics[self.best]
 
+    def warnings(self, encoded: Encoded) -> list[str]:
+        if len(np.unique(encoded.labels)) != 1:
+            return []
+        return [
+            f"all {len(encoded)} rows have the label {encoded.labels[0]:g}: nothing correlates with one value, so "
+            "Pearson's r and Spearman's rho count as 0 there"
+        ]
+
     def scale(self, labels: np.ndarray) -> tuple[float, float]:
-        spread = float(labels.std())
+        size = float(np.abs(labels).max())  # squares of very large or small labels do not fit
+        spread = size * float((labels / size).std()) if size > 0 else 0.0
         return float(labels.mean()), spread if spread > 0 else 1.0
 
     def evidence(self, logits: np.ndarray, labels: np.ndarray, class_names: Sequence[str]) -> np.ndarray:
@@ -148,8 +165,8 @@ class Regression(Task):
             return ((answers - labels) ** 2)[:, None]
         if self.best == "spearman":
             answers = correlation.ranks(answers, np.ones((1, len(answers))))[0]
-        spread = answers.std()
-        return np.stack([(answers - answers.mean()) / (spread if spread > 0 else 1.0), labels], axis=1)
+        standard, _ = correlation.standard(answers, np.ones((1, len(answers))))
+        return np.stack([standard[0] * math.sqrt(len(answers)), labels], axis=1)
 
     def weighted(self, evidence: np.ndarray, weights: np.ndarray) -> np.ndarray:
         if self.best == "mse":
@@ -157,12 +174,14 @@ class Regression(Task):
         return STATISTICS[self.best](evidence[:, 0], evidence[:, 1], weights)
 
     def constant(self, train: Encoded, rows: Encoded, class_names: Sequence[str]) -> np.ndarray:
-        return np.full((len(rows), 1), train.labels.mean(), dtype=np.float32)
+        return narrowed(np.full((len(rows), 1), train.labels.mean()), float(train.labels.std()))
 
     def label_counts(self, labels: np.ndarray, class_names: Sequence[str]) -> dict[str, float]:
         """The lowest, the mean and the highest label."""
         found = {"lowest": labels.min(), "mean": labels.mean(), "highest": labels.max()}
-        return {name: float(f"{value:.4g}") for name, value in found.items()}
+        size, spread = np.abs(labels).max(), labels.max() - labels.min()
+        digits = 4 + max(0, math.ceil(math.log10(size / spread))) if spread > 0 else 4
+        return {name: float(f"{value:.{min(digits, 17)}g}") for name, value in found.items()}
 
     def losses(self, logits: Tensor, labels: Tensor) -> Tensor:
         return (logits[:, 0].float() - labels.float()) ** 2
@@ -178,9 +197,16 @@ class Regression(Task):
         return {class_names[0]: logits[:, 0].astype(np.float64).tolist()}
 
 
+def narrowed(answers: np.ndarray, spread: float) -> np.ndarray:
+    """float64 answers as float32, unless that would round away what tells labels of this `spread` apart (their mean may
+    be a million times larger)."""
+    found = answers.astype(np.float32)
+    return found if np.abs(found - answers).max(initial=0.0) <= 1e-5 * spread else answers
+
+
 def _number(cell: Any) -> float | None:
     """A finite number, or the text of one; else None."""
-    if isinstance(cell, bool) or not isinstance(cell, int | float | str):
+    if isinstance(cell, bool) or not isinstance(cell, int | float | str | Decimal):
         return None
     try:
         number = float(cell)

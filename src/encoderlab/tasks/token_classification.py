@@ -10,7 +10,6 @@ Entities are scored by their F1 where the labels mark entities (`entities`), els
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,10 +18,9 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal, final
 import numpy as np
 
 from encoderlab.data import Rows, Splits
-from encoderlab.data.rows import as_text, canonical_label, column_problems
 from encoderlab.data.source import place
 from encoderlab.errors import InputError
-from encoderlab.tasks import entities
+from encoderlab.tasks import entities, word_rows
 from encoderlab.tasks.base import Encoded, Task
 from encoderlab.tasks.classification import log_softmax
 from encoderlab.tasks.metric import Metric
@@ -32,9 +30,7 @@ if TYPE_CHECKING:
     from torch import Tensor
     from transformers import PreTrainedTokenizerBase
 
-WORDS, LABELS = ("tokens", "words"), ("ner_tags", "tags", "labels")
 MOST_WORDS = 10_000  # of a row: far more than any model has positions, and every row takes the space of the longest
-IGNORED = "-100"  # how other libraries write that a word has no label
 ENTITY_F1 = Metric(key="entity_f1", label="entity F1", said="entity F1 {value} % on {rows} test rows")
 WORD_ACCURACY = Metric(
     key="accuracy", label="word accuracy", said="{value} % of the words of {rows} test rows right", best="the best"
@@ -73,22 +69,7 @@ class TokenClassification(Task):
 
     def prepare(self, rows: Rows, *, labelled: bool) -> Rows:
         """Columns `words` and `labels`: lists of strings, of the same length in a row."""
-        columns = {"words": _column(rows, self.words, WORDS, "words")}
-        if labelled:
-            columns["labels"] = _column(rows, self.labels, LABELS, "labels")
-        found: dict[str, list] = {name: [] for name in columns}
-        for row, cells in enumerate(zip(*(rows.columns[name] for name in columns.values()), strict=True)):
-            where = f"{rows.origin}: row {rows.index[row] + 1}"
-            try:
-                words = [as_text(word) for word in _list(cells[0], columns["words"])]
-                found["words"].append(words)
-                if not words:
-                    raise ValueError(f"no words in column {columns['words']!r}; remove the row")
-                if labelled:
-                    found["labels"].append(_row_labels(cells[1], columns["labels"], len(words)))
-            except ValueError as error:
-                raise InputError(f"{where}: {error}") from None
-        return Rows(found, rows.origin, rows.index, rows.notes)
+        return word_rows.prepare(rows, self.words, self.labels, labelled=labelled)
 
     def filler(self, texts: Sequence[str]) -> Rows:
         return Rows({"words": [text.split() or ["a"] for text in texts]}, "random words", np.arange(len(texts)))
@@ -96,9 +77,16 @@ class TokenClassification(Task):
     def class_names(self, splits: Splits) -> list[str]:
         """O first, then the other labels of all splits in their order: one that train lacks is never the answer.
         InputError for a single label, and for one that does not fit the entities that the others mark."""
-        names = sorted({name for _, rows in splits.items() for row in rows.columns["labels"] for name in row})
+        names = sorted(
+            {name for _, rows in splits.items() for row in rows.columns["labels"] for name in row if name is not None}
+        )
         if len(names) < 2:
             raise InputError(f"data.train: all words have the label {names[0]!r}; expected at least two labels")
+        if (strange := entities.other_sign(names)) is not None:
+            raise InputError(
+                f"{_first_with(strange, splits)} would be a type of its own, apart from its B and I; write B- and I- "
+                "in front of the type, as in B-PER"
+            )
         if odd := entities.odd(names):
             usual = next(name for name in names if name not in odd and name != entities.OUTSIDE)
             rule = f"marks no entity as the others do: expected O, or a label like {usual!r}; correct it"
@@ -113,9 +101,10 @@ class TokenClassification(Task):
         class_names: Sequence[str],
         cache: Path | None = None,
     ) -> Encoded:
-        """labels: int64 (n, w), w being the words of the longest row; -1 behind a row's last word, and everywhere where
-        the rows came without labels. InputError for a label that is not in `class_names`."""
-        number = {name: i for i, name in enumerate(class_names)}
+        """labels: int64 (n, w), w being the words of the longest row; -1 behind a row's last word, at words without a
+        label, and everywhere where the rows came without labels. InputError for a label that is not in
+        `class_names`."""
+        number: dict[str | None, int] = {name: i for i, name in enumerate(class_names)} | {None: -1}
         sizes = [len(words) for words in rows.columns["words"]]
         if max(sizes) > MOST_WORDS:
             row = rows.index[sizes.index(max(sizes))] + 1
@@ -124,11 +113,12 @@ class TokenClassification(Task):
                 "sentence or paragraph"
             )
         labels = np.full((len(rows), max(sizes)), -1, dtype=np.int64)
-        given: Sequence[list[str]] = rows.columns.get("labels", [])
+        given: Sequence[list[str | None]] = rows.columns.get("labels", [])
         for row, names in enumerate(given):
             if unknown := set(names) - number.keys():
+                first = min(filter(None, unknown))
                 raise InputError(
-                    f"{rows.origin}: row {rows.index[row] + 1}: label {min(unknown)!r} is unknown to the model, which "
+                    f"{rows.origin}: row {rows.index[row] + 1}: label {first!r} is unknown to the model, which "
                     f"has {', '.join(map(repr, class_names))}; correct or remove the row"
                 )
             labels[row, : len(names)] = [number[name] for name in names]
@@ -153,7 +143,8 @@ class TokenClassification(Task):
         if rule is None:
             return f"{label} (the labels mark no entities)"
         more = f" and {len(rule.types) - 8} more" if len(rule.types) > 8 else ""
-        return f"{label} ({rule.name} labels of {', '.join(rule.types[:8])}{more})"
+        how = f", {rule.scorer}" if rule.scorer else ""
+        return f"{label} ({rule.name} labels of {', '.join(rule.types[:8])}{more}){how}"
 
     def value(self, metrics: Mapping[str, Any]) -> float:
         f1 = metrics.get("entity_f1")
@@ -243,10 +234,13 @@ def _answers(logits: np.ndarray, class_names: Sequence[str]) -> np.ndarray:
 
 
 def _entities(rule: entities.Scheme, predicted: np.ndarray, labels: np.ndarray) -> np.ndarray:
-    """(n, types, 3), as `entities.counts`, of the words that there are."""
-    sizes = (labels >= 0).sum(axis=1)
-    pairs = zip(predicted.tolist(), labels.tolist(), sizes, strict=True)
-    ours, theirs = zip(*((row[:size], gold[:size]) for row, gold, size in pairs), strict=True)
+    """(n, types, 3), as `entities.counts`, of the words that have a label: others are left out of both, so that those
+    beside them are neighbours (as in the libraries' own recipes, which leave out -100)."""
+    ours, theirs = [], []
+    for row, gold in zip(predicted, labels, strict=True):
+        there = gold >= 0
+        ours.append(row[: len(gold)][there].tolist())
+        theirs.append(gold[there].tolist())
     return entities.counts(rule, ours, theirs)
 
 
@@ -254,40 +248,3 @@ def _scores(row: np.ndarray) -> tuple[float, float, float]:
     """Precision, recall and F1 of (right, predicted, gold); 0 where there is nothing to divide by."""
     right, ours, theirs = (float(x) for x in row)
     return right / max(ours, 1), right / max(theirs, 1), 2 * right / max(ours + theirs, 1)
-
-
-def _column(rows: Rows, written: str | None, usual: Sequence[str], key: str) -> str:
-    if written is not None:
-        if problems := column_problems(rows, [written]):
-            raise InputError(*problems)
-        return written
-    for name in usual:
-        if name in rows.columns:
-            return name
-    raise InputError(
-        f"{rows.origin}: no column {' or '.join(map(repr, usual))}; name it with `{key}` in [task]; the columns are "
-        f"{', '.join(map(repr, rows.columns))}"
-    )
-
-
-def _list(cell: Any, column: str) -> Sequence[Any]:
-    """A list as it is, also one that a CSV has as JSON; a text split at white space."""
-    if isinstance(cell, str) and cell.startswith("["):
-        try:
-            cell = json.loads(cell)
-        except ValueError:
-            return cell.split()
-    if isinstance(cell, str):
-        return cell.split()
-    if not isinstance(cell, list | tuple):
-        raise ValueError(f"expected a list in column {column!r}, got {cell!r}")
-    return cell
-
-
-def _row_labels(cell: Any, column: str, words: int) -> list[str]:
-    names = [None if name == IGNORED else name for name in map(canonical_label, _list(cell, column))]
-    if len(names) != words:
-        raise ValueError(f"{words} words, but {len(names)} labels (column {column!r}); expected one for each word")
-    if None in names:
-        raise ValueError(f"word {names.index(None) + 1} has no label (column {column!r}); correct or remove the row")
-    return [name for name in names if name is not None]

@@ -283,7 +283,10 @@ class Trainer:
             return tensors
         (centre, spread), layer = self.scale, self.backbone.output_layer()
         weight, bias = (our_name(self.backbone, f"{layer}.{part}") for part in ("weight", "bias"))
-        return {**tensors, weight: tensors[weight] * spread, bias: tensors[bias] * spread + centre}
+        answer = tensors[bias].double() * spread + centre
+        if (answer.float() - answer).abs().max() <= 1e-5 * spread:  # else float32 rounds the mean by too much
+            answer = answer.float()
+        return {**tensors, weight: tensors[weight] * spread, bias: answer}
 
     def _should_stop(self, progress: checkpoint.Progress) -> bool:
         """Whether the best epoch is `patience` epochs ago; never before a method has settled."""
@@ -303,6 +306,6 @@ class Trainer:
         )
         if self.scale is not None:
             centre, spread = self.scale
-            found = centre + spread * found
+            found = centre + spread * found.astype(np.float64)
         metrics = self.task.metrics(found, self.validation.labels, self.class_names)
         return {name: value for name, value in metrics.items() if isinstance(value, float)}

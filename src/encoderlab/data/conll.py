@@ -1,0 +1,154 @@
+"""Read CoNLL files: a word a line with its labels, an empty line between sentences.
+
+Fields are apart by tabs where every line has as many, else by spaces or tabs; a no-break space is part of a word. Lines
+that begin with # in front of a sentence are comments, unless they have the fields of a word (#hashtag O). A first
+column that counts the words of each sentence (GermEval, CoNLL-U) is not the word.
+"""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from dataclasses import dataclass
+from typing import final
+
+from encoderlab.data.text import TextFile
+from encoderlab.errors import InputError
+
+_SPACES = re.compile(r"[ \t]+")
+_KEY_VALUE = re.compile(r"#\s*[\w.:-]+\s*=(\s|$)")  # "# sent_id = 3", which may have as many fields as a word
+_BETWEEN = re.compile(r"\d+[-.]\d+")  # CoNLL-U: a word of several tokens, or one that was left out
+Line = tuple[int, list[str]]
+
+
+@final
+@dataclass(frozen=True)
+class Sentences:
+    """words, and tags where there are labels; notes: what was found out or left out."""
+
+    words: list[list[str]]
+    tags: list[list[str]] | None
+    notes: tuple[str, ...]
+
+
+def read_conll(file: TextFile, columns: tuple[int, int] | None = None, *, labelled: bool = True) -> Sentences:
+    """Read words and labels. columns: numbers of the two columns from 1, or from -1 backwards. Without `labelled` a
+    file of words alone is one, too.
+
+    Raises:
+        InputError: lines differ in their fields, or it cannot be told which column is which.
+    """
+    notes = [file.note] if file.note else []
+    lines = [(number, line.rstrip("\r\n")) for number, line in enumerate(file.lines(universal=True), 1)]
+    tabs = _apart_by_tabs([line for _, line in lines])
+    blocks: list[list[Line]] = [[]]
+    comments: list[tuple[int, str, list[str]]] = []
+    for number, line in lines:
+        fields = line.rstrip(" " if tabs else " \t").split("\t") if tabs else _SPACES.split(line.strip(" \t"))
+        if not line.strip() or fields[0] == "-DOCSTART-":
+            blocks.append([])
+        elif line.startswith("#") and not blocks[-1]:
+            comments.append((number, line, fields))
+            blocks.append([])
+        else:
+            blocks[-1].append((number, fields))
+    widths = Counter(len(fields) for block in blocks for _, fields in block)
+    width = max(widths, key=lambda size: widths[size], default=0)
+    blocks, left = _with_words_of(comments, blocks, width)
+    if left:
+        notes.append(f"{left} comment line{'s' if left > 1 else ''} (# ...) left out")
+    blocks = [block for block in blocks if block]
+    _check_widths(file, blocks, width, tabs=tabs, labelled=labelled)
+    counted = width > 1 and _counts(blocks)
+    if counted:
+        blocks = [[line for line in block if not _BETWEEN.fullmatch(line[1][0])] for block in blocks]
+    word, label = _columns(file, columns, blocks, width, counted=counted, labelled=labelled)
+    if counted and columns is None:
+        labels = "" if label is None else f", column {label + 1} as their labels"
+        notes.append(f"column 1 counts the words; column 2 is read as the words{labels}")
+    words = [[fields[word] for _, fields in block] for block in blocks]
+    tags = None if label is None else [[fields[label] for _, fields in block] for block in blocks]
+    return Sentences(words, tags, tuple(notes))
+
+
+def _apart_by_tabs(lines: list[str]) -> bool:
+    """Whether nearly all lines with words have the same number of tabs, one or more."""
+    counts = Counter(line.count("\t") for line in lines if line.strip() and not line.startswith(("#", "-DOCSTART-")))
+    if not counts:
+        return False
+    usual, times = counts.most_common(1)[0]
+    return usual > 0 and times >= 0.9 * sum(counts.values())
+
+
+def _with_words_of(
+    comments: list[tuple[int, str, list[str]]], blocks: list[list[Line]], width: int
+) -> tuple[list[list[Line]], int]:
+    """Put the lines with # that are words back in front of their sentence; how many are comments."""
+    ends = {block[0][0]: block for block in blocks if block}
+    left = 0
+    for number, line, fields in reversed(comments):
+        if len(fields) != width or width < 2 or _KEY_VALUE.match(line):
+            left += 1
+            continue
+        block = ends.get(number + 1, [])
+        ends.pop(number + 1, None)
+        block.insert(0, (number, fields))
+        ends[number] = block
+    return [ends[number] for number in sorted(ends)], left
+
+
+def _check_widths(file: TextFile, blocks: list[list[Line]], width: int, *, tabs: bool, labelled: bool) -> None:
+    apart = "tabs" if tabs else "white space"
+    for place, (number, fields) in enumerate(line for block in blocks for line in block):
+        if len(fields) != width or width < 1 + labelled:
+            others = "before" if place else "behind it"
+            expected = f"{width}, as in the lines {others}" if width > 1 else "a word and its label at least"
+            raise InputError(f"{file.path}:{number}: {len(fields)} fields; expected {expected}, apart by {apart}")
+
+
+def _counts(blocks: list[list[Line]]) -> bool:
+    """Whether the first column numbers the words of every sentence from 1 (or 0)."""
+    for block in blocks:
+        numbers = [fields[0] for _, fields in block if not _BETWEEN.fullmatch(fields[0])]
+        start = 0 if numbers[:1] == ["0"] else 1
+        if numbers != [str(i) for i in range(start, start + len(numbers))]:
+            return False
+    return sum(map(len, blocks)) > 1
+
+
+def _columns(
+    file: TextFile,
+    columns: tuple[int, int] | None,
+    blocks: list[list[Line]],
+    width: int,
+    *,
+    counted: bool,
+    labelled: bool,
+) -> tuple[int, int | None]:
+    """Places of the word and of its label, None where there is none."""
+    if columns is not None:
+        places = [number - 1 if number > 0 else width + number for number in columns]
+        if width == 1 and not labelled and places[0] == 0:
+            return 0, None
+        if not all(0 <= place < width for place in places):
+            raise InputError(f"{file.path}: columns = {list(columns)}, but its lines have {width} fields")
+        return places[0], places[1]
+    first = int(counted)
+    if width == first + 1:
+        if labelled:
+            raise InputError(f"{file.path}: its lines have a number and a word; expected a label behind them")
+        return first, None
+    if counted and labelled and width > 3:
+        values = {
+            place: list(dict.fromkeys(fields[place] for block in blocks for _, fields in block))
+            for place in range(2, width)
+        }
+        varied = [place for place, found in values.items() if len(found) > 1]
+        if len(varied) == 1:
+            return first, varied[0]
+        shown = "; ".join(f"{place + 1}: {', '.join(found[:6])}"[:60] for place, found in values.items())
+        raise InputError(
+            f"{file.path}: the first of its {width} columns counts the words, and it is not clear which one has the "
+            f"labels ({shown}); say so in the source: columns = [2, 3] are the numbers of word and label"
+        )
+    return first, width - 1

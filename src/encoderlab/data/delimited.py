@@ -1,0 +1,191 @@
+"""Read CSV and TSV files record by record: which delimiter, which way of quoting, which lines are records.
+
+The delimiter is a comma in a .csv file and a tab in a .tsv file. Where the header does not have it but another one
+(semicolon, tab, bar) that the rows have as often, that one is read, and it is said. `delimiter` of the source says it.
+"""
+
+from __future__ import annotations
+
+import csv
+import re
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from itertools import islice
+from typing import final
+
+from encoderlab.data.source import DELIMITERS, file_format
+from encoderlab.data.text import TextFile
+from encoderlab.errors import InputError
+
+_NAMES = {",": "comma", ";": "semicolon", "\t": "tab", "|": "bar"}
+_LOOK = 50  # records that are looked at to find the delimiter
+_SAID = re.compile(r"sep=(.)\r?\n?")  # the first line of a file that a spreadsheet wrote
+_WHOLLY_QUOTED = re.compile(r'"((?:[^"]|"")*)"')
+Numbered = Iterator[tuple[int, list[str]]]  # (line where the record starts, fields)
+
+
+@final
+@dataclass(frozen=True)
+class Table:
+    """names: of the columns, in the file's order. Columns without a name may be several.
+    records: as many fields each as there are names. notes: one line for each thing that was found out."""
+
+    names: list[str]
+    records: Iterator[list[str]]
+    notes: tuple[str, ...] = ()
+
+
+def table(file: TextFile, delimiter: str | None = None) -> Table:
+    """Open a CSV or TSV file.
+
+    Raises:
+        InputError: there is no header, or it names a column twice; later, at a record with another number of fields.
+    """
+    notes = [file.note] if file.note else []
+    usual = "," if file_format(file.path) == "csv" else "\t"
+    first = next(file.lines(), "")
+    said = _SAID.fullmatch(first)
+    if delimiter is None and said and said[1] in DELIMITERS:
+        delimiter = said[1]
+    if delimiter is None:
+        delimiter = _delimiter(file, usual)
+        if delimiter != usual:
+            notes.append(f"fields are apart by a {_NAMES[delimiter]}, not by a {_NAMES[usual]}; read so")
+    skip = int(bool(said))
+    numbered = _records(file, delimiter, skip)
+    line, header = next(numbered, (1, []))
+    names = [name.strip() for name in header]
+    if names in ([], [""]):
+        raise InputError(f"{file.path}: the file is empty; expected a header and at least one row")
+    named = [name for name in names if name]
+    if len(set(named)) < len(named):
+        raise InputError(f"{file.path}:{line}: the header names a column twice: {', '.join(map(repr, names))}")
+    return Table(names, _checked(file, names, numbered, delimiter), tuple(notes))
+
+
+def _checked(file: TextFile, names: list[str], numbered: Numbered, delimiter: str) -> Iterator[list[str]]:
+    for line, fields in numbered:
+        if len(fields) > len(names) and not any(fields[len(names) :]):
+            fields = fields[: len(names)]  # a spreadsheet's empty cells behind the last column
+        if len(fields) != len(names):
+            if len(names) > 1 and fields == [fields[0]] and not fields[0].strip():
+                continue  # a line of spaces
+            raise _wrong_number(file, line, len(fields), names, delimiter)
+        yield fields
+
+
+def _wrong_number(file: TextFile, line: int, found: int, names: list[str], delimiter: str) -> InputError:
+    what = f"{found} fields, but the header has {len(names)}: {', '.join(map(repr, names))}"
+    sign = _NAMES.get(delimiter, repr(delimiter))
+    hint = f"quote a field that holds the delimiter ({sign})"
+    if found < len(names):
+        hint = f"a field is missing, or its delimiter ({sign})"
+    others = [name for sign, name in _NAMES.items() if sign != delimiter and len(names) == 1 and sign in names[0]]
+    if others:
+        hint = f"if fields are apart by a {others[0]}, say so with `delimiter` in the source"
+    return InputError(f"{file.path}:{line}: {what}; {hint}")
+
+
+def _delimiter(file: TextFile, usual: str) -> str:
+    """The delimiter of a file that does not say it: the usual one, unless another one alone makes columns."""
+    header = next((line for line in file.lines(universal=True) if line.strip()), "")
+    others = [sign for sign in DELIMITERS if sign != usual and sign in header]
+    if not others:
+        return usual
+    fits = {sign: _fits(file, sign) for sign in ([usual] if usual in header else []) + others}
+    if fits.get(usual):
+        return usual
+    good = [sign for sign in others if fits[sign]]
+    return good[0] if len(good) == 1 else usual
+
+
+def _fits(file: TextFile, sign: str) -> bool:
+    """Whether nearly all of the first records have as many fields as the header, two or more."""
+    reader = csv.reader(file.lines(universal=True), delimiter=sign)
+    try:
+        sizes = [len(fields) for fields in islice(reader, _LOOK) if any(field.strip() for field in fields)]
+    except csv.Error:
+        return False
+    return len(sizes) > 1 and sizes[0] > 1 and sum(size == sizes[0] for size in sizes) >= 0.9 * len(sizes)
+
+
+def _records(file: TextFile, delimiter: str, skip: int) -> Numbered:
+    """Blank lines are left out, and spaces in front of the header.
+
+    With tabs there are two dialects. If every line has as many tabs as the header, a line is a record and a stray quote
+    is a character (GLUE); otherwise quoted fields may hold tabs and line breaks (spreadsheets)."""
+    if delimiter != "\t":
+        found = _quoted(file, delimiter, skip)
+    elif _line_by_line(file, skip):
+        found = _plain(file, skip)
+    else:
+        found = _quoted(file, "\t", skip)
+    started = False
+    for line, fields in found:
+        started = started or any(field.strip() for field in fields)
+        if started:
+            yield line, fields
+
+
+def _line_by_line(file: TextFile, skip: int) -> bool:
+    """Whether each line of a file with tabs is a record.
+
+    Raises:
+        InputError: neither lines nor quoted fields make records; the line with another number of tabs is named.
+    """
+    header: list[str] = []
+    uneven, found = 0, 0
+    for line, fields in _plain(file, skip):
+        if not header and any(field.strip() for field in fields):
+            header = [field.strip() for field in fields]
+        elif header and len(fields) != len(header) and any(field.strip() for field in fields):
+            uneven, found = line, len(fields)
+            break
+    if not uneven:
+        return True
+    fault = _first_fault(file, skip, len(header))
+    # Quoted fields that span lines are what makes lines uneven, unless reading so goes wrong before that.
+    if fault is not None and fault <= uneven:
+        raise _wrong_number(file, uneven, found, header, "\t")
+    return False
+
+
+def _first_fault(file: TextFile, skip: int, width: int) -> int | None:
+    """The line of the first record that is none where fields may be quoted; None where all are."""
+    line = 0
+    try:
+        for line, fields in _quoted(file, "\t", skip):
+            if len(fields) != width and any(fields[width:] or [True]) and any(field.strip() for field in fields):
+                return line
+    except InputError:
+        return line + 1
+    return None
+
+
+def _quoted(file: TextFile, delimiter: str, skip: int) -> Numbered:
+    csv.field_size_limit(2**31 - 1)  # the default refuses fields above 128 KiB
+    # strict: a quote that is never closed is an error instead of a field that swallows the rest of the file.
+    reader = csv.reader(_behind(file.lines(universal=True), skip), delimiter=delimiter, strict=True)
+    start = 1 + skip
+    try:
+        for fields in reader:
+            if fields:
+                yield start, fields
+            start = reader.line_num + 1 + skip
+    except csv.Error as error:
+        raise InputError(
+            f'{file.path}:{start}: {error}; is a quote missing? expected quoted fields as in "a, ""b"""'
+        ) from None
+
+
+def _plain(file: TextFile, skip: int) -> Numbered:
+    """A field that is quoted as a whole loses its quotes."""
+    for number, line in enumerate(_behind(file.lines(), skip), 1 + skip):
+        if line := line.rstrip("\r\n"):
+            fields = line.split("\t")
+            whole = [_WHOLLY_QUOTED.fullmatch(field) for field in fields]
+            yield number, [m[1].replace('""', '"') if m else field for m, field in zip(whole, fields, strict=True)]
+
+
+def _behind(lines: Iterable[str], skip: int) -> Iterator[str]:
+    return islice(iter(lines), skip, None)

@@ -1,0 +1,162 @@
+"""Open text files in the encoding that they are in.
+
+UTF-8 is the rule. A byte order mark says UTF-8, UTF-16 or UTF-32; zeros at every other byte say UTF-16 without a mark.
+Bytes that are not UTF-8 are read as cp1252 (Windows, Western Europe) where they are what such a file has: single
+letters with accents, curly quotes, dashes, the euro sign. Anything else is asked for: `encoding` of a [data] source.
+"""
+
+from __future__ import annotations
+
+import codecs
+import gzip
+import io
+import re
+import zlib
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO, final
+
+from encoderlab.errors import InputError
+
+_BLOCK = 1 << 20
+_MARKS = (
+    (codecs.BOM_UTF8, "utf-8-sig"),
+    (codecs.BOM_UTF32_LE, "utf-32"),
+    (codecs.BOM_UTF32_BE, "utf-32"),
+    (codecs.BOM_UTF16_LE, "utf-16"),
+    (codecs.BOM_UTF16_BE, "utf-16"),
+)
+FEW = 3  # fewer bytes than these that are not UTF-8 could be of any encoding
+_RUN = re.compile(rb"[\x80-\xff]+")
+_LETTERS = rb"\xc0-\xd6\xd8-\xf6\xf8-\xff\x8a\x8c\x8e\x9a\x9c\x9e\x9f"
+_TWO_LETTERS = re.compile(rb"[" + _LETTERS + rb"]{2}")
+# Superscripts, fractions, currency and such between two letters are letters of another encoding (Polish, Turkish, ...).
+_WITHIN_WORD = re.compile(
+    rb"[a-z][\xa1-\xac\xae-\xb6\xb8-\xbf\xd7\xf7\x83\x86-\x89\x98\x99][a-z]"
+    rb"|[\xa3\xa5\xaf\xb3\xb9\xbc\xbe][a-z]|[a-z][\xb9\xb3\xbe](?![a-z\d])"
+)
+
+
+@final
+@dataclass(frozen=True)
+class TextFile:
+    """A text file. note: what there is to know of its encoding, None for UTF-8."""
+
+    path: Path
+    encoding: str
+    note: str | None = None
+
+    def lines(self, *, universal: bool = False) -> Iterator[str]:
+        """Yield the lines with their ends. `universal`: a carriage return alone ends one as well."""
+        with (
+            _reading(self.path) as raw,
+            io.TextIOWrapper(raw, self.encoding, newline="" if universal else "\n") as file,
+        ):
+            try:
+                yield from file
+            except (gzip.BadGzipFile, EOFError, zlib.error, OSError) as error:
+                raise _broken(self.path, error) from None
+
+
+def open_text(path: Path, encoding: str | None = None) -> TextFile:
+    """Find the encoding of a file by reading it once; `encoding` says it instead.
+
+    Raises:
+        InputError: the file is not readable, or not in a known encoding.
+    """
+    if encoding is not None:
+        if wrong := _first_error(path, encoding):
+            raise InputError(
+                f"{path}:{wrong[0]}: byte 0x{wrong[1]:02X} is not {encoding}; correct `encoding`, or leave it out for "
+                "a file in UTF-8"
+            )
+        return TextFile(path, encoding)
+    with _reading(path) as file:
+        try:
+            start = file.read(4096)
+        except (gzip.BadGzipFile, EOFError, zlib.error, OSError) as error:
+            raise _broken(path, error) from None
+    guess = next((name for mark, name in _MARKS if start.startswith(mark)), None) or _utf16(start) or "utf-8"
+    wrong = _first_error(path, guess)
+    if wrong is None:
+        note = None if guess.startswith("utf-8") else f"read as {guess.upper()}"
+        return TextFile(path, guess, note)
+    if guess.startswith("utf-8") and (example := _western(path)) is not None:
+        note = f"not UTF-8: read as cp1252 (Western Europe, Windows), such as {example!r}; if that is wrong, set "
+        return TextFile(path, "cp1252", note + '`encoding` in the source, e.g. encoding = "cp1250"')
+    what = "UTF-8" if guess.startswith("utf-8") else guess.upper()
+    raise InputError(
+        f"{path}:{wrong[0]}: byte 0x{wrong[1]:02X} is not {what}; save the file as UTF-8, or say what it is with "
+        '`encoding` in its [data] source: { path = "' + path.name + '", encoding = "gb18030" } for Chinese, "cp1252" '
+        'for Western Europe, "cp1250", "cp1251", "shift_jis", "euc_kr", ...'
+    )
+
+
+def _reading(path: Path) -> IO[bytes]:
+    try:
+        return gzip.open(path) if path.suffix.lower() == ".gz" else path.open("rb")  # type: ignore[return-value]
+    except OSError as error:
+        raise _broken(path, error) from None
+
+
+def _broken(path: Path, error: Exception) -> InputError:
+    if isinstance(error, gzip.BadGzipFile | EOFError | zlib.error):
+        return InputError(f"{path}: not a complete gzip file ({error}); copy or download it again")
+    return InputError(f"{path}: cannot be read: {getattr(error, 'strerror', None) or error}")
+
+
+def _blocks(path: Path) -> Iterator[bytes]:
+    with _reading(path) as file:
+        try:
+            while block := file.read(_BLOCK):
+                yield block
+        except (gzip.BadGzipFile, EOFError, zlib.error, OSError) as error:
+            raise _broken(path, error) from None
+
+
+def _first_error(path: Path, encoding: str) -> tuple[int, int] | None:
+    """(line, byte) of the first byte that is not of an encoding; None where all are."""
+    decoder = codecs.getincrementaldecoder(encoding)()
+    line = 1
+    block = b""
+    try:
+        for block in _blocks(path):
+            decoder.decode(block)
+            line += block.count(b"\n")
+        decoder.decode(b"", final=True)
+    except UnicodeDecodeError as error:
+        return line + error.object[: error.start].count(b"\n"), error.object[error.start]
+    except UnicodeError:  # of UTF-16 and UTF-32 without more to say
+        return line, (block or b"\0")[0]
+    return None
+
+
+def _utf16(start: bytes) -> str | None:
+    """UTF-16 without a byte order mark: text in a Latin script has a zero in every second byte."""
+    even, odd = start[0::2], start[1::2]
+    if len(start) < 8:
+        return None
+    zeros = even.count(0) / len(even), odd.count(0) / len(odd)
+    return (
+        "utf-16-be" if zeros[0] > 0.4 > 0.05 > zeros[1] else "utf-16-le" if zeros[1] > 0.4 > 0.05 > zeros[0] else None
+    )
+
+
+def _western(path: Path) -> str | None:
+    """A word of a file that cp1252 explains, None for any other: letters beyond ASCII stand alone between others."""
+    decoder = codecs.getincrementaldecoder("cp1252")()
+    count = pairs = odd = 0
+    example = ""
+    for block in _blocks(path):
+        try:
+            decoder.decode(block)
+        except UnicodeDecodeError:
+            return None
+        runs = _RUN.findall(block)
+        count += sum(map(len, runs))
+        pairs += sum(len(run) for run in runs if len(run) > 2 or _TWO_LETTERS.match(run))
+        odd += len(_WITHIN_WORD.findall(block))
+        if not example and (word := re.search(rb"[A-Za-z]*[\x80-\xff][A-Za-z\x80-\xff]*", block)):
+            example = word.group()[:30].decode("cp1252", "replace")
+    return example if count >= FEW and pairs <= 0.2 * count and odd <= 0.2 * count else None

@@ -1,0 +1,110 @@
+"""Read rows with a label for every word: lists of words and of labels, in any form that a cell may have."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from encoderlab.data import Rows
+from encoderlab.data.cells import as_list
+from encoderlab.data.rows import IGNORED, as_text, canonical_label, column_problems
+from encoderlab.data.suspects import label_notes, single_words
+from encoderlab.errors import InputError
+from encoderlab.tasks import entities
+
+WORDS, LABELS = ("tokens", "words"), ("ner_tags", "tags", "labels")
+_WHITE = re.compile("[^ \\t\\r\\n\\f\\v]+")
+
+
+def prepare(rows: Rows, words: str | None, labels: str | None, *, labelled: bool) -> Rows:
+    """Columns `words` and `labels` of lists, of the same length in a row; None is a word without a label.
+
+    Args:
+        words: the column with the words, None: the first of WORDS that is there.
+        labels: the column with their labels, None: the first of LABELS.
+
+    Raises:
+        InputError: a column is missing, or a row is not lists of the same length, or no word has a label.
+    """
+    columns = {"words": _column(rows, words, WORDS, "words")}
+    if labelled:
+        columns["labels"] = _column(rows, labels, LABELS, "labels")
+    found: dict[str, list] = {name: [] for name in columns}
+    kept: list[int] = []
+    for row, cells in enumerate(zip(*(rows.columns[name] for name in columns.values()), strict=True)):
+        where = f"{rows.origin}: row {rows.index[row] + 1}"
+        try:
+            found_words = [as_text(word) for word in _list(cells[0], columns["words"])]
+            if not found_words:
+                raise ValueError(f"no words in column {columns['words']!r}; remove the row")
+            found_labels = _row_labels(cells[1], columns["labels"], len(found_words)) if labelled else []
+        except ValueError as error:
+            raise InputError(f"{where}: {error}") from None
+        if labelled and not any(label is not None for label in found_labels):
+            continue
+        kept.append(row)
+        found["words"].append(found_words)
+        if labelled:
+            found["labels"].append(found_labels)
+    if not kept:
+        raise InputError(f"{rows.origin}: none of its {len(rows)} rows has a labelled word; use labelled rows")
+    notes = _notes(rows, found, len(rows) - len(kept))
+    return Rows(found, rows.origin, rows.index[kept], (*rows.notes, *notes))
+
+
+def _column(rows: Rows, written: str | None, usual: Sequence[str], key: str) -> str:
+    if written is not None:
+        if problems := column_problems(rows, [written]):
+            raise InputError(*problems)
+        return written
+    for name in usual:
+        if name in rows.columns:
+            return name
+    raise InputError(
+        f"{rows.origin}: no column {' or '.join(map(repr, usual))}; name it with `{key}` in [task]; the columns are "
+        f"{', '.join(map(repr, rows.columns))}"
+    )
+
+
+def _list(cell: Any, column: str) -> Sequence[Any]:
+    """A list, also one that a text spells out; another text split at white space, a no-break space being part of a
+    word."""
+    if (found := as_list(cell)) is not None:
+        return found
+    if isinstance(cell, str):
+        return _WHITE.findall(cell)
+    raise ValueError(f"expected a list in column {column!r}, got {cell!r}")
+
+
+def _row_labels(cell: Any, column: str, words: int) -> list[str | None]:
+    """A label for each word, None where it is to be ignored (-100)."""
+    cells = _list(cell, column)
+    if len(cells) != words:
+        one = "; is it one text for several labels?" if isinstance(cell, str) and len(cells) == 1 else ""
+        raise ValueError(f"{words} words, but {len(cells)} labels (column {column!r}); expected one for each word{one}")
+    names = list(map(canonical_label, cells))
+    if None in names:
+        raise ValueError(
+            f"word {names.index(None) + 1} has no label (column {column!r}); correct it, write -100 for a word that is "
+            "to be ignored, or remove the row"
+        )
+    return [None if name == str(IGNORED) else name for name in names]
+
+
+def _notes(rows: Rows, found: Mapping[str, list], left: int) -> list[str]:
+    """What was ignored or left out, and whether rows look like words of sentences."""
+    notes = []
+    if left:
+        notes.append(f"{left} of {len(rows)} rows have no labelled word and were dropped")
+    labels = found.get("labels", [])
+    if ignored := sum(name is None for row in labels for name in row):
+        notes.append(
+            f"{ignored} of {sum(map(len, labels))} words are labelled {IGNORED}: ignored, neither learned nor scored"
+        )
+    if labels and (single := single_words(found["words"], rows.columns)):
+        notes.append(single)
+    names = Counter(name for row in labels for name in row if name is not None)
+    notes += label_notes(names.elements() if entities.OUTSIDE not in names else (), "labels")
+    return [f"{rows.origin}: {note}" for note in notes]
