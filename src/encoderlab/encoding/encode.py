@@ -17,14 +17,15 @@ from pathlib import Path
 from typing import Any
 
 from encoderlab import runs
-from encoderlab.brain.doctor import Diagnosis, diagnose
+from encoderlab.brain.doctor import Diagnosis
 from encoderlab.config.encoding import EncodingStudy, read, resolved
-from encoderlab.config.encoding_schema import BagOfWords, Encode, Feature
+from encoderlab.config.encoding_schema import BagOfWords, Feature
 from encoderlab.encoding import table, vectors_file
 from encoderlab.encoding.check import Found, look
 from encoderlab.encoding.embed import embed_study, own, slug
+from encoderlab.encoding.people import Person
 from encoderlab.encoding.rows import Counted, Fixed, Retrained, Source
-from encoderlab.encoding.scoring import BANDED, Person, score_all
+from encoderlab.encoding.scoring import BANDED, score_all
 from encoderlab.encoding.sweep import Adapted, retrain
 from encoderlab.files import write_json
 from encoderlab.report import encoding as report
@@ -39,7 +40,7 @@ def encode(path: Path, overrides: Sequence[str] = ()) -> Path:
     found = look(read(path, overrides), spaces=False)
     study, people, used, notes = found.study, found.people, found.stories, found.notes
     settings = study.encode
-    doctor = {person.name: _diagnose(person, settings) for person in people}
+    doctor = {person.name: person.alignment(settings) for person in people}
     for name, one in doctor.items():
         _say(f"{name}: {one.summary}" if one.warning is None else f"warning: {name}: {one.warning}")
     _say(f"{len(used)} stories, {sum(map(len, used)):,} words; {settings.design.trimmed}", *notes)
@@ -65,11 +66,6 @@ def _encode(found: Found, doctor: dict[str, Diagnosis]) -> Path:
 def _say(*lines: str) -> None:
     for line in lines:
         print(line, file=sys.stderr)
-
-
-def _diagnose(person: Person, settings: Encode) -> Diagnosis:
-    times, trs = [s.times for s in person.stories], [s.tr_times for s in person.stories]
-    return diagnose(times, trs, person.responses, settings.trim)
 
 
 def _sources(found: Found) -> list[Source]:
