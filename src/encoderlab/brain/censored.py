@@ -5,7 +5,7 @@
     nan in a whole voxel         the voxel is left out of that story (`voxels`)
     nan here and there           the same: one TR without a number leaves the voxel out of that story
 
-A TR counts as censored where every voxel that has any number in the story has none in it.
+A TR counts as censored where every voxel that has numbers in the story, not all the same, has none in it.
 """
 
 from __future__ import annotations
@@ -45,8 +45,11 @@ def _story(responses: StoryResponses, story: int) -> NDArray[np.bool_] | None:
     start = 0
     while start < responses.voxels:
         stop = min(start + (FIRST if start == 0 else LATER), responses.voxels)
-        gaps = np.isnan(responses.read(story, slice(start, stop)))
-        some = ~gaps.all(axis=0)  # a voxel without a number anywhere says nothing of a TR
+        block = responses.read(story, slice(start, stop))
+        gaps = np.isnan(block)
+        # a voxel without a number anywhere, or with the same one everywhere (outside the brain), says nothing of a TR
+        first = np.take_along_axis(block, gaps.argmin(axis=0)[None], axis=0)
+        some = ~(gaps | (block == first)).all(axis=0)
         missing &= gaps[:, some].all(axis=1)
         measured |= bool(some.any())
         if not missing.any():

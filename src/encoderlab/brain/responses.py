@@ -6,8 +6,8 @@ memory-mapped (.npy) or read by their slices (HDF5), and `read` is the only way 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -23,12 +23,14 @@ class StoryResponses:
     """The responses to S stories; build it with one of the `from_` methods.
 
     names: of the stories, for messages. lengths: T_s of every story. voxels: V. load(story, slice of voxels): an array.
+    repeats: {story: how often it was played}, where that is more than once.
     """
 
     names: tuple[str, ...]
     lengths: tuple[int, ...]
     voxels: int
     load: Callable[[int, slice], NDArray[Any]]
+    repeats: Mapping[str, int] = field(default_factory=dict)
 
     def __len__(self) -> int:
         return len(self.names)
@@ -131,6 +133,8 @@ class StoryResponses:
                 problems.append(
                     f"story {name}: responses have shape {shape}, expected (TRs, voxels), neither of them 0"
                 )
+            elif shape[1] != usual and shape[0] == usual and len(shapes) > 2:
+                problems.append(f"story {name}: responses have shape {shape}, turned (voxels, TRs); save array.T")
             elif shape[1] != usual:
                 other = names[next(i for i, one in enumerate(shapes) if len(one) == 2 and one[1] == usual)]
                 problems.append(

@@ -11,8 +11,9 @@ needed is read, when it is needed.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal, final
 
@@ -27,6 +28,7 @@ from encoderlab.errors import InputError
 HDF5 = (".h5", ".hdf", ".hdf5", ".hf5")
 DATA, REPEATS = "data", "individual_repeats"
 EXPECTED = "a folder of .npy or .hf5 files, .h5 or .npz"
+_REPEAT = re.compile(r"[-_. ]*(?:rep|repeat|repetition|run|play)[-_]?\d+$", re.IGNORECASE)
 Repeats = Literal["refuse", "average", "first"]
 
 
@@ -65,6 +67,7 @@ class Subject:
             InputError: naming every story whose array cannot be used, and why.
         """
         held: dict[Place, NDArray[Any]] = {}
+        played: dict[str, int] = {}
         arrays, problems = [], []
         for name in names:
             if name not in self.places:
@@ -73,22 +76,25 @@ class Subject:
             if repeats == "first" and name in self.single:
                 places = (self.single[name],)
             try:
-                arrays.append(_played(name, [place.open(held) for place in places], places, repeats))
+                opened = [place.open(held) for place in places]
+                count = opened[0].shape[0] if len(opened) == 1 and len(opened[0].shape) == 3 else len(opened)
+                played |= {name: count} if count > 1 else {}
+                arrays.append(_played(name, opened, places, count, repeats))
             except InputError as error:
                 problems += error.problems
         if problems:
             raise InputError(*problems)
-        return StoryResponses.from_opened(names, arrays)
+        return replace(StoryResponses.from_opened(names, arrays), repeats=played)
 
-    def repeated(self, names: Sequence[str]) -> dict[str, int]:
-        """Count the repeats of those stories that were played several times."""
-        found = {}
-        for name in names:
-            places = self.places[name]
-            shape = places[0].open().shape if len(places) == 1 else ()
-            count = shape[0] if len(shape) == 3 else len(places)
-            found |= {name: count} if count > 1 else {}
-        return found
+    def grouped(self, stories: Iterable[str]) -> Subject:
+        """Take arrays such as NAME_run-1 and NAME_run-2 as repeats of the story NAME, where that has a transcript."""
+        places, known = dict(self.places), set(stories)
+        for name in self.places:
+            match = _REPEAT.search(name)
+            base = name[: match.start()] if match else ""
+            if name not in known and base in known and base not in self.places:
+                places[base] = (*places.get(base, ()), *places.pop(name))
+        return replace(self, places=places)
 
     def files(self, names: Sequence[str]) -> list[Path]:
         """The files that the responses to these stories lie in."""
@@ -118,12 +124,11 @@ def open_subject(path: Path | str) -> Subject:
     return Subject(path=path, places=places, single=single)
 
 
-def _played(name: str, arrays: Sequence[Array], places: Sequence[Place], repeats: Repeats) -> Array:
+def _played(name: str, arrays: Sequence[Array], places: Sequence[Place], count: int, repeats: Repeats) -> Array:
     """One array (TRs, voxels) of a story's repeats. One whose shape is unlike that goes through, to be refused."""
     if len(arrays) == 1 and len(arrays[0].shape) != 3:
         return arrays[0]
     shapes = [one.shape for one in arrays]
-    count = len(arrays) if len(arrays) > 1 else shapes[0][0]
     if count > 1 and repeats == "refuse":
         where = f"({', '.join(map(str, places))})" if len(arrays) > 1 else f"of shape {shapes[0]}"
         raise InputError(
@@ -184,7 +189,10 @@ def _hdf5(path: Path, single: dict[str, Place]) -> dict[str, tuple[Place, ...]]:
         )
     for key in found:
         group, _, last = key.rpartition("/")
-        name = last if last not in (DATA, REPEATS) else group.rpartition("/")[2] or path.stem
+        parent = group.rpartition("/")[2] or path.stem
+        name = last if last not in (DATA, REPEATS) else parent
+        if group and _REPEAT.fullmatch(last):
+            name = f"{parent}_{last}"
         if last == REPEATS and f"{group}/{DATA}".strip("/") in found:
             single[name] = Place(file=path, key=key)
             continue

@@ -11,6 +11,7 @@ from typing import Any, final
 
 import torch
 
+from encoderlab.brain.doctor import Diagnosis
 from encoderlab.brain.subject import Subject, open_subject
 from encoderlab.check import out_problem
 from encoderlab.config.encoding import EncodingDraft, EncodingStudy, read
@@ -34,13 +35,15 @@ from encoderlab.training.precision import choose_device
 @dataclass(frozen=True, kw_only=True)
 class Found:
     """An encoding study without problems. stories: those that are used. features: (label, Feature or Adapted) of every
-    space, masked-lm studies unfolded. notes: what was left out. Without responses, `people` is empty."""
+    space, masked-lm studies unfolded. notes: what was left out or assumed, and noticed in the stories. alignments:
+    {subject: what the alignment check found}. Without responses, `people` is empty."""
 
     study: EncodingStudy
     stories: list[Story]
     people: list[Person]
     features: tuple[tuple[str, Any], ...]
     notes: list[str]
+    alignments: dict[str, Diagnosis]
 
     @property
     def labels(self) -> list[str]:
@@ -89,7 +92,7 @@ def check(path: Path, overrides: Sequence[str] = ()) -> EncodingReport:
         for person in found.people
     }
     idle = [] if subjects else ["no [responses]: enough for `encoderlab embed`; `encoderlab encode` needs a subject"]
-    noted = [f"{count:,} {what} ({where})" for what, (count, where) in noticed(found.stories).items()]
+    wrong = [f"{name}: {one.warning}" for name, one in found.alignments.items() if one.warning is not None]
     return EncodingReport(
         name=study.name,
         path=str(path),
@@ -105,7 +108,7 @@ def check(path: Path, overrides: Sequence[str] = ()) -> EncodingReport:
         alphas=(min(settings.alphas), max(settings.alphas), len(settings.alphas)),
         scheme="bootstrap" if study.reference else settings.scheme,
         fits=len(found.labels) * sum(subject["folds"] for subject in subjects.values()),
-        warnings=[*idle, *found.notes, *noted],
+        warnings=[*idle, *wrong, *found.notes],
     )
 
 
@@ -158,7 +161,12 @@ def look(draft: EncodingDraft, *, spaces: bool) -> Found:
         raise InputError(*dict.fromkeys(problems))
     held = {story.name: story for person in reversed(people) for story in person.stories}  # TRs of the first subject
     used = [held.get(story.name, story) for story in stories if not people or story.name in held]
-    return Found(study=draft.study, stories=used, people=people, features=features, notes=notes)
+    assert settings is not None
+    alignments = {person.name: person.alignment(settings) for person in people}
+    for person in people:
+        notes += person.notes(settings, alignments[person.name])
+    notes += [f"{count:,} {what} ({where})" for what, (count, where) in noticed(used).items()]
+    return Found(study=draft.study, stories=used, people=people, features=features, notes=notes, alignments=alignments)
 
 
 def _missing_here(settings: Encode) -> list[str]:

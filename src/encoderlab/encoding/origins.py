@@ -5,11 +5,12 @@ from __future__ import annotations
 import csv
 import json
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from encoderlab.config.encoding_schema import StoriesSection
+from encoderlab.config.values import near
 from encoderlab.encoding.scans import PAD, Scans
 from encoderlab.errors import InputError
 from encoderlab.stories.read import Seconds
@@ -33,14 +34,18 @@ def scans_of(section: StoriesSection, responses: Iterable[Path] = ()) -> Scans:
         return Scans(computed=False)
     held = [file.stem for file in path.iterdir()] if path.is_dir() else [path.stem]
     unused = [] if section.names is None else [name for name in held if name not in section.names]
-    before, after = (_seconds(section, key, unused) for key in ("before", "after"))
+    before, after = (_seconds(section, key, held, unused) for key in ("before", "after"))
     file, counted = _respdict([path, *responses])
     return Scans(computed=True, tr=section.tr, before=before, after=after, counted=counted, file=file)
 
 
-def _seconds(section: StoriesSection, key: str, unused: Iterable[str]) -> Seconds:
+def _seconds(section: StoriesSection, key: str, held: Sequence[str], unused: Iterable[str]) -> Seconds:
     """One number, or {story: seconds}; the stories that the study does not use need none of their own."""
     given = getattr(section, key)
+    if isinstance(given, Mapping) and (unknown := [name for name in given if name not in held]):
+        raise InputError(
+            f"stories.{key}: no story {unknown[0]!r} in {section.path}{near(unknown[0], held, label='it has ')}"
+        )
     if isinstance(given, str):
         given = _file(Path(given), key)
     return {**dict.fromkeys(unused, 0.0), **given} if isinstance(given, Mapping) else given
@@ -90,7 +95,7 @@ def _number(where: str, value: Any) -> float:
 def _respdict(places: Iterable[Path]) -> tuple[Path | None, dict[str, int]]:
     """{story: volumes of its scan} of respdict.json, which ds003020 has above its TextGrids and responses."""
     for place in places:
-        for folder in (place, *list(place.absolute().parents)[:2]):
+        for folder in (place, *list(place.absolute().parents)[:2]):  # it lies beside them, or above
             path = folder / RESPDICT
             if not path.is_file():
                 continue

@@ -15,7 +15,7 @@ from encoderlab.brain.responses import StoryResponses
 from encoderlab.brain.subject import Subject
 from encoderlab.config.encoding import EncodingDraft
 from encoderlab.config.encoding_schema import Encode
-from encoderlab.encoding.scans import Scans, alignment, fitted
+from encoderlab.encoding.scans import Assumed, Scans, alignment, fitted
 from encoderlab.errors import InputError, collecting
 from encoderlab.stories import Story
 
@@ -26,7 +26,7 @@ class Person:
     """A subject with the stories that are used of it, in the order of the study's stories.
 
     stories: with the TRs of this subject's scans. responses: as they are stored, repeats made one.
-    scans: where the TR times come from. recorded: TRs of each recording.
+    scans: where the TR times come from. recorded: TRs of each recording. assumed: where the scans have others.
     """
 
     name: str
@@ -35,6 +35,7 @@ class Person:
     responses: StoryResponses
     scans: Scans = field(default_factory=lambda: Scans(computed=False))
     recorded: tuple[int, ...] = ()
+    assumed: Assumed = field(default_factory=Assumed)
 
     @cached_property
     def censored(self) -> Censored:
@@ -48,22 +49,35 @@ class Person:
     def alignment(self, settings: Encode) -> Diagnosis:
         return alignment(self.stories, self.responses, settings, self.scans, self.recorded)
 
-    @property
-    def notes(self) -> list[str]:
-        """What is left out of the responses."""
+    def notes(self, settings: Encode, found: Diagnosis) -> list[str]:
+        """What is assumed, made one, or left out. found: the alignment of the subject."""
+        lines = [*self.subject.notes, *self._repeats(settings)]
+        if self.assumed.said:  # another key is to blame where the alignment is wrong
+            lines.append(self.assumed.said + (self.assumed.advice if found.warning is None else ""))
+        return [f"{self.name}: {line}" for line in (*lines, *self._censored())]
+
+    def _repeats(self, settings: Encode) -> list[str]:
+        found = self.responses.repeats
+        what = "averaged" if settings.repeats == "average" else "the first taken"
+        said = ", ".join(f"{story} {count}" for story, count in list(found.items())[:5])
+        return [f"repeats {what}: {said}{', ...' if len(found) > 5 else ''}"] if found else []
+
+    def _censored(self) -> list[str]:
         counts = {story.name: n for story, n in zip(self.stories, self.censored.counts, strict=True) if n}
         if not counts:
             return []
         where = ", ".join(f"{name} {count}" for name, count in list(counts.items())[:10])
         return [
-            f"{self.name}: {sum(counts.values()):,} censored TRs (nan in every voxel) left out of training and "
-            f"scoring: {where}{', ...' if len(counts) > 10 else ''}"
+            f"{sum(counts.values()):,} censored TRs (nan in every voxel) left out of training and scoring: {where}"
+            f"{', ...' if len(counts) > 10 else ''}"
         ]
 
 
 def opened(name: str, subject: Subject, stories: list[Story], settings: Encode) -> Person:
     """A subject whose stories are known to fit."""
-    responses = subject.responses([story.name for story in stories], settings.repeats)
+    names = [story.name for story in stories]
+    subject = subject.grouped(names)
+    responses = subject.responses(names, settings.repeats)
     return Person(name=name, subject=subject, stories=stories, responses=responses)
 
 
@@ -92,6 +106,7 @@ def match(
     """
     chosen = draft.stories is not None and draft.stories.names is not None
     words = {story.name for story in stories}
+    subject = subject.grouped(words)
     common = [story for story in stories if story.name in subject.places]
     silent = [story.name for story in stories if story.name not in subject.places]
     others = sorted(set(subject.stories) - words)
@@ -123,18 +138,15 @@ def match(
         placed, assumed = fitted(common, responses, settings, scans)
     if problems:
         raise InputError(*problems)
-    notes += [f"{name}: {line}" for line in (*subject.notes, *_repeats(subject, names, settings), *assumed)]
-    recorded = tuple(len(story.tr_times) for story in common)
-    person = Person(name=name, subject=subject, stories=placed, responses=responses, scans=scans, recorded=recorded)
-    notes += person.notes
-    return person
-
-
-def _repeats(subject: Subject, names: Sequence[str], settings: Encode) -> list[str]:
-    found = subject.repeated(names)
-    what = "averaged" if settings.repeats == "average" else "the first taken"
-    said = ", ".join(f"{story} {count}" for story, count in list(found.items())[:5])
-    return [f"repeats {what}: {said}{', ...' if len(found) > 5 else ''}"] if found else []
+    return Person(
+        name=name,
+        subject=subject,
+        stories=placed,
+        responses=responses,
+        scans=scans,
+        recorded=tuple(len(story.tr_times) for story in common),
+        assumed=assumed,
+    )
 
 
 def folds_of(settings: Encode, stories: int) -> Folds:

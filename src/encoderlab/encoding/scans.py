@@ -59,7 +59,12 @@ class Scans:
         known = [name for name in names if name in self.counted]
         if not known:
             return None
-        return f"TRs of {len(known)} stories from {self.file}, less {PAD} at the end, as the laboratory's code counts"
+        return f"TRs of {len(known)} stories from {self.shown}, less {PAD} at the end, as the laboratory's code counts"
+
+    @property
+    def shown(self) -> str:
+        """The file of counts with its folder."""
+        return "" if self.file is None else f"{self.file.parent.name}/{self.file.name}"
 
     def of(self, key: str, story: str) -> float:
         """Seconds of `before` or `after` for one story."""
@@ -68,16 +73,27 @@ class Scans:
 
     def spare(self, story: str) -> tuple[int, int]:
         """By how many TRs a scan may be shorter and longer than the recording makes it."""
-        if not self.computed or story in self.counted:
+        if not self.computed:
             return 0, 0
+        if story in self.counted:
+            return 0, PAD  # with the volumes that the laboratory leaves out
         # rounded first, as the TRs of the recording are
         return max(0, math.floor(round(self.of("after", story) / self.tr, 6))), math.ceil(round(LATE / self.tr, 6))
 
 
+@final
+@dataclass(frozen=True, kw_only=True)
+class Assumed:
+    """What was assumed of scans that are not as long as the recordings make them; advice: how to say so oneself."""
+
+    said: str = ""
+    advice: str = ""
+
+
 def fitted(
     stories: Sequence[Story], responses: StoryResponses, settings: Encode, scans: Scans
-) -> tuple[list[Story], list[str]]:
-    """The stories with as many TRs as the scans of one subject have, and what is assumed.
+) -> tuple[list[Story], Assumed]:
+    """The stories with as many TRs as the scans of one subject have, and what is assumed of them.
 
     Raises:
         InputError: rows that fit no scan of the recording, with what would explain them.
@@ -87,19 +103,19 @@ def fitted(
     rows = np.array(responses.lengths)
     more = rows + trimmed - trs
     if not more.any():
-        return list(stories), []
+        return list(stories), Assumed()
     spare = np.array([scans.spare(story.name) for story in stories])
     odd = np.flatnonzero((more < -spare[:, 0]) | (more > spare[:, 1]))
     names = [story.name for story in stories]
     order = _order(trs, rows + trimmed)
     swapped = order is not None and np.ptp(more) > 2  # less is the rounding of two scans
     if not odd.size and not swapped:
-        return _extended(stories, (trs + more).tolist(), scans), [_assumed(names, more, scans)]
+        return _extended(stories, (trs + more).tolist(), scans), _assumed(names, more, scans)
     shown = odd if odd.size else np.flatnonzero(more)
     why = (
         _explained(stories, responses, settings, scans, trs, shown)
         or (None if order is None else _reordered(names, order))
-        or _aligned(stories, responses, settings, scans)
+        or _aligned(stories, responses, settings, scans, more)
     )
     lines = row_problems(
         [names[i] for i in shown],
@@ -120,16 +136,17 @@ def _extended(stories: Sequence[Story], trs: Sequence[int], scans: Scans) -> lis
     ]
 
 
-def _assumed(names: Sequence[str], more: np.ndarray, scans: Scans) -> str:
+def _assumed(names: Sequence[str], more: np.ndarray, scans: Scans) -> Assumed:
     low, high = int(more.min()), int(more.max())
     how = "more" if low >= 0 else "fewer" if high <= 0 else "more (below 0: fewer)"
     span = f"{abs(low)}" if low == high else f"{low} to {high}" if low >= 0 or high > 0 else f"{-high} to {-low}"
     odd = "" if high - low <= 1 else f" ({', '.join(f'{n} {m:+d}' for n, m in zip(names, more, strict=True) if m)})"
     given = scans.after
-    advice = "" if isinstance(given, Mapping) else f"; after = {given + float(np.median(more)) * scans.tr:g} says so"
-    return (
-        f"the scans have {span} TRs {how} than the recordings make with `before` and `after`{odd}: taken to begin when "
-        f"`before` says and to end later or earlier than `after`{advice}"
+    after = "" if isinstance(given, Mapping) else f"{given + float(np.median(more)) * scans.tr:g}"
+    return Assumed(
+        said=f"the scans have {span} TRs {how} than the recordings make with `before` and `after`{odd}: taken to begin "
+        f"when `before` says, and to end {'later' if low >= 0 else 'earlier' if high <= 0 else 'at another time'}",
+        advice=f"; after = {after} says so" if after else "",
     )
 
 
@@ -204,13 +221,29 @@ def _another_tr(stories: Sequence[Story], scans: Scans, wanted: np.ndarray) -> f
     return None
 
 
-def _aligned(stories: Sequence[Story], responses: StoryResponses, settings: Encode, scans: Scans) -> str | None:
+def _aligned(
+    stories: Sequence[Story], responses: StoryResponses, settings: Encode, scans: Scans, more: np.ndarray
+) -> str | None:
     """What the alignment check says of rows that nothing else explains."""
     if not scans.computed:
         return None
-    trs = [length + sum(settings.trim) for length in responses.lengths]
-    counts = [len(story.tr_times) for story in stories]
-    return alignment(_extended(stories, trs, scans), responses, settings, scans, counts).warning
+    counts = np.array([len(story.tr_times) for story in stories])
+    longer = _extended(stories, (counts + more).tolist(), scans)
+    if (counts + more < 2).any():
+        return None
+    found = alignment(longer, responses, settings, scans, counts.tolist())
+    if found.warning is not None:
+        return found.warning
+    if any(story.name in scans.counted for story in stories):
+        return f"the TRs are those of {scans.shown}, less {PAD}; check that it is of these scans"
+    ends = {story.name: scans.of("after", story.name) + n * scans.tr for story, n in zip(stories, more, strict=True)}
+    same = np.ptp(more) <= 1
+    table = ", ".join(f"{name} = {end:g}" for name, end in list(ends.items())[:SHOWN])
+    end = (
+        f"{float(np.median(list(ends.values()))):g}" if same else f"{{ {table}{', ...' if len(ends) > SHOWN else ''} }}"
+    )
+    seen = " and the alignment is right" if found.clear else ""
+    return f"if the scans did end at another time than `after` says{seen}, set stories.after = {end}"
 
 
 def alignment(

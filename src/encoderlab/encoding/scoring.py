@@ -101,7 +101,11 @@ class Scoring:
 
 def told(title: str, made: score.Scores) -> list[str]:
     mean = over_stories(made.scores).mean  # as in the table: a story's mean over voxels, and the mean of those
-    first = f"{title}: no voxel could be scored" if math.isnan(mean) else f"{title}: mean r {correlation(mean)}"
+    if math.isnan(mean):
+        why = [line for line in made.notes if "(story, voxel) pairs" in line]
+        first = ": ".join([f"{title}: no voxel could be scored", *("; ".join(why),) * bool(why)])
+    else:
+        first = f"{title}: mean r {correlation(mean)}"
     return [first, *(f"warning: {title}: {line}" for line in made.warnings)]
 
 
