@@ -192,8 +192,8 @@ def _advised(seen: _Seen, peak: int, tr: float, clear: bool) -> str | None:
     if clear:
         moved = front + usual[0] - peak
         options += [(None, (moved, front + back - moved))] if 0 <= moved <= front + back else []
-        shift = float(np.mean(seen.recorded.before)) + (peak - usual[len(usual) // 2]) * tr
-        options.append((round(2 * shift) / 2, seen.trim))
+        started = float(np.mean(seen.recorded.before))
+        options += [(round(2 * (started + (peak - lag) * tr)) / 2, seen.trim) for lag in usual]
     options += [(0.0, seen.trim)] if any(seen.recorded.before) else []
     # of equal ones the first, and 0 before a number that is as good
     ranked = sorted(options, key=lambda one: (round(seen.off(one[0])), one[0] not in (None, 0.0)))

@@ -93,7 +93,7 @@ def read_stories(section: StoriesSection, study: Path, scans: Scans | None = Non
         InputError: a name that is not there, or a key that such a file has no use for.
     """
     usual = StoriesSection(path="")
-    scans = scans_of(section) if scans is None else scans
+    scans = scans_of(section, study) if scans is None else scans
     if not scans.computed:
         idle = [key for key in ("tier", "tr", "before", "after") if getattr(section, key) != getattr(usual, key)]
         if idle:

@@ -78,7 +78,7 @@ class Scans:
         if story in self.counted:
             return 0, PAD  # with the volumes that the laboratory leaves out
         # rounded first, as the TRs of the recording are
-        return max(0, math.floor(round(self.of("after", story) / self.tr, 6))), math.ceil(round(LATE / self.tr, 6))
+        return max(0, math.ceil(round(self.of("after", story) / self.tr, 6))), math.ceil(round(LATE / self.tr, 6))
 
 
 @final
@@ -185,9 +185,10 @@ def _explained(
             f"the arrays are turned, (voxels, TRs): {responses.voxels} columns are as many as the rows expected; "
             "save array.T"
         )
-    if (rows == trs[odd]).all():
+    late = scans.computed and _begins_right(stories, responses, settings, scans)  # so many TRs more, and at the end
+    if (rows == trs[odd]).all() and not late:
         return f"the responses have a row for every TR, so they are not trimmed: set trim = [0, 0], not {[front, back]}"
-    if front and back and (rows == trs[odd] - back).all():
+    if front and back and (rows == trs[odd] - back).all() and not late:
         return f"only the last {back} TRs are left out of the responses: set trim = [0, {back}]"
     if front and back and (rows == trs[odd] - front).all():
         return f"only the first {front} TRs are left out of the responses: set trim = [{front}, 0]"
@@ -197,6 +198,17 @@ def _explained(
     if scans.computed and (tr := _another_tr(stories, scans, np.array(responses.lengths) + front + back)):
         return f"the rows fit a TR of {tr:g} s, not {scans.tr:g} s: set stories.tr = {tr:g}"
     return None
+
+
+def _begins_right(stories: Sequence[Story], responses: StoryResponses, settings: Encode, scans: Scans) -> bool:
+    """Whether the responses clearly follow the words by the usual time, as they are trimmed."""
+    counts = [len(story.tr_times) for story in stories]
+    trs = [length + sum(settings.trim) for length in responses.lengths]
+    if min(trs) < 2:
+        return False
+    longer = _extended(stories, trs, scans)
+    found = alignment(longer, responses, settings, scans, counts)
+    return found.clear and found.warning is None
 
 
 def _several(responses: StoryResponses, odd: np.ndarray, times: int) -> str:
@@ -228,9 +240,9 @@ def _aligned(
     if not scans.computed:
         return None
     counts = np.array([len(story.tr_times) for story in stories])
-    longer = _extended(stories, (counts + more).tolist(), scans)
     if (counts + more < 2).any():
         return None
+    longer = _extended(stories, (counts + more).tolist(), scans)
     found = alignment(longer, responses, settings, scans, counts.tolist())
     if found.warning is not None:
         return found.warning
