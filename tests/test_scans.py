@@ -154,7 +154,7 @@ def test_a_recording_that_begins_with_the_scan(tmp_path: Path) -> None:
     """`before`, not `trim`, is proposed, though a trim would put the peak there too: the rows tell."""
     lab = make(tmp_path, before=0.0, cut=(0, 0), tr=1.5, kind="tsv")
     study = lab.study("tr = 1.5", "trim = [0, 0]")
-    assert any(re.search("expected 3 or 4; before = 0 puts it there", line) for line in check(study).warnings)
+    assert any(re.search("expected 3 or 4; before = 0 puts it there", line) for line in check(study).alignment)
     assert not any("after =" in line for line in check(study).warnings)
     right = lab.score("tr = 1.5\nbefore = 0", "trim = [0, 0]")["mean"]
     assert right > 0.5 > 0.2 > lab.score("tr = 1.5", "trim = [0, 0]")["mean"]
@@ -164,14 +164,14 @@ def test_before_and_trim_are_told_apart(tmp_path: Path) -> None:
     """A recording that begins at once moves the peak as far as a trim turned round does."""
     for name, how in (("before", {"before": 0.0}), ("trim", {"cut": (5, 10)})):
         (tmp_path / name).mkdir()
-        warnings = check(make(tmp_path / name, **how).study()).warnings  # type: ignore[arg-type]
+        warnings = check(make(tmp_path / name, **how).study()).alignment  # type: ignore[arg-type]
         key = "before = 0" if name == "before" else r"trim = \[5, 10\]"
         assert re.search(f"expected 2 or 3; {key} puts it there", "\n".join(warnings)), warnings
 
 
 def test_a_recording_that_began_before_the_scan(tmp_path: Path) -> None:
     lab = make(tmp_path, before=-6.0, after=10, cut=(0, 0))
-    text = "\n".join(check(lab.study("before = 2", "trim = [0, 0]")).warnings)
+    text = "\n".join(check(lab.study("before = 2", "trim = [0, 0]")).alignment)
     found = re.search(r"before = (-?[\d.]+) puts it there", text)
     assert found and abs(float(found[1]) + 6) <= 1.5
     assert lab.score("before = -6", "trim = [0, 0]")["mean"] > 0.5

@@ -46,6 +46,14 @@ class Found:
     alignments: dict[str, Diagnosis]
 
     @property
+    def aligned(self) -> list[str]:
+        """What the alignment check found, one line a subject."""
+        return [
+            f"{name}: {one.summary}" if one.warning is None else f"warning: {name}: {one.warning}"
+            for name, one in self.alignments.items()
+        ]
+
+    @property
     def labels(self) -> list[str]:
         return _labels(self.features, self.study.encode)
 
@@ -56,7 +64,7 @@ class EncodingReport:
     """An encoding study without problems: what it would do, on what.
 
     subjects: {name: stories, TRs, voxels, folds}. features: (label, kind, of what). fits: models of each subject's
-    feature spaces, one a fold. alphas: the smallest, the largest, and how many.
+    feature spaces, one a fold. alphas: the smallest, the largest, and how many. alignment: of each subject, one line.
     """
 
     name: str
@@ -73,6 +81,7 @@ class EncodingReport:
     scheme: str
     fits: int
     warnings: list[str]
+    alignment: list[str]
 
     def as_dict(self) -> dict[str, Any]:
         return asdict(self)
@@ -92,7 +101,6 @@ def check(path: Path, overrides: Sequence[str] = ()) -> EncodingReport:
         for person in found.people
     }
     idle = [] if subjects else ["no [responses]: enough for `encoderlab embed`; `encoderlab encode` needs a subject"]
-    wrong = [f"{name}: {one.warning}" for name, one in found.alignments.items() if one.warning is not None]
     return EncodingReport(
         name=study.name,
         path=str(path),
@@ -108,7 +116,8 @@ def check(path: Path, overrides: Sequence[str] = ()) -> EncodingReport:
         alphas=(min(settings.alphas), max(settings.alphas), len(settings.alphas)),
         scheme="bootstrap" if study.reference else settings.scheme,
         fits=len(found.labels) * sum(subject["folds"] for subject in subjects.values()),
-        warnings=[*idle, *wrong, *found.notes],
+        warnings=[*idle, *found.notes],
+        alignment=found.aligned,
     )
 
 

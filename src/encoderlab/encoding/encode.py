@@ -38,8 +38,7 @@ def encode(path: Path, overrides: Sequence[str] = ()) -> Path:
     wrong with the study, the stories or the responses."""
     found = look(read(path, overrides), spaces=False)
     study, used, settings = found.study, found.stories, found.study.encode
-    for name, one in found.alignments.items():
-        _say(f"{name}: {one.summary}" if one.warning is None else f"warning: {name}: {one.warning}")
+    _say(*found.aligned)
     _say(f"{len(used)} stories, {sum(map(len, used)):,} words; {settings.design.trimmed}", *found.notes)
     with own(study):
         return _encode(found)
