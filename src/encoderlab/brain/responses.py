@@ -153,7 +153,7 @@ def _turned(names: Sequence[str], shapes: Sequence[tuple[int, ...]]) -> str | No
     flat = [shape for shape in shapes if len(shape) == 2]
     second = [b for _, b in flat]
     usual = max(map(second.count, second), default=0)
-    if len(flat) < max(2, len(shapes)) or len({a for a, _ in flat}) > 1 or 2 * usual > len(flat):
+    if len(flat) < max(3, len(shapes)) or len({a for a, _ in flat}) > 1 or 2 * usual > len(flat):
         return None
     return (
         f"story {names[0]}: responses have shape {flat[0]}, story {names[1]} {flat[1]}: the first axis has the same "

@@ -140,7 +140,7 @@ def look(draft: EncodingDraft, *, spaces: bool) -> Found:
     stories, scans = None, Scans(computed=False)
     if draft.stories is not None:
         with collecting(problems):
-            scans = scans_of(draft.stories, file, draft.responses.values())
+            scans = scans_of(draft.stories, draft.responses.values())
             stories = read_stories(draft.stories, file, scans)
     people: list[Person] = []
     if stories is not None and settings is not None:

@@ -12,7 +12,7 @@ import hashlib
 import re
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -93,7 +93,7 @@ def read_stories(section: StoriesSection, study: Path, scans: Scans | None = Non
         InputError: a name that is not there, or a key that such a file has no use for.
     """
     usual = StoriesSection(path="")
-    scans = scans_of(section, study) if scans is None else scans
+    scans = scans_of(section) if scans is None else scans
     if not scans.computed:
         idle = [key for key in ("tier", "tr", "before", "after") if getattr(section, key) != getattr(usual, key)]
         if idle:
@@ -104,9 +104,14 @@ def read_stories(section: StoriesSection, study: Path, scans: Scans | None = Non
     stories = read(
         section.path, tier=section.tier, tr=section.tr, before=scans.before, after=scans.after, trs=scans.trs
     )
+    held = {story.name: story for story in stories}
+    for key in ("before", "after"):
+        given = getattr(section, key)
+        if isinstance(given, Mapping) and (unknown := [name for name in given if name not in held]):
+            known = near(unknown[0], sorted(held), label="it has ")
+            raise InputError(f"{study}: stories.{key}: no story {unknown[0]!r} in {section.path}{known}")
     if section.names is None:
         return stories
-    held = {story.name: story for story in stories}
     if missing := [name for name in section.names if name not in held]:
         known = near(missing[0], sorted(held), label="it has ")
         raise InputError(f"{study}: stories.names: no story {missing[0]!r} in {section.path}{known}")

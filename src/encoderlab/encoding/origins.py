@@ -5,12 +5,11 @@ from __future__ import annotations
 import csv
 import json
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
 from encoderlab.config.encoding_schema import StoriesSection
-from encoderlab.config.values import near
 from encoderlab.encoding.scans import PAD, Scans
 from encoderlab.errors import InputError
 from encoderlab.stories.read import Seconds
@@ -19,12 +18,11 @@ OWN_TIMES = (".pkl", ".pickle", ".parquet")
 RESPDICT = "respdict.json"
 
 
-def scans_of(section: StoriesSection, study: Path, responses: Iterable[Path] = ()) -> Scans:
+def scans_of(section: StoriesSection, responses: Iterable[Path] = ()) -> Scans:
     """Find out what is known of the scans of a study's stories without their responses.
 
     Args:
         section: of the study, its paths resolved.
-        study: its file, for messages.
         responses: files or folders of the subjects, for a respdict.json beside them.
 
     Raises:
@@ -33,19 +31,16 @@ def scans_of(section: StoriesSection, study: Path, responses: Iterable[Path] = (
     path = Path(section.path).expanduser()
     if path.suffix.lower() in OWN_TIMES:
         return Scans(computed=False)
-    held = sorted({file.stem for file in path.iterdir()}) if path.is_dir() else [path.stem]
-    unused = [] if section.names is None else [name for name in held if name not in section.names]
-    before, after = (_seconds(section, study, key, held, unused) for key in ("before", "after"))
+    held = {file.stem for file in path.iterdir()} if path.is_dir() else {path.stem}
+    unused = set() if section.names is None else held.difference(section.names)
+    before, after = (_seconds(section, key, unused) for key in ("before", "after"))
     file, counted = _respdict([path, *responses])
     return Scans(computed=True, tr=section.tr, before=before, after=after, counted=counted, file=file)
 
 
-def _seconds(section: StoriesSection, study: Path, key: str, held: Sequence[str], unused: Iterable[str]) -> Seconds:
+def _seconds(section: StoriesSection, key: str, unused: Iterable[str]) -> Seconds:
     """One number, or {story: seconds}; the stories that the study does not use need none of their own."""
     given = getattr(section, key)
-    if isinstance(given, Mapping) and (unknown := [name for name in given if name not in held]):
-        known = near(unknown[0], held, label="it has ")
-        raise InputError(f"{study}: stories.{key}: no story {unknown[0]!r} in {section.path}{known}")
     if isinstance(given, str):
         given = _file(Path(given), key)
     return {**dict.fromkeys(unused, 0.0), **given} if isinstance(given, Mapping) else given
