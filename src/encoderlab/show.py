@@ -156,6 +156,8 @@ def encoding_checked(report: EncodingReport) -> None:
     print(f"\n{report.downsample} to TRs, {report.design}; delays {delays}")
     grid = f"{count} alphas from {low:g} to {high:g}, chosen by {report.scheme}" if count > 1 else f"alpha {low:g}"
     print(f"{grid}; {report.fits:,} fits of a feature space and a subject to all stories but those of a fold")
+    for line in report.alignment:
+        print(line)
     for line in report.notes:
         print(f"note: {line}")
     for line in report.warnings:

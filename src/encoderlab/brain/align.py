@@ -110,11 +110,30 @@ def stacked_delays(stories: Sequence[NDArray], delays: Sequence[int]) -> list[ND
     return np.split(whole, np.cumsum([len(rows) for rows in stories])[:-1])
 
 
-def row_problems(names: Sequence[str], rows: Sequence[int], responses: Sequence[int], trimmed: str) -> list[str]:
-    """One line for each story whose features and responses have unequal numbers of TRs."""
+def row_problems(
+    names: Sequence[str],
+    rows: Sequence[int],
+    responses: Sequence[int],
+    trimmed: str,
+    trs: Sequence[int] | None = None,
+    *,
+    explained: bool = False,
+) -> list[str]:
+    """One line for each story whose features and responses have unequal numbers of TRs.
+
+    Args:
+        names: of the stories.
+        rows: of the features of each.
+        responses: rows of the responses of each.
+        trimmed: what was left out of the features, in words.
+        trs: of each recording, before that.
+        explained: whether what to do is said elsewhere.
+    """
+    of = [""] * len(names) if trs is None else [f" of the recording's {count}" for count in trs]
+    advice = "" if explained else ": check `trim`, and that both are of the same recording"
     return [
-        f"story {name!r}: {have} rows of features after {trimmed}, {want} rows of responses; expected as many. "
-        f"They differ by {abs(have - want)} TRs: check `trim`, and that both are of the same recording"
-        for name, have, want in zip(names, rows, responses, strict=True)
+        f"story {name!r}: {have} rows of features after {trimmed}{whole}, {want} rows of responses; expected as many. "
+        f"They differ by {abs(have - want)} TRs{advice}"
+        for name, have, want, whole in zip(names, rows, responses, of, strict=True)
         if have != want
     ]

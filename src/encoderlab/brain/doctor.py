@@ -3,8 +3,9 @@ r"""The alignment doctor: do the responses follow the words by the time that blo
     c(k) = root mean square over voxels of  mean over stories of  corr(words in TR i - k, response in TR i)
 
 The haemodynamic response peaks 4 to 6 seconds after what it answers, 2 to 3 TRs of 2 seconds. A peak elsewhere says
-that words and responses do not belong to the same TRs; the usual reason is a trim turned round, which no row count
-shows.
+that words and responses do not belong to the same TRs: a trim turned round, which no row count shows, or another
+beginning of the recording in the scan (`before`). Which of them it is, the rows tell: another `before` asks for
+another number of TRs, a turned trim for the same.
 """
 
 from __future__ import annotations
@@ -18,6 +19,8 @@ from numpy.typing import NDArray
 
 from encoderlab.brain.align import tr_of_words
 from encoderlab.brain.responses import StoryResponses
+
+Times = Sequence[NDArray]
 
 EARLIEST, LATEST = 3.9, 6.1  # seconds from words to the peak of the response
 LAGS = range(-8, 13)
@@ -45,39 +48,102 @@ class Diagnosis:
         return f"responses follow the words by {self.peak} TRs ({self.peak * self.tr:g} s)"
 
 
+@final
+@dataclass(frozen=True, kw_only=True)
+class Recorded:
+    """Stories whose TR times are computed from a recording: seconds before it, and TRs of each recording."""
+
+    before: tuple[float, ...]
+    trs: tuple[int, ...]
+
+
 def diagnose(
-    times: Sequence[NDArray],
-    tr_times: Sequence[NDArray],
+    times: Times,
+    tr_times: Times,
     responses: StoryResponses,
     trim: tuple[int, int],
+    recorded: Recorded | None = None,
 ) -> Diagnosis:
-    """times, tr_times: seconds, of each story's words and TRs before trimming; responses: of the same stories, whose
-    row r is taken to be TR trim[0] + r. Row counts must agree."""
-    step = max(1, responses.voxels // SAMPLE)
-    total, counts = np.zeros((len(LAGS), -(-responses.voxels // step))), np.zeros(len(LAGS))
-    for story, (words, trs) in enumerate(zip(times, tr_times, strict=True)):
-        rate = np.bincount(tr_of_words(words, trs)[tr_of_words(words, trs) >= 0], minlength=len(trs)).astype(float)
-        y = responses.read(story, slice(0, responses.voxels, step)).astype(np.float64)
-        for k, lag in enumerate(LAGS):
-            first = trim[0] - lag  # the TR of the words that belong to row 0
-            low, high = max(0, -first), min(len(y), len(rate) - first)
-            if high - low < 10:
-                continue
-            total[k] += _correlation(rate[first + low : first + high], y[low:high])
-            counts[k] += 1
-    curve = np.sqrt(((total / np.maximum(counts, 1)[:, None]) ** 2).mean(axis=1))
+    """Find the lag at which the responses follow the words best.
+
+    Args:
+        times: seconds, of each story's words.
+        tr_times: seconds, of its TRs before trimming.
+        responses: of the same stories; row r is taken to be TR trim[0] + r. Row counts must agree.
+        recorded: where `tr_times` come from; None where the stories have their own.
+    """
+    each = _by_story(times, tr_times, responses, trim)
+    curve = _curve(each)
     tr = float(np.mean([np.diff(trs).mean() for trs in tr_times]))
     peak = LAGS[int(curve.argmax())]
-    # Noise alone has its peak at 1.05 to 1.15 times the median over 200 voxels, and higher the fewer there are.
-    clear = bool(curve.max() > max(1.4, 1 + 3 / np.sqrt(total.shape[1])) * np.median(curve))
+    clear = _is_clear(curve, each.shape[2])
+    warning = _warning(peak, tr, clear, trim) if clear or sum(responses.lengths) >= ENOUGH else None
+    if recorded is not None:
+        seen = _Seen(times, tr_times, responses, trim, recorded)
+        wrong = not clear or warning is not None
+        warning = _of_each(each, seen, tr) or (_advised(seen, peak, tr, clear) if wrong else None) or warning
     return Diagnosis(
         lags=tuple(LAGS),
         curve=tuple(float(value) for value in curve),
         peak=peak,
         tr=tr,
         clear=clear,
-        warning=_warning(peak, tr, clear, trim) if clear or sum(responses.lengths) >= ENOUGH else None,
+        warning=warning,
     )
+
+
+@dataclass(frozen=True)
+class _Seen:
+    times: Times
+    tr_times: Times
+    responses: StoryResponses
+    trim: tuple[int, int]
+    recorded: Recorded
+
+    def off(self, before: float | None) -> float:
+        """By how many TRs the scans differ from the recordings in the median, with another `before`."""
+        more = np.array([len(trs) for trs in self.tr_times]) - np.array(self.recorded.trs, dtype=float)
+        if before is not None:
+            steps = np.array([np.diff(trs).mean() for trs in self.tr_times])
+            more = more - (before - np.array(self.recorded.before)) / steps
+        return float(np.abs(np.median(more)))
+
+    def mended(self, before: float | None, trim: tuple[int, int], tr: float) -> bool:
+        """Whether the peak is clear and where it belongs with these settings."""
+        trs = list(self.tr_times)
+        if before is not None:
+            trs = [one - (before - old) for one, old in zip(trs, self.recorded.before, strict=True)]
+        each = _by_story(self.times, trs, self.responses, trim)
+        curve = _curve(each)
+        return _is_clear(curve, each.shape[2]) and LAGS[int(curve.argmax())] in _usual(tr)
+
+
+def _by_story(times: Times, tr_times: Times, responses: StoryResponses, trim: tuple[int, int]) -> NDArray:
+    """(stories, lags, voxels) correlations; nan where a story has too few rows at a lag."""
+    step = max(1, responses.voxels // SAMPLE)
+    found = np.full((len(times), len(LAGS), -(-responses.voxels // step)), np.nan)
+    for story, (words, trs) in enumerate(zip(times, tr_times, strict=True)):
+        rate = np.bincount(tr_of_words(words, trs)[tr_of_words(words, trs) >= 0], minlength=len(trs)).astype(float)
+        y = responses.read(story, slice(0, responses.voxels, step)).astype(np.float64)
+        some = np.logical_not(np.isnan(y).all(axis=1))  # not censored
+        for k, lag in enumerate(LAGS):
+            first = trim[0] - lag  # the TR of the words that belong to row 0
+            low, high = max(0, -first), min(len(y), len(rate) - first)
+            kept = some[low:high] if high > low else some[:0]
+            if kept.sum() >= 10:
+                found[story, k] = _correlation(rate[first + low : first + high][kept], y[low:high][kept])
+    return found
+
+
+def _curve(each: NDArray) -> NDArray:
+    """(lags,) root mean square over voxels of the mean over stories."""
+    counts = (~np.isnan(each)).sum(axis=0)
+    return np.sqrt(((np.nansum(each, axis=0) / np.maximum(counts, 1)) ** 2).mean(axis=1))
+
+
+def _is_clear(curve: NDArray, voxels: int) -> bool:
+    # Noise alone has its peak at 1.05 to 1.15 times the median over 200 voxels, and higher the fewer there are.
+    return bool(curve.max() > max(1.4, 1 + 3 / np.sqrt(voxels)) * np.median(curve))
 
 
 def _correlation(rate: NDArray, y: NDArray) -> NDArray:
@@ -94,15 +160,69 @@ def _warning(peak: int, tr: float, clear: bool, trim: tuple[int, int]) -> str | 
             "the responses follow the number of words at no lag clearly, so that the alignment cannot be judged; check "
             "that stories and responses belong together"
         )
-    usual = [lag for lag in LAGS if EARLIEST <= lag * tr <= LATEST] or [round((EARLIEST + LATEST) / 2 / tr)]
+    usual = _usual(tr)
     if peak in usual:
         return None
     front = trim[0] + usual[0] - peak
-    expected = " or ".join(dict.fromkeys((str(usual[0]), str(usual[-1]))))
-    said = f"the responses follow the words by {peak} TRs ({peak * tr:g} s); expected {expected}"
+    said = _follow(peak, tr)
     back = sum(trim) - front
     if front < 0 or back < 0:
         return f"{said}. No trim of {sum(trim)} TRs in all puts it there: check the TR times"
     return (
         f"{said}, so words and responses are {abs(usual[0] - peak)} TRs apart; trim = [{front}, {back}] puts it there"
+    )
+
+
+def _usual(tr: float) -> list[int]:
+    """The lags at which a response peaks."""
+    return [lag for lag in LAGS if EARLIEST <= lag * tr <= LATEST] or [round((EARLIEST + LATEST) / 2 / tr)]
+
+
+def _follow(peak: int, tr: float) -> str:
+    usual = _usual(tr)
+    expected = " or ".join(dict.fromkeys((str(usual[0]), str(usual[-1]))))
+    return f"the responses follow the words by {peak} TRs ({peak * tr:g} s); expected {expected}"
+
+
+def _advised(seen: _Seen, peak: int, tr: float, clear: bool) -> str | None:
+    """Which key is wrong where all stories have a `before`: of those that put the peak where it belongs, the one that
+    also makes the recordings as long as the scans are. Without a clear peak, only the usual slips are tried."""
+    usual, (front, back) = _usual(tr), seen.trim
+    options: list[tuple[float | None, tuple[int, int]]] = [(None, (back, front))] if front != back else []
+    if clear:
+        moved = front + usual[0] - peak
+        options += [(None, (moved, front + back - moved))] if 0 <= moved <= front + back else []
+        started = float(np.mean(seen.recorded.before))
+        options += [(round(2 * (started + (peak - lag) * tr)) / 2, seen.trim) for lag in usual]
+    options += [(0.0, seen.trim)] if any(seen.recorded.before) else []
+    # of equal ones the first, and 0 before a number that is as good
+    ranked = sorted(options, key=lambda one: (round(seen.off(one[0])), one[0] not in (None, 0.0)))
+    for before, trim in ranked:
+        if seen.mended(before, trim, tr):
+            said = _follow(peak, tr) if clear else "the responses follow the number of words at no lag clearly"
+            key = f"trim = [{trim[0]}, {trim[1]}]" if before is None else f"before = {before:g}"
+            return f"{said}; {key} puts it there" if clear else f"{said}, and with {key} they do"
+    return None
+
+
+def _of_each(each: NDArray, seen: _Seen, tr: float) -> str | None:
+    """What to say where stories differ in their lag: every story has a `before` of its own."""
+    usual, names = _usual(tr), seen.responses.names
+    curves = [_curve(one[None]) for one in each]
+    peaks = np.array([LAGS[int(curve.argmax())] for curve in curves])
+    known = np.array([_is_clear(curve, each.shape[2]) for curve in curves])
+    if known.sum() < 2 or np.ptp(peaks[known]) <= max(1, len(usual)):
+        return None
+    starts = np.array(seen.recorded.before)
+    longer = np.array([len(trs) for trs in seen.tr_times]) - np.array(seen.recorded.trs)
+    # the lag within the usual ones at which the rows fit the recordings best
+    lag = min(usual, key=lambda lag: float(np.abs(peaks - lag - longer)[known].sum()))
+    found = starts + (peaks - lag) * tr
+    table = ", ".join(f"{name} = {found[i]:g}" for i, name in enumerate(names) if known[i])
+    unknown = [name for i, name in enumerate(names) if not known[i]]
+    said = ", ".join(f"{name} by {peaks[i]} TRs" for i, name in enumerate(names) if known[i])
+    rest = f"; not clear in {', '.join(unknown)}" if unknown else ""
+    return (
+        f"the responses follow the words of different stories by different times ({said}), so each recording has a "
+        f"beginning of its own in the scan: before = {{ {table} }} or near it{rest}"
     )

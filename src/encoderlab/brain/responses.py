@@ -6,15 +6,15 @@ memory-mapped (.npy) or read by their slices (HDF5), and `read` is the only way 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-import h5py
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from encoderlab.brain.arrays import Array, Place
 from encoderlab.errors import InputError
 
 
@@ -23,12 +23,14 @@ class StoryResponses:
     """The responses to S stories; build it with one of the `from_` methods.
 
     names: of the stories, for messages. lengths: T_s of every story. voxels: V. load(story, slice of voxels): an array.
+    repeats: {story: how often it was played}, where that is more than once.
     """
 
     names: tuple[str, ...]
     lengths: tuple[int, ...]
     voxels: int
     load: Callable[[int, slice], NDArray[Any]]
+    repeats: Mapping[str, int] = field(default_factory=dict)
 
     def __len__(self) -> int:
         return len(self.names)
@@ -38,6 +40,35 @@ class StoryResponses:
         block = np.asarray(self.load(story, voxels))
         return block if block.dtype in (np.float32, np.float64) else block.astype(np.float64)
 
+    def without(self, left_out: Sequence[NDArray[np.bool_] | None]) -> StoryResponses:
+        """The same without some TRs. left_out: (T_s,) of each story, or None where all stay."""
+        if not any(rows is not None for rows in left_out):
+            return self
+        kept = [None if rows is None else np.flatnonzero(~rows) for rows in left_out]
+
+        def load(story: int, voxels: slice) -> NDArray[Any]:
+            rows, block = kept[story], self.read(story, voxels)
+            return block if rows is None else block[rows]
+
+        lengths = [length if rows is None else len(rows) for length, rows in zip(self.lengths, kept, strict=True)]
+        return replace(self, lengths=tuple(lengths), load=load)
+
+    def centred(self) -> StoryResponses:
+        """The same about the mean within each story, voxel by voxel; TRs that are nan have no part in the mean."""
+
+        def load(story: int, voxels: slice) -> NDArray[Any]:
+            block = self.read(story, voxels)
+            mean = block.mean(axis=0, dtype=np.float64)
+            gaps = np.flatnonzero(np.isnan(mean))
+            if gaps.size:
+                known = ~np.isnan(block[:, gaps])
+                total = np.where(known, block[:, gaps], 0).sum(axis=0, dtype=np.float64)
+                mean[gaps] = total / np.maximum(known.sum(axis=0), 1)
+            # what is infinite stays, for the survey to say so
+            return block - np.where(np.isfinite(mean), mean, 0.0).astype(block.dtype)
+
+        return replace(self, load=load)
+
     @classmethod
     def from_arrays(cls, arrays: Sequence[ArrayLike], names: Sequence[str] | None = None) -> StoryResponses:
         blocks = [np.asarray(block) for block in arrays]
@@ -46,33 +77,22 @@ class StoryResponses:
     @classmethod
     def from_npy(cls, paths: Sequence[str | Path]) -> StoryResponses:
         """One .npy file per story, memory-mapped; the name of a story is that of its file."""
-        blocks = [_mapped(Path(path)) for path in paths]
-        names = [Path(path).stem for path in paths]
-        return cls._checked(names, [b.shape for b in blocks], [b.dtype for b in blocks], lambda s, v: blocks[s][:, v])
+        return cls.from_places([Path(path).stem for path in paths], [Place(file=Path(path)) for path in paths])
 
     @classmethod
     def from_hdf5(cls, path: str | Path, names: Sequence[str]) -> StoryResponses:
         """One dataset per story in an HDF5 file; it is opened for every read, and only the slice is read."""
-        shapes: list[tuple[int, ...]] = []
-        dtypes: list[np.dtype[Any]] = []
-        try:
-            with h5py.File(path, "r") as file:
-                for name in names:
-                    dataset = file.get(name)
-                    if not isinstance(dataset, h5py.Dataset):
-                        raise InputError(f"{path}: no dataset {name!r} in this HDF5 file")
-                    shapes.append(dataset.shape)
-                    dtypes.append(dataset.dtype)
-        except OSError as error:
-            raise InputError(f"{path}: cannot be read as HDF5: {error}") from None
+        return cls.from_places(names, [Place(file=Path(path), key=name) for name in names])
 
-        def load(story: int, voxels: slice) -> NDArray[Any]:
-            with h5py.File(path, "r") as file:
-                dataset = file[names[story]]
-                assert isinstance(dataset, h5py.Dataset)
-                return dataset[:, voxels]
+    @classmethod
+    def from_places(cls, names: Sequence[str], places: Sequence[Place]) -> StoryResponses:
+        """One array on disk per story."""
+        return cls.from_opened(names, [place.open() for place in places])
 
-        return cls._checked(names, shapes, dtypes, load)
+    @classmethod
+    def from_opened(cls, names: Sequence[str], arrays: Sequence[Array]) -> StoryResponses:
+        """One array on disk per story, opened."""
+        return cls._checked(names, [a.shape for a in arrays], [a.dtype for a in arrays], lambda s, v: arrays[s].load(v))
 
     @classmethod
     def from_matrix(
@@ -104,17 +124,22 @@ class StoryResponses:
             raise InputError("responses: no story")
         problems = []
         widths = [shape[1] for shape in shapes if len(shape) == 2]
+        if turned := _turned(names, shapes):
+            raise InputError(turned)
+        alike = f" (the first axis is {shapes[0][:1]} in all of them: if these are voxels, save array.T)"
         usual = max(widths, key=widths.count, default=0)  # the odd one out is to blame, also where it is the first
         for name, shape, dtype in zip(names, shapes, dtypes, strict=True):
             if len(shape) != 2 or 0 in shape:
                 problems.append(
                     f"story {name}: responses have shape {shape}, expected (TRs, voxels), neither of them 0"
                 )
+            elif shape[1] != usual and shape[0] == usual and len(shapes) > 2:
+                problems.append(f"story {name}: responses have shape {shape}, turned (voxels, TRs); save array.T")
             elif shape[1] != usual:
                 other = names[next(i for i, one in enumerate(shapes) if len(one) == 2 and one[1] == usual)]
                 problems.append(
                     f"story {name}: responses of {shape[1]} voxels, story {other} has {usual}; "
-                    "all stories need the same voxels"
+                    "all stories need the same voxels" + (alike if len({shape[:1] for shape in shapes}) == 1 else "")
                 )
             if dtype.kind not in "fiu":
                 problems.append(f"story {name}: responses of type {dtype}, expected numbers")
@@ -123,11 +148,14 @@ class StoryResponses:
         return cls(names=tuple(names), lengths=tuple(shape[0] for shape in shapes), voxels=shapes[0][1], load=load)
 
 
-def _mapped(path: Path) -> NDArray[Any]:
-    try:
-        array = np.load(path, mmap_mode="r", allow_pickle=False)
-    except (OSError, ValueError, EOFError) as error:
-        raise InputError(f"{path}: cannot be read as .npy: {error}") from None
-    if not isinstance(array, np.ndarray):
-        raise InputError(f"{path}: several arrays in one file (.npz); expected one array (TRs, voxels)")
-    return array
+def _turned(names: Sequence[str], shapes: Sequence[tuple[int, ...]]) -> str | None:
+    """What to say of arrays (voxels, TRs): the first axis is the same in all, the second is not."""
+    flat = [shape for shape in shapes if len(shape) == 2]
+    second = [b for _, b in flat]
+    usual = max(map(second.count, second), default=0)
+    if len(flat) < max(3, len(shapes)) or len({a for a, _ in flat}) > 1 or 2 * usual > len(flat):
+        return None
+    return (
+        f"story {names[0]}: responses have shape {flat[0]}, story {names[1]} {flat[1]}: the first axis has the same "
+        f"length in all stories, so the arrays are turned, (voxels, TRs); expected (TRs, voxels): save array.T"
+    )

@@ -19,7 +19,8 @@ class RidgeResult:
     """scores: (S, V) Pearson r of every story, held out; nan: missing, or a constant response.
     pooled, r2: (V,) over all held-out predictions end to end. alphas: (folds, V), in the convention of the grid.
     curve: (A, V) mean of the held-out r that alpha was chosen by. groups: number of groups of the nested scheme.
-    missing: (story, voxels left out of it). constant: (story, voxel) pairs whose response does not change."""
+    missing: (story, voxels left out of it). empty: (story, voxel) pairs among them without a number in any TR.
+    constant: (story, voxel) pairs whose response does not change."""
 
     scores: NDArray[np.float64]
     pooled: NDArray[np.float64]
@@ -31,6 +32,7 @@ class RidgeResult:
     scheme: str
     groups: int | None
     missing: tuple[tuple[int, int], ...]
+    empty: int
     constant: int
     notes: tuple[str, ...]
     warnings: tuple[str, ...]

@@ -106,6 +106,7 @@ class Run:
             scheme=self.ridge.scheme,
             groups=self.groups,
             missing=tuple((s, int(n)) for s, n in enumerate(self.found.missing.sum(axis=1)) if n),
+            empty=int(self.found.empty.sum()),
             constant=int(self.found.constant.sum()),
             notes=tuple(self._notes()),
             warnings=tuple(self._warnings(tables)),

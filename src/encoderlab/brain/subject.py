@@ -1,107 +1,240 @@
 """One subject's responses from what they are kept in, for the stories that are asked for.
 
-    a folder     one .npy file a story, (TRs, voxels)
-    .h5, .hdf5   one data set a story
-    .npz         one array a story, or all of them stacked: `Y` with `offsets` and `stories`
+    a folder               one .npy file a story, (TRs, voxels), or one HDF5 file a story with a data set `data`
+    .h5, .hdf, .hdf5, .hf5 one data set a story, or one group a story with a data set `data`; groups above are passed
+    .npz                   one array a story, or all of them stacked: `Y` with `offsets` and `stories`
 
-Nothing is unpickled. Of a .npy or HDF5 file only what is needed is read, when it is needed.
+A story that was played several times is stacked several times, or is one array (repeats, TRs, voxels). ds003020 has
+`individual_repeats` beside `data`, which is their average. Nothing is unpickled. Of a .npy or HDF5 file only what is
+needed is read, when it is needed.
 """
 
 from __future__ import annotations
 
-import zipfile
-import zlib
-from collections.abc import Sequence
-from dataclasses import dataclass
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import final
+from typing import Any, Literal, final
 
 import h5py
 import numpy as np
+from numpy.typing import NDArray
 
+from encoderlab.brain.arrays import Array, Place, hdf5, member, npz
 from encoderlab.brain.responses import StoryResponses
 from encoderlab.errors import InputError
 
-HDF5 = (".h5", ".hdf5", ".hf5")
+HDF5 = (".h5", ".hdf", ".hdf5", ".hf5")
+DATA, REPEATS = "data", "individual_repeats"
+EXPECTED = "a folder of .npy or .hf5 files, .h5 or .npz"
+_REPEAT = re.compile(r"[-_. ]*(?:rep|repeat|repetition|run|play)[-_]?\d+$", re.IGNORECASE)
+Repeats = Literal["refuse", "average", "first"]
 
 
 @final
 @dataclass(frozen=True, kw_only=True)
 class Subject:
-    """What there is of one subject: the names of its stories, in order of their kind."""
+    """What there is of one subject.
+
+    places: {story: where its responses are}, in order of their kind; several places are repeats.
+    single: {story: its repeats one by one}, where `places` has their average.
+    """
 
     path: Path
-    stories: tuple[str, ...]
+    places: Mapping[str, tuple[Place, ...]]
+    single: Mapping[str, Place]
 
-    def responses(self, names: Sequence[str]) -> StoryResponses:
-        """Those of some of its stories. InputError as `StoryResponses`, naming the story and its shape."""
-        ending = self.path.suffix.lower()
-        if self.path.is_dir():
-            return StoryResponses.from_npy([self.path / f"{name}.npy" for name in names])
-        if ending in HDF5:
-            return StoryResponses.from_hdf5(self.path, list(names))
-        with _npz(self.path) as file:
-            if "offsets" not in file:
-                return StoryResponses.from_arrays([_array(self.path, file, name) for name in names], names)
-            matrix, offsets = _array(self.path, file, "Y"), _array(self.path, file, "offsets")
-        place = {name: i for i, name in enumerate(self.stories)}
-        blocks = [matrix[offsets[place[name]] : offsets[place[name] + 1]] for name in names]
-        return StoryResponses.from_arrays(blocks, names)
+    @property
+    def stories(self) -> tuple[str, ...]:
+        return tuple(self.places)
+
+    @property
+    def notes(self) -> list[str]:
+        """Say what lies beside the responses."""
+        if not self.single:
+            return []
+        return [f"{len(self.single)} stories with {REPEATS} beside {DATA}, which is used: {_some(list(self.single))}"]
+
+    def responses(self, names: Sequence[str], repeats: Repeats = "refuse") -> StoryResponses:
+        """Open the responses to some stories.
+
+        Args:
+            names: of the stories.
+            repeats: what becomes of a story that was played several times.
+
+        Raises:
+            InputError: naming every story whose array cannot be used, and why.
+        """
+        held: dict[Place, NDArray[Any]] = {}
+        played: dict[str, int] = {}
+        arrays, problems = [], []
+        for name in names:
+            if name not in self.places:
+                raise InputError(f"{self.path}: no story {name!r} in it")
+            places = self.places[name]
+            if repeats == "first" and name in self.single:
+                places = (self.single[name],)
+            try:
+                opened = [place.open(held) for place in places]
+                count = opened[0].shape[0] if len(opened) == 1 and len(opened[0].shape) == 3 else len(opened)
+                played |= {name: count} if count > 1 else {}
+                arrays.append(_played(name, opened, places, count, repeats))
+            except InputError as error:
+                problems += error.problems
+        if problems:
+            raise InputError(*problems)
+        return replace(StoryResponses.from_opened(names, arrays), repeats=played)
+
+    def grouped(self, stories: Iterable[str]) -> Subject:
+        """Take arrays such as NAME_run-1 and NAME_run-2 as repeats of the story NAME, where that has a transcript."""
+        places, known = dict(self.places), set(stories)
+        for name in self.places:
+            match = _REPEAT.search(name)
+            base = name[: match.start()] if match else ""
+            if name not in known and base in known and base not in self.places:
+                places[base] = (*places.get(base, ()), *places.pop(name))
+        return replace(self, places=places)
+
+    def files(self, names: Sequence[str]) -> list[Path]:
+        """The files that the responses to these stories lie in."""
+        places = [place for name in names for place in (*self.places[name], *self._single(name))]
+        return list(dict.fromkeys(place.file for place in places))
+
+    def _single(self, name: str) -> tuple[Place, ...]:
+        return (self.single[name],) if name in self.single else ()
 
 
 def open_subject(path: Path | str) -> Subject:
     """What a folder or file has. InputError where it is neither of those above, or has no story."""
     path = Path(path).expanduser()
+    single: dict[str, Place] = {}
     if path.is_dir():
-        stories = sorted(file.stem for file in path.glob("*.npy") if not file.name.startswith("."))
-        expected = "one .npy file a story"
+        places, expected = _folder(path, single), "one .npy file a story"
     elif not path.is_file():
-        raise InputError(f"{path}: no such file or folder; expected responses: a folder of .npy files, .h5 or .npz")
+        raise InputError(f"{path}: no such file or folder; expected responses: {EXPECTED}")
     elif path.suffix.lower() in HDF5:
-        try:
-            with h5py.File(path, "r") as file:
-                stories = [name for name, held in file.items() if isinstance(held, h5py.Dataset)]
-        except OSError as error:
-            raise InputError(f"{path}: cannot be read as HDF5: {str(error).splitlines()[0]}") from None
-        expected = "one data set a story"
+        places, expected = _hdf5(path, single), "one data set a story"
     elif path.suffix.lower() == ".npz":
-        stories, expected = _npz_stories(path), "one array a story"
+        places, expected = _npz(path), "one array a story"
     else:
-        raise InputError(f"{path}: unknown ending {path.suffix!r}; expected a folder of .npy files, .h5 or .npz")
-    if not stories:
+        raise InputError(f"{path}: unknown ending {path.suffix!r}; expected {EXPECTED}")
+    if not places:
         raise InputError(f"{path}: no story in it; expected {expected}")
-    return Subject(path=path, stories=tuple(stories))
+    return Subject(path=path, places=places, single=single)
 
 
-def _npz(path: Path) -> np.lib.npyio.NpzFile:
-    try:
-        file = np.load(path, allow_pickle=False)
-    except (OSError, ValueError, zipfile.BadZipFile) as error:
-        raise InputError(f"{path}: cannot be read as .npz: {str(error).splitlines()[0]}") from None
-    if not isinstance(file, np.lib.npyio.NpzFile):
-        raise InputError(f"{path}: one array, not an .npz; expected one array a story")
-    return file
+def _played(name: str, arrays: Sequence[Array], places: Sequence[Place], count: int, repeats: Repeats) -> Array:
+    """One array (TRs, voxels) of a story's repeats. One whose shape is unlike that goes through, to be refused."""
+    if len(arrays) == 1 and len(arrays[0].shape) != 3:
+        return arrays[0]
+    shapes = [one.shape for one in arrays]
+    if count > 1 and repeats == "refuse":
+        where = f"({', '.join(map(str, places))})" if len(arrays) > 1 else f"of shape {shapes[0]}"
+        raise InputError(
+            f'story {name}: {count} repeats {where}; set encode.repeats = "average", or "first" to take the first alone'
+        )
+    if len(set(shapes)) > 1:
+        raise InputError(f"story {name}: repeats of shapes {', '.join(map(str, shapes))}; expected the same shape")
+    if len(arrays) == 1:  # (repeats, TRs, voxels)
+        (whole,) = arrays
+        return Array(shape=whole.shape[1:], dtype=whole.dtype, load=lambda voxels: _over(whole.load(voxels), repeats))
+    if repeats == "first":
+        return arrays[0]
+    return Array(
+        shape=shapes[0],
+        dtype=arrays[0].dtype,
+        load=lambda voxels: _over(np.stack([one.load(voxels) for one in arrays]), repeats),
+    )
 
 
-def _array(path: Path, file: np.lib.npyio.NpzFile, name: str) -> np.ndarray:
-    try:
-        return file[name]
-    except (OSError, ValueError, EOFError, zipfile.BadZipFile, zlib.error) as error:
-        raise InputError(f"{path}: {name} cannot be read: {str(error).splitlines()[0]}") from None
+def _over(played: NDArray[Any], repeats: Repeats) -> NDArray[Any]:
+    """(repeats, TRs, voxels) -> (TRs, voxels)"""
+    if len(played) == 1 or repeats == "first":
+        return played[0]
+    return played.mean(axis=0, dtype=np.float64 if played.dtype != np.float32 else np.float32)
 
 
-def _npz_stories(path: Path) -> list[str]:
-    with _npz(path) as file:
+def _folder(path: Path, single: dict[str, Place]) -> dict[str, tuple[Place, ...]]:
+    places: dict[str, tuple[Place, ...]] = {}
+    for file in sorted(path.iterdir()):
+        if file.name.startswith(".") or file.suffix.lower() not in (".npy", *HDF5):
+            continue
+        if file.stem in places:
+            other = places[file.stem][0].file.name
+            raise InputError(f"{path}: story {file.stem!r} is there twice, {other} and {file.name}; remove one")
+        if file.suffix.lower() == ".npy":
+            places[file.stem] = (Place(file=file),)
+            continue
+        found = _datasets(file)
+        if DATA not in found and len(found) != 1:
+            raise InputError(
+                f"{file}: data sets {_some(found) or 'none'}; in a folder, expected one file a story with a data set "
+                f"{DATA!r}; if this file has all stories, name it under [responses]"
+            )
+        places[file.stem] = (Place(file=file, key=DATA if DATA in found else found[0]),)
+        if DATA in found and REPEATS in found:
+            single[file.stem] = Place(file=file, key=REPEATS)
+    return places
+
+
+def _hdf5(path: Path, single: dict[str, Place]) -> dict[str, tuple[Place, ...]]:
+    """Stories by the last name of their path; `data` by the group that holds it, or by the file."""
+    places: dict[str, tuple[Place, ...]] = {}
+    found = _datasets(path)
+    if stacked := [key for key in found if key.rpartition("/")[2].lower() in ("y_train", "y_test")]:
+        raise InputError(
+            f"{path}: data sets {_some(found)}: runs stacked without the names of their stories ({stacked[0]}); "
+            "expected one data set a story: cut it at the onsets of the runs, and give each part the name of its story"
+        )
+    for key in found:
+        group, _, last = key.rpartition("/")
+        parent = group.rpartition("/")[2] or path.stem
+        name = last if last not in (DATA, REPEATS) else parent
+        if group and _REPEAT.fullmatch(last):
+            name = f"{parent}_{last}"
+        if last == REPEATS and f"{group}/{DATA}".strip("/") in found:
+            single[name] = Place(file=path, key=key)
+            continue
+        if name in places:
+            raise InputError(
+                f"{path}: story {name!r} is there twice, {places[name][0].key} and {key}; expected one subject a file"
+            )
+        places[name] = (Place(file=path, key=key),)
+    return places
+
+
+def _datasets(path: Path) -> list[str]:
+    found: list[str] = []
+
+    def visit(key: str, held: object) -> None:
+        if isinstance(held, h5py.Dataset):
+            found.append(key)
+
+    with hdf5(path) as file:
+        file.visititems(visit)
+    return found
+
+
+def _npz(path: Path) -> dict[str, tuple[Place, ...]]:
+    with npz(path) as file:
         if "offsets" not in file:
-            return list(file.files)
+            return {name: (Place(file=path, key=name),) for name in file.files}
         if missing := {"Y", "stories"} - set(file.files):
             raise InputError(f"{path}: offsets without {', '.join(sorted(missing))}; expected Y, offsets and stories")
-        held = {name: _array(path, file, name) for name in ("Y", "offsets", "stories")}
-        names = [name.decode() if isinstance(name, bytes) else str(name) for name in held["stories"].ravel().tolist()]
-        offsets, rows = np.atleast_1d(held["offsets"]), len(np.atleast_1d(held["Y"]))
-        if len(offsets) != len(names) + 1 or offsets[0] != 0 or offsets[-1] != rows or (np.diff(offsets) < 0).any():
-            raise InputError(
-                f"{path}: {len(names)} stories, {len(offsets)} offsets that end at {offsets[-1]}, {rows} rows in Y; "
-                "expected offsets from 0 to the rows of Y, one more than stories"
-            )
-        return names
+        held = {name: member(path, file, name) for name in ("Y", "offsets", "stories")}
+    names = [name.decode() if isinstance(name, bytes) else str(name) for name in held["stories"].ravel().tolist()]
+    offsets, rows = np.atleast_1d(held["offsets"]), len(np.atleast_1d(held["Y"]))
+    if len(offsets) != len(names) + 1 or offsets[0] != 0 or offsets[-1] != rows or (np.diff(offsets) < 0).any():
+        raise InputError(
+            f"{path}: {len(names)} stories, {len(offsets)} offsets that end at {offsets[-1]}, {rows} rows in Y; "
+            "expected offsets from 0 to the rows of Y, one more than stories"
+        )
+    places: dict[str, tuple[Place, ...]] = {}
+    for name, start, stop in zip(names, offsets.tolist(), offsets.tolist()[1:], strict=False):
+        places[name] = (*places.get(name, ()), Place(file=path, key="Y", rows=(start, stop)))
+    return places
+
+
+def _some(names: Sequence[str]) -> str:
+    return ", ".join(names[:5]) + (", ..." if len(names) > 5 else "")

@@ -23,9 +23,11 @@ from encoderlab.errors import InputError
 
 @dataclass(frozen=True, kw_only=True)
 class Survey:
-    """Every array (S, V): no number in some TR; the same number in all TRs; mean and sum of squares about it."""
+    """Every array (S, V): no number in some TR; in no TR; the same number in all TRs; mean and sum of squares about
+    it."""
 
     missing: NDArray[np.bool_]
+    empty: NDArray[np.bool_]
     constant: NDArray[np.bool_]
     mean: NDArray[np.float64]
     square: NDArray[np.float64]
@@ -45,7 +47,7 @@ class Survey:
 def survey(responses: StoryResponses, memory: float) -> Survey:
     """memory: bytes that the blocks read may take."""
     shape = (len(responses), responses.voxels)
-    missing, constant = np.zeros(shape, dtype=bool), np.zeros(shape, dtype=bool)
+    missing, empty, constant = (np.zeros(shape, dtype=bool) for _ in range(3))
     mean, square = np.zeros(shape), np.zeros(shape)
     problems = []
     for story, (name, length) in enumerate(zip(responses.names, responses.lengths, strict=True)):
@@ -62,6 +64,7 @@ def survey(responses: StoryResponses, memory: float) -> Survey:
             with np.errstate(invalid="ignore"):
                 mean[story, voxels] = block.mean(axis=0, dtype=np.float64)
                 missing[story, voxels] = np.isnan(mean[story, voxels])
+                empty[story, voxels] = np.isnan(block).all(axis=0)
                 infinite += int(np.isinf(block[:, ~np.isfinite(mean[story, voxels])]).any(axis=0).sum())
                 constant[story, voxels] = (block == block[0]).all(axis=0)
                 centred = block - mean[story, voxels].astype(block.dtype)
@@ -72,7 +75,7 @@ def survey(responses: StoryResponses, memory: float) -> Survey:
             )
     if problems:
         raise InputError(*problems)
-    return Survey(missing=missing, constant=constant, mean=mean, square=square)
+    return Survey(missing=missing, empty=empty, constant=constant, mean=mean, square=square)
 
 
 @dataclass(kw_only=True)

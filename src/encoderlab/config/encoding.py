@@ -111,7 +111,7 @@ def read(path: Path, overrides: Sequence[str] = (), *, responses: bool = True) -
         reader.problem("encode.reference", f"no feature space {show(encode.reference)}{said}")
     name = top.name or path.stem if top else path.stem
     out = path.parent / os.path.expanduser(top.out or f"results/{name}") if top else None
-    stories = replace(stories, path=str(path.parent / os.path.expanduser(stories.path))) if stories else None
+    stories = _stories(stories, path.parent) if stories else None
     placed = {subject: path.parent / os.path.expanduser(place) for subject, place in subjects.items()}
     study = None
     if not reader.problems:
@@ -151,6 +151,12 @@ def resolved(study: EncodingStudy) -> dict[str, Any]:
         "encode": asdict(study.encode),
         "reference": None if study.reference is None else asdict(study.reference),
     }
+
+
+def _stories(section: StoriesSection, folder: Path) -> StoriesSection:
+    """Let the paths of a section start at the study's folder."""
+    named = {key: value for key in ("path", "before", "after") if isinstance(value := getattr(section, key), str)}
+    return replace(section, **{key: str(folder / os.path.expanduser(value)) for key, value in named.items()})
 
 
 def _subjects(reader: Reader, raw: Any, needed: bool) -> dict[str, str]:

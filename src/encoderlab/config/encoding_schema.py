@@ -38,8 +38,9 @@ class StoriesSection:
     tier: of a TextGrid or another file with tiers, by name or number; default: the one that holds words by its name
     marks: texts that nobody said, beside the usual ones (sp, {NS}, [laughter], <eps>, ...); left out and counted
     tr: seconds of a TR; files of words do not know it
-    before: seconds from the first TR to the beginning of such a file
-    after: seconds from its end to that of the last TR
+    before: seconds from the first TR to the beginning of such a file, below 0 if it began earlier; a table such as
+        { story = 12.5 } or a TSV or JSON file gives every story its own
+    after: seconds from its end to that of the last TR; a table or a file as for before
     """
 
     path: str
@@ -47,8 +48,8 @@ class StoriesSection:
     tier: str | Annotated[int, Ge(1)] | None = None
     marks: tuple[str, ...] = ()
     tr: Positive = 2.0
-    before: Annotated[float, Ge(0)] = 10.0
-    after: Annotated[float, Ge(0)] = 10.0
+    before: float | dict[str, float] | str = 10.0
+    after: float | dict[str, float] | str = 10.0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -160,6 +161,8 @@ class Encode:
     window: lobes of the Lanczos kernel
     trim: TRs left out of the features in front and at the end, as they are of the responses
     zscore: features within each story
+    centre: responses about their mean within each story; the laboratory's pipeline takes them as they are
+    repeats: of responses to a story that was played several times: refuse, average them, or take the first
     delays: in TRs
     after_stacking: delays made after stacking the stories, as the laboratory's code does, across their borders
     unmatched: stories without responses, or responses without a story: refuse, or leave them out
@@ -185,6 +188,8 @@ class Encode:
     window: Positive = 3.0
     trim: tuple[TRs, TRs] = (10, 5)
     zscore: bool = True
+    centre: bool = True
+    repeats: Literal["refuse", "average", "first"] = "refuse"
     delays: Annotated[tuple[int, ...], MinLen(1)] = (1, 2, 3, 4)
     after_stacking: bool = False
     unmatched: Literal["refuse", "leave out"] = "refuse"

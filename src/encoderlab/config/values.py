@@ -84,6 +84,8 @@ def _part_words(kind: Any, plural: bool) -> str:
     if origin is tuple:
         count = "" if args[-1] is Ellipsis else f"{len(args)} "
         return f"a list of {count}{words(args[0], plural=True)}"
+    if origin is dict:
+        return f"a table of {words(args[1], plural=True)}"
     return _WORDS[kind][plural]
 
 

@@ -3,7 +3,7 @@ study would do."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from importlib.util import find_spec
 from pathlib import Path
@@ -11,15 +11,17 @@ from typing import Any, final
 
 import torch
 
-from encoderlab.brain.align import row_problems
-from encoderlab.brain.responses import StoryResponses
+from encoderlab.brain.doctor import Diagnosis
 from encoderlab.brain.subject import Subject, open_subject
 from encoderlab.check import out_problem
 from encoderlab.config.encoding import EncodingDraft, EncodingStudy, read
 from encoderlab.config.encoding_schema import BagOfWords, Encode, Encoder, Feature, FileVectors, Reference
 from encoderlab.config.values import near, only
 from encoderlab.encoding.embed import check_labels, places_of, read_stories
-from encoderlab.encoding.scoring import BANDED, Person, folds_of
+from encoderlab.encoding.origins import scans_of
+from encoderlab.encoding.people import Person, folds_of, match
+from encoderlab.encoding.scans import Scans
+from encoderlab.encoding.scoring import BANDED
 from encoderlab.encoding.spaces import open_spaces
 from encoderlab.encoding.sweep import Adapted, expand
 from encoderlab.errors import InputError, collecting
@@ -32,14 +34,27 @@ from encoderlab.training.precision import choose_device
 @final
 @dataclass(frozen=True, kw_only=True)
 class Found:
-    """An encoding study without problems. stories: those that are used. features: (label, Feature or Adapted) of every
-    space, masked-lm studies unfolded. notes: what was left out. Without responses, `people` is empty."""
+    """An encoding study without problems.
+
+    stories: those that are used. features: (label, Feature or Adapted) of every space, masked-lm studies unfolded.
+    told: how the stories were read, such as from which tier. notes: what was left out or assumed, and noticed in the
+    stories. alignments: {subject: what the alignment check found}. Without responses, `people` is empty."""
 
     study: EncodingStudy
     stories: list[Story]
     people: list[Person]
     features: tuple[tuple[str, Any], ...]
+    told: list[str]
     notes: list[str]
+    alignments: dict[str, Diagnosis]
+
+    @property
+    def aligned(self) -> list[str]:
+        """What the alignment check found, one line a subject."""
+        return [
+            f"{name}: {one.summary}" if one.warning is None else f"warning: {name}: {one.warning}"
+            for name, one in self.alignments.items()
+        ]
 
     @property
     def labels(self) -> list[str]:
@@ -53,6 +68,7 @@ class EncodingReport:
 
     subjects: {name: stories, TRs, voxels, folds}. features: (label, kind, of what). fits: models of each subject's
     feature spaces, one a fold. alphas: the smallest, the largest, and how many. notes: how the stories were read.
+    alignment: of each subject, one line.
     """
 
     name: str
@@ -70,6 +86,7 @@ class EncodingReport:
     fits: int
     notes: list[str]
     warnings: list[str]
+    alignment: list[str]
 
     def as_dict(self) -> dict[str, Any]:
         return asdict(self)
@@ -104,8 +121,9 @@ def check(path: Path, overrides: Sequence[str] = ()) -> EncodingReport:
         alphas=(min(settings.alphas), max(settings.alphas), len(settings.alphas)),
         scheme="bootstrap" if study.reference else settings.scheme,
         fits=len(found.labels) * sum(subject["folds"] for subject in subjects.values()),
-        notes=[line for line in noticed(found.stories) if not line[0].isdigit()],
-        warnings=[*idle, *found.notes, *(line for line in noticed(found.stories) if line[0].isdigit())],
+        notes=found.told,
+        warnings=[*idle, *found.notes],
+        alignment=found.aligned,
     )
 
 
@@ -121,20 +139,22 @@ def look(draft: EncodingDraft, *, spaces: bool) -> Found:
     if settings is not None:
         problems += [f"{file}: encode.{line}" for line in _missing_here(settings)]
 
-    opened: dict[str, tuple[Subject, StoryResponses]] = {}
+    opened: dict[str, Subject] = {}
     for name, place in draft.responses.items():
         with collecting(problems, f"{file}: responses.{name}: "):
-            subject = open_subject(place)
-            opened[name] = subject, subject.responses(subject.stories)
-    stories = None
+            opened[name] = open_subject(place)
+    stories, scans = None, Scans(computed=False)
     if draft.stories is not None:
         with collecting(problems):
-            stories = read_stories(draft.stories, file, _scans(opened, settings or Encode()))
-    people = []
+            scans = scans_of(draft.stories, draft.responses.values())
+            stories = read_stories(draft.stories, file, scans)
+    people: list[Person] = []
     if stories is not None and settings is not None:
-        for name, (subject, _) in opened.items():
+        if counted := scans.used([story.name for story in stories]):
+            notes.append(counted)
+        for name, subject in opened.items():
             with collecting(problems):
-                people.append(_person(draft, settings, name, subject, stories, notes))
+                people.append(match(draft, settings, scans, name, subject, stories, notes))
         if draft.reference is not None:
             problems += [f"{file}: {line}" for line in _reference_problems(draft.reference, settings, people)]
 
@@ -154,8 +174,22 @@ def look(draft: EncodingDraft, *, spaces: bool) -> Found:
             places_of(open_spaces(plain, torch.device("cpu")), draft.out, stories or [])
     if problems or draft.study is None or stories is None or features is None:
         raise InputError(*dict.fromkeys(problems))
-    used = [story for story in stories if not people or any(story in person.stories for person in people)]
-    return Found(study=draft.study, stories=used, people=people, features=features, notes=notes)
+    held = {story.name: story for person in reversed(people) for story in person.stories}  # TRs of the first subject
+    used = [held.get(story.name, story) for story in stories if not people or story.name in held]
+    assert settings is not None
+    alignments = {person.name: person.alignment(settings) for person in people}
+    for person in people:
+        notes += person.notes(settings, alignments[person.name])
+    seen = noticed(used)
+    return Found(
+        study=draft.study,
+        stories=used,
+        people=people,
+        features=features,
+        told=[line for line in seen if not line[0].isdigit()],
+        notes=[*notes, *(line for line in seen if line[0].isdigit())],
+        alignments=alignments,
+    )
 
 
 def _missing_here(settings: Encode) -> list[str]:
@@ -170,55 +204,6 @@ def _missing_here(settings: Encode) -> list[str]:
 def _labels(features: Sequence[tuple[str, Any]], settings: Encode) -> list[str]:
     """Of everything that is scored: the spaces, and banded ridge over them where there are two at least."""
     return [label for label, _ in features] + [BANDED] * (settings.banded and len(features) > 1)
-
-
-def _scans(opened: Mapping[str, tuple[Subject, StoryResponses]], settings: Encode) -> dict[str, int]:
-    """TRs of the scan of every story, from its responses: what a TextGrid or a TSV cannot know."""
-    found: dict[str, int] = {}
-    for subject, responses in opened.values():
-        pairs = zip(subject.stories, responses.lengths, strict=True)
-        found = {name: rows + sum(settings.trim) for name, rows in pairs} | found
-    return found
-
-
-def _person(
-    draft: EncodingDraft, settings: Encode, name: str, subject: Subject, stories: Sequence[Story], notes: list[str]
-) -> Person:
-    """InputError with every problem of one subject's stories, folds and rows."""
-    chosen = draft.stories is not None and draft.stories.names is not None
-    held = set(subject.stories)
-    common = [story for story in stories if story.name in held]
-    silent = [story.name for story in stories if story.name not in held]
-    unread = sorted(held - {story.name for story in stories})
-    problems = []
-    for what, names in (("no responses", silent), ("no transcript", [] if chosen else unread)):
-        if not names:
-            continue
-        said = f"{name}: {len(names)} stories have {what}: {', '.join(names[:5])}{', ...' if len(names) > 5 else ''}"
-        if settings.unmatched == "refuse":
-            problems.append(
-                f'{said}; add them, name the stories to use under stories.names, or set encode.unmatched = "leave out"'
-            )
-        else:
-            notes.append(f"{said}; left out")
-    if len(common) < 3:
-        raise InputError(*problems, f"{name}: {len(common)} stories have words and responses; expected three at least")
-    if draft.reference is None:
-        with collecting(problems, f"{draft.path}: encode.folds: "):
-            folds_of(settings, len(common))
-    responses = subject.responses([story.name for story in common])
-    problems += _row_problems(name, common, responses, settings)
-    if problems:
-        raise InputError(*problems)
-    return Person(name=name, subject=subject, stories=common, responses=responses)
-
-
-def _row_problems(name: str, stories: Sequence[Story], responses: StoryResponses, settings: Encode) -> list[str]:
-    rows = [max(0, len(story.tr_times) - sum(settings.trim)) for story in stories]
-    names = [story.name for story in stories]
-    lines = row_problems(names, rows, responses.lengths, settings.design.trimmed)
-    more = [f"{name}: {len(lines) - 5} more stories whose rows differ"] if len(lines) > 5 else []
-    return [f"{name}: {line}" for line in lines[:5]] + more
 
 
 def _reference_problems(reference: Reference, settings: Encode, people: Sequence[Person]) -> list[str]:

@@ -25,6 +25,8 @@ from encoderlab.config.encoding import EncodingStudy, load
 from encoderlab.config.encoding_schema import StoriesSection
 from encoderlab.config.values import near
 from encoderlab.encoding import vectors_file
+from encoderlab.encoding.origins import scans_of
+from encoderlab.encoding.scans import Scans
 from encoderlab.encoding.spaces import Spaces, Vocabulary, open_spaces
 from encoderlab.encoding.sweep import expand
 from encoderlab.encoding.vectors_file import VectorsFile
@@ -79,15 +81,22 @@ def embed_study(study: EncodingStudy, stories: Sequence[Story]) -> list[Embedded
     return [made[label] for label, _ in study.features]
 
 
-def read_stories(section: StoriesSection, study: Path, trs: Mapping[str, int] | None = None) -> list[Story]:
-    """The stories of a study's section, or those that it names. study: its file. trs: of the scan of each story, for
-    files that do not know it. InputError for a name that is not there, and for a key that such a file has no use for.
+def read_stories(section: StoriesSection, study: Path, scans: Scans | None = None) -> list[Story]:
+    """Read the stories of a study's section, or those that it names.
+
+    Args:
+        section: of the study.
+        study: its file, for messages.
+        scans: what is known of their scans; None: what the section itself says.
+
+    Raises:
+        InputError: a name that is not there, or a key that such a file has no use for.
     """
     usual = StoriesSection(path="")
-    if Path(section.path).suffix.lower() in (".pkl", ".pickle", ".parquet"):
-        idle = [
-            key for key in ("tier", "marks", "tr", "before", "after") if getattr(section, key) != getattr(usual, key)
-        ]
+    scans = scans_of(section) if scans is None else scans
+    if not scans.computed:
+        keys = ("tier", "marks", "tr", "before", "after")
+        idle = [key for key in keys if getattr(section, key) != getattr(usual, key)]
         if idle:
             raise InputError(
                 f"{study}: stories.{idle[0]}: {section.path} has TR times of its own; only files of words "
@@ -98,13 +107,18 @@ def read_stories(section: StoriesSection, study: Path, trs: Mapping[str, int] | 
         tier=section.tier,
         marks=section.marks,
         tr=section.tr,
-        before=section.before,
-        after=section.after,
-        trs=trs,
+        before=scans.before,
+        after=scans.after,
+        trs=scans.trs,
     )
+    held = {story.name: story for story in stories}
+    for key in ("before", "after"):
+        given = getattr(section, key)
+        if isinstance(given, Mapping) and (unknown := [name for name in given if name not in held]):
+            known = near(unknown[0], sorted(held), label="it has ")
+            raise InputError(f"{study}: stories.{key}: no story {unknown[0]!r} in {section.path}{known}")
     if section.names is None:
         return stories
-    held = {story.name: story for story in stories}
     if missing := [name for name in section.names if name not in held]:
         known = near(missing[0], sorted(held), label="it has ")
         raise InputError(f"{study}: stories.names: no story {missing[0]!r} in {section.path}{known}")

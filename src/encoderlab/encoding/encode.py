@@ -17,19 +17,19 @@ from pathlib import Path
 from typing import Any
 
 from encoderlab import runs
-from encoderlab.brain.doctor import Diagnosis, diagnose
+from encoderlab.brain.doctor import Diagnosis
 from encoderlab.config.encoding import EncodingStudy, read, resolved
-from encoderlab.config.encoding_schema import BagOfWords, Encode, Feature
+from encoderlab.config.encoding_schema import BagOfWords, Feature
 from encoderlab.encoding import table, vectors_file
 from encoderlab.encoding.check import Found, look
 from encoderlab.encoding.embed import embed_study, own, slug
+from encoderlab.encoding.people import Person
 from encoderlab.encoding.rows import Counted, Fixed, Retrained, Source
-from encoderlab.encoding.scoring import BANDED, Person, score_all
+from encoderlab.encoding.scoring import BANDED, score_all
 from encoderlab.encoding.sweep import Adapted, retrain
 from encoderlab.files import write_json
 from encoderlab.report import encoding as report
 from encoderlab.stories import Story
-from encoderlab.stories.read import noticed
 from encoderlab.training.precision import choose_device
 
 
@@ -37,17 +37,14 @@ def encode(path: Path, overrides: Sequence[str] = ()) -> Path:
     """Run an encoding study; returns the path of its report. InputError before anything is computed if anything is
     wrong with the study, the stories or the responses."""
     found = look(read(path, overrides), spaces=False)
-    study, people, used, notes = found.study, found.people, found.stories, found.notes
-    settings = study.encode
-    doctor = {person.name: _diagnose(person, settings) for person in people}
-    for name, one in doctor.items():
-        _say(f"{name}: {one.summary}" if one.warning is None else f"warning: {name}: {one.warning}")
-    _say(f"{len(used)} stories, {sum(map(len, used)):,} words; {settings.design.trimmed}", *notes, *noticed(used))
+    study, used, settings = found.study, found.stories, found.study.encode
+    _say(*found.aligned)
+    _say(f"{len(used)} stories, {sum(map(len, used)):,} words; {settings.design.trimmed}", *found.told, *found.notes)
     with own(study):
-        return _encode(found, doctor)
+        return _encode(found)
 
 
-def _encode(found: Found, doctor: dict[str, Diagnosis]) -> Path:
+def _encode(found: Found) -> Path:
     study, people, notes, labels = found.study, found.people, found.notes, found.labels
     settings = study.encode
     sources = _sources(found)
@@ -58,7 +55,8 @@ def _encode(found: Found, doctor: dict[str, Diagnosis]) -> Path:
     for person in people:
         table.write_comparisons(study.out / "comparisons" / f"{person.name}.h5", person.name, scored, labels, settings)
     table.write_csv(study.out / "encoding.csv", rows)
-    write_json(study.out / "encoding.json", _account(study, rows, people, doctor, labels, notes))
+    account = _account(study, rows, people, found.alignments, labels, [*found.told, *notes])
+    write_json(study.out / "encoding.json", account)
     return report.write(study.out)
 
 
@@ -67,16 +65,12 @@ def _say(*lines: str) -> None:
         print(line, file=sys.stderr)
 
 
-def _diagnose(person: Person, settings: Encode) -> Diagnosis:
-    times, trs = [s.times for s in person.stories], [s.tr_times for s in person.stories]
-    return diagnose(times, trs, person.responses, settings.trim)
-
-
 def _sources(found: Found) -> list[Source]:
     """The study's feature spaces in order, their vectors made."""
-    study, stories, notes = found.study, found.stories, found.notes
+    study, stories = found.study, found.stories
     plain = tuple((label, feature) for label, feature in found.features if not isinstance(feature, Adapted))
     made = {one.file.label: one.file for one in embed_study(replace(study, features=plain), stories)}
+    notes = []
     for file in made.values():
         if missing := file.counts.get("missing"):
             notes.append(
@@ -84,7 +78,8 @@ def _sources(found: Found) -> list[Source]:
             )
         if (unknown := file.counts.get("unknown", 0)) > file.words / 100:
             notes.append(f"{file.label}: {unknown:,} of {file.words:,} words are unknown to the encoder's vocabulary")
-    notes += noticed(stories)
+    _say(*notes)
+    found.notes.extend(notes)
     sources: list[Source] = []
     for label, feature in found.features:
         if isinstance(feature, Adapted):

@@ -8,6 +8,7 @@ from dataclasses import replace
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from encoderlab.brain.align import delay
 from encoderlab.brain.banded import banded_ridge
@@ -74,14 +75,21 @@ def reference(
     settings: Encode,
     how: Reference,
     about: dict[str, Any],
+    left_out: Sequence[NDArray[np.bool_] | None] | None = None,
 ) -> Scores:
     """The laboratory's pipeline, for old numbers: delays after stacking, alpha as the root of the penalty, chosen
-    by a bootstrap over chunks of TRs, one r over the test stories end to end."""
+    by a bootstrap over chunks of TRs, one r over the test stories end to end. left_out: TRs of each story that
+    `responses` lack; their rows go once the delays are made."""
     start = time.perf_counter()
     test = [i for i, story in enumerate(stories) if story.name in how.test]
     train = [i for i in range(len(stories)) if i not in test]
     rows = source.rows(stories, replace(settings.design, delays=(0,), after_stacking=False), test)
-    x_train, x_test = (delay(np.vstack([rows[i] for i in some]), settings.delays) for some in (train, test))
+    out = [None] * len(stories) if left_out is None else left_out
+    kept = [np.ones(len(rows[i]), dtype=bool) if (gone := out[i]) is None else ~gone for i in range(len(stories))]
+    x_train, x_test = (
+        delay(np.vstack([rows[i] for i in some]), settings.delays)[np.concatenate([kept[i] for i in some])]
+        for some in (train, test)
+    )
     y_train, y_test = (np.vstack([responses.read(i, slice(None)) for i in some]) for some in (train, test))
     found = bootstrap_ridge(
         x_train,
@@ -99,7 +107,7 @@ def reference(
     note = (
         f"the laboratory's pipeline: {how.boots} bootstraps of {how.chunks} chunks of {how.chunk} TRs (seed "
         f"{settings.seed}), delays across the borders of stories, alpha the square root of the penalty; one r over "
-        f"{len(test)} test stories end to end"
+        f"{len(test)} test stories end to end; responses as they are stored, not centred"
     )
     return _scores(
         {**about, "kind": source.kind, "dimensions": source.dimensions},

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from typing import final
 
 import numpy as np
+from numpy.typing import NDArray
 
 from encoderlab.brain.design import Design
 from encoderlab.config.encoding_schema import BagOfWords
@@ -29,7 +30,9 @@ class Source(ABC):
     label: str
     kind: str
 
-    fitted = False
+    @property
+    def fitted(self) -> bool:
+        return False
 
     @property
     @abstractmethod
@@ -43,6 +46,31 @@ class Source(ABC):
     @abstractmethod
     def rows(self, stories: Sequence[Story], design: Design, held_out: Sequence[int] = ()) -> Rows:
         """(T_s, dimensions x delays) float64 of each story."""
+
+
+@final
+@dataclass(frozen=True, kw_only=True)
+class Uncensored(Source):
+    """A source without the censored TRs of one subject. left_out: (T_s,) of each story, or None where all stay."""
+
+    source: Source
+    left_out: tuple[NDArray[np.bool_] | None, ...]
+
+    @property
+    def fitted(self) -> bool:
+        return self.source.fitted
+
+    @property
+    def key(self) -> str:
+        return self.source.key
+
+    @property
+    def dimensions(self) -> int:
+        return self.source.dimensions
+
+    def rows(self, stories: Sequence[Story], design: Design, held_out: Sequence[int] = ()) -> Rows:
+        whole = self.source.rows(stories, design, held_out)
+        return [rows if out is None else rows[~out] for rows, out in zip(whole, self.left_out, strict=True)]
 
 
 @final
@@ -70,7 +98,9 @@ class Counted(Source):
     file: VectorsFile
     feature: BagOfWords
 
-    fitted = True
+    @property
+    def fitted(self) -> bool:
+        return True
 
     @property
     def key(self) -> str:
@@ -111,7 +141,9 @@ class Retrained(Source):
     size: int
     depends: str
 
-    fitted = True
+    @property
+    def fitted(self) -> bool:
+        return True
 
     @property
     def key(self) -> str:

@@ -154,7 +154,10 @@ def score(
     if source.fitted:
         notes.append(f"made anew for each of {len(parts)} groups of held-out stories, from the stories outside it")
     left = sum(count for _, count in first.missing)
-    notes += [f"{left} (story, voxel) pairs are not measured, and left out alone"] if left else []
+    if left:
+        some = left - first.empty
+        kinds = [f"{first.empty} are nan in every TR"] * (first.empty > 0) + [f"{some} in some TRs"] * (some > 0)
+        notes.append(f"{left} (story, voxel) pairs are not measured, and left out alone: {', '.join(kinds)}")
     notes += [f"{first.constant} (story, voxel) pairs do not vary and have no score"] if first.constant else []
     return Scores(
         about={**about, "seconds": time.perf_counter() - start, "dimensions": source.dimensions, "kind": source.kind},

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
@@ -19,33 +20,23 @@ import numpy as np
 from tqdm import tqdm
 
 from encoderlab import runs
-from encoderlab.brain.folds import Folds
 from encoderlab.brain.responses import StoryResponses
 from encoderlab.brain.result import edge_warnings
+from encoderlab.brain.scores import over_stories
 from encoderlab.brain.significance import benjamini_hochberg
-from encoderlab.brain.subject import Subject, open_subject
+from encoderlab.brain.subject import open_subject
 from encoderlab.config.encoding import EncodingStudy
-from encoderlab.config.encoding_schema import Encode
 from encoderlab.encoding import other_models, score
 from encoderlab.encoding.embed import slug
-from encoderlab.encoding.rows import Retrained, Source
+from encoderlab.encoding.people import Person, folds_of, opened
+from encoderlab.encoding.rows import Retrained, Source, Uncensored
 from encoderlab.errors import EncoderlabError, InputError
 from encoderlab.launch.choose import open_executor
 from encoderlab.launch.pieces import Executor, Here, Piece
+from encoderlab.report.text import correlation
 from encoderlab.stories import Story
 
 BANDED = "all spaces, banded"
-
-
-@final
-@dataclass(frozen=True, kw_only=True)
-class Person:
-    """A subject with the stories that are used of it, in the order of the study's stories."""
-
-    name: str
-    subject: Subject
-    stories: list[Story]
-    responses: StoryResponses
 
 
 @final
@@ -93,9 +84,7 @@ class Scoring:
         return score.read(self.path(ask), self.key(ask))
 
     def person(self, name: str) -> Person:
-        subject, stories = open_subject(self.study.responses[name]), self.stories[name]
-        responses = subject.responses([story.name for story in stories])
-        return Person(name=name, subject=subject, stories=stories, responses=responses)
+        return opened(name, open_subject(self.study.responses[name]), self.stories[name], self.study.encode)
 
     def used(self, label: str) -> list[Source]:
         return list(self.sources) if label == BANDED else [one for one in self.sources if one.label == label]
@@ -111,8 +100,12 @@ class Scoring:
 
 
 def told(title: str, made: score.Scores) -> list[str]:
-    mean = made.mean[~np.isnan(made.mean)]
-    first = f"{title}: mean r {mean.mean():.4f}" if mean.size else f"{title}: no voxel could be scored"
+    mean = over_stories(made.scores).mean  # as in the table: a story's mean over voxels, and the mean of those
+    if math.isnan(mean):
+        why = [line for line in made.notes if "(story, voxel) pairs" in line]
+        first = ": ".join([f"{title}: no voxel could be scored", *("; ".join(why),) * bool(why)])
+    else:
+        first = f"{title}: mean r {correlation(mean)}"
     return [first, *(f"warning: {title}: {line}" for line in made.warnings)]
 
 
@@ -256,21 +249,17 @@ def _made(
         "permutations": settings.permutations,
         "block": settings.block,
     }
-    responses = person.responses if ask.stop is None else _some(person.responses, ask.start, ask.stop)
+    pipeline = study.reference is not None
+    responses, left_out = person.scored(settings, reference=pipeline), person.censored.rows
+    responses = responses if ask.stop is None else _some(responses, ask.start, ask.stop)
     common = (person.stories, responses, settings)
     with tqdm(total=100, desc=title, unit="%", file=sys.stderr, disable=None, leave=False) as bar:
-        if len(sources) > 1:
-            return other_models.banded(sources, *common, folds, about, device)
         if study.reference is not None:
-            return other_models.reference(sources[0], *common, study.reference, about)
-        return score.score(sources[0], *common, folds, about, device, _percent(bar))
-
-
-def folds_of(settings: Encode, stories: int) -> Folds:
-    """InputError for more folds than stories."""
-    if settings.folds is None:
-        return Folds.leave_one_out(stories)
-    return Folds.k_fold(stories, settings.folds, settings.seed)
+            return other_models.reference(sources[0], *common, study.reference, about, left_out)
+        used = [Uncensored(label=one.label, kind=one.kind, source=one, left_out=left_out) for one in sources]
+        if len(sources) > 1:
+            return other_models.banded(used, *common, folds, about, device)
+        return score.score(used[0], *common, folds, about, device, _percent(bar))
 
 
 def _some(responses: StoryResponses, start: int, stop: int) -> StoryResponses:
@@ -291,6 +280,5 @@ def _percent(bar: Any) -> Callable[[float], None]:
 
 def _fingerprint(person: Person) -> list[Any]:
     """Which responses: names, sizes and times of change of the files. Their content can be tens of gigabytes."""
-    path = person.subject.path
-    files = [path / f"{story.name}.npy" for story in person.stories] if path.is_dir() else [path]
+    files = person.subject.files([story.name for story in person.stories])
     return [[file.name, file.stat().st_size, file.stat().st_mtime_ns] for file in files]

@@ -116,6 +116,8 @@ def _how(settings: Mapping[str, Any], study: Mapping[str, Any], notes: Mapping[s
         f"Words to TRs: {settings['downsample']}; the first {front} and the last {back} TRs left out; features "
         f"{'z-scored within each story' if settings['zscore'] else 'not scaled'}; delays "
         f"{', '.join(map(str, settings['delays']))} TRs, made {where}.",
+        "Responses: "
+        + ("centred within each story." if settings["centre"] and not pipeline else "as they are stored, not centred."),
         f"Held out: {'the test stories, ' + ', '.join(study['reference']['test']) if pipeline else held_out}",
     ]
     if settings["permutations"] and not pipeline:

@@ -39,6 +39,8 @@ _ADVICE = {
     ".zip": "compressed; unpack it first (unzip)",
     ".xlsx": "a spreadsheet; save it as .tsv with the columns onset, duration and word",
 }
+MOST_TRS = 1e7
+Seconds = float | Mapping[str, float]  # one for all stories, or {story: seconds}
 
 
 def read(
@@ -47,8 +49,8 @@ def read(
     tier: str | int | None = None,
     marks: Sequence[str] = (),
     tr: float = 2.0,
-    before: float = 10.0,
-    after: float = 10.0,
+    before: Seconds = 10.0,
+    after: Seconds = 10.0,
     trs: Mapping[str, int] | None = None,
 ) -> list[Story]:
     """The stories of a file, or of every file of words with times of a folder, by name.
@@ -56,13 +58,17 @@ def read(
     tier: of a TextGrid or another file with tiers: name, or number from 1 up. marks: further texts that nobody said.
 
     Files of words with times know nothing of the scan; their TR times are computed: the scan began `before` seconds
-    before the recording and has `trs[name]` volumes of `tr` seconds, or as many as reach `after` seconds past its end.
+    before the recording (below 0: after its beginning) and has `trs[name]` volumes of `tr` seconds, or as many as reach
+    `after` seconds past its end. `before` and `after` are one number for all stories, or {story: seconds}.
     InputError for a file that cannot be read, naming it and what was expected.
     """
     path = Path(path).expanduser()
-    for what, seconds in (("tr", tr), ("before", before), ("after", after)):
-        if not 0 <= seconds < MOST_SECONDS or (what == "tr" and seconds == 0):
-            raise InputError(f"{what}: expected seconds, got {seconds:g}")
+    if not 0 < tr < MOST_SECONDS:
+        raise InputError(f"tr: expected seconds, got {tr:g}")
+    for what, given in (("before", before), ("after", after)):
+        for seconds in given.values() if isinstance(given, Mapping) else (given,):
+            if not abs(seconds) < MOST_SECONDS:
+                raise InputError(f"{what}: expected seconds, got {seconds:g}")
     stories = _read(path, tier, marks, tr, before, after, trs or {})
     names = [story.name for story in stories]
     if twice := sorted({name for name in names if names.count(name) > 1}):
@@ -75,8 +81,8 @@ def _read(
     tier: str | int | None,
     marks: Sequence[str],
     tr: float,
-    before: float,
-    after: float,
+    before: Seconds,
+    after: Seconds,
     trs: Mapping[str, int],
 ) -> list[Story]:
     if not path.exists() and not path.is_symlink():
@@ -104,7 +110,8 @@ def _read(
 
 def _files(folder: Path) -> tuple[list[Path], list[str]]:
     """List the files of a folder that hold stories, and say which were passed over."""
-    there = sorted(p for p in folder.iterdir() if not p.name.startswith(".") and not p.is_dir())
+    # respdict.json counts the volumes of the scans (`encoding.origins`)
+    there = sorted(p for p in folder.iterdir() if not (p.name.startswith((".", "respdict.json")) or p.is_dir()))
     some = [p for p in there if p.suffix.lower() in MAIN] or [p for p in there if p.suffix.lower() in TIMED]
     if not some:
         raise InputError(f"{folder}: no TextGrid or TSV file in this folder; expected one a story")
@@ -118,12 +125,27 @@ def _files(folder: Path) -> tuple[list[Path], list[str]]:
     return some, [f"{len(left)} other files in {folder} not read: {shown}"] if left else []
 
 
-def _timed(path: Path, said: Transcript, tr: float, before: float, after: float, trs: Mapping[str, int]) -> Story:
-    end = said.end
-    if not 0 <= end < MOST_SECONDS:
-        raise InputError(f"{path}: the recording ends at {end:g} s; expected seconds")
-    count = trs.get(said.name, int(np.ceil((before + end + after) / tr)))
-    return checked(str(path), said.name, said.words, said.times, tr * (np.arange(count) + 0.5) - before, said.notes)
+def _timed(path: Path, said: Transcript, tr: float, before: Seconds, after: Seconds, trs: Mapping[str, int]) -> Story:
+    if not 0 <= said.end < MOST_SECONDS:
+        raise InputError(f"{path}: the recording ends at {said.end:g} s; expected seconds")
+    front, back = _seconds(path, said.name, "before", before), _seconds(path, said.name, "after", after)
+    # rounded first: 0.1 + 0.2 is no reason for one more volume
+    count = trs.get(said.name, int(np.ceil(round((front + said.end + back) / tr, 6))))
+    if not 0 < count < MOST_TRS:
+        raise InputError(
+            f"{path}: before {front:g} s, the recording {said.end:g} s, after {back:g} s: {count:,} TRs of {tr:g} s; "
+            "check `before`, `after` and `tr`"
+        )
+    return checked(str(path), said.name, said.words, said.times, tr * (np.arange(count) + 0.5) - front, said.notes)
+
+
+def _seconds(path: Path, name: str, key: str, given: Seconds) -> float:
+    """Take one story's number of `before` or `after`."""
+    if not isinstance(given, Mapping):
+        return given
+    if name not in given:
+        raise InputError(f"{path}: stories.{key} has no line for story {name!r}; give every story its seconds")
+    return given[name]
 
 
 def noticed(stories: Sequence[Story]) -> list[str]:
