@@ -139,15 +139,28 @@ BROKEN: dict[str, tuple[str, bytes, str]] = {
     "200,000 levels in a line": ("a.jsonl", b"[" * 200_000, r"a\.jsonl:1: values are nested too deeply"),
     "a blank JSON file": ("a.json", b" \n", r"a\.json: the file is empty"),
     "a name too long for the system": (f"{'x' * 300}.csv", b"", r"^no such file: .*x\.csv"),
-    "JSONL as JSON": ("a.json", b'{"text": "x"}\n{"text": "y"}\n', r"a\.json:2: not JSON: .* is a \.jsonl file"),
-    "JSON by columns": (
+    "torn JSONL as JSON": (
         "a.json",
-        b'{"text": ["x"]}',
-        r'a\.json: expected a list of objects, or \{"data": \[\.\.\.\]\}',
+        b'{"text": "x"}\n{"text": \n',
+        r"a\.json:3: not JSON: .*expected a list of objects, or one object per line",
+    ),
+    "JSON of uneven columns": (
+        "a.json",
+        b'{"text": ["x"], "label": []}',
+        r"a\.json: expected a list of objects, or \{\"data\": \[\.\.\.\]\} \(its keys are 'text', 'label'\)",
+    ),
+    "JSON of splits": (
+        "a.json",
+        b'{"train": [{"text": "x"}], "test": [{"text": "y"}]}',
+        "its keys are 'train', 'test'",
     ),
     "JSON of strings": ("a.json", b'["x"]', r"a\.json: item 1 is a str; expected an object"),
     "torn gzip": ("a.csv.gz", gzip.compress(b"text,label\nx,1\n")[:-9], r"a\.csv\.gz: not a complete gzip file"),
-    "no gzip": ("a.csv.gz", b"text,label\nx,1\n", r"a\.csv\.gz: not a complete gzip file"),
+    "neither gzip nor text": (
+        "a.csv.gz",
+        b"\x1e\x8b\x08\0\xff\xfe",
+        r"a\.csv\.gz is no text file and of no known kind",
+    ),
     "no Parquet": ("a.parquet", b"text,label\nx,1\n", r"a\.parquet: not a readable Parquet file: "),
     "torn folder": ("folder/dataset_info.json", b"{", r"folder: `datasets` cannot load this folder: "),
 }

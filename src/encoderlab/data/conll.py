@@ -38,7 +38,7 @@ def read_conll(file: TextFile, columns: tuple[int, int] | None = None, *, labell
     Raises:
         InputError: lines differ in their fields, or it cannot be told which column is which.
     """
-    notes = [file.note] if file.note else []
+    notes = list(file.notes)
     lines = [(number, line.rstrip("\r\n")) for number, line in enumerate(file.lines(universal=True), 1)]
     tabs = _apart_by_tabs([line for _, line in lines])
     blocks: list[list[Line]] = [[]]

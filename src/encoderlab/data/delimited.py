@@ -41,7 +41,7 @@ def table(file: TextFile, delimiter: str | None = None) -> Table:
     Raises:
         InputError: there is no header, or it names a column twice; later, at a record with another number of fields.
     """
-    notes = [file.note] if file.note else []
+    notes = list(file.notes)
     usual = "," if file_format(file.path) == "csv" else "\t"
     first = next(file.lines(), "")
     said = _SAID.fullmatch(first)

@@ -6,7 +6,7 @@ Everything is read whole here; `delimited` and `records` read the formats that h
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, final
@@ -15,13 +15,12 @@ import numpy as np
 
 from encoderlab.data import delimited, records
 from encoderlab.data.conll import read_conll
+from encoderlab.data.records import Columns
 from encoderlab.data.rows import IGNORED, Rows
 from encoderlab.data.source import Source, file_format, path_problem
 from encoderlab.data.suspects import repeated_headers, text_notes
 from encoderlab.data.text import TextFile, open_text
 from encoderlab.errors import InputError
-
-Columns = dict[str, list]
 
 
 @final
@@ -67,10 +66,9 @@ def stream(source: Source, base: Path) -> tuple[list[str], Iterator[Sequence[Any
     if form in ("csv", "tsv"):
         table = delimited.table(open_text(path, source.encoding), source.delimiter)
         return table.names, table.records, tuple(f"{path}: {note}" for note in table.notes)
-    if form == "jsonl":
-        file = open_text(path, source.encoding)
+    if form == "jsonl" and records.by_lines(file := open_text(path, source.encoding)):
         names = records.column_names(records.objects(file))
-        notes = (f"{path}: {file.note}",) if file.note else ()
+        notes = tuple(f"{path}: {note}" for note in file.notes)
         return names, ([value.get(name) for name in names] for value in records.objects(file)), notes
     rows = read(source, base, labelled=False)
     return list(rows.columns), zip(*rows.columns.values(), strict=True), rows.notes
@@ -87,8 +85,10 @@ def _read_file(path: Path, source: Source, labelled: bool) -> _Read:
         return _Read({"tokens": found.words, **tags}, found.notes)
     if form in ("csv", "tsv"):
         return _read_table(file, source.delimiter)
-    notes = (file.note,) if file.note else ()
-    return _Read(_read_json(file) if form == "json" else _from_objects(records.objects(file)), notes)
+    if form == "jsonl" and records.by_lines(file):
+        return _Read(records.from_objects(records.objects(file)), file.notes)
+    columns, notes = records.whole(file, lines=form == "jsonl")
+    return _Read(columns, (*file.notes, *notes))
 
 
 def _read_table(file: TextFile, delimiter: str | None) -> _Read:
@@ -118,36 +118,6 @@ def _read_table(file: TextFile, delimiter: str | None) -> _Read:
         )
         return _Read(columns, tuple(notes), index)
     return _Read(columns, tuple(notes))
-
-
-def _read_json(file: TextFile) -> Columns:
-    path, text = file.path, "".join(file.lines())
-    if not text.strip():
-        raise InputError(f"{path}: the file is empty; expected a list of objects")
-    content = records.json_value(text, path, "a list of objects (one object per line is a .jsonl file)")
-    objects = content.get("data") if isinstance(content, dict) else content
-    if not isinstance(objects, list):
-        raise InputError(f'{path}: expected a list of objects, or {{"data": [...]}}')
-    for i, value in enumerate(objects, 1):
-        if not isinstance(value, dict):
-            raise InputError(
-                f'{path}: item {i} is a {type(value).__name__}; expected an object such as {{"text": ...}}'
-            )
-    return _from_objects(objects)
-
-
-def _from_objects(objects: Iterable[dict[str, Any]]) -> Columns:
-    """One pass, so that of a large file only the columns are in memory. A key that an object lacks is a None."""
-    columns: Columns = {}
-    for count, value in enumerate(objects):
-        for name, cell in value.items():
-            if name not in columns:
-                columns[name] = [None] * count
-            columns[name].append(cell)
-        for column in columns.values():
-            if len(column) == count:
-                column.append(None)
-    return columns
 
 
 def _read_parquet(path: Path) -> Columns:

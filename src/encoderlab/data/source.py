@@ -13,10 +13,13 @@ from difflib import get_close_matches
 from pathlib import Path
 from typing import final
 
+from encoderlab.data.foreign import foreign
+
 DELIMITERS = (",", ";", "\t", "|")
 TEXT_FORMATS = ("csv", "tsv", "json", "jsonl", "conll")
 FILE_FORMATS = (*TEXT_FORMATS, "parquet")
 # How `datasets.save_to_disk` marks its folders: one data set, or several by name.
+_ADDRESS = re.compile(r"(?:^|/)(https?|ftp|s3|gs|hf|file):/+(.*)")
 DATASET_FOLDER, DATASET_DICT_FOLDER = "dataset_info.json", "dataset_dict.json"
 
 
@@ -48,15 +51,32 @@ def path_problem(path: Path) -> str | None:
             f"{path} is a folder that `datasets` did not save; name a file in it, or a folder written by save_to_disk"
         )
     if not os.path.isfile(path):
-        names = os.listdir(path.parent) if os.path.isdir(path.parent) else []
-        near = get_close_matches(path.name, names, n=1)
-        said = f"no such file: {path}" + (f"; did you mean {near[0]!r}?" if near else "")
-        made = f"; where it is to hold stories, `encoderlab stories FILE -o {path}` makes it"
-        return said + made * (path.suffix == ".parquet")
-    if file_format(path) is None:
+        return _no_file(path)
+    form = file_format(path)
+    if problem := foreign(path, form):
+        return problem
+    if form is None:
         known = ", ".join(f".{name}" for name in FILE_FORMATS)
         return f"{path} has no known ending; expected one of {known} (all but .parquet also with .gz)"
     return None
+
+
+def _no_file(path: Path) -> str:
+    """What is there where a file was expected."""
+    if address := _ADDRESS.search(str(path)):
+        return f"{address[1]}://{address[2]} is an address; download the file and name it, or use `hub` for a data set"
+    if os.path.islink(path):
+        return f"{path} is a link to {os.readlink(path)}, which is not there"
+    if os.path.lexists(path):
+        return f"{path} is a pipe or a device, which can be read only once; write what it gives into a file"
+    if any(ord(letter) < 32 for letter in path.name):
+        return f"no such file: {str(path)!r}; a backslash in double quotes is an escape: write the path with /"
+    names = os.listdir(path.parent) if os.path.isdir(path.parent) else []
+    same = [name for name in names if name.lower() == path.name.lower()]
+    near = same or get_close_matches(path.name, names, n=1)
+    hint = f"; did you mean {near[0]!r}?" if near else ""
+    made = f"; where it is to hold stories, `encoderlab stories FILE -o {path}` makes it"
+    return f"no such file: {path}{hint}" + made * (path.suffix == ".parquet")
 
 
 @final

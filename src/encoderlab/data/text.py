@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, final
 
+from encoderlab.data.foreign import is_gzip
 from encoderlab.errors import InputError
 
 _BLOCK = 1 << 20
@@ -30,6 +31,8 @@ _MARKS = (
 FEW = 3  # fewer bytes than these that are not UTF-8 could be of any encoding
 _RUN = re.compile(rb"[\x80-\xff]+")
 _LETTERS = rb"\xc0-\xd6\xd8-\xf6\xf8-\xff\x8a\x8c\x8e\x9a\x9c\x9e\x9f"
+# Signs that a Western text has seldom: many of them are halves of characters of another encoding (Shift-JIS, GBK, ...).
+_SELDOM = re.compile(rb"[\x81-\x83\x86-\x89\x8b\x8d\x8f\x90\x98\x9b\x9d\xa4-\xa6\xa8\xac\xaf\xb6\xb8\xb9\xf7]")
 _TWO_LETTERS = re.compile(rb"[" + _LETTERS + rb"]{2}")
 # Superscripts, fractions, currency and such between two letters are letters of another encoding (Polish, Turkish, ...).
 _WITHIN_WORD = re.compile(
@@ -41,11 +44,11 @@ _WITHIN_WORD = re.compile(
 @final
 @dataclass(frozen=True)
 class TextFile:
-    """A text file. note: what there is to know of its encoding, None for UTF-8."""
+    """A text file. notes: what there is to know of how it is compressed and encoded; none for UTF-8."""
 
     path: Path
     encoding: str
-    note: str | None = None
+    notes: tuple[str, ...] = ()
 
     def lines(self, *, universal: bool = False) -> Iterator[str]:
         """Yield the lines with their ends. `universal`: a carriage return alone ends one as well."""
@@ -65,13 +68,14 @@ def open_text(path: Path, encoding: str | None = None) -> TextFile:
     Raises:
         InputError: the file is not readable, or not in a known encoding.
     """
+    packed = _packing_notes(path)
     if encoding is not None:
         if wrong := _first_error(path, encoding):
             raise InputError(
                 f"{path}:{wrong[0]}: byte 0x{wrong[1]:02X} is not {encoding}; correct `encoding`, or leave it out for "
                 "a file in UTF-8"
             )
-        return TextFile(path, encoding)
+        return TextFile(path, encoding, packed)
     with _reading(path) as file:
         try:
             start = file.read(4096)
@@ -80,11 +84,12 @@ def open_text(path: Path, encoding: str | None = None) -> TextFile:
     guess = next((name for mark, name in _MARKS if start.startswith(mark)), None) or _utf16(start) or "utf-8"
     wrong = _first_error(path, guess)
     if wrong is None:
-        note = None if guess.startswith("utf-8") else f"read as {guess.upper()}"
-        return TextFile(path, guess, note)
+        return TextFile(path, guess, packed if guess.startswith("utf-8") else (*packed, f"read as {guess.upper()}"))
     if guess.startswith("utf-8") and (example := _western(path)) is not None:
         note = f"not UTF-8: read as cp1252 (Western Europe, Windows), such as {example!r}; if that is wrong, set "
-        return TextFile(path, "cp1252", note + '`encoding` in the source, e.g. encoding = "cp1250"')
+        return TextFile(path, "cp1252", (*packed, note + '`encoding` in the source, e.g. encoding = "cp1250"'))
+    if b"\0" in start or path.suffix.lower() == ".gz" and packed:
+        raise InputError(f"{path} is no text file and of no known kind; is it damaged, or its name wrong?")
     what = "UTF-8" if guess.startswith("utf-8") else guess.upper()
     raise InputError(
         f"{path}:{wrong[0]}: byte 0x{wrong[1]:02X} is not {what}; save the file as UTF-8, or say what it is with "
@@ -93,9 +98,26 @@ def open_text(path: Path, encoding: str | None = None) -> TextFile:
     )
 
 
-def _reading(path: Path) -> IO[bytes]:
+def _packing_notes(path: Path) -> tuple[str, ...]:
+    """Where the name says another thing about compression than the content."""
     try:
-        return gzip.open(path) if path.suffix.lower() == ".gz" else path.open("rb")  # type: ignore[return-value]
+        packed = is_gzip(path)
+    except OSError as error:
+        raise _broken(path, error) from None
+    named = path.suffix.lower() == ".gz"
+    if packed == named or path.stat().st_size == 0:
+        return ()
+    return (
+        ("compressed with gzip, though its name does not end with .gz; read so",)
+        if packed
+        else ("not compressed, though its name ends with .gz; read as it is",)
+    )
+
+
+def _reading(path: Path) -> IO[bytes]:
+    """Open a file, and unpack it where it is gzip: by its content, because browsers unpack and keep the name."""
+    try:
+        return gzip.open(path) if is_gzip(path) else path.open("rb")  # type: ignore[return-value]
     except OSError as error:
         raise _broken(path, error) from None
 
@@ -146,7 +168,7 @@ def _utf16(start: bytes) -> str | None:
 def _western(path: Path) -> str | None:
     """A word of a file that cp1252 explains, None for any other: letters beyond ASCII stand alone between others."""
     decoder = codecs.getincrementaldecoder("cp1252")()
-    count = pairs = odd = 0
+    count = pairs = odd = seldom = 0
     example = ""
     for block in _blocks(path):
         try:
@@ -157,6 +179,7 @@ def _western(path: Path) -> str | None:
         count += sum(map(len, runs))
         pairs += sum(len(run) for run in runs if len(run) > 2 or _TWO_LETTERS.match(run))
         odd += len(_WITHIN_WORD.findall(block))
+        seldom += len(_SELDOM.findall(block))
         if not example and (word := re.search(rb"[A-Za-z]*[\x80-\xff][A-Za-z\x80-\xff]*", block)):
             example = word.group()[:30].decode("cp1252", "replace")
-    return example if count >= FEW and pairs <= 0.2 * count and odd <= 0.2 * count else None
+    return example if count >= FEW and max(pairs, odd, seldom) <= 0.2 * count else None
