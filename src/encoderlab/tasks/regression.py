@@ -11,13 +11,13 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from decimal import Decimal
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, final
 
 import numpy as np
 
 from encoderlab.data import Rows, Splits, prepare
+from encoderlab.data.number_cells import read_numbers
 from encoderlab.data.rows import column_problems
 from encoderlab.errors import InputError
 from encoderlab.tasks import correlation
@@ -101,14 +101,17 @@ class Regression(Task):
         plain = prepare(rows, text=self.text_columns, label=None)
         if not labelled:
             return plain
-        numbers = [_number(cell) for cell in rows.columns[self.label]]
-        if wrong := [i for i, number in enumerate(numbers) if number is None]:
-            more = f" ({len(wrong)} such rows)" if len(wrong) > 1 else ""
+        found = read_numbers(rows.columns[self.label])
+        if wrong := [i for i, number in enumerate(found.values) if number is None]:
+            more = f" (all {len(rows)} rows)" if len(wrong) == len(rows) else f" ({len(wrong)} such rows)"
+            hint = f"; {found.hint}" if found.hint else ""
             raise InputError(
                 f"{rows.origin}: row {rows.index[wrong[0]] + 1}, column {self.label!r}: expected a number, got "
-                f"{rows.columns[self.label][wrong[0]]!r}{more}; correct or remove the row"
+                f"{rows.columns[self.label][wrong[0]]!r}{more if len(wrong) > 1 else ''}{hint}; correct or remove "
+                f"the row{'s' * (len(wrong) > 1)}"
             )
-        return Rows({**plain.columns, self.label: numbers}, rows.origin, rows.index, rows.notes)
+        notes = (f"{rows.origin}: column {self.label!r}: {note}" for note in found.notes)
+        return Rows({**plain.columns, self.label: found.values}, rows.origin, rows.index, (*rows.notes, *notes))
 
     def class_names(self, splits: Splits) -> list[str]:
         """The label column: there is one output. InputError where all training rows have the same label."""
@@ -202,14 +205,3 @@ def narrowed(answers: np.ndarray, spread: float) -> np.ndarray:
     be a million times larger)."""
     found = answers.astype(np.float32)
     return found if np.abs(found - answers).max(initial=0.0) <= 1e-5 * spread else answers
-
-
-def _number(cell: Any) -> float | None:
-    """A finite number, or the text of one; else None."""
-    if isinstance(cell, bool) or not isinstance(cell, int | float | str | Decimal):
-        return None
-    try:
-        number = float(cell)
-    except (ValueError, OverflowError):
-        return None
-    return number if math.isfinite(number) else None
