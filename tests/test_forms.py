@@ -226,6 +226,19 @@ def test_class_names_of_a_parquet_file_are_kept(tmp_path: Path) -> None:
             "numbers with decimals, such as '0.5'; to predict a number set task.kind = \"regression\"",
         ),
         (["pos", "Pos"], "'pos' and 'Pos' in column 'label' are different classes"),
+        (["pos", "POS", "neg", "Neg"], "'pos' and 'POS'; 'neg' and 'Neg' in column 'label' are different classes"),
+        (["very good", "very  good"], "'very good' and 'very  good'"),
+        (["pos", "pos\u200b"], r"'pos' and 'pos\u200b'"),
+        (["caf\u00e9", "cafe\u0301"], r"'caf\xe9' and 'cafe\u0301'".replace(r"'caf\xe9'", "'caf\u00e9'")),
+        (["yes", "\uff59es"], r"'yes' and '\uff59es'"),
+        (["pos", "#N/A", "#REF!"], "'#N/A' (1 rows), '#REF!' (1 rows) in column 'label' are classes"),
+        (["pos", "neg", "\\N"], "in column 'label' is a class here"),
+        (["0,5", "1", "1,5"], "numbers with decimals, such as '0,5'"),
+        (["2024-01-02", "2024-01-03"], "the 2 classes of column 'label' are dates, such as '2024-01-02'"),
+        (["1/2/24", "31/12/2024"], "are dates"),
+        ([f"intent {i % 12}" for i in range(30)], "has 12 classes for 30 rows, such as 'intent 0': too few rows"),
+        ([str(i % 12) for i in range(30)], 'To predict a number set task.kind = "regression"'),
+        ([f"intent {i % 12}" for i in range(36)], None),
         (["-1", "1"], None),
         (["-2", "-1", "0", "1"], None),
         (["true", "false"], None),
@@ -236,6 +249,14 @@ def test_class_names_of_a_parquet_file_are_kept(tmp_path: Path) -> None:
 def test_labels_that_look_like_a_mistake(labels: list[str], said: str | None) -> None:
     notes = label_notes(labels, "label")
     assert notes == [] if said is None else len(notes) == 1 and said in notes[0]
+
+
+def test_texts_that_look_like_a_mistake(tmp_path: Path) -> None:
+    (tmp_path / "a.csv").write_text("text,label\ngo\0od,1\n#NAME?,0\n #REF!,0\n#NAME is a tag,1\n")
+    notes = read(Source(path="a.csv"), tmp_path).notes
+    assert len(notes) == 2
+    assert notes[0].startswith("a.csv: 1 cell holds NUL characters (U+0000)")
+    assert notes[1].startswith("a.csv: 1 cell is an error of a spreadsheet, such as '#NAME?'")
 
 
 @pytest.mark.parametrize("form", ["csv", "jsonl"])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import unicodedata
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 
@@ -11,9 +12,25 @@ _TWICE = re.compile(
     "\u00c3[\u0080-\u00bf]|\u00e2\u20ac[\u2122\u0153\u009d\u02dc\u201c\u201d\u00a6]|\u00c2[\u00a0-\u00bf]"
 )
 _LATIN = re.compile("[\u00a1-\u00ff]+")
-_MISSING = {"nan", "none", "null", "n/a", "na", "<na>", "nat", "#n/a", "-100"}
-_DECIMAL = re.compile(r"[-+]?(\d+\.\d+|\.\d+|\d+\.)([eE][-+]?\d+)?|[-+]?\d+[eE][-+]?\d+")
-_NUMBER = re.compile(r"[-+]?(\d+\.?\d*|\.\d+)([eE][-+]?\d+)?")
+_SHEET_ERRORS = {
+    "#N/A",
+    "#REF!",
+    "#NAME?",
+    "#VALUE!",
+    "#DIV/0!",
+    "#NUM!",
+    "#NULL!",
+    "#SPILL!",
+    "#NV",
+    "#BEZUG!",
+    "#WERT!",
+}
+_MISSING = {"nan", "none", "null", "n/a", "n.a.", "na", "<na>", "nat", "-100", "(null)", "<null>", "\\n", "undefined"}
+_MISSING |= {"(blank)", *(name.lower() for name in _SHEET_ERRORS)}
+_DATE = re.compile(r"\d{4}[-/.]\d{1,2}[-/.]\d{1,2}([T ].*)?|\d{1,2}[-/.]\d{1,2}[-/.](\d{4}|\d{2})( .*)?")
+FEW = 3  # rows of a class: with fewer on average nothing is learned
+_DECIMAL = re.compile(r"[-+]?(\d+[.,]\d+|[.,]\d+|\d+[.,])([eE][-+]?\d+)?|[-+]?\d+[eE][-+]?\d+")
+_NUMBER = re.compile(r"[-+]?(\d+[.,]?\d*|[.,]\d+)([eE][-+]?\d+)?")
 _SENTENCE = re.compile(r"sent(ence)?[ _-]?(#|id|no|idx|index|num(ber)?)?", re.IGNORECASE)
 
 
@@ -23,7 +40,7 @@ def text_notes(columns: Mapping[str, list]) -> list[str]:
     examples: dict[str, str] = {}
     for cells in columns.values():
         for cell in cells:
-            if isinstance(cell, str) and not cell.isascii() and (kind := _garbled(cell)):
+            if isinstance(cell, str) and (kind := _suspect(cell)):
                 counts[kind] += 1
                 examples.setdefault(kind, _example(cell))
     said = {
@@ -33,12 +50,32 @@ def text_notes(columns: Mapping[str, list]) -> list[str]:
         "twice": "hold signs of UTF-8 that was read as cp1252 and saved again",
         "latin": "look like text of another encoding (Chinese, Cyrillic, ...) that was converted as Latin-1",
     }
-    return [
+    own = []
+    if counts["nul"]:
+        own.append(f"{_cells(counts['nul'])} NUL characters (U+0000), which are kept; was the file damaged?")
+    if counts["sheet"]:
+        own.append(
+            f"{_cells(counts['sheet'], 'is', 'are')} an error of a spreadsheet, such as {examples['sheet']!r}; correct "
+            "the formula there (a text that begins with = or - is one), or remove the rows"
+        )
+    return own + [
         f"{counts[kind]} cell{'s' * (counts[kind] > 1)} {line}, as in {examples[kind]!r}; go back to the original file "
         "and read it with `encoding` in the source"
         for kind, line in said.items()
         if counts[kind]
     ]
+
+
+def _cells(count: int, one: str = "holds", several: str = "hold") -> str:
+    return f"{count} cell{'s' * (count > 1)} {several if count > 1 else one}"
+
+
+def _suspect(text: str) -> str | None:
+    if "\0" in text:
+        return "nul"
+    if text.startswith("#") and text.strip() in _SHEET_ERRORS:
+        return "sheet"
+    return None if text.isascii() else _garbled(text)
 
 
 def _garbled(text: str) -> str | None:
@@ -92,13 +129,40 @@ def label_notes(labels: Iterable[str], column: str) -> list[str]:
             f"the {len(counts)} classes of column {column!r} are numbers with decimals, such as "
             f'{next(filter(_DECIMAL.fullmatch, counts))!r}; to predict a number set task.kind = "regression"'
         )
-    alike: dict[str, str] = {}
-    if twins := [(alike[name.lower()], name) for name in counts if alike.setdefault(name.lower(), name) != name]:
+    if twins := _twins(counts):
+        said = "; ".join(" and ".join(map(_visible, group)) for group in twins[:3])
+        more = f"; and {len(twins) - 3} more such groups" if twins[3:] else ""
         found.append(
-            f"{twins[0][0]!r} and {twins[0][1]!r} in column {column!r} are different classes; if they mean the same, "
-            "write them alike"
+            f"{said}{more} in column {column!r} are different classes; they differ in case, white space or signs that "
+            "cannot be seen alone: if they mean the same, write them alike"
+        )
+    if len(counts) > 1 and all(map(_DATE.fullmatch, counts)):
+        found.append(
+            f"the {len(counts)} classes of column {column!r} are dates, such as {next(iter(counts))!r}; is it the "
+            "label column?"
+        )
+    elif len(counts) > 10 and total < FEW * len(counts):
+        numbers = all(map(_NUMBER.fullmatch, counts)) and not any(map(_DECIMAL.fullmatch, counts))
+        how = ' To predict a number set task.kind = "regression"' if numbers else ""
+        found.append(
+            f"column {column!r} has {len(counts)} classes for {total} rows, such as {next(iter(counts))!r}: too few "
+            f"rows of a class to learn it; is it the label column?{how}"
         )
     return found
+
+
+def _twins(names: Iterable[str]) -> list[list[str]]:
+    """Groups of names that look alike: case, white space, forms of letters, and signs that cannot be seen left out."""
+    groups: dict[str, list[str]] = {}
+    for name in names:
+        seen = "".join(sign for sign in unicodedata.normalize("NFKC", name) if unicodedata.category(sign) != "Cf")
+        groups.setdefault(" ".join(seen.casefold().split()), []).append(name)
+    return [group for group in groups.values() if len(group) > 1]
+
+
+def _visible(name: str) -> str:
+    """A name as Python writes it, with what cannot be seen or looks like another sign spelled out."""
+    return repr(name) if name.isprintable() and unicodedata.is_normalized("NFKC", name) else ascii(name)
 
 
 def single_words(words: Sequence[Sequence[str]], columns: Iterable[str]) -> str | None:
