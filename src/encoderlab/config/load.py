@@ -14,6 +14,7 @@ from typing import Any, final
 from encoderlab.config.launch import Launch
 from encoderlab.config.reader import Reader
 from encoderlab.config.schema import Regime, Search, Study, Top, Train, Variant
+from encoderlab.config.toml_hints import toml_hint
 from encoderlab.config.values import near, only, show, toml_value, types
 from encoderlab.config.variants import DEFAULT, named_sections, read_variants
 from encoderlab.data import DataConfig
@@ -139,7 +140,8 @@ def parse(path: Path) -> dict[str, Any]:
     except RecursionError:
         raise InputError(f"{path}: values are nested too deeply to be read; expected a study file (TOML)") from None
     except ValueError as error:  # TOMLDecodeError, or a whole number that Python refuses to convert
-        raise InputError(f"{path}: not TOML: {error}") from None
+        text = path.read_bytes().decode("utf-8-sig")
+        raise InputError(f"{path}: not TOML: {error}{toml_hint(str(error), text)}") from None
 
 
 def _task_class(section: Any, overrides: Sequence[str]) -> type[Task] | None:

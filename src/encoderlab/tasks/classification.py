@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
+from difflib import get_close_matches
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, final
 
@@ -152,7 +153,7 @@ def _unknown_labels(rows: Rows, label: str, known: Sequence[str], owner: str) ->
     have = ", ".join(map(repr, known[:10])) + (f" and {len(known) - 10} more" if len(known) > 10 else "")
     lines = [
         f"label {name!r} (column {label!r}, {count} of {len(rows)} rows) is unknown to {owner}, which has {have}; "
-        "remove or rename these rows"
+        f"remove or rename these rows{meant(name, known)}"
         for name, count in counts.most_common(5)
     ]
     if len(counts) > 5:
@@ -160,3 +161,10 @@ def _unknown_labels(rows: Rows, label: str, known: Sequence[str], owner: str) ->
             f"{len(counts) - 5} more labels of column {label!r} are unknown to {owner}; is it the label column?"
         )
     return lines
+
+
+def meant(label: str, known: Sequence[str]) -> str:
+    """A hint at the known label that differs in case or in a letter or two."""
+    folded = {name.casefold(): name for name in known}
+    near = get_close_matches(label.casefold(), folded, n=1, cutoff=0.75)
+    return f"; did you mean {folded[near[0]]!r}?" if near else ""

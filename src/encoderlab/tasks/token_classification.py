@@ -22,7 +22,7 @@ from encoderlab.data.source import place
 from encoderlab.errors import InputError
 from encoderlab.tasks import entities, word_rows
 from encoderlab.tasks.base import Encoded, Task
-from encoderlab.tasks.classification import log_softmax
+from encoderlab.tasks.classification import log_softmax, meant
 from encoderlab.tasks.metric import Metric
 from encoderlab.tasks.tokens import tokenise
 
@@ -119,7 +119,7 @@ class TokenClassification(Task):
                 first = min(filter(None, unknown))
                 raise InputError(
                     f"{rows.origin}: row {rows.index[row] + 1}: label {first!r} is unknown to the model, which "
-                    f"has {', '.join(map(repr, class_names))}; correct or remove the row"
+                    f"has {', '.join(map(repr, class_names))}; correct or remove the row{meant(first, class_names)}"
                 )
             labels[row, : len(names)] = [number[name] for name in names]
         return tokenise(rows, ("words",), labels, tokenizer, max_length, cache, words=True)
