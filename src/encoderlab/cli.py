@@ -50,6 +50,19 @@ Base = Annotated[
 ]
 
 
+Encoding = Annotated[
+    str | None,
+    typer.Option("--encoding", metavar="NAME", help="Of a text file, e.g. cp1252. Default: found, or UTF-8."),
+]
+Delimiter = Annotated[
+    str | None, typer.Option("--delimiter", metavar="SIGN", help="Between fields of a CSV or TSV file. Default: found.")
+]
+Columns = Annotated[
+    str | None,
+    typer.Option("--columns", metavar="WORD,LABEL", help="Of a CoNLL file: numbers of its columns, e.g. 2,3."),
+]
+
+
 class Place(StrEnum):
     here = "here"
     processes = "processes"
@@ -223,12 +236,16 @@ def evaluate(
     file: Annotated[Path, typer.Argument(metavar="FILE", help="Labelled rows, in any format of [data].")],
     force: Force = False,
     base: Base = None,
+    encoding: Encoding = None,
+    delimiter: Delimiter = None,
+    columns: Columns = None,
     json: Json = False,
 ) -> None:
     """Score a finished run on a labelled file."""
     from encoderlab import predict, show
 
-    result = predict.evaluate(run, file, force=force, base=base)
+    source = predict.command_source(file, encoding, delimiter, columns)
+    result = predict.evaluate(run, source, force=force, base=base)
     _print_json(result) if json else show.evaluated(result)
 
 
@@ -239,26 +256,35 @@ def predict(
     out: Annotated[Path | None, typer.Option("-o", metavar="OUT", help="A CSV file; default: stdout.")] = None,
     force: Force = False,
     base: Base = None,
+    encoding: Encoding = None,
+    delimiter: Delimiter = None,
+    columns: Columns = None,
 ) -> None:
     """Add a label and probabilities to the rows of a file; writes CSV."""
     from encoderlab.files import write_atomically
-    from encoderlab.predict import predict
+    from encoderlab.predict import command_source, predict
 
     rows = 0
+    source = command_source(file, encoding, delimiter, columns)
+
+    def note(line: str) -> None:
+        _say(f"note: {line}")
 
     def write(path: Path) -> None:
         nonlocal rows
         with path.open("w", encoding="utf-8", newline="") as stream:
-            rows = predict(run, file, stream, force=force, base=base)
+            rows = predict(run, source, stream, force=force, base=base, say=note)
 
     if out is not None:
         if (out.exists() and not out.is_file()) or not out.parent.is_dir():  # a device must not be replaced
             raise InputError(f"-o {out}: expected the name of a file, in a folder that exists")
+        if out.exists() and file.exists() and out.samefile(file):
+            raise InputError(f"-o {out}: the file that is read; name another one, and nothing of yours is overwritten")
         write_atomically(out, write)
     else:
         if isinstance(sys.stdout, io.TextIOWrapper):
             sys.stdout.reconfigure(encoding="utf-8")
-        rows = predict(run, file, sys.stdout, force=force, base=base)
+        rows = predict(run, source, sys.stdout, force=force, base=base, say=note)
     _say(f"{rows} rows")
 
 

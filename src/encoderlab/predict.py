@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import json
 import logging
-from collections.abc import Container, Iterator, Sequence
+from collections.abc import Callable, Container, Iterator, Sequence
 from itertools import islice
 from pathlib import Path
 from typing import Any, TextIO, final
@@ -14,6 +14,7 @@ import numpy as np
 
 from encoderlab.data import Rows, Source, read
 from encoderlab.data import stream as read_stream
+from encoderlab.data.rows import empty_texts
 from encoderlab.errors import InputError
 from encoderlab.evaluate import load_run, logits
 
@@ -22,25 +23,35 @@ log = logging.getLogger(__name__)
 BLOCK = 512  # rows in memory at a time
 
 
-def predict(run: Path, source: Path | Source, out: TextIO, *, force: bool = False, base: str | None = None) -> int:
+def predict(
+    run: Path,
+    source: Path | Source,
+    out: TextIO,
+    *,
+    force: bool = False,
+    base: str | None = None,
+    say: Callable[[str], None] = log.warning,
+) -> int:
     """Writes a CSV: the columns of `source`, then the task's predictions, such as label, probability, one probability
     per class. Returns the rows.
 
     Rows keep their order. A new column whose name the file has already gets predicted_ in front, until it is free.
     Memory does not grow with the rows of a CSV, TSV or JSONL file; other formats are read whole. `force`: use another
-    base than the run's too. `base`: where the base model lies now, if it was moved. InputError for a folder that is no
-    run, a missing column, an unreadable file.
+    base than the run's too. `base`: where the base model lies now, if it was moved. `say`: takes a line about how the
+    file was read, and about rows without a text. InputError for a folder that is no run, a missing column, an
+    unreadable file.
     """
     loaded = load_run(run, force=force, base=base)
-    columns, remaining = stream(source)
+    columns, remaining = stream(source, say)
     origin = str(source.path if isinstance(source, Source) else source)
     form = _digits if loaded.task.problem_type == "regression" else "{:.6f}".format
     writer = csv.writer(_Lines(out), lineterminator="\r\n")
-    count = 0
+    count = empty = 0
     while block := list(islice(remaining, BLOCK)):
         table = dict(zip(columns, map(list, zip(*block, strict=True)), strict=True))
         rows = Rows(table, origin, np.arange(count, count + len(block)))
         rows = loaded.task.prepare(rows, labelled=False)
+        empty += empty_texts(rows, loaded.task.text_columns)
         encoded = loaded.task.encode(rows, loaded.tokenizer, loaded.max_length, loaded.class_names)
         answers = loaded.task.predictions(logits(loaded, encoded), loaded.class_names, rows)
         if count == 0:
@@ -52,23 +63,28 @@ def predict(run: Path, source: Path | Source, out: TextIO, *, force: bool = Fals
         count += len(block)
     if count == 0:
         raise InputError(f"{origin}: no rows; expected at least one")
+    if empty:
+        say(f"{origin}: {_without_text(empty, count)}; their answers say nothing")
     return count
 
 
 def evaluate(run: Path, source: Path | Source, *, force: bool = False, base: str | None = None) -> dict[str, Any]:
-    """The run's metrics on a labelled file, with `rows` and `notes` (what was dropped). `force`, `base` and InputError
-    as in `predict`."""
+    """The run's metrics on a labelled file, with `rows` and `notes` (how it was read, what was dropped).
+    `force`, `base` and InputError as in `predict`."""
     loaded = load_run(run, force=force, base=base)
     everything = read(_as_source(source), Path())
     rows = loaded.task.prepare(everything, labelled=True)
     encoded = loaded.task.encode(rows, loaded.tokenizer, loaded.max_length, loaded.class_names)
     metrics = loaded.task.metrics(logits(loaded, encoded), encoded.labels, loaded.class_names)
+    notes = list(rows.notes)
+    if empty := empty_texts(rows, loaded.task.text_columns):
+        notes.append(f"{rows.origin}: {_without_text(empty, len(rows))}; they are scored like the others")
     return {
         "run": str(run),
         "file": str(source.path if isinstance(source, Source) else source),
         "rows": len(rows),
         **metrics,
-        "notes": list(rows.notes),
+        "notes": notes,
     }
 
 
@@ -104,13 +120,42 @@ class _Lines:
         return self.out.write(line.removesuffix("\r\n") + "\n")
 
 
-def stream(source: Path | Source) -> tuple[list[str], Iterator[Sequence[Any]]]:
-    """(column names, records one by one) of a file. What was found out about it is logged."""
+def stream(
+    source: Path | Source, say: Callable[[str], None] = log.warning
+) -> tuple[list[str], Iterator[Sequence[Any]]]:
+    """(column names, records one by one) of a file. `say`: takes a line about how it was read."""
     names, found, notes = read_stream(_as_source(source), Path())
     for note in notes:
-        log.warning(note)
+        say(note)
     return names, found
 
 
+def _without_text(count: int, rows: int) -> str:
+    return f"{count} of {rows} rows have an empty text, or none"
+
+
+def command_source(file: Path, encoding: str | None, delimiter: str | None, columns: str | None) -> Source:
+    """The source that the options of a command name. InputError where they do not fit the file."""
+    signs = {"\\t": "\t", "tab": "\t"}
+    try:
+        numbers = None if columns is None else tuple(int(number) for number in columns.split(","))
+    except ValueError:
+        numbers = ()
+    if numbers is not None and len(numbers) != 2:
+        raise InputError(f"--columns {columns}: expected the numbers of two columns, [word, label], e.g. 2,3")
+    source = Source(
+        path=_as_source(file).path,
+        encoding=encoding,
+        delimiter=signs.get(delimiter or "", delimiter),
+        columns=numbers,
+    )
+    if problems := source.form_problems("--", Path()):
+        raise InputError(*problems)
+    return source
+
+
 def _as_source(source: Path | Source) -> Source:
-    return source if isinstance(source, Source) else Source(path=str(source.absolute()))
+    """A source for a file as it was named; ~ is a letter like any other here, because a shell has expanded it."""
+    if isinstance(source, Source):
+        return source
+    return Source(path=str(source.absolute() if str(source).startswith("~") else source))

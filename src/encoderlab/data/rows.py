@@ -253,6 +253,11 @@ def one_line(cell: str | Sequence[str] | Sequence[tuple[str, str]]) -> str:
     return " ".join(part if isinstance(part, str) else f"({part[0]}) {one_line(part[1])}" for part in cell)
 
 
+def empty_texts(rows: Rows, text: Sequence[str]) -> int:
+    """How many rows have an empty text, one of a pair included."""
+    return sum(not all(map(one_line, cells)) for cells in zip(*(rows.columns[name] for name in text), strict=True))
+
+
 def example_rows(
     rows: Rows, label: str, *, per_label: int = 2, width: int = 100, by_label: bool = True
 ) -> list[tuple[str, str]]:

@@ -155,29 +155,29 @@ class Source:
         for name in ("config", "revision"):
             if getattr(self, name) is not None and self.hub is None:
                 found.append(f"{where}.{name}: only a hub data set has one; remove it, or name the data set with `hub`")
-        found += self._form_problems(where, base)
+        found += self.form_problems(f"{where}.", base)
         is_file = self.path is not None and not os.path.isdir(self.location(base))
         if self.split is not None and (is_file or (self.path is None and self.hub is None)):
             found.append(f"{where}.split: only a hub data set or a `datasets` folder has splits; remove it")
         return found
 
-    def _form_problems(self, where: str, base: Path) -> list[str]:
-        """What is wrong with the keys that say how a file is to be read."""
+    def form_problems(self, before: str, base: Path) -> list[str]:
+        """What is wrong with the keys that say how a file is to be read. before: stands in front of a key."""
         form = file_format(self.location(base)) if self.path and not os.path.isdir(self.location(base)) else None
         found = []
         for name, forms in (("encoding", TEXT_FORMATS), ("delimiter", ("csv", "tsv")), ("columns", ("conll",))):
             if getattr(self, name) is not None and form not in forms:
                 known = ", ".join(f".{one}" for one in forms)
-                found.append(f"{where}.{name}: only a file has one that ends with {known}; remove it")
+                found.append(f"{before}{name}: only a file has one that ends with {known}; remove it")
         if self.encoding is not None and not known_encoding(self.encoding):
             found.append(
-                f"{where}.encoding: {self.encoding!r} is not known; expected a name such as 'cp1252' or 'gb18030'"
+                f"{before}encoding: {self.encoding!r} is not known; expected a name such as 'cp1252' or 'gb18030'"
             )
         if self.delimiter is not None and (len(self.delimiter) != 1 or self.delimiter in '"\r\n'):
-            found.append(f"{where}.delimiter: expected one character such as ';', got {self.delimiter!r}")
+            found.append(f"{before}delimiter: expected one character such as ';', got {self.delimiter!r}")
         if self.columns is not None and (0 in self.columns or self.columns[0] == self.columns[1]):
             found.append(
-                f"{where}.columns: expected two different numbers, [word, label], from 1 up (or -1, the last), got "
+                f"{before}columns: expected two different numbers, [word, label], from 1 up (or -1, the last), got "
                 f"{list(self.columns)}"
             )
         return found

@@ -87,14 +87,16 @@ def open_text(path: Path, encoding: str | None = None) -> TextFile:
         return TextFile(path, guess, packed if guess.startswith("utf-8") else (*packed, f"read as {guess.upper()}"))
     if guess.startswith("utf-8") and (example := _western(path)) is not None:
         note = f"not UTF-8: read as cp1252 (Western Europe, Windows), such as {example!r}; if that is wrong, set "
-        return TextFile(path, "cp1252", (*packed, note + '`encoding` in the source, e.g. encoding = "cp1250"'))
+        return TextFile(
+            path, "cp1252", (*packed, note + '`encoding` in the source (or --encoding), e.g. encoding = "cp1250"')
+        )
     if b"\0" in start or path.suffix.lower() == ".gz" and packed:
         raise InputError(f"{path} is no text file and of no known kind; is it damaged, or its name wrong?")
     what = "UTF-8" if guess.startswith("utf-8") else guess.upper()
     raise InputError(
-        f"{path}:{wrong[0]}: byte 0x{wrong[1]:02X} is not {what}; save the file as UTF-8, or say what it is with "
-        '`encoding` in its [data] source: { path = "' + path.name + '", encoding = "gb18030" } for Chinese, "cp1252" '
-        'for Western Europe, "cp1250", "cp1251", "shift_jis", "euc_kr", ...'
+        f"{path}:{wrong[0]}: byte 0x{wrong[1]:02X} is not {what}; save the file as UTF-8, or say what it is: "
+        '{ path = "' + path.name + '", encoding = "gb18030" } in [data], or --encoding gb18030 of predict and evaluate '
+        '(gb18030 is Chinese; cp1252 Western Europe; others: "cp1250", "cp1251", "shift_jis", "euc_kr", ...)'
     )
 
 
