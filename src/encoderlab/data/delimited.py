@@ -32,6 +32,7 @@ class Table:
 
     names: list[str]
     records: Iterator[list[str]]
+    delimiter: str
     notes: tuple[str, ...] = ()
 
 
@@ -60,7 +61,7 @@ def table(file: TextFile, delimiter: str | None = None) -> Table:
     named = [name for name in names if name]
     if len(set(named)) < len(named):
         raise InputError(f"{file.path}:{line}: the header names a column twice: {', '.join(map(repr, names))}")
-    return Table(names, _checked(file, names, numbered, delimiter), tuple(notes))
+    return Table(names, _checked(file, names, numbered, delimiter), delimiter, tuple(notes))
 
 
 def _checked(file: TextFile, names: list[str], numbered: Numbered, delimiter: str) -> Iterator[list[str]]:
@@ -165,7 +166,13 @@ def _first_fault(file: TextFile, skip: int, width: int) -> int | None:
 def _quoted(file: TextFile, delimiter: str, skip: int) -> Numbered:
     csv.field_size_limit(2**31 - 1)  # the default refuses fields above 128 KiB
     # strict: a quote that is never closed is an error instead of a field that swallows the rest of the file.
-    reader = csv.reader(_behind(file.lines(universal=True), skip), delimiter=delimiter, strict=True)
+    header = next(_behind(file.lines(universal=True), skip), "")
+    reader = csv.reader(
+        _behind(file.lines(universal=True), skip),
+        delimiter=delimiter,
+        strict=True,
+        skipinitialspace=f'{delimiter} "' in header,  # "text", "label": the quotes behind a space are quotes
+    )
     start = 1 + skip
     try:
         for fields in reader:
@@ -173,8 +180,10 @@ def _quoted(file: TextFile, delimiter: str, skip: int) -> Numbered:
                 yield start, fields
             start = reader.line_num + 1 + skip
     except csv.Error as error:
+        line = next(islice(file.lines(universal=True), start - 1, None), "")
+        escaped = "; a quote in a field is written twice, not with a backslash" if '\\"' in line else ""
         raise InputError(
-            f'{file.path}:{start}: {error}; is a quote missing? expected quoted fields as in "a, ""b"""'
+            f'{file.path}:{start}: {error}; is a quote missing? expected quoted fields as in "a, ""b"""{escaped}'
         ) from None
 
 

@@ -18,7 +18,7 @@ from encoderlab.data.conll import read_conll
 from encoderlab.data.records import Columns
 from encoderlab.data.rows import IGNORED, Rows
 from encoderlab.data.source import Source, file_format, path_problem
-from encoderlab.data.suspects import repeated_headers, text_notes
+from encoderlab.data.suspects import repeated_headers, swallowed_rows, text_notes
 from encoderlab.data.text import TextFile, open_text
 from encoderlab.errors import InputError
 
@@ -109,6 +109,8 @@ def _read_table(file: TextFile, delimiter: str | None) -> _Read:
             )
         pairs = [(name, column) for name, column in pairs if name]
     columns = dict(pairs)
+    if columns and (swallowed := swallowed_rows(columns, table.delimiter)):
+        notes.append(swallowed)
     if repeats := repeated_headers(columns):
         index = [i for i in range(len(cells[0])) if i not in set(repeats)]
         columns = {name: [column[i] for i in index] for name, column in columns.items()}
@@ -130,7 +132,18 @@ def _read_parquet(path: Path) -> Columns:
         columns = table.to_pydict()
     except (pyarrow.ArrowException, OSError, ValueError, OverflowError) as error:
         raise InputError(f"{path}: not a readable Parquet file: {_first_line(error)}") from None
+    for name, cells in columns.items():
+        if cells and isinstance(cells[0], bytes):
+            columns[name] = _decoded(cells)
     return _with_class_names(columns, _features((table.schema.metadata or {}).get(b"huggingface")))
+
+
+def _decoded(cells: list) -> list:
+    """Texts that were written as bytes of UTF-8; other bytes as they are."""
+    try:
+        return [cell.decode() if isinstance(cell, bytes) else cell for cell in cells]
+    except UnicodeDecodeError:
+        return cells
 
 
 def _features(written: bytes | None) -> dict[str, Any]:

@@ -11,6 +11,7 @@ import hashlib
 import json
 import math
 import re
+import unicodedata
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from decimal import Decimal
@@ -88,7 +89,8 @@ def canonical_label(value: object) -> str | None:
         name = str(int(value))
     else:
         several = "; several labels a row (multi-label) are not supported yet" if isinstance(value, list) else ""
-        raise ValueError(f"{value!r} is no class: expected a string, a whole number or a boolean{several}")
+        keys = f"; write one of its values alone ({', '.join(map(str, value))})" if isinstance(value, Mapping) else ""
+        raise ValueError(f"{value!r} is no class: expected a string, a whole number or a boolean{several}{keys}")
     return name or None
 
 
@@ -173,9 +175,20 @@ def column_problems(rows: Rows, names: Sequence[str]) -> list[str]:
     found = []
     for name in missing:
         near = get_close_matches(name, have, n=1) or [other for other in have if other.lower() == name.lower()]
-        hint = f"; did you mean {near[0]!r}?" if near else ""
+        hint = f"; did you mean {near[0]!r}?" if near else _elsewhere(rows, name)
         found.append(f"{rows.origin}: no column {name!r}; the columns are {shown}{hint}")
     return found
+
+
+def _elsewhere(rows: Rows, name: str) -> str:
+    """Where the name of a column is, if it is none: in objects, or in a row below lines that are no header."""
+    for column, cells in rows.columns.items():
+        first = next((cell for cell in cells if cell is not None), None)
+        if isinstance(first, Mapping) and name in first:
+            return f"; the objects of {column!r} have it: write it as a column of its own"
+        if name in cells[:20]:
+            return f"; it stands in row {cells.index(name) + 1}: remove the lines above the header"
+    return ""
 
 
 def _without_header(rows: Rows) -> bool:
@@ -253,9 +266,14 @@ def one_line(cell: str | Sequence[str] | Sequence[tuple[str, str]]) -> str:
     return " ".join(part if isinstance(part, str) else f"({part[0]}) {one_line(part[1])}" for part in cell)
 
 
+def has_text(cell: str | Sequence[str] | Sequence[tuple[str, str]]) -> bool:
+    """Whether there is anything to be seen: spaces and signs such as U+200B are nothing."""
+    return any(not sign.isspace() and unicodedata.category(sign) not in ("Cf", "Cc") for sign in one_line(cell))
+
+
 def empty_texts(rows: Rows, text: Sequence[str]) -> int:
     """How many rows have an empty text, one of a pair included."""
-    return sum(not all(map(one_line, cells)) for cells in zip(*(rows.columns[name] for name in text), strict=True))
+    return sum(not all(map(has_text, cells)) for cells in zip(*(rows.columns[name] for name in text), strict=True))
 
 
 def example_rows(

@@ -17,9 +17,10 @@ from typing import final
 import numpy as np
 
 from encoderlab.data.readers import read
-from encoderlab.data.rows import Rows, class_order, no_labels, one_line
+from encoderlab.data.rows import Rows, class_order, empty_texts, has_text, no_labels, one_line
 from encoderlab.data.rows import prepare as prepare_columns
 from encoderlab.data.source import DataConfig, Source, place
+from encoderlab.data.suspects import is_number
 from encoderlab.errors import InputError
 
 
@@ -95,6 +96,8 @@ def load_splits(
         if sources[name].same_as(config.train, base):
             warnings.append(f"{place(name)} is the same data as data.train: its scores measure memory, not skill")
     warnings += _text_warnings(rows, text)
+    if stratify:
+        warnings += _label_warnings(rows, text, label)
     others = {name: rows[name] for name in config.other_tests}
     return Splits(rows["train"], rows["validation"], rows["test"], tuple(dict.fromkeys(warnings)), others)
 
@@ -137,10 +140,10 @@ def _cut(train: Rows, strata: Sequence[str], source: Source, name: str, total: i
     if len(taken) == 0:
         where = f"{place(name)}: fraction = {source.fraction} of the {total} rows of {train.origin}"
         if count and len(set(strata)) == len(strata) > 1:
+            number = ' To predict a number set task.kind = "regression"' if all(map(is_number, strata)) else ""
             raise InputError(
                 f"{where} cannot be cut off: every one of its {len(strata)} labels occurs once, such as {strata[0]!r}, "
-                "and the last row of a class stays in train; is it the label column? To predict a number set "
-                'task.kind = "regression"'
+                f"and the last row of a class stays in train; is it the label column?{number}"
             )
         raise InputError(f"{where} is not one row that can be spared; raise it, or name a file")
     stays = np.setdiff1d(np.arange(len(train)), taken)
@@ -179,7 +182,11 @@ def _text_warnings(rows: dict[str, Rows], text: Sequence[str]) -> list[str]:
     found = []
     texts = {name: [tuple(map(one_line, cells)) for cells in _records(part, text)] for name, part in rows.items()}
     for name, part in rows.items():
-        if empty := _count(texts[name], lambda cells: not all(cells)):
+        if len(text) == 2 and (same := _count(texts[name], lambda cells: cells[0] == cells[1])) > 0.5 * len(part):
+            found.append(
+                f"{place(name)}: the two texts of {same} of {len(part)} rows are the same; are they the columns?"
+            )
+        if empty := empty_texts(part, text):
             found.append(f"{place(name)}: {empty} of {len(part)} rows have an empty text; they are kept")
     tests = [name for name in rows if name not in ("train", "validation")]
     for name, other, effect in (
@@ -190,6 +197,26 @@ def _text_warnings(rows: dict[str, Rows], text: Sequence[str]) -> list[str]:
         if shared := _count(texts[name], known.__contains__):
             share = f"{shared} of {len(rows[name])} rows ({100 * shared / len(rows[name]):.1f} %)"
             found.append(f"{place(name)}: the text of {share} also occurs in {other}; {effect}")
+    return found
+
+
+def _label_warnings(rows: dict[str, Rows], text: Sequence[str], label: str) -> list[str]:
+    """Texts that have several labels, and test sets that have one."""
+    labels: dict[tuple, set[str]] = {}
+    known = [pair for part in rows.values() for pair in zip(_records(part, text), part.columns[label], strict=True)]
+    for cells, name in known:
+        labels.setdefault(tuple(map(one_line, cells)), set()).add(name)
+    found = []
+    if several := [cells for cells, names in labels.items() if len(names) > 1 and any(map(has_text, cells))]:
+        shown = " | ".join(several[0])
+        found.append(
+            f"data: {len(several)} text{'s have' if several[1:] else ' has'} several labels in different rows, such as "
+            f"{shown[:40] + '…' * (len(shown) > 40)!r}: {', '.join(map(repr, sorted(labels[several[0]])[:4]))}; "
+            "no method can be right in all of them"
+        )
+    for name, part in rows.items():
+        if name != "train" and len(part) > 1 and len(set(part.columns[label])) == 1:
+            found.append(f"{place(name)}: all {len(part)} rows have the label {part.columns[label][0]!r}")
     return found
 
 

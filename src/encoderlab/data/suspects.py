@@ -26,7 +26,7 @@ _SHEET_ERRORS = {
     "#WERT!",
 }
 _MISSING = {"nan", "none", "null", "n/a", "n.a.", "na", "<na>", "nat", "-100", "(null)", "<null>", "\\n", "undefined"}
-_MISSING |= {"(blank)", *(name.lower() for name in _SHEET_ERRORS)}
+_MISSING |= {"(blank)", "---", *(name.lower() for name in _SHEET_ERRORS)}
 _DATE = re.compile(r"\d{4}[-/.]\d{1,2}[-/.]\d{1,2}([T ].*)?|\d{1,2}[-/.]\d{1,2}[-/.](\d{4}|\d{2})( .*)?")
 FEW = 3  # rows of a class: with fewer on average nothing is learned
 _DECIMAL = re.compile(r"[-+]?(\d+[.,]\d+|[.,]\d+|\d+[.,])([eE][-+]?\d+)?|[-+]?\d+[eE][-+]?\d+")
@@ -58,12 +58,52 @@ def text_notes(columns: Mapping[str, list]) -> list[str]:
             f"{_cells(counts['sheet'], 'is', 'are')} an error of a spreadsheet, such as {examples['sheet']!r}; correct "
             "the formula there (a text that begins with = or - is one), or remove the rows"
         )
-    return own + [
-        f"{counts[kind]} cell{'s' * (counts[kind] > 1)} {line}, as in {examples[kind]!r}; go back to the original file "
-        "and read it with `encoding` in the source"
-        for kind, line in said.items()
-        if counts[kind]
-    ]
+    return (
+        own
+        + _not_accepted(columns)
+        + [
+            f"{counts[kind]} cell{'s' * (counts[kind] > 1)} {line}, as in {examples[kind]!r}; go back to the original "
+            "file and read it with `encoding` in the source"
+            for kind, line in said.items()
+            if counts[kind]
+        ]
+    )
+
+
+def _not_accepted(columns: Mapping[str, list]) -> list[str]:
+    """Said of rows that somebody marked as wrong where they were labelled (Prodigy)."""
+    answers = columns.get("answer", [])
+    if not all(isinstance(cell, str) for cell in answers):
+        return []
+    counts = Counter(answers)
+    left = {name: counts[name] for name in ("reject", "ignore") if counts[name]}
+    if not left or not set(counts) <= {"accept", "reject", "ignore"}:
+        return []
+    said = " and ".join(f"{count} are {name!r}" for name, count in left.items())
+    return [f"column 'answer' says that {said}; their labels are read all the same: keep the rows with 'accept'"]
+
+
+def swallowed_rows(columns: Mapping[str, list[str]], delimiter: str) -> str | None:
+    """Said where a field holds lines that look like rows of the file, because two quotes are missing or too many."""
+    names = list(columns)
+    known: list[set[str]] = []
+    for i in range(len(columns[names[0]]) if len(names) > 1 else 0):
+        for name in names:
+            if columns[name][i].count("\n") < 2:
+                continue
+            known = known or [{cell for cell in columns[name] if len(cell) <= 40} for name in names]
+            rows = [line.rstrip("\r").split(delimiter) for line in columns[name][i].split("\n")[1:-1]]
+            like = [
+                row
+                for row in rows
+                if len(row) == len(names) and any(f and f in k for f, k in zip(row, known, strict=True))
+            ]
+            if like and len(like) >= 0.5 * len(rows):
+                return (
+                    f"row {i + 1}, column {name!r}: the field holds {len(like)} lines that look like rows of the file, "
+                    f"such as {delimiter.join(like[0])[:60]!r}; is a quote missing there?"
+                )
+    return None
 
 
 def _cells(count: int, one: str = "holds", several: str = "hold") -> str:
@@ -124,7 +164,7 @@ def label_notes(labels: Iterable[str], column: str) -> list[str]:
     if {"true", "false"} & set(counts) and {"0", "1"} & set(counts):
         both = ", ".join(repr(name) for name in ("true", "false", "1", "0") if name in counts)
         found.append(f"{both} in column {column!r} are different classes; if they mean the same, write them alike")
-    if len(counts) > 1 and all(map(_NUMBER.fullmatch, counts)) and any(map(_DECIMAL.fullmatch, counts)):
+    if len(counts) > 1 and all(map(is_number, counts)) and any(map(_DECIMAL.fullmatch, counts)):
         found.append(
             f"the {len(counts)} classes of column {column!r} are numbers with decimals, such as "
             f'{next(filter(_DECIMAL.fullmatch, counts))!r}; to predict a number set task.kind = "regression"'
@@ -133,8 +173,8 @@ def label_notes(labels: Iterable[str], column: str) -> list[str]:
         said = "; ".join(" and ".join(map(_visible, group)) for group in twins[:3])
         more = f"; and {len(twins) - 3} more such groups" if twins[3:] else ""
         found.append(
-            f"{said}{more} in column {column!r} are different classes; they differ in case, white space or signs that "
-            "cannot be seen alone: if they mean the same, write them alike"
+            f"{said}{more} in column {column!r} are different classes; they differ in case, white space, zeros in "
+            "front or signs that cannot be seen alone: if they mean the same, write them alike"
         )
     if len(counts) > 1 and all(map(_DATE.fullmatch, counts)):
         found.append(
@@ -142,7 +182,7 @@ def label_notes(labels: Iterable[str], column: str) -> list[str]:
             "label column?"
         )
     elif len(counts) > 10 and total < FEW * len(counts):
-        numbers = all(map(_NUMBER.fullmatch, counts)) and not any(map(_DECIMAL.fullmatch, counts))
+        numbers = all(map(is_number, counts)) and not any(map(_DECIMAL.fullmatch, counts))
         how = ' To predict a number set task.kind = "regression"' if numbers else ""
         found.append(
             f"column {column!r} has {len(counts)} classes for {total} rows, such as {next(iter(counts))!r}: too few "
@@ -151,12 +191,19 @@ def label_notes(labels: Iterable[str], column: str) -> list[str]:
     return found
 
 
+def is_number(name: str) -> bool:
+    """Whether the name of a class is a number."""
+    return _NUMBER.fullmatch(name) is not None
+
+
 def _twins(names: Iterable[str]) -> list[list[str]]:
-    """Groups of names that look alike: case, white space, forms of letters, and signs that cannot be seen left out."""
+    """Groups of names that look alike: case, white space, forms of letters, signs that cannot be seen
+    and leading zeros left out."""
     groups: dict[str, list[str]] = {}
     for name in names:
         seen = "".join(sign for sign in unicodedata.normalize("NFKC", name) if unicodedata.category(sign) != "Cf")
-        groups.setdefault(" ".join(seen.casefold().split()), []).append(name)
+        key = " ".join(seen.casefold().split())
+        groups.setdefault(key.lstrip("0") if key.isdecimal() else key, []).append(name)
     return [group for group in groups.values() if len(group) > 1]
 
 

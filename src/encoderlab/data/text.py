@@ -94,9 +94,9 @@ def open_text(path: Path, encoding: str | None = None) -> TextFile:
         raise InputError(f"{path} is no text file and of no known kind; is it damaged, or its name wrong?")
     what = "UTF-8" if guess.startswith("utf-8") else guess.upper()
     raise InputError(
-        f"{path}:{wrong[0]}: byte 0x{wrong[1]:02X} is not {what}; save the file as UTF-8, or say what it is: "
-        '{ path = "' + path.name + '", encoding = "gb18030" } in [data], or --encoding gb18030 of predict and evaluate '
-        '(gb18030 is Chinese; cp1252 Western Europe; others: "cp1250", "cp1251", "shift_jis", "euc_kr", ...)'
+        f"{path}:{wrong[0]}: byte 0x{wrong[1]:02X} is not {what}; save the file as UTF-8, or say what it is with "
+        '`encoding` in its [data] source: { path = "' + path.name + '", encoding = "gb18030" } for Chinese, "cp1252" '
+        'for Western Europe, "cp1250", "cp1251", "shift_jis", "euc_kr", ... (--encoding of predict and evaluate)'
     )
 
 

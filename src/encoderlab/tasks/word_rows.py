@@ -15,6 +15,7 @@ from encoderlab.errors import InputError
 from encoderlab.tasks import entities
 
 WORDS, LABELS = ("tokens", "words"), ("ner_tags", "tags", "labels")
+_SPANS = {"spans", "entities", "label"}  # of Prodigy, spaCy, doccano: (from, to, type)
 _WHITE = re.compile("[^ \\t\\r\\n\\f\\v]+")
 
 
@@ -62,9 +63,11 @@ def _column(rows: Rows, written: str | None, usual: Sequence[str], key: str) -> 
     for name in usual:
         if name in rows.columns:
             return name
+    lists = {name for name in _SPANS & set(rows.columns) if any(isinstance(cell, list) for cell in rows.columns[name])}
+    spans = "; spans of characters are not read: write a label for each word" if lists else ""
     raise InputError(
         f"{rows.origin}: no column {' or '.join(map(repr, usual))}; name it with `{key}` in [task]; the columns are "
-        f"{', '.join(map(repr, rows.columns))}"
+        f"{', '.join(map(repr, rows.columns))}{spans}"
     )
 
 
