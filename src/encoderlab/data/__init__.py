@@ -1,11 +1,13 @@
 """File, folder or hub name -> named splits of rows, each with a fingerprint.
 
 source    what a study file says about its data, and everything that can be wrong with that
+foreign   what a file is by its first bytes
 text      text files, in the encoding that they are in
 delimited CSV and TSV, record by record
-records   JSON and JSONL, record by record
+records   JSON and JSONL, in any form
 conll     words and labels, a line each
 cells     lists and objects that a cell spells out
+number_cells  numbers as people write them
 suspects  what looks like a mistake
 readers   one function per format; bytes in, columns out
 rows      Rows, canonical labels
