@@ -76,7 +76,7 @@ def _no_file(path: Path) -> str:
     near = same or get_close_matches(path.name, names, n=1)
     hint = f"; did you mean {near[0]!r}?" if near else ""
     made = f"; where it is to hold stories, `encoderlab stories FILE -o {path}` makes it"
-    return f"no such file: {path}{hint}" + made * (path.suffix == ".parquet")
+    return f"no such file: {path}{hint}" + made * (path.suffix == ".parquet" and not near)
 
 
 @final
