@@ -1,8 +1,8 @@
 """Which rows become train, validation and test.
 
-In this order: read; drop unlabelled rows; take the `part`s; cut the `fraction`s of the test sets from the training rows;
-sample `rows` of these; cut the `fraction` of validation from the rows that are left in use; sample `rows` of the others. Train, validation and test never share a row. Every draw has its own generator, seeded from
-(seed, purpose).
+In this order: read; drop unlabelled rows; take the `part`s; cut the `fraction`s of the test sets from the training
+rows; sample `rows` of these; cut the `fraction` of validation from the rows in use; sample `rows` of the other splits.
+Train, validation and test never share a row. Every draw has its own generator, seeded from (seed, purpose).
 """
 
 from __future__ import annotations
