@@ -110,7 +110,9 @@ def read_json(path: Path) -> Any:
     except FileNotFoundError:
         raise InputError(f"{path}: no such file; expected the output folder of `encoderlab compare`") from None
     except RecursionError:
-        raise InputError(f"{path}: values are nested too deeply to be read; delete it and run the study again") from None
+        raise InputError(
+            f"{path}: values are nested too deeply to be read; delete it and run the study again"
+        ) from None
     except (OSError, ValueError) as error:
         raise InputError(f"{path}: not readable as JSON ({error}); delete it and run the study again") from None
 
