@@ -29,6 +29,7 @@ _MARKS = (
 )
 FEW = 3  # fewer bytes than these that are not UTF-8 could be of any encoding
 _RUN = re.compile(rb"[\x80-\xff]+")
+_LAST_LETTERS, _WORD = re.compile(rb"[A-Za-z]*\Z"), re.compile(rb"^[A-Za-z\x80-\xff]*")
 _LETTERS = rb"\xc0-\xd6\xd8-\xf6\xf8-\xff\x8a\x8c\x8e\x9a\x9c\x9e\x9f"
 _TWO_LETTERS = re.compile(rb"[" + _LETTERS + rb"]{2}")
 # Superscripts, fractions, currency and such between two letters are letters of another encoding (Polish, Turkish, ...).
@@ -157,6 +158,7 @@ def _western(path: Path) -> str | None:
         count += sum(map(len, runs))
         pairs += sum(len(run) for run in runs if len(run) > 2 or _TWO_LETTERS.match(run))
         odd += len(_WITHIN_WORD.findall(block))
-        if not example and (word := re.search(rb"[A-Za-z]*[\x80-\xff][A-Za-z\x80-\xff]*", block)):
-            example = word.group()[:30].decode("cp1252", "replace")
+        if not example and (first := _RUN.search(block)):
+            start = first.start() - len(_LAST_LETTERS.findall(block[max(0, first.start() - 30) : first.start()])[0])
+            example = _WORD.findall(block[start : start + 30])[0].decode("cp1252", "replace")
     return example if count >= FEW and pairs <= 0.2 * count and odd <= 0.2 * count else None
