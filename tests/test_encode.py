@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -284,6 +285,18 @@ def test_check_without_responses_is_for_embed_alone(study: Path, capsys: pytest.
     study.write_text(STUDY.replace('[responses]\nS1 = "S1"\n', ""))
     assert command("check", str(study)) == 0
     assert "warning: no [responses]: enough for `encoderlab embed`" in capsys.readouterr().out
+
+
+def test_what_was_settled_of_an_encoder_is_said(
+    study: Path, tiny_model: Callable[[str], Path], capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    model = tmp_path / "decoder"
+    shutil.copytree(tiny_model("bert"), model)
+    config = json.loads((model / "config.json").read_text())
+    (model / "config.json").write_text(json.dumps(config | {"is_decoder": True}))
+    study.write_text(STUDY + f'[[features]]\nkind = "encoder"\nmodel = "{model}"\n')
+    assert command("embed", str(study)) == 0
+    assert "is_decoder" in next(line for line in capsys.readouterr().out.splitlines() if line.startswith("warning: "))
 
 
 def test_check_reports_every_problem_at_once(

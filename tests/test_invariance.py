@@ -9,6 +9,7 @@ from __future__ import annotations
 import csv
 import json
 import math
+import re
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -249,7 +250,8 @@ Train = Callable[..., Path]
 
 @pytest.fixture
 def train(still: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Train:
-    """train(task, end, ...) -> the folder of a run on files with these endings. change: what is done to each record."""
+    """train(task, end, ...) -> the folder of a run on files with these endings. change: what is done to each record.
+    delimiter: of a table. said: whether the study says it."""
 
     def run(
         task: str,
@@ -258,14 +260,22 @@ def train(still: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Tr
         model: Path | None = None,
         method: str = "lora",
         change: Callable[[dict[str, Any]], dict[str, Any]] = dict,
+        delimiter: str | None = None,
+        said: bool = False,
         **more: Any,
     ) -> Path:
         folder = tmp_path / str(len(list(tmp_path.iterdir())))
         folder.mkdir()
         for seed, (split, rows) in enumerate({"train": 32, "validation": 12, "test": 16}.items()):
-            WRITERS[end](folder / f"{split}{end}", [change(one) for one in sentences(task, rows, seed)])
+            records = [change(one) for one in sentences(task, rows, seed)]
+            WRITERS[end](folder / f"{split}{end}", records)
+            if delimiter is not None:
+                write_table(folder / f"{split}{end}", records, delimiter)
         keys = {"task": f'kind = "{task}"', "length": 32, "train": "", "end": end, "method": method, **more}
-        (folder / "study.toml").write_text(STUDY.format(model=json.dumps(str(model or still)), **keys))
+        text = STUDY.format(model=json.dumps(str(model or still)), **keys)
+        if said:
+            text = re.sub(r'= ("\w+\.csv")', rf"= {{ path = \1, delimiter = {json.dumps(delimiter)} }}", text)
+        (folder / "study.toml").write_text(text)
         found = single.train(folder / "study.toml", [], label=keys["method"], seed=None, learning_rate=None)
         assert found is not None
         return found
@@ -295,6 +305,17 @@ def test_the_format_of_the_file(task: str, ends: list[str], train: Train) -> Non
     wanted = train(task)
     for end in ends:
         same_scores(train(task, end), wanted, 0)
+
+
+def with_commas(one: dict[str, Any]) -> dict[str, Any]:
+    return one | {"text": one["text"].replace(" ", ", ")}
+
+
+@pytest.mark.parametrize(("delimiter", "said"), [(";", False), (";", True), ("|", False), ("\t", True)])
+def test_the_delimiter_of_a_table(delimiter: str, said: bool, train: Train) -> None:
+    """A comma in a text is one of the text."""
+    found = train("classification", ".csv", change=with_commas, delimiter=delimiter, said=said)
+    same_scores(found, train("classification", change=with_commas), 0)
 
 
 def test_other_names_for_the_classes_in_their_order(train: Train) -> None:

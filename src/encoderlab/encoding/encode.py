@@ -69,8 +69,9 @@ def _sources(found: Found) -> list[Source]:
     """The study's feature spaces in order, their vectors made."""
     study, stories = found.study, found.stories
     plain = tuple((label, feature) for label, feature in found.features if not isinstance(feature, Adapted))
-    made = {one.file.label: one.file for one in embed_study(replace(study, features=plain), stories)}
-    notes = []
+    embedded = embed_study(replace(study, features=plain), stories)
+    made = {one.file.label: one.file for one in embedded}
+    notes = [f"{one.file.label}: {line}" for one in embedded for line in one.notes]
     for file in made.values():
         if missing := file.counts.get("missing"):
             notes.append(
