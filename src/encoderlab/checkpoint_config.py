@@ -220,7 +220,7 @@ def _size_problems(config: Any, there: int | None) -> list[str]:
     Args:
         there: bytes of its weights, None where they are not known.
     """
-    sizes = {key: getattr(config, key, None) for key in (*SIZES, *FURTHER, *TABLES)}
+    sizes: dict[str, Any] = {key: getattr(config, key, None) for key in (*SIZES, *FURTHER, *TABLES)}
     known = {key: value for key, value in sizes.items() if key in SIZES or value is not None}
     if wrong := [key for key, n in known.items() if not _is_whole(n) or (key not in TABLES and n < 1)]:
         kind = {key: "1 or more" if _is_whole(known[key]) else "a whole number" for key in wrong}
