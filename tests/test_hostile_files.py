@@ -141,6 +141,14 @@ def test_labels_and_texts_of_half_a_character(tmp_path: Path) -> None:
     assert MaskedLM().prepare(rows, labelled=False).columns["text"] == ["a ? b"] * 2
 
 
+def test_labels_with_endless_digits(tmp_path: Path) -> None:
+    path = tmp_path / "rows.csv"
+    path.write_text(f"text,label\na,{'1' * 300_000}x\nb,1.5\n")
+    start = time.process_time()
+    Classification().prepare(read(Source(path=str(path)), Path()), labelled=True)
+    assert time.process_time() - start < 2
+
+
 def test_words_of_half_a_character(tmp_path: Path) -> None:
     path = tmp_path / "tale.json"
     path.write_text(json.dumps({"words": [{"word": f"b{HALF}", "start": 0.0, "end": 0.5}]}))

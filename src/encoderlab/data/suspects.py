@@ -13,7 +13,7 @@ _TWICE = re.compile(
 _LATIN = re.compile("[\u00a1-\u00ff]+")
 _MISSING = {"nan", "none", "null", "n/a", "na", "<na>", "nat", "#n/a", "-100"}
 _DECIMAL = re.compile(r"[-+]?(\d+\.\d+|\.\d+|\d+\.)([eE][-+]?\d+)?|[-+]?\d+[eE][-+]?\d+")
-_NUMBER = re.compile(r"[-+]?(\d+\.?\d*|\.\d+)([eE][-+]?\d+)?")
+_NUMBER = re.compile(r"[-+]?(\d++\.?\d*+|\.\d+)([eE][-+]?\d+)?")  # possessive: a cell may have 300,000 digits
 _SENTENCE = re.compile(r"sent(ence)?[ _-]?(#|id|no|idx|index|num(ber)?)?", re.IGNORECASE)
 
 
