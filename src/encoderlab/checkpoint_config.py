@@ -209,7 +209,7 @@ def _number_problems(said: Mapping[str, Any]) -> list[str]:
     odd = [key for key, value in said.items() if isinstance(value, float) and not math.isfinite(value)]
     found = [f"{key} = {said[key]}: expected a finite number" for key in odd]
     classes = said.get("num_labels")
-    if _is_whole(classes) and classes > MOST_CLASSES:
+    if isinstance(classes, int) and classes > MOST_CLASSES:
         found.append(f"num_labels = {classes}: expected at most {MOST_CLASSES:,}")
     return found
 
@@ -220,21 +220,20 @@ def _size_problems(config: Any, there: int | None) -> list[str]:
     Args:
         there: bytes of its weights, None where they are not known.
     """
-    sizes = {key: getattr(config, key, None) for key in (*SIZES, *FURTHER, *TABLES)}
+    sizes: dict[str, Any] = {key: getattr(config, key, None) for key in (*SIZES, *FURTHER, *TABLES)}
     known = {key: value for key, value in sizes.items() if key in SIZES or value is not None}
     if wrong := [key for key, n in known.items() if not _is_whole(n) or (key not in TABLES and n < 1)]:
         kind = {key: "1 or more" if _is_whole(known[key]) else "a whole number" for key in wrong}
         return [f"{key} = {known[key]!r}: expected {kind[key]}" for key in wrong]
-    found = [f"{key} = {n}: expected at most {MOST:,}" for key, n in known.items() if n > MOST]
-    if (layers := known["num_hidden_layers"]) > MOST_LAYERS:
-        found.append(f"num_hidden_layers = {layers}: expected 1 to {MOST_LAYERS}")
+    most = dict.fromkeys(known, MOST) | {"num_hidden_layers": MOST_LAYERS}
+    found = [f"{key} = {n}: expected at most {most[key]:,}" for key, n in known.items() if n > most[key]]
     width = known["hidden_size"]
     if not found and there is not None:
-        most = max(there, SMALL)
+        room = max(there, SMALL)
         found += [
             f"{key} = {n}: its weights ({there // 2**20} MB) hold no such tensor; they do not belong together"
             for key, n in known.items()
-            if n * width > most
+            if n * width > room
         ]
     if known.get("pooler_hidden_size", width) != width:
         found.append(f"pooler_hidden_size = {known['pooler_hidden_size']}: expected hidden_size ({width})")

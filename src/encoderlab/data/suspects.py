@@ -30,7 +30,8 @@ _MISSING |= {"(blank)", "---", *(name.lower() for name in _SHEET_ERRORS)}
 _DATE = re.compile(r"\d{4}[-/.]\d{1,2}[-/.]\d{1,2}([T ].*)?|\d{1,2}[-/.]\d{1,2}[-/.](\d{4}|\d{2})( .*)?")
 FEW = 3  # rows of a class: with fewer on average nothing is learned
 _DECIMAL = re.compile(r"[-+]?(\d+[.,]\d+|[.,]\d+|\d+[.,])([eE][-+]?\d+)?|[-+]?\d+[eE][-+]?\d+")
-_NUMBER = re.compile(r"[-+]?(\d+[.,]?\d*|[.,]\d+)([eE][-+]?\d+)?")
+# possessive: a cell may have 300,000 digits
+_NUMBER = re.compile(r"[-+]?(\d++[.,]?\d*+|[.,]\d++)([eE][-+]?\d++)?")
 _SENTENCE = re.compile(r"sent(ence)?[ _-]?(#|id|no|idx|index|num(ber)?)?", re.IGNORECASE)
 
 
