@@ -187,8 +187,8 @@ def alphas(chosen: Arrays, grid: np.ndarray, look: Mapping[str, tuple[str, str]]
         kept = values[~np.isnan(values)]
         shares = [100 * np.isclose(kept, alpha).mean() if kept.size else 0 for alpha in grid]
         handles += axes.plot(grid, shares, color=look[name][0], ls=look[name][1], lw=1.4, marker="o", ms=3.5)
-    if len(grid) > 1:
-        axes.set_xscale("log")
+    axes.set_xscale("log")
+    axes.set_ylim(bottom=0)
     axes.set_xlabel("alpha", color=SOFT)
     axes.set_title("folds x voxels that chose it, %", loc="left", fontsize=9.5, color=INK)
     plain(axes, "both")
