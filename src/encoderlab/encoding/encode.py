@@ -55,7 +55,9 @@ def _encode(found: Found) -> Path:
     for person in people:
         table.write_comparisons(study.out / "comparisons" / f"{person.name}.h5", person.name, scored, labels, settings)
     table.write_csv(study.out / "encoding.csv", rows)
-    account = _account(study, rows, people, found.alignments, labels, [*found.told, *notes])
+    claims = table.best(scored, labels, settings)
+    _say(*(table.sentence(subject, claim) for subject, claim in claims.items() if claim["others"]))
+    account = _account(study, rows, people, found.alignments, labels, [*found.told, *notes]) | {"best": claims}
     write_json(study.out / "encoding.json", account)
     return report.write(study.out)
 
