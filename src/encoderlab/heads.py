@@ -88,6 +88,15 @@ def has_labels(head: str) -> bool:
     return head.removeprefix(AUTO) in (*LABELLED, CHOICES)
 
 
+def arguments(head: str, class_names: Sequence[str]) -> str:
+    """What `from_pretrained` has to be told of the head besides the model's name, as Python: the classes by name and in
+    order, because the base's config may have its own, in another order."""
+    if head.removeprefix(AUTO) not in LABELLED:
+        return f", num_labels={len(class_names)}" if class_names else ""
+    names, numbers = dict(enumerate(class_names)), {name: i for i, name in enumerate(class_names)}
+    return f", num_labels={len(names)}, id2label={names!r}, label2id={numbers!r}"
+
+
 def decide(said: Mapping[str, Any], head: str, outputs: int, class_names: Sequence[str]) -> Taken:
     """Say what to do with the head of a checkpoint, whose last layer has as many outputs as the study asks for.
 

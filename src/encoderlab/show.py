@@ -186,13 +186,22 @@ def _memory(megabytes: float | None) -> str:
     return "unknown" if megabytes is None else f"{megabytes:,.0f} MB"
 
 
+UNBOUNDED = ("loss", "mse", "perplexity")  # in units of their own; others are shares and correlations
+
+
+def _digits(value: float) -> str:
+    """Four significant digits at least, whatever the unit."""
+    return f"{value:#.4g}" if abs(value) < 1000 or abs(value) >= 1e9 else f"{value:,.0f}"
+
+
 def evaluated(result: Mapping[str, Any]) -> None:
     """Metrics of a run on a file."""
     for line in result["notes"]:
         print(f"note: {line}")
     single = {name: value for name, value in result.items() if isinstance(value, int | float)}
     for name, value in single.items():
-        print(f"{name.replace('_', ' '):16} {value if isinstance(value, int) else format(value, '.4f')}")
+        shown = value if isinstance(value, int) else _digits(value) if name in UNBOUNDED else format(value, ".4f")
+        print(f"{name.replace('_', ' '):16} {shown}")
     if "per_class" not in result:
         return
     print()
