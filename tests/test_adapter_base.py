@@ -19,6 +19,7 @@ from encoderlab import backbone as backbones
 from encoderlab.backbone import Backbone
 from encoderlab.errors import InputError
 from encoderlab.families import FAMILIES
+from encoderlab.files import read_json, write_json
 from encoderlab.formats import adapterhub
 from encoderlab.methods import Adapter, Lora
 
@@ -124,6 +125,12 @@ def test_our_own_folders_go_by_their_fingerprint(base: Path, tmp_path: Path) -> 
     adapters.save(made, Lora(rank=2), adapters.adapter_tensors(made), tmp_path / "ours")
     name_base(tmp_path / "ours", "base_model_name_or_path", "anything")
     adapters.load_adapter(bare(base), tmp_path / "ours", head=False)
+    said = read_json(tmp_path / "ours" / adapters.OURS)
+    write_json(tmp_path / "ours" / adapters.OURS, said | {"base": said["base"] | {"fingerprint": "0" * 64}})
+    for head in (True, False):  # what puts an adapter under a bare encoder has no --force
+        with pytest.raises(InputError, match="give it the encoder it was trained on") as caught:
+            adapters.load_adapter(bare(base), tmp_path / "ours", head=head)
+        assert ("--force" in str(caught.value)) == head
 
 
 @pytest.mark.parametrize("family", FAMILIES)

@@ -336,5 +336,16 @@ def test_plain_numbers_have_three_digits_and_differences_their_sign() -> None:
         *("0.874", "−0.050", "1.23", "11.2", "112", "10314", "–"),
     ]  # fmt: skip
     assert [text.gain(v, r) for v in (0.0123, -4.056, 0.0, -0.0001)] == ["+0.012", "−4.06", "0.000", "0.000"]
+    mse = METRICS["mse"]
+    assert [text.score(v, mse) for v in (1.25e-15, 0.0, 0.0123, 0.5, 1529.4)] == [
+        *("1.25e-15", "0.000", "0.0123", "0.500", "1529"),
+    ]  # fmt: skip
+    assert [text.gain(v, mse) for v in (1.25e-15, -1.25e-15, 0.0, -0.5)] == [
+        "+1.25e-15",
+        "−1.25e-15",
+        "0.000",
+        "−0.500",
+    ]
+    assert text.score(1.25e-15, mse, 1) == "1.250e-15"
     assert (text.score(0.8741, ACCURACY), text.gain(-0.0123, ACCURACY)) == ("87.4", "−1.2")
     assert (text.heading(r), text.heading(ACCURACY)) == ("Pearson's r", "accuracy, %")

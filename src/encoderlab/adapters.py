@@ -153,7 +153,7 @@ def _ours(backbone: Backbone, folder: Path, head: bool, force: bool) -> tuple[Me
             f"{folder}: trained on another {part} ({base['name']}, fingerprint {base[key][:12] or 'none'}) than "
             f"{names.public(backbone.name)} (fingerprint {here[:12] or 'none'})"
         )
-        _other_base(problem, "or --force to use it all the same", force)
+        _other_base(problem, "or --force to use it all the same" if head else "", force)
     if (folder / WEIGHTS).is_file() and _digest(folder / WEIGHTS) != said["sha256"]:
         raise InputError(f"{folder / WEIGHTS}: damaged, or another file than {OURS} describes (its sha256 differs)")
     method = build(METHODS, "name", said["method"])
@@ -180,8 +180,10 @@ def _in_order(backbone: Backbone, tensors: dict[str, Tensor], classes: Any) -> d
 
 
 def _other_base(problem: str, otherwise: str, force: bool) -> None:
+    """Refuse an adapter of another base, or log it. otherwise: what else can be done; "" where the command has no
+    --force, as none that puts an adapter under a bare encoder."""
     if not force:
-        raise InputError(f"{problem}; give it the encoder it was trained on, {otherwise}")
+        raise InputError(f"{problem}; give it the encoder it was trained on{otherwise and f', {otherwise}'}")
     log.warning("%s; used all the same, as asked", problem)
 
 

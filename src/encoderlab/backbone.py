@@ -172,13 +172,16 @@ class Backbone:
         return sorted({i % count for i in layers})  # type: ignore[operator]
 
 
-def load(name: str, *, head: str, class_names: Sequence[str], seed: int, tokenizer: Any = None) -> Backbone:
+def load(
+    name: str, *, head: str, class_names: Sequence[str], seed: int, tokenizer: Any = None, anew: str = ""
+) -> Backbone:
     """Read encoder and tokenizer in fp32 from a folder or the hub's cache, with a fresh head for `class_names`.
 
     `head` names the transformers Auto class ("AutoModelForSequenceClassification"; "AutoModel" is the bare encoder,
     whose pooler is left out where the checkpoint has none: nothing reads it). tokenizer: this model's, where it is
-    loaded already. Raises InputError for a folder that is no model, a hub name that can't be had, a family that is not
-    in the table.
+    loaded already. anew: why the last layer of the checkpoint's own head is not used (`head_units`). Raises InputError
+    for a folder that is no model, a hub name that can't be had, a family that is not in the
+    table.
     """
     config, family, settled, said = read(name)
     files = fingerprints.state(name, config)
@@ -231,7 +234,7 @@ def load(name: str, *, head: str, class_names: Sequence[str], seed: int, tokeniz
     if heads.has_labels(head):
         layer = backbone.output_layer()
         if f"{layer}.weight" in sizes or f"{layer}.weight" not in fresh:
-            taken = heads.bring(model, layer, head, said, sizes, class_names, seed)
+            taken = heads.bring(model, layer, head, said, sizes, class_names, seed, anew)
             notes.append(taken.note)
             fresh |= {n for n, _ in model.named_parameters() if taken.anew and n.startswith(f"{layer}.")}
     bare_pooler = {name for name in fresh if backbone.in_pooler(name)} if backbone.trunk is model else set()

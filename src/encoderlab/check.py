@@ -15,7 +15,7 @@ from typing import Any
 import torch
 
 from encoderlab import backbone as backbones
-from encoderlab import config, files
+from encoderlab import config, files, head_units
 from encoderlab.backbone import Backbone
 from encoderlab.config import Draft, Regime, Study, Train, Variant
 from encoderlab.data import DataConfig, Rows, Splits, example_rows, load_splits
@@ -170,7 +170,8 @@ def _warnings(found: _Found, encoded: dict[str, Encoded]) -> list[str]:
         if (line := task.cut_warning(encoded[name], len(rows), max_length)) is not None
     ]
     own = [f"{place(name)}: {line}" for name, split in encoded.items() for line in task.warnings(split)]
-    model = [f"model: {line}" for line in found.backbone.notes]
+    settled, _ = head_units.settle(found.backbone, task, encoded["train"])
+    model = [f"model: {line}" for line in settled.notes]
     return [*found.splits.warnings, *model, *cut, *own, *_unlike(found.study)]
 
 

@@ -119,11 +119,12 @@ def assemble(
     device: torch.device,
     dtype: torch.dtype,
     tokenizer: Any = None,
+    anew: str = "",
 ) -> Loaded:
     """Load the base in fp32, insert the method, fill in the tensors that `read` gives, merge, then cast. No method:
     the untrained model. `origin` is where the tensors are from, for messages. tokenizer: the base's, where it is
-    loaded already."""
-    backbone = backbones.load(model, head=task.head, class_names=class_names, seed=seed, tokenizer=tokenizer)
+    loaded already. anew: as in `backbone.load`."""
+    backbone = backbones.load(model, head=task.head, class_names=class_names, seed=seed, tokenizer=tokenizer, anew=anew)
     frozen = len(backbone.layer_paths())
     mean = None
     if method is not None and read is not None:

@@ -54,6 +54,7 @@ class Bench:
     index: per split, int64 (rows,): each row's number in its source.
     origins: per split, the name of the file or of the hub's data set. hub: the hub's data sets among them.
     since: when the command began, seconds, as `time.time`.
+    anew: why the last layer of the checkpoint's own head is not used, or "".
     """
 
     model: str
@@ -78,6 +79,7 @@ class Bench:
     other_tests: Mapping[str, Encoded] = field(default_factory=dict)
     strided: Mapping[int, Encoded] = field(default_factory=dict)
     since: float = -math.inf
+    anew: str = ""
 
     @property
     def encoded(self) -> dict[str, Encoded]:
@@ -299,7 +301,12 @@ def open_trainer(bench: Bench, job: Job, method: Method, folder: Path, tick: Tic
     """The base model with the job's method in it, ready to train into `folder`."""
     assert job.learning_rate is not None and job.seed is not None
     backbone = backbones.load(
-        bench.model, head=bench.task.head, class_names=bench.class_names, seed=job.seed, tokenizer=bench.tokenizer
+        bench.model,
+        head=bench.task.head,
+        class_names=bench.class_names,
+        seed=job.seed,
+        tokenizer=bench.tokenizer,
+        anew=bench.anew,
     )
     method.inject(backbone, job.seed)
     return Trainer(
@@ -437,6 +444,7 @@ def _assemble(bench: Bench, job: Job, tensors: Mapping[str, Tensor], folder: Pat
         device=bench.device,
         dtype=bench.dtype,
         tokenizer=bench.tokenizer,
+        anew=bench.anew,
     )
 
 

@@ -30,7 +30,7 @@ import transformers
 from safetensors import SafetensorError
 from torch import Tensor, nn
 
-from encoderlab import adapters, files
+from encoderlab import adapters, files, heads
 from encoderlab import backbone as backbones
 from encoderlab.config.values import near
 from encoderlab.errors import EncoderlabError, InputError
@@ -41,7 +41,7 @@ from encoderlab.methods.low_rank import FixedRank
 from encoderlab.probe import Answer, probe, rounding
 
 FORMATS = ("merged", "peft", "adapterhub", "onnx")
-TOLERANCE = {"merged": 1e-5, "peft": 1e-5, "adapterhub": 1e-5, "onnx": 1e-4}  # of a logit, or of the largest one's size
+TOLERANCE = {"merged": 1e-5, "peft": 1e-5, "adapterhub": 1e-5, "onnx": 1e-4}  # as a share: `Probe.allowed`
 STORED = 1e-3  # the same from the predictions that the run stored: another device, rows packed otherwise
 ROUNDINGS = 4  # times what the run's precision does to the rows by itself, where that is not fp32
 ONE_FILE = 1_500_000_000  # bytes; a larger ONNX model keeps its weights in a second file, as the format demands
@@ -104,6 +104,12 @@ def export(run: Path, to: str, out: Path | None = None, *, force: bool = False, 
     loaded.model.eval()
     with _whole(target) as folder, torch.no_grad(), backbones.quiet():
         rows = probe(run, loaded)
+        if rows.spread is not None and rows.step > STORED * rows.spread:
+            raise InputError(
+                f"{target}: not written: the model's answers lie around {rows.largest:.3g}, where float32, in which an "
+                f"exported model answers, has steps of {rows.step:.2g}, too coarse for these labels; train on labels "
+                "from which a constant is subtracted, or use `encoderlab predict`, which adds it in float64"
+            )
         match to:
             case "merged":
                 answer = _merged(loaded, method, folder)
@@ -114,14 +120,14 @@ def export(run: Path, to: str, out: Path | None = None, *, force: bool = False, 
             case _:
                 answer = _adapter(adapterhub, run, loaded, folder, force)
         difference, stored = rows.differences(answer)
-        if difference > TOLERANCE[to] * rows.scale:
+        if difference > rows.allowed(TOLERANCE[to]):
             raise EncoderlabError(
                 f"{target}: not written: on {rows.rows} {rows.origin}, its logits differ from the run's by up to "
                 f"{difference:.1e}"
             )
         allowed = None
         if stored is not None and not force:
-            allowed = STORED * rows.scale
+            allowed = rows.allowed(STORED)
             if config["precision"] != "float32":
                 allowed += ROUNDINGS * rounding(rows, load_run(run, device="cpu", base=base))
             if stored > allowed:
@@ -295,8 +301,8 @@ def _own_names(backbone: backbones.Backbone) -> set[str]:
 
 def _how_to_load(to: str, loaded: Loaded, method: Method, target: Path) -> str:
     """One line of Python, and what it cannot say."""
-    auto, classes = loaded.task.head, len(loaded.class_names)
-    base = f'{auto}.from_pretrained("{loaded.backbone.name}", num_labels={classes})'
+    auto = loaded.task.head
+    base = f'{auto}.from_pretrained("{loaded.backbone.name}"{heads.arguments(auto, loaded.class_names)})'
     bits = " (trained over a base in four bits; --to merged is exactly that model)" if isinstance(method, Qlora) else ""
     match to:
         case "merged":

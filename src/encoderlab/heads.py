@@ -3,7 +3,8 @@
     the same classes, in any order   the rows of its last layer are put in the order of the study's
     other classes, another problem   its last layer is drawn anew
     names that say nothing           (LABEL_0, ...) it is taken in the order that it has, and a warning says so
-    one number                       it answers in the unit of the labels, and training starts from it in that unit
+    one number                       it answers in the unit of the labels, and training starts from it in that unit;
+                                     where some training rows say otherwise (`head_units`), its last layer is drawn anew
 
 Names are the same whatever their capitals; LABEL_1 is the class 1. A masked-lm head answers with the tokenizer's
 vocabulary, which belongs to the checkpoint as the encoder does.
@@ -11,6 +12,7 @@ vocabulary, which belongs to the checkpoint as the encoder does.
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, final
@@ -48,6 +50,7 @@ def bring(
     sizes: Mapping[str, tuple[int, ...]],
     class_names: Sequence[str],
     seed: int,
+    anew: str = "",
 ) -> Taken:
     """Bring the head of a checkpoint to the study's classes.
 
@@ -57,23 +60,41 @@ def bring(
         head: the Auto class.
         said: config.json, as it was before it was given the study's classes.
         sizes: shapes of the checkpoint's tensors that have another one here.
+        anew: why the last layer is drawn anew whatever the config says; "" where it is not known to be.
     """
-    if f"{path}.weight" in sizes:
-        return resized(said, head, sizes[f"{path}.weight"][0], class_names)
-    layer = model.get_submodule(path)
-    taken = decide(said, head, layer.out_features, class_names)
+    layer, shape = model.get_submodule(path), sizes.get(f"{path}.weight")
+    if shape is not None:
+        taken = resized(said, head, shape[0], class_names)
+    else:
+        taken = Taken(anew=True, note=anew) if anew else decide(said, head, layer.out_features, class_names)
     if taken.anew:
+        # Not the draw of a fresh head: a head that a run of this seed trained began as that one, and is still near it.
         with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(derive(seed, "head"))
+            torch.manual_seed(derive(seed, "head anew", *(shape or [_digest(layer)])))
             draw_anew(model, path)
     elif taken.order is not None:
         put_in_order(layer, taken.order)
     return taken
 
 
+def _digest(layer: nn.Linear) -> int:
+    """A number that stands for the weights of a layer."""
+    weights = layer.weight.detach().cpu().float().contiguous().numpy()
+    return int.from_bytes(hashlib.sha256(weights.tobytes()).digest()[:8], "little")
+
+
 def has_labels(head: str) -> bool:
     """Whether the heads of a transformers Auto class answer with labels, or with numbers, of their own."""
     return head.removeprefix(AUTO) in (*LABELLED, CHOICES)
+
+
+def arguments(head: str, class_names: Sequence[str]) -> str:
+    """What `from_pretrained` has to be told of the head besides the model's name, as Python: the classes by name and in
+    order, because the base's config may have its own, in another order."""
+    if head.removeprefix(AUTO) not in LABELLED:
+        return f", num_labels={len(class_names)}" if class_names else ""
+    names, numbers = dict(enumerate(class_names)), {name: i for i, name in enumerate(class_names)}
+    return f", num_labels={len(names)}, id2label={names!r}, label2id={numbers!r}"
 
 
 def decide(said: Mapping[str, Any], head: str, outputs: int, class_names: Sequence[str]) -> Taken:
@@ -100,7 +121,7 @@ def decide(said: Mapping[str, Any], head: str, outputs: int, class_names: Sequen
 
 
 def resized(said: Mapping[str, Any], head: str, outputs: int, class_names: Sequence[str]) -> Taken:
-    """Say that a head of another size than the study's, which transformers draws anew, is."""
+    """Say that a head of another size than the study's is drawn anew."""
     names, needed = labels(said, outputs), 1 if head.endswith(CHOICES) else len(class_names)
     of = f" ({_listed(names)})" if names and not _unnamed(names) else ""
     return Taken(anew=True, note=f"the checkpoint's head has {outputs} outputs{of}, the study needs {needed}; {ANEW}")

@@ -11,7 +11,7 @@ from typing import Any, final
 import numpy as np
 
 from encoderlab import backbone as backbones
-from encoderlab import files, runs
+from encoderlab import files, head_units, runs
 from encoderlab.backbone import Backbone
 from encoderlab.config import Study, Variant
 from encoderlab.data import Rows, Splits
@@ -106,6 +106,7 @@ def open_bench(study: Study, splits: Splits, class_names: list[str]) -> Bench:
         name: study.task.encode(rows, base.tokenizer, study.train.max_length, class_names, cache)
         for name, rows in splits.items()
     }
+    base, anew = head_units.settle(base, study.task, encoded["train"])
     strides = {stride for variant in study.variants if (stride := variant.regime.stride) is not None}
     strided = {
         stride: replace(study.task, stride=stride).encode(  # type: ignore[type-var]
@@ -138,6 +139,7 @@ def open_bench(study: Study, splits: Splits, class_names: list[str]) -> Bench:
         origins={name: o if o.startswith(hub) else Path(o).name for name, o in origins.items()},
         hub=hub,
         since=time.time(),
+        anew=anew,
     )
 
 

@@ -35,12 +35,14 @@ Answer = Callable[[Mapping[str, Tensor]], np.ndarray]  # the model's inputs -> l
 class Probe:
     """batches: inputs with an attention mask, and the logits they should give, nan where nothing is asked (of padding).
     stored: the same as the run stored them, of the same shapes; None where it did not, or of other rows.
-    rows, origin: what they are."""
+    rows, origin: what they are.
+    spread: of a number in the labels' unit, how far its answers lie apart; None of classes."""
 
     batches: list[tuple[dict[str, Tensor], np.ndarray]]
     rows: int
     origin: str
     stored: list[np.ndarray] | None = None
+    spread: float | None = None
 
     def differences(self, answer: Answer) -> tuple[float, float | None]:
         """The largest difference of a logit, infinite where one is no number: from the run's model, and from what the
@@ -49,13 +51,24 @@ class Probe:
         own = _largest_gap(answers, [wanted for _, wanted in self.batches])
         return own, None if self.stored is None else _largest_gap(answers, self.stored)
 
+    def allowed(self, share: float) -> float:
+        """A difference of `share`: of the largest logit's size, or of 1 if that is less (of ten times that size where
+        choices have one logit each); of a number, whose mean may be a million times its spread, of that spread, and
+        two steps of float32 there."""
+        if self.spread is None:
+            floor = min(1.0, 10 * self.largest) if self.batches[0][1].shape[-1] == 1 else 1.0
+            return share * max(floor, self.largest)
+        return share * self.spread + 2 * self.step
+
     @property
-    def scale(self) -> float:
-        """The largest logit's size, or 1 if that is more. Of a number in the labels' unit, which may be tiny, ten times
-        that size will do."""
-        largest = max(float(np.nanmax(np.abs(wanted))) for _, wanted in self.batches)
-        floor = min(1.0, 10 * largest) if self.batches[0][1].shape[-1] == 1 else 1.0
-        return max(floor, largest)
+    def largest(self) -> float:
+        """The largest logit's size."""
+        return max(float(np.nanmax(np.abs(wanted))) for _, wanted in self.batches)
+
+    @property
+    def step(self) -> float:
+        """From one float32 to the next at the size of the largest logit."""
+        return float(np.spacing(np.float32(self.largest)))
 
 
 def _largest_gap(answers: Sequence[np.ndarray], wanted: Sequence[np.ndarray]) -> float:
@@ -80,12 +93,25 @@ def probe(run: Path, loaded: Loaded) -> Probe:
     count = -(-len(chosen) // BATCH)
     batches = [chosen[:1], *(chosen[i::count] for i in range(count))]
     loaded.backbone.model.eval()
+    made = [(_inputs(encoded, rows, loaded), _alone(encoded, rows, loaded)) for rows in batches]
     return Probe(
-        batches=[(_inputs(encoded, rows, loaded), _alone(encoded, rows, loaded)) for rows in batches],
+        batches=made,
         rows=len(chosen),
         origin=origin,
+        spread=_spread(run, loaded, [answers for _, answers in made]),
         stored=None if stored is None else [_as_answered(stored, encoded, rows) for rows in batches],
     )
+
+
+def _spread(run: Path, loaded: Loaded, answers: Sequence[np.ndarray]) -> float | None:
+    """How far answers lie apart: those of these rows, the labels of all test rows, and what a step of length 1 of the
+    head's input does, because a head that has learned nothing gives every row about the same."""
+    if loaded.task.problem_type != "regression":
+        return None
+    weight = loaded.backbone.model.get_submodule(loaded.backbone.output_layer()).weight
+    labels = _stored(run, "labels")
+    apart = [float(np.ptp(np.concatenate(answers))), float(weight.detach().float().norm())]
+    return max(*apart, 0.0 if labels is None else float(labels.std()))
 
 
 def rounding(found: Probe, rounded: Loaded) -> float:
@@ -104,11 +130,15 @@ def _answer(loaded: Loaded, inputs: Mapping[str, Tensor]) -> np.ndarray:
 
 def _predictions(run: Path, rows: int) -> np.ndarray | None:
     """The logits of the test rows as the run stored them, in their order; None where they are not there."""
+    logits = _stored(run, "logits")
+    return logits if logits is not None and len(logits) == rows else None
+
+
+def _stored(run: Path, name: str) -> np.ndarray | None:
     try:
-        logits = load_file(run / "predictions" / "test.safetensors")["logits"]
+        return load_file(run / "predictions" / "test.safetensors")[name]
     except (OSError, KeyError, SafetensorError):
         return None
-    return logits if len(logits) == rows else None
 
 
 def _as_answered(stored: np.ndarray, encoded: Encoded, rows: np.ndarray) -> np.ndarray:

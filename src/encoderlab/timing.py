@@ -16,6 +16,8 @@ from typing import Any
 
 from tqdm import tqdm
 
+from encoderlab.tasks.metric import plain
+
 TRAINING_COST = 3
 
 
@@ -118,7 +120,7 @@ class Meter:
         parts += [f"learning rate {result['learning_rate']:.3g}"] if result["learning_rate"] is not None else []
         if result["status"] == "done":
             name = self.metric.replace("_", " ")
-            parts.append(f"{kind} {name} {scores[self.metric]:.4f}" if self.metric in scores else "done")
+            parts.append(f"{kind} {name} {plain(scores[self.metric])}" if self.metric in scores else "done")
         else:
             parts.append(f"{'pruned' if result['status'] == 'pruned' else 'FAILED'}: {result['reason']}")
         left = self.seconds_left()

@@ -10,6 +10,9 @@ import json
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from encoderlab import heads
+from encoderlab.tasks.metric import plain
+
 PIPELINES = {
     "AutoModelForSequenceClassification": "text-classification",
     "AutoModelForTokenClassification": "token-classification",
@@ -70,7 +73,7 @@ def _result(result: Mapping[str, Any] | None) -> str:
     rows = [f"| split | rows | {' | '.join(told.values())} |", f"| --- | --- |{' --- |' * len(told)}"]
     for name, split in result["splits"].items():
         numbers = (split.get(key) for key in told)
-        rows.append(f"| {name} | {split['rows']} | {' | '.join('' if n is None else f'{n:.4f}' for n in numbers)} |")
+        rows.append(f"| {name} | {split['rows']} | {' | '.join('' if n is None else plain(n) for n in numbers)} |")
     return "\n".join(["## Result", "", *rows])
 
 
@@ -105,7 +108,7 @@ def _loading(about: Mapping[str, Any]) -> str:
     base, head = about["base"]["name"], about.get("head") or "AutoModelForSequenceClassification"
     classes = about.get("class_names") or []
     if about["layout"] == "peft" and about["method"]["name"] != "qlora":  # ours rounds the base to four bits
-        labels = f", num_labels={len(classes)}" if classes else ""
+        labels = heads.arguments(head, classes)
         code = [
             "from peft import PeftModel",
             f"from transformers import {head}",

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 from encoderlab.tasks import Metric
 
 NOTHING = "–"
@@ -26,15 +28,22 @@ def score(value: float | None, metric: Metric, extra: int = 0) -> str:
     one. extra: digits more."""
     if metric.percent or value is None:
         return percent(value, 1 + extra)
-    return f"{value:.{_decimals(value) + extra}f}".replace("-", MINUS)
+    return _number(value, metric, extra).replace("-", MINUS, value < 0)
 
 
 def gain(value: float | None, metric: Metric) -> str:
     """A difference of two values of the metric, always with its sign."""
     if metric.percent or value is None:
         return points(value)
-    text = f"{value:+.{_decimals(value)}f}".replace("-", MINUS)
+    text = ("+" * (value >= 0) + _number(value, metric)).replace("-", MINUS, value < 0)
     return text if text.strip("+−0.") else "0.000"
+
+
+def _number(value: float, metric: Metric, extra: int = 0) -> str:
+    """A correlation has as many decimals whatever its size; what has a unit has three digits that are not 0."""
+    if math.isinf(metric.bounds[1]) and 0 < abs(value) < 0.1:
+        return f"{value:#.{3 + extra}g}"
+    return f"{value:.{_decimals(value) + extra}f}"
 
 
 def _decimals(value: float) -> int:

@@ -32,6 +32,11 @@ class Metric:
         return -1 if self.lower_is_better else 1
 
 
+def plain(value: float) -> str:
+    """A value with four digits behind the point, of a small one with four digits that are not 0."""
+    return f"{value:.4f}" if value == 0 or abs(value) >= 0.01 else f"{value:#.4g}"
+
+
 def perplexity(loss: float) -> float:
     """Return exp(loss) of a mean loss in nats; capped where exp would overflow."""
     return math.exp(min(loss, 700.0))
