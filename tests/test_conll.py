@@ -1,0 +1,92 @@
+"""Comments among the words of CoNLL files, and which column has the labels."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from encoderlab.data import Rows, Source, read
+
+WORDS = ["the", "old", "film", "ended", "well", "today"]
+POS, IOB, NUMBERS = ["DET", "ADJ", "NOUN", "VERB"], ["B-LOC", "I-LOC", "O", "O"], ["0", "1", "2", "3"]
+
+
+def load(
+    folder: Path, front: Callable[[int], str], labels: list[str], sign: str = "\t", more: str = "", sentences: int = 20
+) -> Rows:
+    """Sentences of four words, with other lines in front."""
+    text = "".join(
+        front(i) + "".join(sign.join([w, *more, t]) + "\n" for w, t in zip(WORDS[i % 3 :], labels, strict=False)) + "\n"
+        for i in range(sentences)
+    )
+    (folder / "a.conll").write_text(text)
+    return read(Source(path="a.conll"), folder)
+
+
+COMMENTS: dict[str, tuple[Callable[[int], str], list[str], str, str]] = {
+    "text and a tab": (lambda i: f"# id\t{i % 3}\n", POS, "\t", ""),
+    "a key": (lambda i: f"#id {i % 3}\n", POS, " ", ""),
+    "two signs": (lambda i: f"## {i % 3}\n", POS, " ", ""),
+    "three columns": (lambda i: f"# doc {i % 3}\n", POS, " ", "x"),
+    "texts": (lambda i: "# text\ta\tb\n", POS, "\t", "x"),
+    "of entities": (lambda i: f"# id\t{i}\n", IOB, "\t", ""),
+    "of entities, names": (lambda i: f"#doc d{i}\n", IOB, " ", ""),
+    "names": (lambda i: f"#doc d{i}\n", POS, " ", ""),
+    "few, names of entities": (lambda i: f"#doc d{i}\n" if i % 5 == 0 else "", IOB, " ", ""),
+    "few": (lambda i: f"#id {i}\n" if i % 5 == 0 else "", POS, " ", ""),
+    "beside numbers": (lambda i: f"#id {i}\n", NUMBERS, " ", ""),
+    "glued": (lambda i: f"#{i} doc\n", POS, " ", ""),
+    "two lines": (lambda i: f"#id {i}\n#src web\n", POS, " ", ""),
+    "dates": (lambda i: f"#day 2020-01-{i + 1}\n", POS, " ", ""),
+    "alone": (lambda i: f"#id {i}\n\n", POS, " ", ""),
+}
+
+
+@pytest.mark.parametrize("case", COMMENTS)
+def test_comments_with_the_fields_of_words(case: str, tmp_path: Path) -> None:
+    front, labels, sign, more = COMMENTS[case]
+    found = load(tmp_path, front, labels, sign, more)
+    assert {word for row in found.columns["tokens"] for word in row} == set(WORDS)
+    assert {tag for row in found.columns["tags"] for tag in row} == set(labels)
+    assert len(found) == 20 and len(found.notes) == 1 and "comment lines (# ...) left out" in found.notes[0]
+
+
+HASHTAGS: dict[str, tuple[Callable[[int], str], list[str], str]] = {
+    "hashtags": (lambda i: f"#win{i} NOUN\n", POS, " "),
+    "hashtags with a tab": (lambda i: f"#win{i}\tNOUN\n", POS, "\t"),
+    "the sign": (lambda i: "# NOUN\n" if i % 2 else "", POS, " "),
+    "years": (lambda i: f"#{2000 + i} NOUN\n" if i % 2 else "", POS, " "),
+    "entities": (lambda i: f"#win{i} B-LOC\n" if i % 2 else "", IOB, " "),
+    "tags of numbers": (lambda i: "#win 2\n" if i % 2 else "", NUMBERS, " "),
+}
+
+
+@pytest.mark.parametrize("case", HASHTAGS)
+def test_words_with_a_hash_stay(case: str, tmp_path: Path) -> None:
+    front, labels, sign = HASHTAGS[case]
+    found = load(tmp_path, front, labels, sign)
+    assert [len(row) for row in found.columns["tokens"]] == [4 + bool(front(i)) for i in range(20)]
+    assert all("comment line" not in note for note in found.notes)
+    assert case.startswith("hashtags") or found.notes == ()
+
+
+def test_a_sign_among_comments_stays(tmp_path: Path) -> None:
+    found = load(tmp_path, lambda i: f"# doc {i % 3}\n" + "# x NOUN\n" * (i == 5), POS, " ", "x")
+    assert [row[0] == "#" for row in found.columns["tokens"]] == [i == 5 for i in range(20)]
+
+
+@pytest.mark.parametrize(
+    "front, labels", [(lambda i: "#id 0\n", NUMBERS), (lambda i: "#src web\n" if i % 4 == 0 else "", POS)]
+)
+def test_what_may_be_either_is_said(front: Callable[[int], str], labels: list[str], tmp_path: Path) -> None:
+    found = load(tmp_path, front, labels, " ")
+    assert len(found.columns["tokens"][0]) == 5
+    assert "read as words; if they are comments, remove them" in found.notes[0]
+
+
+def test_hashtags_among_words_alone_stay(tmp_path: Path) -> None:
+    (tmp_path / "a.conll").write_text("#win\nMary\n\nPaul\n\n# a comment\nAda\n\n")
+    found = read(Source(path="a.conll"), tmp_path, labelled=False)
+    assert found.columns == {"tokens": [["#win", "Mary"], ["Paul"], ["Ada"]]}
