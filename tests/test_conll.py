@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import pytest
 
-from encoderlab.data import Rows, Source, read
+from encoderlab.data import DataConfig, Rows, Source, load_splits, read
+from encoderlab.errors import InputError
+from encoderlab.tasks import TokenClassification
 
 WORDS = ["the", "old", "film", "ended", "well", "today"]
 POS, IOB, NUMBERS = ["DET", "ADJ", "NOUN", "VERB"], ["B-LOC", "I-LOC", "O", "O"], ["0", "1", "2", "3"]
@@ -90,3 +93,47 @@ def test_hashtags_among_words_alone_stay(tmp_path: Path) -> None:
     (tmp_path / "a.conll").write_text("#win\nMary\n\nPaul\n\n# a comment\nAda\n\n")
     found = read(Source(path="a.conll"), tmp_path, labelled=False)
     assert found.columns == {"tokens": [["#win", "Mary"], ["Paul"], ["Ada"]]}
+
+
+@pytest.mark.parametrize("labels", [IOB, ["S-PER", "O", "O", "U-LOC"]])
+@pytest.mark.parametrize("lines, columns", [("{t} {w}", "[2, 1]"), ("{t} {w} _", "[2, 1]"), ("{n} {t} {w}", "[3, 2]")])
+def test_labels_of_entities_in_front_of_the_words_are_refused(
+    lines: str, columns: str, labels: list[str], tmp_path: Path
+) -> None:
+    rows = [lines.format(t=t, w=w, n=i) for i, (w, t) in enumerate(zip(WORDS, labels, strict=False), 1)]
+    (tmp_path / "a.conll").write_text("\n".join(rows) + "\n\n" + "\n".join(rows) + "\n")
+    for labelled in (True, False):
+        with pytest.raises(InputError, match=r"has labels such as '.*columns = ") as error:
+            read(Source(path="a.conll"), tmp_path, labelled=labelled)
+        assert f"columns = {columns} are" in str(error.value)
+    word, label = map(int, columns.strip("[]").split(", "))
+    found = read(Source(path="a.conll", columns=(word, label)), tmp_path)
+    assert found.columns == {"tokens": [WORDS[:4]] * 2, "tags": [labels] * 2}
+
+
+def test_other_labels_in_front_of_the_words_are_said(tmp_path: Path) -> None:
+    text = "\n".join(f"{POS[i % 4]} word{i}" for i in range(40))
+    (tmp_path / "a.conll").write_text(text)
+    (note,) = read(Source(path="a.conll"), tmp_path).notes
+    assert "4 different words, but 40 different labels" in note and "columns = [2, 1]" in note
+
+
+def test_one_label_of_all_words_names_the_columns(tmp_path: Path) -> None:
+    (tmp_path / "a.conll").write_text("".join(f"w{i} {POS[i % 4]} _\n\n" for i in range(20)))
+    config = DataConfig(train=Source(path="a.conll"))
+    task = TokenClassification()
+    prepare = partial(task.prepare, labelled=True)
+    splits = load_splits(config, text=["words"], label="labels", base=tmp_path, prepare=prepare, stratify=False)
+    with pytest.raises(InputError, match=r"all words have the label '_'; .*columns = \[word, label\], .*`labels`"):
+        task.class_names(splits)
+
+
+def test_many_labels_that_mark_no_entity_are_few_lines(tmp_path: Path) -> None:
+    (tmp_path / "a.conll").write_text("".join(f"w {IOB[i % 4]}\nw x{i}\n\n" for i in range(20)))
+    config = DataConfig(train=Source(path="a.conll"))
+    task = TokenClassification()
+    prepare = partial(task.prepare, labelled=True)
+    splits = load_splits(config, text=["words"], label="labels", base=tmp_path, prepare=prepare, stratify=False)
+    with pytest.raises(InputError, match="the same of 17 more labels") as error:
+        task.class_names(splits)
+    assert len(error.value.problems) == 3

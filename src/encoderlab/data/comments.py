@@ -14,7 +14,7 @@ from typing import final
 
 _KEY_VALUE = re.compile(r"#\s*[\w.:-]+\s*=(\s|$)")  # "# sent_id = 3", which may have as many fields as a word
 _NUMBER = re.compile(r"[-+]?\d[\d.,:/_-]*")
-_MARKS = re.compile(r"O|[BIESLUMW]-.+")  # a label of a word where entities are marked
+ENTITY = re.compile(r"O|[BIESLUMW]-.+")  # a label of a word where entities are marked
 _DIGITS = re.compile(r"\d+")
 NEARLY_ALL, FEWEST = 0.9, 3  # of the sentences have such a line; sentences that tell anything
 
@@ -84,5 +84,5 @@ def _no_labels(values: Set[str], labels: Set[str]) -> bool:
         return False
     if all(map(_NUMBER.fullmatch, values)) and not any(map(_NUMBER.fullmatch, labels)):
         return True
-    marks = all(map(_MARKS.fullmatch, labels)) and labels != {"O"}
-    return marks and not any(map(_MARKS.fullmatch, values))
+    marks = all(map(ENTITY.fullmatch, labels)) and labels != {"O"}
+    return marks and not any(map(ENTITY.fullmatch, values))

@@ -12,7 +12,7 @@ from collections import Counter
 from dataclasses import dataclass
 from typing import final
 
-from encoderlab.data.comments import Hashed, judge
+from encoderlab.data.comments import ENTITY, Hashed, judge
 from encoderlab.data.text import TextFile
 from encoderlab.errors import InputError
 
@@ -66,7 +66,20 @@ def read_conll(file: TextFile, columns: tuple[int, int] | None = None, *, labell
         notes.append(f"column 1 counts the words; column 2 is read as the words{labels}")
     words = [[fields[word] for _, fields in block] for block in blocks]
     tags = None if label is None else [[fields[label] for _, fields in block] for block in blocks]
+    if tags is not None and columns is None and (said := _turned(words, tags)):
+        notes.append(said)
     return Sentences(words, tags, tuple(notes))
+
+
+def _turned(words: list[list[str]], tags: list[list[str]]) -> str | None:
+    """Said where there are far more kinds of labels than of words: the labels may stand in front."""
+    kinds = len({word for row in words for word in row}), len({tag for row in tags for tag in row})
+    if kinds[1] < 20 or kinds[1] < 2 * kinds[0]:
+        return None
+    return (
+        f"{kinds[0]} different words, but {kinds[1]} different labels: if the words are behind their labels, say so in "
+        "the source, e.g. columns = [2, 1] (--columns of predict and evaluate)"
+    )
 
 
 def _apart_by_tabs(lines: list[str]) -> bool:
@@ -127,6 +140,22 @@ def _counts(blocks: list[list[Line]]) -> bool:
     return sum(map(len, blocks)) > 1
 
 
+def _labels_in_front(file: TextFile, blocks: list[list[Line]], first: int, width: int) -> None:
+    """Raise InputError where the first of two columns or more has labels of entities, and the last one has not."""
+    columns = list(zip(*(fields for block in blocks for _, fields in block), strict=True))
+    marked = [name for name in columns[first] if name.startswith(("B-", "I-", "S-", "U-"))]
+    if not marked or not all(map(ENTITY.fullmatch, columns[first])):
+        return
+    if sum(ENTITY.fullmatch(name) is not None for name in columns[-1]) > 0.1 * len(columns[-1]):
+        return
+    word = max(range(first + 1, width), key=lambda place: len(set(columns[place])))
+    raise InputError(
+        f"{file.path}: column {first + 1} has labels such as {marked[0]!r} where a word is expected; if the words are "
+        f"behind them, say so in the source: columns = [{word + 1}, {first + 1}] are the numbers of word and label "
+        "(--columns of predict and evaluate)"
+    )
+
+
 def _columns(
     file: TextFile,
     columns: tuple[int, int] | None,
@@ -149,6 +178,7 @@ def _columns(
         if labelled:
             raise InputError(f"{file.path}: its lines have a number and a word; expected a label behind them")
         return first, None
+    _labels_in_front(file, blocks, first, width)
     if counted and labelled and width > 3:
         values = {
             place: list(dict.fromkeys(fields[place] for block in blocks for _, fields in block))
