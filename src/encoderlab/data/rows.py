@@ -22,7 +22,7 @@ from typing import Any, final
 
 import numpy as np
 
-from encoderlab.data.cells import as_list
+from encoderlab.data.cells import as_list, other_form
 from encoderlab.data.source import file_format
 from encoderlab.data.suspects import label_notes
 from encoderlab.errors import InputError
@@ -114,6 +114,11 @@ def labels_of(cells: Sequence[object], name: str) -> tuple[Callable[[object], st
             f"column {name!r} has lists of labels, such as {spelled}, and labels without a list; several labels a row "
             "(multi-label) are not supported yet: write one label a row"
         )
+    if odd := next((cell for cell in given if isinstance(cell, str) and _no_label(cell)), None):
+        raise ValueError(
+            f"column {name!r} has lists or objects for labels, such as {odd[:60]!r}: several labels a row (multi-label) "
+            "are not supported yet; expected one label a row, without brackets"
+        )
     if given and all(isinstance(cell, int | float | Decimal) and not isinstance(cell, bool) for cell in given):
         return _number_label, []
     return canonical_label, []
@@ -124,6 +129,15 @@ def _label_list(cell: object) -> list | None:
         return as_list(cell)
     except ValueError:  # a class of that name
         return None
+
+
+def _no_label(cell: str) -> bool:
+    """Whether a text spells out a list or an object that is not read."""
+    try:
+        as_list(cell)
+    except ValueError:
+        return True
+    return other_form(cell) is not None
 
 
 def _has_strings(labels: list | None) -> bool:

@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from encoderlab.data import Rows
-from encoderlab.data.cells import as_list
+from encoderlab.data.cells import as_list, other_form
 from encoderlab.data.rows import IGNORED, as_text, canonical_label, column_problems
 from encoderlab.data.suspects import label_notes, single_words
 from encoderlab.errors import InputError
@@ -76,6 +76,8 @@ def _list(cell: Any, column: str) -> Sequence[Any]:
     word."""
     if (found := as_list(cell)) is not None:
         return found
+    if (wrong := other_form(cell)) is not None:
+        raise ValueError(f"column {column!r}: {wrong}")
     if isinstance(cell, str):
         return _WHITE.findall(cell)
     raise ValueError(f"expected a list in column {column!r}, got {cell!r}")
@@ -84,6 +86,13 @@ def _list(cell: Any, column: str) -> Sequence[Any]:
 def _row_labels(cell: Any, column: str, words: int) -> list[str | None]:
     """A label for each word, None where it is to be ignored (-100)."""
     cells = _list(cell, column)
+    if isinstance(cell, str) and len(cells) > 1 and as_list(cell) is None:
+        signs = {str(name)[-1] for name in cells[:-1]}
+        if len(signs) == 1 and signs <= set(",;|"):
+            raise ValueError(
+                f"the labels of column {column!r} end with {signs.pop()!r}, as in {cell[:40]!r}; write spaces alone "
+                'between them, or a list: ["a", "b"]'
+            )
     if len(cells) != words:
         one = "; is it one text for several labels?" if isinstance(cell, str) and len(cells) == 1 else ""
         raise ValueError(f"{words} words, but {len(cells)} labels (column {column!r}); expected one for each word{one}")
