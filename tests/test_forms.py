@@ -13,6 +13,7 @@ import pytest
 from datasets import ClassLabel, Dataset, Features, List, Value
 
 from encoderlab.data import DataConfig, Rows, Source, load_splits, prepare, read
+from encoderlab.data.readers import stream
 from encoderlab.data.suspects import label_notes
 from encoderlab.errors import InputError
 from encoderlab.tasks import TokenClassification
@@ -141,6 +142,29 @@ def test_a_repeated_header_is_left_out_and_said(tmp_path: Path) -> None:
     assert "the header is repeated at row 2 (files joined end to end?): 1 left out" in found.notes[0]
 
 
+def test_a_repeated_header_is_left_out_in_every_format(tmp_path: Path) -> None:
+    rows = [{"text": "a", "label": "1"}, {"text": " Text", "label": "LABEL"}, {"text": "text", "label": "0"}]
+    lines = "".join(json.dumps(row) + "\n" for row in rows)
+    contents: dict[str, str | bytes] = {
+        "a.csv": "text,label\na,1\nText,LABEL\ntext,0\n",
+        "a.tsv": "text\tlabel\na\t1\nText\tLABEL\ntext\t0\n",
+        "a.jsonl": lines,
+        "a.json": json.dumps(rows),
+        "a.csv.gz": gzip.compress(b"text;label\na;1\nText;Label\ntext;0\n"),
+    }
+    said = "the header is repeated at row 2 (files joined end to end?): 1 left out"
+    for name, content in contents.items():
+        found = written(tmp_path, name, content)
+        assert found.columns == {"text": ["a", "text"], "label": ["1", "0"]} and found.index.tolist() == [0, 2]
+        assert said in found.notes[-1]
+        notes: list[str] = []
+        names, records = stream(Source(path=name), tmp_path, notes.append)
+        assert names == ["text", "label"] and list(map(list, records)) == [["a", "1"], ["text", "0"]]
+        assert said in notes[-1]
+    alone = written(tmp_path, "b.jsonl", '{"text": "text"}\n{"text": "a"}\n')
+    assert alone.columns == {"text": ["text", "a"]} and alone.notes == ()
+
+
 def test_the_keys_of_a_source_are_checked(tmp_path: Path) -> None:
     for name in ("a.csv", "a.conll", "a.parquet"):
         (tmp_path / name).write_text("text,label\nx,1\n")
@@ -239,6 +263,31 @@ def test_class_names_of_a_parquet_file_are_kept(tmp_path: Path) -> None:
         ([f"intent {i % 12}" for i in range(30)], "has 12 classes for 30 rows, such as 'intent 0': too few rows"),
         ([str(i % 12) for i in range(30)], 'To predict a number set task.kind = "regression"'),
         ([f"intent {i % 12}" for i in range(36)], None),
+        (["10%", "20 %", "5"], "the 3 classes of column 'label' are shares, such as '10%'"),
+        (["yes", "1", "0"], "'yes', '1', '0' in column 'label' are different classes"),
+        (["yes", "No", "true"], "'true', 'yes', 'No' in column 'label' are different classes"),
+        (["pos", "neg", "?"], "'?' (1 rows) in column 'label' is a class here"),
+        (["pos", "neg", "-"], "'-' (1 rows) in column 'label' is a class here"),
+        (["pos", "neg", "Unknown"], "'Unknown' (1 rows) in column 'label' is a class here"),
+        (["+1", "1", "-2"], "'+1' and '1' in column 'label' are different classes"),
+        (["\u22121", "-1", "1"], "'\u22121' and '-1'"),
+        (["'pos'", "pos", "neg"], "\"'pos'\" and 'pos'"),
+        (["pos.", "pos", "neg"], "'pos.' and 'pos'"),
+        (["2,10", "27", "3"], "several labels a row (multi-label) are not supported"),
+        (["2,10,14", "27", "3"], "'2,10,14' in column 'label' looks like 3 labels in one cell (1 rows are like it)"),
+        (["2 10", "27", "3"], "'2 10' in column 'label' looks like 2 labels in one cell"),
+        (["neg|x", "pos"], "'neg|x' in column 'label' looks like 2 labels in one cell"),
+        (["neg;x", "pos", "neg; x; y"], "'neg;x' in column 'label' looks like 2 labels in one cell (2 rows"),
+        (["joy, fear", "joy", "fear"], "'joy, fear' in column 'label' looks like 2 labels in one cell"),
+        (["joy,fear", "joy,anger", "fear,anger", "love"], "'joy,fear' in column 'label' looks like 2 labels"),
+        (["joy+fear", "joy", "fear"], "'joy+fear' in column 'label' looks like 2 labels"),
+        (["a/x", "a/y", "b/x", "b/y"], None),
+        (["Paris, France", "Lyon, France", "Rome"], None),
+        (["1/2", "half", "whole"], None),
+        (["very good", "good", "bad"], None),
+        (["a|b", "c|d"], None),
+        (["+", "-"], None),
+        (["?", "!", "."], None),
         (["-1", "1"], None),
         (["-2", "-1", "0", "1"], None),
         (["true", "false"], None),
@@ -283,7 +332,12 @@ def test_a_split_of_minus_ones_is_unlabelled_unless_train_knows_the_class(tmp_pa
         load([0, 1] * 10)
     with pytest.raises(InputError, match="data.train: train.jsonl: none of its 20 rows has a label"):
         load([-1] * 20)
-    assert load([-1, 1] * 10).test.columns["label"] == ["-1", "-1"]
+    found = load([-1, 1] * 10)
+    assert found.test.columns["label"] == ["-1", "-1"]
+    assert any(
+        "all 2 rows have the label '-1'; if -1 means that there is no label, nothing is measured" in line
+        for line in found.warnings
+    )
 
 
 def test_labels_that_all_occur_once_cannot_be_cut(tmp_path: Path) -> None:
@@ -296,6 +350,11 @@ def test_rows_of_single_words_are_said() -> None:
     columns = {"Sentence #": ["1", "", ""], "tokens": ["Mary", "met", "Paul"], "tags": ["B-PER", "O", "B-PER"]}
     found = TokenClassification().prepare(Rows(columns, "here", np.arange(3)), labelled=True)
     assert "all 3 rows have a single word" in found.notes[0] and "column 'Sentence #'" in found.notes[0]
+    columns = {"tokens": ["Mary"] * 19 + ["two words"], "tags": ["B-PER"] * 19 + ["O O"]}
+    found = TokenClassification().prepare(Rows(columns, "here", np.arange(20)), labelled=True)
+    assert "19 of 20 rows have a single word" in found.notes[0]
+    columns = {"tokens": ["Mary"] * 8 + ["two words"] * 2, "tags": ["B-PER"] * 8 + ["O O"] * 2}
+    assert TokenClassification().prepare(Rows(columns, "here", np.arange(10)), labelled=True).notes == ()
 
 
 def test_decimals_from_parquet_are_numbers() -> None:

@@ -116,8 +116,8 @@ def labels_of(cells: Sequence[object], name: str) -> tuple[Callable[[object], st
         )
     if odd := next((cell for cell in given if isinstance(cell, str) and _no_label(cell)), None):
         raise ValueError(
-            f"column {name!r} has lists or objects for labels, such as {odd[:60]!r}: several labels a row (multi-label) "
-            "are not supported yet; expected one label a row, without brackets"
+            f"column {name!r} has lists or objects for labels, such as {odd[:60]!r}: several labels a row "
+            "(multi-label) are not supported yet; expected one label a row, without brackets"
         )
     if given and all(isinstance(cell, int | float | Decimal) and not isinstance(cell, bool) for cell in given):
         return _number_label, []
