@@ -6,6 +6,7 @@ from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from encoderlab.data import DataConfig, Rows, Source, load_splits, read
@@ -137,3 +138,19 @@ def test_many_labels_that_mark_no_entity_are_few_lines(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="the same of 17 more labels") as error:
         task.class_names(splits)
     assert len(error.value.problems) == 3
+
+
+@pytest.mark.parametrize("labels", [["b-per", "i-per", "o"], ["b-PER", "e-PER", "s-LOC"], ["u-per", "b-per", "o"]])
+def test_prefixes_in_small_letters_are_read_and_said(labels: list[str]) -> None:
+    rows = Rows({"tokens": [["a", "b", "c"]], "tags": [labels]}, "here", np.arange(1))
+    found = TokenClassification().prepare(rows, labelled=True)
+    assert found.columns["labels"] == [[label[0].upper() + label[1:] for label in labels]]
+    assert found.notes[-1].startswith("here: labels in small letters, such as 'b-")
+    assert TokenClassification().metric(sorted(found.columns["labels"][0])).key == "entity_f1"
+
+
+@pytest.mark.parametrize("labels", [["b-per", "O", "I-per"], ["o", "x", "b"], ["e-mail", "s-bahn", "o"]])
+def test_other_small_letters_stay(labels: list[str]) -> None:
+    rows = Rows({"tokens": [["a", "b", "c"]], "tags": [labels]}, "here", np.arange(1))
+    found = TokenClassification().prepare(rows, labelled=True)
+    assert found.columns["labels"] == [labels] and found.notes == ()

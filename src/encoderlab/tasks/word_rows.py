@@ -51,7 +51,12 @@ def prepare(rows: Rows, words: str | None, labels: str | None, *, labelled: bool
             found["labels"].append(found_labels)
     if not kept:
         raise InputError(f"{rows.origin}: none of its {len(rows)} rows has a labelled word; use labelled rows")
+    names = {name for row in found.get("labels", []) for name in row if name is not None}
     notes = _notes(rows, found, len(rows) - len(kept))
+    if large := entities.capitals(names):
+        found["labels"] = [[large.get(name, name) for name in row] for row in found["labels"]]
+        small = min(name for name in names if name != "o")
+        notes.append(f"{rows.origin}: labels in small letters, such as {small!r}, are read as {large[small]!r}")
     return Rows(found, rows.origin, rows.index[kept], (*rows.notes, *notes))
 
 
