@@ -9,7 +9,8 @@ from typing import Any
 
 from encoderlab.data import Rows
 from encoderlab.data.cells import as_list, other_form
-from encoderlab.data.rows import IGNORED, as_text, canonical_label, column_problems
+from encoderlab.data.columns import column_problems
+from encoderlab.data.rows import IGNORED, as_text, canonical_label
 from encoderlab.data.suspects import label_notes, single_words
 from encoderlab.errors import InputError
 from encoderlab.tasks import entities
