@@ -73,8 +73,8 @@ def judge(
         foreign = 2 * sum(value not in labels for value in values) > len(values)
         if _no_labels(set(values), labels) or (usual and foreign):
             comments |= {one.number for one in group}
-        elif usual or foreign:
-            unsure += group
+        elif foreign or (usual and (label is None or all(map(_NUMBER.fullmatch, values)))):
+            unsure += group  # a name that words have for a label, too, is one
     return Verdict(frozenset(comments), (unsure[0].line, len(unsure)) if unsure else None)
 
 
