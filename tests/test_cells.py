@@ -187,3 +187,10 @@ def test_labels_that_end_with_commas_are_refused(cell: str) -> None:
     rows = Rows({"tokens": [" ".join(["w"] * len(cell.split()))], "tags": [cell]}, "here", np.arange(1))
     with pytest.raises(InputError, match=r"row 1: the labels of column 'tags' end with '.'.* as in"):
         TokenClassification().prepare(rows, labelled=True)
+
+
+@pytest.mark.parametrize("cell", ["O|B-PER", "O,B-PER,I-PER", "B-PER;O"])
+def test_several_labels_of_entities_in_one_are_refused(cell: str) -> None:
+    rows = Rows({"tokens": ["Ada|sang"], "tags": [cell]}, "here", np.arange(1))
+    with pytest.raises(InputError, match=r"here: row 1: '.*' in column 'tags' is several labels in one"):
+        TokenClassification().prepare(rows, labelled=True)

@@ -66,3 +66,10 @@ from encoderlab.data.suspects import label_notes
 def test_labels_that_look_like_a_mistake(labels: list[str], said: str | None) -> None:
     notes = label_notes(labels, "label")
     assert notes == [] if said is None else len(notes) == 1 and said in notes[0]
+
+
+@pytest.mark.parametrize(
+    "labels", [["$.", "$,", "$(", "NN"], ["Case=Nom", "Case=Nom|Number=Sing"], ["``", "''", ",", "."]]
+)
+def test_labels_of_words_are_plain(labels: list[str]) -> None:
+    assert label_notes(labels, "labels", words=True) == []

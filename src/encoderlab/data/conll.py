@@ -143,6 +143,8 @@ def _counts(blocks: list[list[Line]]) -> bool:
 def _labels_in_front(file: TextFile, blocks: list[list[Line]], first: int, width: int) -> None:
     """Raise InputError where the first of two columns or more has labels of entities, and the last one has not."""
     columns = list(zip(*(fields for block in blocks for _, fields in block), strict=True))
+    if len(columns) < first + 2:
+        return
     marked = [name for name in columns[first] if name.startswith(("B-", "I-", "S-", "U-"))]
     if not marked or not all(map(ENTITY.fullmatch, columns[first])):
         return

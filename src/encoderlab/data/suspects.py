@@ -156,6 +156,15 @@ def is_header(names: Sequence[str], cells: Sequence[object]) -> bool:
     )
 
 
+def is_turned_header(names: Sequence[str], cells: Sequence[object]) -> bool:
+    """Whether a row has the names of all columns in another order."""
+    if len(names) < 2 or not all(isinstance(cell, str) and len(cell) < 100 for cell in cells):
+        return False
+    found = [_folded(str(cell)) for cell in cells]
+    wanted = list(map(_folded, names))
+    return found != wanted and sorted(found) == sorted(wanted)
+
+
 def _folded(name: str) -> str:
     return name.lstrip("\ufeff").strip().casefold()
 
@@ -166,8 +175,9 @@ def header_note(repeats: Sequence[int]) -> str:
     return f"the header is repeated at row {rows} (files joined end to end?): {len(repeats)} left out; remove it there"
 
 
-def label_notes(labels: Iterable[str], column: str) -> list[str]:
-    """What the names of classes tell. labels: one a row."""
+def label_notes(labels: Iterable[str], column: str, *, words: bool = False) -> list[str]:
+    """What the names of classes tell. labels: one a row, or one of each of the `words`, which may
+    have parts (Case=Nom|Number=Sing)."""
     counts = Counter(labels)
     total = sum(counts.values())
     found = []
@@ -205,7 +215,7 @@ def label_notes(labels: Iterable[str], column: str) -> list[str]:
             f"the {len(counts)} classes of column {column!r} are numbers with decimals, such as {decimals[0]!r}; to "
             f'predict a number set task.kind = "regression"{comma if all("," in name for name in decimals) else ""}'
         )
-    elif (made := several_labels(counts, column)) is not None:
+    elif not words and (made := several_labels(counts, column)) is not None:
         found.append(made)
     if twins := _twins(counts):
         said = "; ".join(" and ".join(map(_visible, group)) for group in twins[:3])
@@ -241,7 +251,8 @@ def _twins(names: Iterable[str]) -> list[list[str]]:
     for name in names:
         seen = "".join(sign for sign in unicodedata.normalize("NFKC", name) if unicodedata.category(sign) != "Cf")
         key = " ".join(seen.casefold().replace("\u2212", "-").split())
-        key = key.strip("'\"`\u2018\u2019\u201c\u201d.,;:") or key
+        bare = key.strip("'\"`\u2018\u2019\u201c\u201d.,;:")
+        key = bare if any(map(str.isalnum, bare)) else key  # $. and $, are two labels of words
         key = key.removeprefix("+") if is_number(key) else key
         groups.setdefault(key.lstrip("0") if key.isdecimal() else key, []).append(name)
     return [group for group in groups.values() if len(group) > 1]

@@ -17,6 +17,7 @@ from encoderlab.tasks import entities
 
 WORDS, LABELS = ("tokens", "words"), ("ner_tags", "tags", "labels")
 _SPANS = {"spans", "entities", "label"}  # of Prodigy, spaCy, doccano: (from, to, type)
+_SEVERAL = re.compile(r"(?:(?:O|[BIESLUMW]-[^\s|,;]+)[|,;])+(?:O|[BIESLUMW]-[^\s|,;]+)")
 _WHITE = re.compile("[^ \\t\\r\\n\\f\\v]+")
 
 
@@ -103,6 +104,11 @@ def _row_labels(cell: Any, column: str, words: int) -> list[str | None]:
         one = "; is it one text for several labels?" if isinstance(cell, str) and len(cells) == 1 else ""
         raise ValueError(f"{words} words, but {len(cells)} labels (column {column!r}); expected one for each word{one}")
     names = list(map(canonical_label, cells))
+    if several := next((name for name in names if name and _SEVERAL.fullmatch(name)), None):
+        raise ValueError(
+            f"{several[:40]!r} in column {column!r} is several labels in one; write spaces alone between them (and "
+            'between the words), or a list: ["a", "b"]'
+        )
     if None in names:
         raise ValueError(
             f"word {names.index(None) + 1} has no label (column {column!r}); correct it, write -100 for a word that is "
@@ -124,5 +130,5 @@ def _notes(rows: Rows, found: Mapping[str, list], left: int) -> list[str]:
     if labels and (single := single_words(found["words"], rows.columns)):
         notes.append(single)
     names = Counter(name for row in labels for name in row if name is not None)
-    notes += label_notes(names.elements() if entities.OUTSIDE not in names else (), "labels")
+    notes += label_notes(names.elements() if entities.OUTSIDE not in names else (), "labels", words=True)
     return [f"{rows.origin}: {note}" for note in notes]
