@@ -136,11 +136,13 @@ def test_cuts_and_samples_depend_on_their_seed_alone(tmp_path: Path) -> None:
 def test_a_sample_keeps_proportions_order_and_every_class(tmp_path: Path) -> None:
     records = numbered(1000, {"a": 90, "b": 9, "c": 1})
     splits = load(tmp_path, records, train=Source(path="train.jsonl", rows=200))
-    assert Counter(splits.train.columns["label"]) == {"a": 180, "b": 18, "c": 2}
+    used = [*splits.train.columns["label"], *splits.validation.columns["label"]]
+    assert Counter(used) == {"a": 180, "b": 18, "c": 2}
     assert splits.train.index.tolist() == sorted(splits.train.index)
-    assert len(splits.validation) == 100  # cut before the sample was drawn
+    assert len(splits.validation) == 20  # of the rows in use
     few = load(tmp_path, records, train=Source(path="train.jsonl", rows=20))
-    assert Counter(few.train.columns["label"]) == {"a": 18, "b": 1, "c": 1}  # in proportion, c would have 0.2
+    used = [*few.train.columns["label"], *few.validation.columns["label"]]
+    assert Counter(used) == {"a": 18, "b": 1, "c": 1}  # in proportion, c would have 0.2
 
 
 def test_a_cut_leaves_the_last_row_of_a_class_in_train(tmp_path: Path) -> None:
@@ -331,5 +333,15 @@ def test_mnli_pairs_with_string_labels_and_null_genres(shared: Path) -> None:
     config = DataConfig(train=source, test=Source(fraction=0.2, rows=100))
     splits = load_splits(config, text=["premise", "hypothesis"], label="label", base=shared / "data" / "mnli")
     assert list(splits.train.columns) == ["premise", "hypothesis", "label"]
-    assert [len(rows) for _, rows in splits.items()] == [300, 719, 100]
+    assert [len(rows) for _, rows in splits.items()] == [270, 30, 100]
     assert class_order(splits.train.columns["label"]) == ["contradiction", "entailment", "neutral"]
+
+
+def test_validation_is_cut_from_the_rows_in_use(tmp_path: Path) -> None:
+    """Who has 400 labels has none to validate on beside them."""
+    records = [{"text": f"row {i}", "label": ("a", "b")[i % 2]} for i in range(5000)]
+    train = Source(path="train.jsonl", rows=400)
+    splits = load(tmp_path, records, train=train, validation=Source(fraction=0.2), test=Source(fraction=0.1))
+    assert (len(splits.train), len(splits.validation), len(splits.test)) == (320, 80, 500)
+    whole = load(tmp_path, records, validation=Source(fraction=0.2), test=Source(fraction=0.1))
+    assert (len(whole.train), len(whole.validation), len(whole.test)) == (3500, 1000, 500)

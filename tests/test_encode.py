@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -97,7 +98,9 @@ def test_the_planted_space_is_found(study: Path, capsys: pytest.CaptureFixture[s
     held = read(report.parent / "scores" / "S1" / "true.h5")
     assert held is not None and held.scores.shape == (7, VOXELS) and held.alphas.shape == (7, VOXELS)
     np.testing.assert_allclose(held.mean, held.scores.mean(axis=0), atol=1e-12)
-    assert (held.p <= 1).all() and (held.p >= 1 / 201).all() and (held.q >= held.p).all()
+    assert (held.p <= 1).all() and (held.p > 0).all() and (held.q >= held.p).all()
+    assert held.p.min() < 1e-4  # counting its 200 permutations would end at 1/201
+    assert any(line.startswith("smallest p that a voxel can reach") and "1/201 = 0.005" in line for line in held.notes)
     page = report.read_text(encoding="utf-8")
     assert (
         "true predicts S1 best" in page
@@ -106,6 +109,35 @@ def test_the_planted_space_is_found(study: Path, capsys: pytest.CaptureFixture[s
     )
     account = json.loads((report.parent / "encoding.json").read_text())
     assert account["subjects"]["S1"]["doctor"]["lags"][0] == -8 and account["study"]["encode"]["trim"] == [10, 5]
+
+
+def test_one_space_and_one_alpha_make_no_winner_and_no_picture(study: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    study.write_text(STUDY.replace('path = ["true.txt", "other.txt"]', 'path = "true.txt"'))
+    report = encode(study, ["encode.alphas=[100]", "encode.permutations=0"])
+    page = report.read_text(encoding="utf-8")
+    assert page.count("<svg") == 4 and "One alpha was given, 100: there was nothing to choose." in page
+    assert "true predicts S1 best" in capsys.readouterr().err
+    study.write_text(study.read_text().partition("[[features]]")[0] + '[[features]]\nkind = "word-rate"\n')
+    page = encode(study, ["out=one"]).read_text(encoding="utf-8")
+    assert "word-rate predicts S1 with a mean r of" in page and "best" not in page.split("</h1>")[0].split("<h1>")[1]
+    account = json.loads((study.parent / "one" / "encoding.json").read_text())
+    assert account["best"]["S1"]["others"] == [] and account["best"]["S1"]["tested"] is False
+
+
+def test_scores_of_an_earlier_format_are_made_anew(study: Path) -> None:
+    """Their p values were counted, and end at 1 / (permutations + 1)."""
+    out = encode(study).parent
+    path = out / "scores" / "S1" / "true.h5"
+    before = read(path)
+    with h5py.File(path, "r+") as file:
+        file.attrs["format"] = "encoderlab-scores/2"
+        del file["p"]
+        file["p"] = np.full(VOXELS, 1 / 201)
+    assert read(path) is None
+    encode(study)
+    after = read(path)
+    assert before is not None and after is not None
+    np.testing.assert_array_equal(after.p, before.p)
 
 
 def test_a_second_call_computes_nothing(study: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -284,6 +316,18 @@ def test_check_without_responses_is_for_embed_alone(study: Path, capsys: pytest.
     study.write_text(STUDY.replace('[responses]\nS1 = "S1"\n', ""))
     assert command("check", str(study)) == 0
     assert "warning: no [responses]: enough for `encoderlab embed`" in capsys.readouterr().out
+
+
+def test_what_was_settled_of_an_encoder_is_said(
+    study: Path, tiny_model: Callable[[str], Path], capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    model = tmp_path / "decoder"
+    shutil.copytree(tiny_model("bert"), model)
+    config = json.loads((model / "config.json").read_text())
+    (model / "config.json").write_text(json.dumps(config | {"is_decoder": True}))
+    study.write_text(STUDY + f'[[features]]\nkind = "encoder"\nmodel = "{model}"\n')
+    assert command("embed", str(study)) == 0
+    assert "is_decoder" in next(line for line in capsys.readouterr().out.splitlines() if line.startswith("warning: "))
 
 
 def test_check_reports_every_problem_at_once(

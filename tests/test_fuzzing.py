@@ -21,7 +21,7 @@ def failures(name: str, outcomes: list[tuple[int, Outcome]]) -> list[str]:
 
 @pytest.mark.parametrize("name", TARGETS)
 def test_the_first_damaged_files(name: str, tmp_path: Path) -> None:
-    found = list(enumerate(cases(name, TARGETS[name], range(40), 0, tmp_path)))
+    found = list(enumerate(cases(name, TARGETS[name], range(30), 0, tmp_path)))
     assert not (failed := failures(name, found)), "\n".join(failed)
     kinds = {outcome.kind for _, outcome in found}
     assert "refused" in kinds and kinds & {"read", "warned"}, f"only {kinds}: the cases try too little"

@@ -327,7 +327,7 @@ GRID = ["method.full.epochs=1", "method.lora.rank=2", "method.lora.epochs=[1, 2]
 
 
 def test_epochs_and_stride_as_grids(study: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    overrides = [*GRID, "seeds=[0]", "search.candidates=2"]
+    overrides = [*GRID, "seeds=[0]", "search.candidates=2", "search.extend=0"]
     report = compare(study, overrides)
     account = json.loads((report.parent / "study.json").read_text(encoding="utf-8"))
     results = {
@@ -373,7 +373,9 @@ def test_the_time_of_a_grid_counts_its_epochs_windows_and_common_trials(study: P
     for work in planned(found, bench):
         trained.setdefault(work.group, []).append(work.trained)
     once, twice = (trained[f"lora epochs={n} stride=10"] for n in (1, 2))
-    assert twice[-1] == 2 * once[-1] > 2 * trained["full"][-1] > 0
+    # two trials, a race of two at full length, and the runs, of which the first is the race's winner
+    assert len(once) == 2 + 2 + len(found.seeds) and once[4] == twice[4] == 0
+    assert twice[2] == twice[3] == 2 * once[2] > 2 * trained["full"][2] > 0 and once[5:] == once[2:3] * (len(once) - 5)
     assert once[0] > 0 and twice[:2] == [0, 0]
 
 

@@ -110,7 +110,7 @@ REFUSED = {
     "a header in another order": (
         "a.csv",
         table([*TABLE, "Label,Text", "neg,film"]),
-        "a.csv:42: the header again, with its columns in another order .Label, Text.",
+        "a.csv:42: the header again, with its columns in another order .'Label', 'Text'.",
     ),
     "lines above the header": (
         "a.csv",

@@ -401,7 +401,7 @@ def test_a_whole_study(out: Path) -> None:
     assert float(rows["lora"]["entity_f1_rows_low"]) <= float(rows["lora"]["entity_f1"])
     assert rows["full"]["accuracy_rows_low"] == "" and rows["full"]["entity_precision"]
     page = (out / "report.html").read_text()
-    assert "Entity F1 on the test rows" in page and "swaps the two models" in page
+    assert "Entity F1 on the test rows" in page and "one standard error over seeds and test rows" in page
     assert '<th scope="row"><span class="cut" title="PER">PER</span></th>' in page and "Confusion" not in page
     table = results.collect(out)
     assert table.metric.key == "entity_f1" and table.recommendation and table.recommendation["beats_majority"]

@@ -16,19 +16,19 @@ from __future__ import annotations
 
 import hashlib
 import logging
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import SafetensorError
 from torch import Tensor
 
 from encoderlab.backbone import Backbone
 from encoderlab.errors import InputError
 from encoderlab.files import build, read_json, write_json, write_text
-from encoderlab.formats import adapterhub, base_name, card, names, peft
+from encoderlab.formats import adapterhub, base_name, card, names, peft, unfit
 from encoderlab.methods import METHODS, Method
 from encoderlab.runs import as_json, save_tensors
 
@@ -102,18 +102,37 @@ def read(
     InputError for another base than the one that the folder was trained on (only logged with `force`), for a damaged
     folder, and naming what another library's folder holds that is not supported.
     """
+    with _one_line(folder):
+        method, tensors = _read(backbone, folder, head, force)
+        if problems := unfit.problems(backbone, method, tensors):
+            raise InputError(*problems)
+        return method, tensors
+
+
+@contextmanager
+def _one_line(folder: Path) -> Iterator[None]:
+    """Make one line that names the folder of whatever its files, which may say anything, lead to."""
     try:
-        if (folder / OURS).is_file():
-            return _ours(backbone, folder, head, force)
-        if not (folder / peft.CONFIG).is_file():
-            raise InputError(f"{folder}: no adapter folder; expected {OURS} or {peft.CONFIG} in it")
-        said = read_json(folder / peft.CONFIG)
-        theirs = peft if "peft_type" in said else adapterhub
-        if line := base_name.problem(backbone, said.get(theirs.BASE)):
-            _other_base(f"{folder}: {line}", f"or correct {theirs.BASE} in {peft.CONFIG} if it is the same one", force)
-        return theirs.read(backbone, folder, head=head)
-    except (KeyError, TypeError, ValueError, AttributeError, StopIteration, OSError, SafetensorError) as error:
-        raise InputError(f"{folder}: a file of this adapter is damaged ({type(error).__name__}: {error})") from None
+        yield
+    except InputError as error:
+        raise InputError(*(p if str(folder) in p else f"{folder}: {p}" for p in error.problems)) from None
+    except MemoryError:
+        raise
+    except Exception as error:
+        said = (str(error).strip() or "without a reason").splitlines()[0]
+        raise InputError(f"{folder}: a file of this adapter is damaged ({type(error).__name__}: {said})") from None
+
+
+def _read(backbone: Backbone, folder: Path, head: bool, force: bool) -> tuple[Method, dict[str, Tensor]]:
+    if (folder / OURS).is_file():
+        return _ours(backbone, folder, head, force)
+    if not (folder / peft.CONFIG).is_file():
+        raise InputError(f"{folder}: no adapter folder; expected {OURS} or {peft.CONFIG} in it")
+    said = read_json(folder / peft.CONFIG)
+    theirs = peft if "peft_type" in said else adapterhub
+    if line := base_name.problem(backbone, said.get(theirs.BASE)):
+        _other_base(f"{folder}: {line}", f"or correct {theirs.BASE} in {peft.CONFIG} if it is the same one", force)
+    return theirs.read(backbone, folder, head=head)
 
 
 def _ours(backbone: Backbone, folder: Path, head: bool, force: bool) -> tuple[Method, dict[str, Tensor]]:
@@ -184,8 +203,9 @@ def load_adapter(backbone: Backbone, folder: Path | str, *, head: bool = True, f
     moves to a bare encoder or under another head, which stays as it is: fresh ones random, for training.
     """
     method, tensors = read(backbone, Path(folder), head=head, force=force)
-    method.inject(backbone, 0)  # what this draws is filled in below
-    fill(backbone, method, tensors, str(folder), head=head)
+    with _one_line(Path(folder)):
+        method.inject(backbone, 0)  # what this draws is filled in below
+        fill(backbone, method, tensors, str(folder), head=head)
     backbone.model.eval()
     return method
 

@@ -124,7 +124,9 @@ def _visible(study: Study, rows: int, class_names: Sequence[str]) -> str | None:
     if seeds == 1:
         return "one seed a method: no difference between methods can be shown; use 3 seeds or more"
     more_rows, more_seeds = what_halves_it(rows, seeds, sd)
-    ways = [f"{more_rows:,} test rows"] * (more_rows is not None) + [f"{more_seeds} seeds"] * (more_seeds is not None)
+    ways = [
+        f"{count:,} {what}" for count, what in ((more_rows, "test rows"), (more_seeds, "seeds")) if count is not None
+    ]
     both = f"{4 * rows:,} test rows with {4 * seeds} seeds"
     least = 100 * smallest_visible(rows, seeds, sd)
     return (

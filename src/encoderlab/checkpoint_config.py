@@ -8,6 +8,8 @@ study that `check` passes can start.
 from __future__ import annotations
 
 import inspect
+import math
+import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -24,6 +26,13 @@ ADAPTER = "adapter_config.json"  # of PEFT, and of the adapters library
 # Keys that only say what a call returns or how it is computed, with the value that encoderlab runs. The fingerprint
 # keeps what the file says of them: a study that was run before finds its runs again.
 HARMLESS = {"output_hidden_states": False, "output_attentions": False, "chunk_size_feed_forward": 0}
+# Sizes without which there is no encoder, and those of its tables; none can be larger than the weights that fill it.
+SIZES = ("hidden_size", "num_attention_heads", "num_hidden_layers", "vocab_size")
+FURTHER = ("intermediate_size", "hidden_dim", "embedding_size", "pooler_hidden_size")
+TABLES = ("max_position_embeddings", "type_vocab_size", "position_buckets", "max_relative_positions")
+MOST_LAYERS, MOST_CLASSES, MOST = 1000, 1_000_000, 10_000_000
+SMALL = 2**28  # numbers of a tensor that any machine can hold, whatever the weights say
+EPSILONS = ("layer_norm_eps", "norm_eps")
 # Keys with another value under which a model could not be trained, or let a token see only those before it.
 ENCODER = {"return_dict": True, "is_decoder": False, "add_cross_attention": False}
 
@@ -70,6 +79,8 @@ def read(name: str) -> tuple[Any, Family, Settled, dict[str, Any]]:
     where = "is it a model's config.json?" if folder.is_dir() else "not in the local cache, and the hub did not give it"
     with quiet(), one_line(name, f"{where} (", ")"):
         said, _ = transformers.PreTrainedConfig.get_config_dict(name)
+        if problems := _number_problems(said):
+            raise InputError(*(f"model {name!r}: config.json: {line}" for line in problems))
         config = transformers.AutoConfig.from_pretrained(name)
     family = FAMILIES.get(config.model_type)
     if family is None:
@@ -77,6 +88,8 @@ def read(name: str) -> tuple[Any, Family, Settled, dict[str, Any]]:
             f"model {name!r}: family {config.model_type!r} is not supported; known: {', '.join(FAMILIES)}. "
             "To add one, add its row of part names to FAMILIES in encoderlab/families.py"
         )
+    if problems := _size_problems(config, _bytes(folder)):
+        raise InputError(*(f"model {name!r}: config.json: {line}" for line in problems))
     return config, family, settle(config, name), said
 
 
@@ -103,8 +116,12 @@ class quiet:
         self.bar = transformers.utils.logging.is_progress_bar_enabled()
         transformers.logging.set_verbosity_error()
         transformers.utils.logging.disable_progress_bar()
+        self.warnings = warnings.catch_warnings()
+        self.warnings.__enter__()
+        warnings.simplefilter("ignore", FutureWarning)  # of keys that a config may have by their old names
 
     def __exit__(self, *_: object) -> None:
+        self.warnings.__exit__(None, None, None)
         transformers.logging.set_verbosity(self.level)
         if self.bar:
             transformers.utils.logging.enable_progress_bar()
@@ -180,6 +197,57 @@ def settle_padding(config: Any, family_pads: bool, pad_id: int | None) -> str | 
     )
 
 
+def _bytes(folder: Path) -> int | None:
+    """How many bytes of weights a folder has; None for a name of the hub."""
+    if not folder.is_dir():
+        return None
+    return sum(p.stat().st_size for p in folder.iterdir() if p.suffix in (".safetensors", ".bin") and p.is_file())
+
+
+def _number_problems(said: Mapping[str, Any]) -> list[str]:
+    """What is wrong with the numbers of a config before transformers makes anything of them."""
+    odd = [key for key, value in said.items() if isinstance(value, float) and not math.isfinite(value)]
+    found = [f"{key} = {said[key]}: expected a finite number" for key in odd]
+    classes = said.get("num_labels")
+    if isinstance(classes, int) and classes > MOST_CLASSES:
+        found.append(f"num_labels = {classes}: expected at most {MOST_CLASSES:,}")
+    return found
+
+
+def _size_problems(config: Any, there: int | None) -> list[str]:
+    """What is wrong with the sizes of an encoder, told before room is made for it.
+
+    Args:
+        there: bytes of its weights, None where they are not known.
+    """
+    sizes: dict[str, Any] = {key: getattr(config, key, None) for key in (*SIZES, *FURTHER, *TABLES)}
+    known = {key: value for key, value in sizes.items() if key in SIZES or value is not None}
+    if wrong := [key for key, n in known.items() if not _is_whole(n) or (key not in TABLES and n < 1)]:
+        kind = {key: "1 or more" if _is_whole(known[key]) else "a whole number" for key in wrong}
+        return [f"{key} = {known[key]!r}: expected {kind[key]}" for key in wrong]
+    most = dict.fromkeys(known, MOST) | {"num_hidden_layers": MOST_LAYERS}
+    found = [f"{key} = {n}: expected at most {most[key]:,}" for key, n in known.items() if n > most[key]]
+    width = known["hidden_size"]
+    if not found and there is not None:
+        room = max(there, SMALL)
+        found += [
+            f"{key} = {n}: its weights ({there // 2**20} MB) hold no such tensor; they do not belong together"
+            for key, n in known.items()
+            if n * width > room
+        ]
+    if known.get("pooler_hidden_size", width) != width:
+        found.append(f"pooler_hidden_size = {known['pooler_hidden_size']}: expected hidden_size ({width})")
+    for key in EPSILONS:
+        value = getattr(config, key, 0.0)
+        if not isinstance(value, int | float) or not 0 <= value <= 1:
+            found.append(f"{key} = {value!r}: expected a small number above 0")
+    return found
+
+
+def _is_whole(value: Any) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool)
+
+
 def _problems(config: Any) -> list[str]:
     found = []
     if getattr(config, "quantization_config", None):
@@ -195,7 +263,4 @@ def _problems(config: Any) -> list[str]:
         )
     if getattr(config, "pruned_heads", None):
         found.append("pruned_heads: transformers 5 cannot build an encoder without some of its heads; name a whole one")
-    layers = getattr(config, "num_hidden_layers", 1)
-    if not isinstance(layers, int) or layers < 1:
-        found.append(f"num_hidden_layers = {layers!r}: expected 1 or more")
     return found

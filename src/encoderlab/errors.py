@@ -8,11 +8,13 @@ EncoderlabError          exit 1
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
-LONGEST = 20_000  # characters of a problem; a cell of a file may have millions
+LONGEST = 2000  # characters of a problem; a cell of a file may have millions
+_ENDLESS = re.compile(r"\S{1000,}")  # no name and no path, so its ends tell enough
 
 
 class EncoderlabError(Exception):
@@ -36,6 +38,7 @@ def _one_line(problem: str) -> str:
     shown = "".join(
         letter if letter.isprintable() else letter.encode("unicode_escape").decode("ascii") for letter in problem
     )
+    shown = _ENDLESS.sub(lambda run: f"{run[0][:300]}…{run[0][-100:]}", shown)
     return shown if len(shown) <= LONGEST else f"{shown[: LONGEST // 2]} … {shown[-LONGEST // 4 :]}"
 
 

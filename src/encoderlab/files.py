@@ -109,6 +109,10 @@ def read_json(path: Path) -> Any:
         return json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise InputError(f"{path}: no such file; expected the output folder of `encoderlab compare`") from None
+    except RecursionError:
+        raise InputError(
+            f"{path}: values are nested too deeply to be read; delete it and run the study again"
+        ) from None
     except (OSError, ValueError) as error:
         raise InputError(f"{path}: not readable as JSON ({error}); delete it and run the study again") from None
 

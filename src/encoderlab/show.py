@@ -261,6 +261,8 @@ def embedded(stories: Sequence[Story], made: Sequence[Embedded]) -> None:
         took = "up to date" if one.seconds is None else duration(one.seconds)
         rows.append((file.label, file.kind, f"{file.dimensions:,}", f"{file.words:,}", zero, took, str(file.path)))
     table("", ("feature", "kind", "dimensions", "words", "zero vectors", "made in", "file"), rows, text=2)
+    for line in dict.fromkeys(f"warning: {line}" for one in made for line in one.notes):
+        print(line)
 
 
 def encoded(account: Mapping[str, Any]) -> None:

@@ -12,6 +12,7 @@ from typing import Any
 import torch
 import transformers
 from numpy.random import Generator
+from torch.nn.utils.rnn import pad_sequence
 
 from encoderlab import backbone as backbones
 from encoderlab.backbone import Backbone
@@ -117,8 +118,10 @@ def check_model(folder: Path, made: Models) -> list[str]:
     model.model.eval()
     assert model.fingerprint and len(model.layers()) > 0, "an encoder without layers"
     with torch.no_grad():
-        given = model.tokenizer(["a good film", "bad"], padding=True, return_tensors="pt")
-        logits = model.model(**given).logits
+        rows = [torch.tensor(model.tokenizer(text)["input_ids"]) for text in ("a good film", "bad")]
+        ids = pad_sequence(rows, batch_first=True, padding_value=model.pad_id)
+        mask = pad_sequence([torch.ones_like(row) for row in rows], batch_first=True)
+        logits = model.model(input_ids=ids, attention_mask=mask).logits
     assert logits.shape == (2, len(CLASSES)), f"logits of shape {tuple(logits.shape)}"
     assert logits.isfinite().all(), "logits that are not finite"
     return []

@@ -2,6 +2,13 @@
 
 from __future__ import annotations
 
-from . import adapters, models, pickles, stories, tables
+from . import adapters, models, pickles, stories, tables, words
 
-TARGETS = {**tables.TARGETS, **stories.TARGETS, **pickles.TARGETS, **adapters.TARGETS, **models.TARGETS}
+TARGETS = {
+    **tables.TARGETS,
+    **stories.TARGETS,
+    **words.TARGETS,
+    **pickles.TARGETS,
+    **adapters.TARGETS,
+    **models.TARGETS,
+}

@@ -7,6 +7,7 @@ from difflib import get_close_matches
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from encoderlab.data.delimited import shown
 from encoderlab.data.source import file_format
 
 if TYPE_CHECKING:
@@ -17,18 +18,17 @@ def column_problems(rows: Rows, names: Sequence[str]) -> list[str]:
     """One line for each of `names` that the rows lack; one for all where the file seems to have no header."""
     have = list(rows.columns)
     missing = [name for name in names if name not in have]
-    shown = ", ".join(repr(name if len(name) <= 60 else name[:59] + "…") for name in have[:20])
-    shown += f" and {len(have) - 20} more" if len(have) > 20 else ""
     if missing and len(missing) == len(names) and _without_header(rows):
+        wanted = " and ".join(map(repr, missing))
         return [
-            f"{rows.origin}: no column {' and '.join(map(repr, missing))}; the columns are {shown}: is that a row? If "
-            "the file has no header, write the names of its columns into a first line"
+            f"{rows.origin}: no column {wanted}; the columns are {shown(have)}: is that a row? "
+            "If the file has no header, write the names of its columns into a first line"
         ]
     found = []
     for name in missing:
         near = get_close_matches(name, have, n=1) or [other for other in have if other.lower() == name.lower()]
         hint = f"; did you mean {near[0]!r}?" if near else _elsewhere(rows, name)
-        found.append(f"{rows.origin}: no column {name!r}; the columns are {shown}{hint}")
+        found.append(f"{rows.origin}: no column {name!r}; the columns are {shown(have)}{hint}")
     return found
 
 

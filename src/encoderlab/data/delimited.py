@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import csv
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice
 from typing import final
@@ -61,8 +61,14 @@ def table(file: TextFile, delimiter: str | None = None) -> Table:
         raise InputError(f"{file.path}: the file is empty; expected a header and at least one row")
     named = [name for name in names if name]
     if len(set(named)) < len(named):
-        raise InputError(f"{file.path}:{line}: the header names a column twice: {', '.join(map(repr, names))}")
+        raise InputError(f"{file.path}:{line}: the header names a column twice: {shown(names)}")
     return Table(names, _checked(file, names, numbered, delimiter), delimiter, tuple(notes))
+
+
+def shown(names: Sequence[str]) -> str:
+    """The names of columns in a message, which stays one line that can be read."""
+    short = (name if len(name) <= 60 else name[:59] + "…" for name in names[:20])
+    return ", ".join(map(repr, short)) + (f" and {len(names) - 20} more" if len(names) > 20 else "")
 
 
 def _checked(file: TextFile, names: list[str], numbered: Numbered, delimiter: str) -> Iterator[list[str]]:
@@ -75,14 +81,14 @@ def _checked(file: TextFile, names: list[str], numbered: Numbered, delimiter: st
             raise _wrong_number(file, line, len(fields), names, delimiter)
         if is_turned_header(names, fields):
             raise InputError(
-                f"{file.path}:{line}: the header again, with its columns in another order ({', '.join(fields)}); join "
+                f"{file.path}:{line}: the header again, with its columns in another order ({shown(fields)}); join "
                 "files by the names of their columns"
             )
         yield fields
 
 
 def _wrong_number(file: TextFile, line: int, found: int, names: list[str], delimiter: str) -> InputError:
-    what = f"{found} fields, but the header has {len(names)}: {', '.join(map(repr, names))}"
+    what = f"{found} fields, but the header has {len(names)}: {shown(names)}"
     sign = _NAMES.get(delimiter, repr(delimiter))
     hint = f"quote a field that holds the delimiter ({sign})"
     if found < len(names):

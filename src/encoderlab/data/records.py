@@ -55,7 +55,9 @@ def whole(file: TextFile, *, lines: bool) -> tuple[Columns, tuple[str, ...]]:
     if isinstance(content, _Several):
         return from_objects(_all_objects(content, path, "")), (() if lines else ("one object per line; read so",))
     columns, form = _columns(content, path)
-    return columns, ((f"{form or _WANTED}, not an object per line; read so",) if lines else (form,) if form else ())
+    if lines:
+        return columns, (f"{form or _WANTED}, not an object per line; read so",)
+    return columns, ((f"{form}; read so",) if form else ())
 
 
 class _Several(list):

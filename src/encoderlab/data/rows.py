@@ -72,11 +72,13 @@ _WHOLE_AS_FLOAT = re.compile(r"-?[0-9]{1,300}\.0+")  # a column of whole numbers
 def canonical_label(value: object) -> str | None:
     """The class name of a label as it stands in a file, or None for an unlabelled row (null, empty, NaN).
 
-    Raises ValueError for what cannot be a class: a fraction, a list, an object."""
+    Raises ValueError for what cannot be a class: a fraction, a list, an object, half of a character."""
     if value is None or (isinstance(value, float | Decimal) and math.isnan(value)):
         return None
     if isinstance(value, str):
         name = value.strip()
+        if not name.isascii() and any("\ud800" <= letter <= "\udfff" for letter in name):
+            raise ValueError(f"{name!r} is no class: it holds half of a character, which no file can name; correct it")
         if name.lower() in ("true", "false"):
             name = name.lower()
         elif _WHOLE_AS_FLOAT.fullmatch(name):

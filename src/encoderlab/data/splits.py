@@ -1,8 +1,8 @@
 """Which rows become train, validation and test.
 
-In this order: read; drop unlabelled rows; take the `part`s; cut the `fraction`s from the training rows, test first;
-sample `rows` of each split. Train, validation and test never share a row. Every draw has its own generator, seeded from
-(seed, purpose).
+In this order: read; drop unlabelled rows; take the `part`s; cut the `fraction`s of the test sets from the training
+rows; sample `rows` of these; cut the `fraction` of validation from the rows in use; sample `rows` of the other splits.
+Train, validation and test never share a row. Every draw has its own generator, seeded from (seed, purpose).
 """
 
 from __future__ import annotations
@@ -79,11 +79,8 @@ def load_splits(
     def strata(part: Rows) -> Sequence[str]:
         return part.columns[label] if stratify else [""] * len(part)
 
-    for name in ("test", *config.other_tests, "validation"):
+    def limit(name: str) -> None:
         source = sources[name]
-        if source.fraction is not None:
-            rows["train"], rows[name] = _cut(rows["train"], strata(rows["train"]), source, name, total)
-    for name, source in sources.items():
         if source.rows is not None and source.rows < len(rows[name]):
             draw = _generator(source.seed, "rows")
             rows[name] = rows[name].take(_stratified(strata(rows[name]), source.rows, draw, every_class=True))
@@ -91,6 +88,18 @@ def load_splits(
             warnings.append(
                 f"{place(name)}: rows = {source.rows}, but there are {len(rows[name])}; all of them are used"
             )
+
+    for name in ("test", *config.other_tests):
+        if sources[name].fraction is not None:
+            rows["train"], rows[name] = _cut(rows["train"], strata(rows["train"]), sources[name], name, total)
+    limit("train")
+    if sources["validation"].fraction is not None:
+        # of the rows in use: who has 400 labels has none to validate on beside them
+        total = total if sources["train"].rows is None else len(rows["train"])
+        cut = _cut(rows["train"], strata(rows["train"]), sources["validation"], "validation", total)
+        rows["train"], rows["validation"] = cut
+    for name in ("validation", "test", *config.other_tests):
+        limit(name)
 
     for name in ("validation", "test", *config.other_tests):
         if sources[name].same_as(config.train, base):

@@ -36,7 +36,8 @@ _DATE = re.compile(r"\d{4}[-/.]\d{1,2}[-/.]\d{1,2}([T ].*)?|\d{1,2}[-/.]\d{1,2}[
 NEARLY_ALL = 0.9  # rows of a single word: a word a row, and some that are two
 FEW = 3  # rows of a class: with fewer on average nothing is learned
 _DECIMAL = re.compile(r"[-+]?(\d+[.,]\d+|[.,]\d+|\d+[.,])([eE][-+]?\d+)?|[-+]?\d+[eE][-+]?\d+")
-_NUMBER = re.compile(r"[-+]?(\d+[.,]?\d*|[.,]\d+)([eE][-+]?\d+)?")
+# possessive: a cell may have 300,000 digits
+_NUMBER = re.compile(r"[-+]?(\d++[.,]?\d*+|[.,]\d++)([eE][-+]?\d++)?")
 _SENTENCE = re.compile(r"sent(ence)?[ _-]?(#|id|no|idx|index|num(ber)?)?", re.IGNORECASE)
 
 

@@ -30,6 +30,7 @@ _MARKS = (
 )
 FEW = 3  # fewer bytes than these that are not UTF-8 could be of any encoding
 _RUN = re.compile(rb"[\x80-\xff]+")
+_LAST_LETTERS, _WORD = re.compile(rb"[A-Za-z]*\Z"), re.compile(rb"^[A-Za-z\x80-\xff]*")
 _LETTERS = rb"\xc0-\xd6\xd8-\xf6\xf8-\xff\x8a\x8c\x8e\x9a\x9c\x9e\x9f"
 # Signs that a Western text has seldom: many of them are halves of characters of another encoding (Shift-JIS, GBK, ...).
 _SELDOM = re.compile(rb"[\x81-\x83\x86-\x89\x8b\x8d\x8f\x90\x98\x9b\x9d\xa4-\xa6\xa8\xac\xaf\xb6\xb8\xb9\xf7]")
@@ -182,6 +183,7 @@ def _western(path: Path) -> str | None:
         pairs += sum(len(run) for run in runs if len(run) > 2 or _TWO_LETTERS.match(run))
         odd += len(_WITHIN_WORD.findall(block))
         seldom += len(_SELDOM.findall(block))
-        if not example and (word := re.search(rb"[A-Za-z]*[\x80-\xff][A-Za-z\x80-\xff]*", block)):
-            example = word.group()[:30].decode("cp1252", "replace")
+        if not example and (first := _RUN.search(block)):
+            start = first.start() - len(_LAST_LETTERS.findall(block[max(0, first.start() - 30) : first.start()])[0])
+            example = _WORD.findall(block[start : start + 30])[0].decode("cp1252", "replace")
     return example if count >= FEW and max(pairs, odd, seldom) <= 0.2 * count else None

@@ -11,6 +11,7 @@ from typing import Any, final
 
 import torch
 
+from encoderlab.brain import autocorrelation
 from encoderlab.brain.doctor import Diagnosis
 from encoderlab.brain.subject import Subject, open_subject
 from encoderlab.check import out_problem
@@ -180,6 +181,9 @@ def look(draft: EncodingDraft, *, spaces: bool) -> Found:
     alignments = {person.name: person.alignment(settings) for person in people}
     for person in people:
         notes += person.notes(settings, alignments[person.name])
+        tested = settings.permutations and draft.reference is None
+        if tested and (short := autocorrelation.warning(person.responses, settings.block)):
+            notes.append(f"{person.name}: {short}")
     seen = noticed(used)
     return Found(
         study=draft.study,

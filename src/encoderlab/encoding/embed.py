@@ -41,10 +41,11 @@ Place = tuple[Path, str, dict[str, Any]]
 @final
 @dataclass(frozen=True, kw_only=True)
 class Embedded:
-    """seconds: of making it; None where the file was up to date."""
+    """seconds: of making it; None where the file was up to date. notes: what to know of its encoder."""
 
     file: VectorsFile
     seconds: float | None
+    notes: tuple[str, ...] = ()
 
     def as_dict(self) -> dict[str, Any]:
         file = self.file
@@ -178,4 +179,5 @@ def _make(places: Sequence[Place], spaces: Spaces, stories: Sequence[Story]) -> 
             vectors_file.write(places, stories, spaces.vectors(stories, bar.update), kept)
         spaces.release()
         seconds = time.perf_counter() - start
-    return [Embedded(file=vectors_file.open_vectors(path), seconds=seconds) for path, _, _ in places]
+    notes = tuple(spaces.notes)
+    return [Embedded(file=vectors_file.open_vectors(path), seconds=seconds, notes=notes) for path, _, _ in places]

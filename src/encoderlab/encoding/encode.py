@@ -55,7 +55,9 @@ def _encode(found: Found) -> Path:
     for person in people:
         table.write_comparisons(study.out / "comparisons" / f"{person.name}.h5", person.name, scored, labels, settings)
     table.write_csv(study.out / "encoding.csv", rows)
-    account = _account(study, rows, people, found.alignments, labels, [*found.told, *notes])
+    claims = table.best(scored, labels, settings)
+    _say(*(table.sentence(subject, claim) for subject, claim in claims.items() if claim["others"]))
+    account = _account(study, rows, people, found.alignments, labels, [*found.told, *notes]) | {"best": claims}
     write_json(study.out / "encoding.json", account)
     return report.write(study.out)
 
@@ -69,8 +71,9 @@ def _sources(found: Found) -> list[Source]:
     """The study's feature spaces in order, their vectors made."""
     study, stories = found.study, found.stories
     plain = tuple((label, feature) for label, feature in found.features if not isinstance(feature, Adapted))
-    made = {one.file.label: one.file for one in embed_study(replace(study, features=plain), stories)}
-    notes = []
+    embedded = embed_study(replace(study, features=plain), stories)
+    made = {one.file.label: one.file for one in embedded}
+    notes = [f"{one.file.label}: {line}" for one in embedded for line in one.notes]
     for file in made.values():
         if missing := file.counts.get("missing"):
             notes.append(

@@ -5,7 +5,7 @@
 /mean              (voxels,) mean of these over stories
 /pooled, /r2       (voxels,) over all held-out TRs end to end
 /alphas            (folds, voxels) in the convention
-/p, /q             (voxels,) block permutation of `mean`, and Benjamini-Hochberg's adjustment
+/p, /q             (voxels,) of `mean` by its z among permuted blocks, and Benjamini-Hochberg's adjustment
 /stories, /curve, /grid      names; mean inner r of every alpha; the alphas
 /split, /spaces    banded ridge only: (spaces, voxels) share of `mean` that each feature space gives; their labels
 """
@@ -26,13 +26,13 @@ from encoderlab.brain.responses import StoryResponses
 from encoderlab.brain.result import edge_warnings
 from encoderlab.brain.ridge import Ridge
 from encoderlab.brain.scores import Pooled, nan_mean
-from encoderlab.brain.significance import BlockPermutation, benjamini_hochberg
+from encoderlab.brain.significance import BlockPermutation, benjamini_hochberg, smallest_p
 from encoderlab.config.encoding_schema import Encode
 from encoderlab.encoding.rows import Source
 from encoderlab.files import write_atomically
 from encoderlab.stories import Story
 
-FORMAT = "encoderlab-scores/2"
+FORMAT = "encoderlab-scores/3"  # part of the key: what an earlier format holds is made anew
 
 
 @final
@@ -158,6 +158,12 @@ def score(
         some = left - first.empty
         kinds = [f"{first.empty} are nan in every TR"] * (first.empty > 0) + [f"{some} in some TRs"] * (some > 0)
         notes.append(f"{left} (story, voxel) pairs are not measured, and left out alone: {', '.join(kinds)}")
+    if settings.permutations:
+        smallest = smallest_p(responses.lengths, settings.block)
+        notes.append(
+            f"smallest p that a voxel can reach: {smallest:.2g}; counting permutations would end at "
+            f"1/{settings.permutations + 1:,} = {1 / (settings.permutations + 1):.2g}"
+        )
     notes += [f"{first.constant} (story, voxel) pairs do not vary and have no score"] if first.constant else []
     return Scores(
         about={**about, "seconds": time.perf_counter() - start, "dimensions": source.dimensions, "kind": source.kind},

@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any, final
@@ -32,10 +32,11 @@ Counts = dict[str, int]
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class Spaces(ABC):
-    """labels: of the feature spaces that one pass over the words gives."""
+    """labels: of the feature spaces that one pass over the words gives. notes: what to know of an encoder, as keys."""
 
     labels: tuple[str, ...]
     feature: Feature
+    notes: dict[str, None] = field(default_factory=dict)
 
     @abstractmethod
     def attributes(self, number: int, stories: Sequence[Story]) -> dict[str, Any]:
@@ -148,6 +149,7 @@ class Contextual(Spaces):
     def encoder(self) -> Backbone:
         """The bare encoder, its adapter merged into it where it can be."""
         encoder = backbone.load(self.settings.model, head="AutoModel", class_names=[], seed=0)
+        self.notes.update(dict.fromkeys(encoder.notes))
         if self.settings.adapter is not None:
             adapters.load_adapter(encoder, Path(self.settings.adapter), head=False).merge(encoder)
         dtype = torch.bfloat16 if self.settings.precision == "bf16" else torch.float32

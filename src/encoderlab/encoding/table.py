@@ -4,7 +4,8 @@ mean, mean_low, mean_high    of the voxels' r, over stories, with the t interval
 median, top5, top1           of the voxels' mean r: the median voxel, the means of the best 5 % and 1 %
 pooled, r2                   means over voxels of r and R2 over all held-out TRs end to end
 significant                  share of the scored voxels below the false discovery rate `q`
-difference, ..., p, holm_p   to the subject's reference space, paired over stories (sign flips), Holm over spaces
+difference, ..., p, holm_p   to the subject's reference space, paired over stories (`brain.paired`), Holm over spaces;
+                             no p with fewer than 6 stories
 alpha_median, alpha_edge     over folds and voxels; the share at either end of the grid
 """
 
@@ -21,8 +22,9 @@ import h5py
 import numpy as np
 
 from encoderlab import stats
+from encoderlab.brain.paired import FEWEST, against_best, paired
 from encoderlab.brain.scores import over_stories, summary
-from encoderlab.brain.significance import benjamini_hochberg, paired
+from encoderlab.brain.significance import benjamini_hochberg
 from encoderlab.config.encoding_schema import Encode
 from encoderlab.encoding.score import Scores
 from encoderlab.files import write_atomically, write_text
@@ -44,7 +46,7 @@ def rows(found: Mapping[tuple[str, str], Scores], features: Sequence[str], setti
         for row, feature in zip(mine, features, strict=True):
             if feature != reference:
                 a, b = found[subject, feature], found[subject, reference]
-                test = paired(a.scores, b.scores, seed=settings.seed, permutations=9999)
+                test = paired(a.scores, b.scores, folds=settings.folds)
                 row |= {
                     "difference": test.mean,
                     "difference_low": test.low,
@@ -54,6 +56,61 @@ def rows(found: Mapping[tuple[str, str], Scores], features: Sequence[str], setti
         adjusted = stats.holm([math.nan if row["p"] is None else row["p"] for row in mine])
         made += [row | {"holm_p": None if math.isnan(p) else float(p)} for row, p in zip(mine, adjusted, strict=True)]
     return [{key: _plain(row[key]) for key in COLUMNS} for row in made]
+
+
+def best(found: Mapping[tuple[str, str], Scores], features: Sequence[str], settings: Encode) -> dict[str, Any]:
+    """Who predicts each subject best: {subject: claim}.
+
+    A claim has the `feature` of the highest mean r, the number of `stories`, whether there was a test (`tested`), and
+    the `others`, each with the difference to it, its interval and p (`against_best`). `equals` are the others that are
+    not distinguishable from it. No `feature` where nothing was scored.
+    """
+    return {subject: _claim(subject, found, features, settings) for subject in dict.fromkeys(name for name, _ in found)}
+
+
+def _claim(
+    subject: str, found: Mapping[tuple[str, str], Scores], features: Sequence[str], settings: Encode
+) -> dict[str, Any]:
+    means = {feature: over_stories(found[subject, feature].scores).mean for feature in features}
+    scored = [feature for feature in features if not math.isnan(means[feature])]
+    if not scored:
+        return {"feature": None, "stories": 0, "tested": False, "others": [], "equals": []}
+    first = max(scored, key=lambda feature: means[feature])
+    scores = found[subject, first].scores
+    rest = [feature for feature in scored if feature != first]
+    tests = against_best([paired(scores, found[subject, feature].scores, folds=settings.folds) for feature in rest])
+    others = [
+        {
+            "feature": feature,
+            "difference": test.mean,
+            "difference_low": _plain(test.low),
+            "difference_high": _plain(test.high),
+            "p": _plain(test.p),
+        }
+        for feature, test in zip(rest, tests, strict=True)
+    ]
+    return {
+        "feature": first,
+        "stories": over_stories(scores).stories,
+        "tested": bool(rest) and not any(math.isnan(test.p) for test in tests),
+        "others": others,
+        "equals": [feature for feature, test in zip(rest, tests, strict=True) if not test.p < 1 - stats.LEVEL],
+    }
+
+
+def sentence(subject: str, claim: Mapping[str, Any]) -> str:
+    """What the claim says, without a number."""
+    first, others = claim["feature"], claim["others"]
+    if first is None:
+        return f"nothing could be scored in {subject}"
+    if not others:
+        return f"{first} in {subject}"
+    if not claim["tested"]:
+        few = f"{claim['stories']} of the {FEWEST} stories that a test asks for"
+        return f"{first} has the highest mean r in {subject}, not tested: {few}"
+    if not claim["equals"]:
+        return f"{first} predicts {subject} best"
+    return f"{first} predicts {subject} best, not distinguishable from {', '.join(claim['equals'])}"
 
 
 def _row(subject: str, scores: Scores, settings: Encode) -> dict[str, Any]:
@@ -104,8 +161,8 @@ def write_csv(path: Path, rows: Sequence[Mapping[str, Any]]) -> None:
 def write_comparisons(
     path: Path, subject: str, found: Mapping[tuple[str, str], Scores], features: Sequence[str], settings: Encode
 ) -> None:
-    """Each feature space against the reference, voxel by voxel: HDF5, a group a space with `difference`, `p` (sign
-    flips over stories) and `q` (Benjamini-Hochberg), all (voxels,)."""
+    """Each feature space against the reference, voxel by voxel: HDF5, a group a space with `difference`, `p`
+    (`brain.paired`) and `q` (Benjamini-Hochberg), all (voxels,)."""
     reference = settings.reference or features[0]
 
     def fill(beside: Path) -> None:
@@ -115,7 +172,7 @@ def write_comparisons(
                 a, b = found[subject, feature].scores, found[subject, reference].scores
                 if feature == reference or a.shape != b.shape:
                     continue
-                test = paired(a, b, seed=settings.seed)
+                test = paired(a, b, folds=settings.folds)
                 group = file.create_group(f"{number:02d}")
                 group.attrs["feature"] = feature
                 group["difference"], group["p"] = test.difference, test.p_values

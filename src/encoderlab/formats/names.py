@@ -74,7 +74,7 @@ def targets(backbone: Backbone, paths: Iterable[str]) -> tuple[tuple[str, ...], 
 
 def load_tensors(folder: Path, *names: str) -> dict[str, Tensor]:
     """The tensors of the first of `names` that is in the folder, fp32: safetensors, or a pickle, of which tensors only
-    are unpacked. InputError where there is none, or it is damaged."""
+    are unpacked. InputError where there is none, or it is damaged, or holds what is no number."""
     path = next((folder / name for name in names if (folder / name).is_file()), None)
     if path is None:
         raise InputError(f"{folder}: no adapter weights; expected {' or '.join(names)} in it")
@@ -86,5 +86,11 @@ def load_tensors(folder: Path, *names: str) -> dict[str, Tensor]:
         raise InputError(f"{path}: damaged, or not a file of tensors ({said})") from None
     if not isinstance(tensors, dict) or not all(isinstance(t, Tensor) for t in tensors.values()):
         raise InputError(f"{path}: expected a dict of tensors, as torch.save(model.state_dict()) writes it")
+    for name, tensor in tensors.items():
+        if tensor.is_complex() or not tensor.isfinite().all():
+            raise InputError(
+                f"{path}: the tensor {name!r} holds numbers that are not finite (nan, inf or complex); every answer "
+                "would be nan: copy the file again, or train the adapter again"
+            )
     # float64 is a bias that float32 rounds by too much (`Trainer._given`).
     return {name: t if t.dtype == torch.float64 else t.float() for name, t in tensors.items()}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -10,6 +11,7 @@ from typing import Any
 import h5py
 import numpy as np
 
+from encoderlab.encoding.table import sentence
 from encoderlab.files import read_json, write_text
 from encoderlab.report import encoding_figures as figures
 from encoderlab.report import templates, text
@@ -37,7 +39,9 @@ def page(out: Path, account: Mapping[str, Any]) -> str:
             "distributions": figures.distributions(means, look),
             "scatter": figures.scatter(means, reference, look) if len(features) > 1 else "",
             "sweep": figures.sweep(rows, look) if figures.ranks(rows) else "",
-            "alphas": figures.alphas({f: a["alphas"] for f, a in held.items() if not a["spaces"]}, grid, look),
+            "alphas": figures.alphas({f: a["alphas"] for f, a in held.items() if not a["spaces"]}, grid, look)
+            if len(grid) > 1
+            else "",
             "doctor": figures.doctor(about["doctor"]),
         }
         if about["doctor"]["warning"]:
@@ -51,11 +55,17 @@ def page(out: Path, account: Mapping[str, Any]) -> str:
             for feature, arrays in held.items()
             for space, part in zip(arrays["spaces"], arrays["split"], strict=True)
         ]
-        kept = {"split": split, "doctor": about["doctor"], "trs": about["trs"], "voxels": about["voxels"]}
+        kept = {
+            "alpha": float(grid[0]),
+            "split": split,
+            "doctor": about["doctor"],
+            "trs": about["trs"],
+            "voxels": about["voxels"],
+        }
         subjects.append(
             {"name": name, "anchor": anchor, "rows": ranked, "figures": drawn, "stories": len(about["stories"]), **kept}
         )
-    headline, lead = _words(subjects, reference)
+    headline, lead = _words(subjects, reference, account["best"])
     return templates.render(
         "encoding.html.j2",
         {
@@ -84,23 +94,41 @@ def _read(path: Path) -> dict[str, Any]:
         return held
 
 
-def _words(subjects: list[dict[str, Any]], reference: str) -> tuple[str, list[str]]:
-    first = subjects[0]["rows"][0]
+def _words(
+    subjects: list[dict[str, Any]], reference: str, claims: Mapping[str, Mapping[str, Any]]
+) -> tuple[str, list[str]]:
     lead = []
     for subject in subjects:
-        best = subject["rows"][0]
-        between = f" ({text.correlation(best['mean_low'])} to {text.correlation(best['mean_high'])})"
-        line = f"{subject['name']}: {best['feature']} predicts best, mean r {text.correlation(best['mean'])}{between}"
-        if best["feature"] != reference and best["difference"] is not None:
-            line += (
-                f", {text.correlation(best['difference'], sign=True)} to {reference} "
-                f"(p {text.p_value(best['holm_p'])} after Holm)"
-            )
-        lead.append(line + f". Alignment: {subject['doctor']['summary']}.")
-    same = len({subject["rows"][0]["feature"] for subject in subjects}) == 1
-    whom = "every subject" if len(subjects) > 1 else subjects[0]["name"]
-    headline = f"{first['feature']} predicts {whom} best" if same else "The best feature space differs between subjects"
-    return headline, lead
+        first, claim = subject["rows"][0], claims[subject["name"]]
+        between = f" ({text.correlation(first['mean_low'])} to {text.correlation(first['mean_high'])})"
+        line = f"{sentence(subject['name'], claim)}: mean r {text.correlation(first['mean'])}{between}"
+        if first["feature"] != reference and first["difference"] is not None:
+            line += f", {text.correlation(first['difference'], sign=True)} to {reference}"
+            if first["holm_p"] is not None:
+                line += f" (p {text.p_value(first['holm_p'])} after Holm)"
+        lead.append(f"{line}. Alignment: {subject['doctor']['summary']}.")
+    return _headline(subjects, claims), lead
+
+
+def _headline(subjects: list[dict[str, Any]], claims: Mapping[str, Mapping[str, Any]]) -> str:
+    """One subject: its claim. Several: in how many of them one space is shown to be the best."""
+    if len(subjects) == 1:
+        name = subjects[0]["name"]
+        if claims[name]["feature"] is not None and not claims[name]["others"]:
+            first = subjects[0]["rows"][0]
+            return f"{first['feature']} predicts {name} with a mean r of {text.correlation(first['mean'])}"
+        return sentence(name, claims[name])
+    if not any(claim["others"] for claim in claims.values()):
+        means = sorted(row["mean"] for one in subjects for row in one["rows"][:1] if row["mean"] is not None)
+        label = subjects[0]["rows"][0]["feature"]
+        span = f"{text.correlation(means[0])} to {text.correlation(means[-1])}" if means else text.NOTHING
+        return f"{label} predicts {len(subjects)} subjects with mean r of {span}"
+    if not any(claim["tested"] for claim in claims.values()):
+        return f"Too few stories to say which feature space predicts {len(subjects)} subjects best"
+    shown = Counter(claim["feature"] for claim in claims.values() if claim["tested"] and not claim["equals"])
+    if not shown:
+        return f"No feature space is shown to predict any of {len(subjects)} subjects best"
+    return "; ".join(f"{label} predicts {count} of {len(subjects)} subjects best" for label, count in shown.items())
 
 
 def _how(settings: Mapping[str, Any], study: Mapping[str, Any], notes: Mapping[str, list[str]]) -> list[str]:
@@ -123,8 +151,8 @@ def _how(settings: Mapping[str, Any], study: Mapping[str, Any], notes: Mapping[s
     if settings["permutations"] and not pipeline:
         lines.append(
             f"Significance: {settings['permutations']:,} permutations of blocks of {settings['block']} TRs within "
-            f"stories, p = (count + 1) / (n + 1), Benjamini-Hochberg at q = {settings['q']:g}. What all stories share "
-            "by position, such as an onset, is not in the null."
+            "stories, p of the voxel's z among its own permutations (t tail), Benjamini-Hochberg at q = "
+            f"{settings['q']:g}. What all stories share by position, such as an onset, is not in the null."
         )
     adapted = (
         "Adapters: trained on the words of all stories, the held-out ones among them (never on responses)."

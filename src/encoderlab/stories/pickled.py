@@ -188,13 +188,16 @@ def _story(path: Path, name: Any, value: Any) -> Story:
     try:
         times, trs = (_numbers(value.state[key]) for key in ("data_times", "tr_times"))
         return checked(str(path), name, list(map(str, words)), times, trs)
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):  # an int may have any number of digits
         raise InputError(f"{where}: its times are no numbers; expected seconds") from None
 
 
 def _numbers(value: Any) -> np.ndarray:
-    """Make an array of an array or a flat list. Raise TypeError for a list of lists, which may be without end."""
+    """Make an array of an array or a flat list. Raise TypeError for complex numbers, and for a list of lists,
+    which may be without end."""
     if isinstance(value, list | tuple) and any(isinstance(one, list | tuple | dict) for one in value):
+        raise TypeError
+    if np.iscomplexobj(value):
         raise TypeError
     return np.asarray(value, dtype=np.float64)
 

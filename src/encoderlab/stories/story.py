@@ -68,6 +68,9 @@ def checked(
     at = f"{where}: story {name!r}"
     if not name.strip(". ") or "/" in name or "\\" in name:
         raise InputError(f"{at}: expected a name without slashes: it becomes the name of files")
+    for what, text in (("its name", name), *((f"word {i}", word) for i, word in enumerate(words, 1))):
+        if not text.isascii() and any("\ud800" <= letter <= "\udfff" for letter in text):
+            raise InputError(f"{at}: {what} is {text!r:.80}, with half of a character in it; expected whole characters")
     seconds, trs = np.asarray(times, dtype=np.float64).ravel(), np.asarray(tr_times, dtype=np.float64).ravel()
     if len(words) != len(seconds):
         raise InputError(f"{at}: {len(words)} words, but {len(seconds)} word times; expected one time a word")

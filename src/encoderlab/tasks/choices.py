@@ -19,6 +19,7 @@ from typing import Any, TypeGuard, final
 
 from encoderlab.data.cells import as_value
 from encoderlab.data.columns import column_problems
+from encoderlab.data.delimited import shown
 from encoderlab.data.rows import Rows, as_text, canonical_label
 from encoderlab.errors import InputError
 
@@ -82,7 +83,7 @@ def find(
         if not several:
             problems.append(
                 f"{rows.origin}: no column with choices; expected 'choices' (lists), or 'A', 'B', ... (a text each), "
-                f"or name them with `choices` in [task]; the columns are {', '.join(map(repr, rows.columns))}"
+                f"or name them with `choices` in [task]; the columns are {shown(list(rows.columns))}"
             )
     if problems:
         raise InputError(*problems)
@@ -138,7 +139,7 @@ def _first(rows: Rows, names: Sequence[str], key: str, problems: list[str]) -> s
             return name
     problems.append(
         f"{rows.origin}: no column {' or '.join(map(repr, names))}; name it with `{key}` in [task]; the columns are "
-        f"{', '.join(map(repr, rows.columns))}"
+        f"{shown(list(rows.columns))}"
     )
     return ""
 

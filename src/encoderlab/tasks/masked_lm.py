@@ -25,6 +25,7 @@ from annotated_types import Ge, Gt, Le
 
 from encoderlab.data import Rows, Splits
 from encoderlab.data.cells import as_list
+from encoderlab.data.rows import as_text
 from encoderlab.errors import InputError
 from encoderlab.tasks.base import MUCH, Encoded, Masked, MaskVocabulary, Task
 from encoderlab.tasks.metric import ACCURACY, Metric, perplexity
@@ -92,7 +93,7 @@ class MaskedLM(Task):
                 if not isinstance(cell, str):
                     raise InputError(f"{where}: {name} is no text and no list of words")
                 words = [cell]  # a text such as [12]
-            texts.append(" ".join(filter(None, (word.strip() for word in words))))
+            texts.append(" ".join(filter(None, (as_text(word).strip() for word in words))))
         columns: dict[str, list] = {"text": texts}
         return Rows(columns | ({LABEL: [LABEL] * len(texts)} if labelled else {}), rows.origin, rows.index, rows.notes)
 

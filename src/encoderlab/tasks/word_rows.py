@@ -10,6 +10,7 @@ from typing import Any
 from encoderlab.data import Rows
 from encoderlab.data.cells import as_list, other_form
 from encoderlab.data.columns import column_problems
+from encoderlab.data.delimited import shown
 from encoderlab.data.rows import IGNORED, as_text, canonical_label
 from encoderlab.data.suspects import label_notes, single_words
 from encoderlab.errors import InputError
@@ -74,7 +75,7 @@ def _column(rows: Rows, written: str | None, usual: Sequence[str], key: str) -> 
     spans = "; spans of characters are not read: write a label for each word" if lists else ""
     raise InputError(
         f"{rows.origin}: no column {' or '.join(map(repr, usual))}; name it with `{key}` in [task]; the columns are "
-        f"{', '.join(map(repr, rows.columns))}{spans}"
+        f"{shown(list(rows.columns))}{spans}"
     )
 
 
