@@ -129,3 +129,68 @@ def test_lists_among_single_labels_are_refused() -> None:
     rows = Rows({"text": ["a", "b"], "label": ["['neg', 'x']", "neg"]}, "here", np.arange(2))
     with pytest.raises(InputError, match="multi-label"):
         prepare(rows, text=["text"], label="label")
+
+
+OTHER_FORMS = [
+    "{'O', 'B-PER'}",
+    '{"O", "B-PER"}',
+    "{O,B-PER}",
+    "{0, 1}",
+    "{0}",
+    "{}",
+    "frozenset({'O'})",
+    "tensor([0, 1])",
+    "tensor([0, 1], device='cuda:0')",
+    "torch.tensor([0,\n 1])",
+    "<tf.Tensor: shape=(2,), dtype=int32, numpy=array([0, 1], dtype=int32)>",
+    "Series(['O'], dtype=object)",
+    "deque(['O', 'B-PER'])",
+    "dict_values(['O', 'B-PER'])",
+    "Index(['O', 'B-PER'], dtype='object')",
+    "0        O\n1    B-PER\ndtype: object",
+    "0        O\n1    B-PER\nName: tags, dtype: object",
+    "0    O\n      ..\n99   O\nLength: 100, dtype: object",
+    "{'tags': ['O', 'B-PER']}",
+    '{"B-PER": 1}',
+]
+
+
+@pytest.mark.parametrize("cell", OTHER_FORMS)
+def test_what_is_printed_is_no_list_of_words_or_labels(cell: str) -> None:
+    for words, labels in (("Ada sang", cell), (cell, "B-PER O")):
+        rows = Rows({"tokens": ["Ada", words], "tags": ["O", labels]}, "here", np.arange(2))
+        with pytest.raises(InputError, match=r"here: row 2: column .*looks like a list or an object") as error:
+            TokenClassification().prepare(rows, labelled=True)
+        assert len(error.value.problems) == 1
+    rows = Rows({"text": ["a", "b"], "label": ["x", cell]}, "here", np.arange(2))
+    with pytest.raises(InputError, match=r"column 'label' has lists or objects for labels, .*multi-label"):
+        prepare(rows, text=["text"], label="label")
+
+
+@pytest.mark.parametrize("cell", ["[neg, x]", "['neg', x]", "{'neg'}"])
+def test_several_labels_in_other_brackets_are_refused(cell: str) -> None:
+    rows = Rows({"text": ["a", "b"], "label": ["[pos]", cell]}, "here", np.arange(2))
+    with pytest.raises(InputError, match="multi-label"):
+        prepare(rows, text=["text"], label="label")
+
+
+@pytest.mark.parametrize("cell", ["{user} likes {name}", "{user}", "set (a)", "f([a, b])", "a dtype: object", "(0, 1]"])
+def test_texts_and_labels_with_brackets_stay(cell: str) -> None:
+    rows = Rows({"tokens": [cell], "tags": [" ".join(["O"] * len(cell.split()))]}, "here", np.arange(1))
+    assert TokenClassification().prepare(rows, labelled=True).columns["words"] == [cell.split()]
+    rows = Rows({"text": ["a", "b"], "label": ["x", cell]}, "here", np.arange(2))
+    assert prepare(rows, text=["text"], label="label").columns["label"] == ["x", cell]
+
+
+@pytest.mark.parametrize("cell", ["O, B-PER", "O; B-PER; O", "O| O"])
+def test_labels_that_end_with_commas_are_refused(cell: str) -> None:
+    rows = Rows({"tokens": [" ".join(["w"] * len(cell.split()))], "tags": [cell]}, "here", np.arange(1))
+    with pytest.raises(InputError, match=r"row 1: the labels of column 'tags' end with '.'.* as in"):
+        TokenClassification().prepare(rows, labelled=True)
+
+
+@pytest.mark.parametrize("cell", ["O|B-PER", "O,B-PER,I-PER", "B-PER;O"])
+def test_several_labels_of_entities_in_one_are_refused(cell: str) -> None:
+    rows = Rows({"tokens": ["Ada|sang"], "tags": [cell]}, "here", np.arange(1))
+    with pytest.raises(InputError, match=r"here: row 1: '.*' in column 'tags' is several labels in one"):
+        TokenClassification().prepare(rows, labelled=True)

@@ -93,7 +93,7 @@ FOREIGN = {
 def test_a_file_of_another_kind_is_named(case: str, tmp_path: Path) -> None:
     name, content, message = FOREIGN[case]
     (tmp_path / name).write_bytes(content)
-    for attempt in (lambda: read(Source(path=name), tmp_path), lambda: stream(Source(path=name), tmp_path)):
+    for attempt in (lambda: read(Source(path=name), tmp_path), lambda: stream(Source(path=name), tmp_path, print)):
         with pytest.raises(InputError, match=message) as caught:
             attempt()
         assert len(caught.value.problems) == 1 and name in str(caught.value)
@@ -150,7 +150,7 @@ def test_json_is_read_by_its_content(case: str, tmp_path: Path) -> None:
     rows = read(Source(path=name), tmp_path)
     assert rows.columns == {"text": ["good", "bad"], "label": [1, 0]}
     assert len(rows.notes) == (note is not None) and all(note in line for line in rows.notes if note)
-    names, records, _ = stream(Source(path=name), tmp_path)
+    names, records = stream(Source(path=name), tmp_path, print)
     assert names == ["text", "label"] and [list(one) for one in records] == [["good", 1], ["bad", 0]]
 
 

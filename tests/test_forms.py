@@ -13,7 +13,7 @@ import pytest
 from datasets import ClassLabel, Dataset, Features, List, Value
 
 from encoderlab.data import DataConfig, Rows, Source, load_splits, prepare, read
-from encoderlab.data.suspects import label_notes
+from encoderlab.data.readers import stream
 from encoderlab.errors import InputError
 from encoderlab.tasks import TokenClassification
 
@@ -141,6 +141,29 @@ def test_a_repeated_header_is_left_out_and_said(tmp_path: Path) -> None:
     assert "the header is repeated at row 2 (files joined end to end?): 1 left out" in found.notes[0]
 
 
+def test_a_repeated_header_is_left_out_in_every_format(tmp_path: Path) -> None:
+    rows = [{"text": "a", "label": "1"}, {"text": " Text", "label": "LABEL"}, {"text": "text", "label": "0"}]
+    lines = "".join(json.dumps(row) + "\n" for row in rows)
+    contents: dict[str, str | bytes] = {
+        "a.csv": "text,label\na,1\nText,LABEL\ntext,0\n",
+        "a.tsv": "text\tlabel\na\t1\nText\tLABEL\ntext\t0\n",
+        "a.jsonl": lines,
+        "a.json": json.dumps(rows),
+        "a.csv.gz": gzip.compress(b"text;label\na;1\nText;Label\ntext;0\n"),
+    }
+    said = "the header is repeated at row 2 (files joined end to end?): 1 left out"
+    for name, content in contents.items():
+        found = written(tmp_path, name, content)
+        assert found.columns == {"text": ["a", "text"], "label": ["1", "0"]} and found.index.tolist() == [0, 2]
+        assert said in found.notes[-1]
+        notes: list[str] = []
+        names, records = stream(Source(path=name), tmp_path, notes.append)
+        assert names == ["text", "label"] and list(map(list, records)) == [["a", "1"], ["text", "0"]]
+        assert said in notes[-1]
+    alone = written(tmp_path, "b.jsonl", '{"text": "text"}\n{"text": "a"}\n')
+    assert alone.columns == {"text": ["text", "a"]} and alone.notes == ()
+
+
 def test_the_keys_of_a_source_are_checked(tmp_path: Path) -> None:
     for name in ("a.csv", "a.conll", "a.parquet"):
         (tmp_path / name).write_text("text,label\nx,1\n")
@@ -215,42 +238,6 @@ def test_class_names_of_a_parquet_file_are_kept(tmp_path: Path) -> None:
     assert read(Source(path="b.parquet"), tmp_path).columns["label"] == [1, 0, -1]
 
 
-@pytest.mark.parametrize(
-    "labels, said",
-    [
-        (["nan", "pos", "None"], "'nan' (1 rows), 'None' (1 rows) in column 'label' are classes here"),
-        (["-1", "0", "1"], "'-1' (1 of 3 rows) in column 'label' is a class, as '0' is"),
-        (["true", "1", "0"], "'true', '1', '0' in column 'label' are different classes"),
-        (
-            ["0.5", "1", "1.5"],
-            "numbers with decimals, such as '0.5'; to predict a number set task.kind = \"regression\"",
-        ),
-        (["pos", "Pos"], "'pos' and 'Pos' in column 'label' are different classes"),
-        (["pos", "POS", "neg", "Neg"], "'pos' and 'POS'; 'neg' and 'Neg' in column 'label' are different classes"),
-        (["very good", "very  good"], "'very good' and 'very  good'"),
-        (["pos", "pos\u200b"], r"'pos' and 'pos\u200b'"),
-        (["caf\u00e9", "cafe\u0301"], r"'caf\xe9' and 'cafe\u0301'".replace(r"'caf\xe9'", "'caf\u00e9'")),
-        (["yes", "\uff59es"], r"'yes' and '\uff59es'"),
-        (["pos", "#N/A", "#REF!"], "'#N/A' (1 rows), '#REF!' (1 rows) in column 'label' are classes"),
-        (["pos", "neg", "\\N"], "in column 'label' is a class here"),
-        (["0,5", "1", "1,5"], "numbers with decimals, such as '0,5'"),
-        (["2024-01-02", "2024-01-03"], "the 2 classes of column 'label' are dates, such as '2024-01-02'"),
-        (["1/2/24", "31/12/2024"], "are dates"),
-        ([f"intent {i % 12}" for i in range(30)], "has 12 classes for 30 rows, such as 'intent 0': too few rows"),
-        ([str(i % 12) for i in range(30)], 'To predict a number set task.kind = "regression"'),
-        ([f"intent {i % 12}" for i in range(36)], None),
-        (["-1", "1"], None),
-        (["-2", "-1", "0", "1"], None),
-        (["true", "false"], None),
-        (["1", "2", "10"], None),
-        (["v1.5", "2"], None),
-    ],
-)
-def test_labels_that_look_like_a_mistake(labels: list[str], said: str | None) -> None:
-    notes = label_notes(labels, "label")
-    assert notes == [] if said is None else len(notes) == 1 and said in notes[0]
-
-
 def test_texts_that_look_like_a_mistake(tmp_path: Path) -> None:
     (tmp_path / "a.csv").write_text("text,label\ngo\0od,1\n#NAME?,0\n #REF!,0\n#NAME is a tag,1\n")
     notes = read(Source(path="a.csv"), tmp_path).notes
@@ -283,7 +270,12 @@ def test_a_split_of_minus_ones_is_unlabelled_unless_train_knows_the_class(tmp_pa
         load([0, 1] * 10)
     with pytest.raises(InputError, match="data.train: train.jsonl: none of its 20 rows has a label"):
         load([-1] * 20)
-    assert load([-1, 1] * 10).test.columns["label"] == ["-1", "-1"]
+    found = load([-1, 1] * 10)
+    assert found.test.columns["label"] == ["-1", "-1"]
+    assert any(
+        "all 2 rows have the label '-1'; if -1 means that there is no label, nothing is measured" in line
+        for line in found.warnings
+    )
 
 
 def test_labels_that_all_occur_once_cannot_be_cut(tmp_path: Path) -> None:
@@ -296,6 +288,11 @@ def test_rows_of_single_words_are_said() -> None:
     columns = {"Sentence #": ["1", "", ""], "tokens": ["Mary", "met", "Paul"], "tags": ["B-PER", "O", "B-PER"]}
     found = TokenClassification().prepare(Rows(columns, "here", np.arange(3)), labelled=True)
     assert "all 3 rows have a single word" in found.notes[0] and "column 'Sentence #'" in found.notes[0]
+    columns = {"tokens": ["Mary"] * 19 + ["two words"], "tags": ["B-PER"] * 19 + ["O O"]}
+    found = TokenClassification().prepare(Rows(columns, "here", np.arange(20)), labelled=True)
+    assert "19 of 20 rows have a single word" in found.notes[0]
+    columns = {"tokens": ["Mary"] * 8 + ["two words"] * 2, "tags": ["B-PER"] * 8 + ["O O"] * 2}
+    assert TokenClassification().prepare(Rows(columns, "here", np.arange(10)), labelled=True).notes == ()
 
 
 def test_decimals_from_parquet_are_numbers() -> None:

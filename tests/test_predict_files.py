@@ -103,6 +103,25 @@ def test_rows_without_a_text_are_said(study: Path, call: Run, run: str) -> None:
     assert code == 0 and said in json.loads(out)["notes"][0]
 
 
+@pytest.mark.parametrize(
+    "name, content",
+    [
+        ("twice.csv", "text,label\ngood film,pos\nText,Label\nbad film,neg\n"),
+        (
+            "twice.jsonl",
+            '{"text": "a", "label": "pos"}\n{"text": "text", "label": "label"}\n{"text": "b", "label": "neg"}\n',
+        ),
+    ],
+)
+def test_a_repeated_header_is_no_row_in_both(name: str, content: str, study: Path, call: Run, run: str) -> None:
+    (study / name).write_text(content)
+    said = f"note: {name}: the header is repeated at row 2"
+    code, out, err = call("predict", run, name)
+    assert code == 0 and err.count(said) == 1 and err.endswith("2 rows\n") and len(out.splitlines()) == 3
+    code, out, _ = call("evaluate", run, name)
+    assert code == 0 and out.count(said) == 1 and "rows             2" in out
+
+
 def test_options_say_how_a_file_is_read(study: Path, call: Run, run: str) -> None:
     (study / "odd.csv").write_bytes("text~label\nхороший, фильм~pos\nплохой фильм~neg\n".encode("cp1251"))
     code, _, err = call("predict", run, "odd.csv")

@@ -107,6 +107,11 @@ def test_quotes_behind_a_space_are_quotes(tmp_path: Path) -> None:
 
 
 REFUSED = {
+    "a header in another order": (
+        "a.csv",
+        table([*TABLE, "Label,Text", "neg,film"]),
+        "a.csv:42: the header again, with its columns in another order .'Label', 'Text'.",
+    ),
     "lines above the header": (
         "a.csv",
         "Export,,\n,,\ntext,label,n\nx,1,2\n",

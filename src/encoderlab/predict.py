@@ -123,11 +123,8 @@ class _Lines:
 def stream(
     source: Path | Source, say: Callable[[str], None] = log.warning
 ) -> tuple[list[str], Iterator[Sequence[Any]]]:
-    """(column names, records one by one) of a file. `say`: takes a line about how it was read."""
-    names, found, notes = read_stream(_as_source(source), Path())
-    for note in notes:
-        say(note)
-    return names, found
+    """(column names, records one by one) of a file. `say`: takes a line about how it was read, or what was left out."""
+    return read_stream(_as_source(source), Path(), say)
 
 
 def _without_text(count: int, rows: int) -> str:

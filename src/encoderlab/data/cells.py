@@ -32,6 +32,13 @@ _CLOSES = {"[": "]", "(": ")", "{": "}"}
 _LOOKS_QUOTED = re.compile(r"[\[(][uU]?['\"]")  # nobody writes a space in front of the first string
 _LOOKS_NUMBERED = re.compile(r"\[\s*-?\d")
 _LOOKS_UNQUOTED = re.compile(r"\[[^\[\]\s][^\[\]]*,\s*[^\[\]]*\]")
+_PRINTED = re.compile(  # as libraries print what is no list: tensor([0, 1]), frozenset({'a'}), <tf.Tensor: ...>
+    r"(?:\w+\.)*(?:[tT]ensor|Series|\w*Index|frozenset|set|deque|Counter|OrderedDict|defaultdict|o?dict_\w+|Categorical"
+    r"|\w*Array)\(\s*[\[({<].*\)|<[\w.]+(?:Array|Tensor|Scalar)\b.*",
+    re.DOTALL,
+)
+_SERIES = re.compile(r"\n(?:Name: .*, )?(?:Length: \d+, )?dtype: \w+\s*$")  # the last line of what pandas prints
+_BRACES = re.compile(r"""\{\s*(?:[uUbB]?['"].*|-?\d+\s*(?:[,:].*)?|[^{}\s][^{}]*[,:][^{}]*)?\}""", re.DOTALL)
 DEEPEST = 20
 
 
@@ -66,6 +73,19 @@ def as_list(cell: Any) -> list | None:
         return None
     # ("word") is a word in brackets; Python writes a tuple of one with a comma.
     return found if isinstance(found, list) else None
+
+
+def other_form(cell: Any) -> str | None:
+    """Say what is wrong where a text cell is a list or an object in a form that has no order, or is not read: a set, a
+    printed tensor, Series or Index, the array of a database. For cells in which no such text is expected."""
+    if not isinstance(cell, str):
+        return None
+    text = cell.strip()
+    if _PRINTED.fullmatch(text) or _SERIES.search(text):
+        return _unreadable(text, "it is printed, not a list")
+    if _BRACES.fullmatch(text):
+        return _unreadable(text, "it is a set or an object, which has no order")
+    return None
 
 
 def as_value(cell: Any) -> Any:

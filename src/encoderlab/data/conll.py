@@ -1,8 +1,8 @@
 """Read CoNLL files: a word a line with its labels, an empty line between sentences.
 
 Fields are apart by tabs where every line has as many, else by spaces or tabs; a no-break space is part of a word. Lines
-that begin with # in front of a sentence are comments, unless they have the fields of a word (#hashtag O). A first
-column that counts the words of each sentence (GermEval, CoNLL-U) is not the word.
+that begin with # in front of a sentence are comments, or words (#hashtag O): `comments` tells which. A first column
+that counts the words of each sentence (GermEval, CoNLL-U) is not the word.
 """
 
 from __future__ import annotations
@@ -12,11 +12,11 @@ from collections import Counter
 from dataclasses import dataclass
 from typing import final
 
+from encoderlab.data.comments import ENTITY, Hashed, judge
 from encoderlab.data.text import TextFile
 from encoderlab.errors import InputError
 
 _SPACES = re.compile(r"[ \t]+")
-_KEY_VALUE = re.compile(r"#\s*[\w.:-]+\s*=(\s|$)")  # "# sent_id = 3", which may have as many fields as a word
 _BETWEEN = re.compile(r"\d+[-.]\d+")  # CoNLL-U: a word of several tokens, or one that was left out
 Line = tuple[int, list[str]]
 
@@ -42,22 +42,20 @@ def read_conll(file: TextFile, columns: tuple[int, int] | None = None, *, labell
     lines = [(number, line.rstrip("\r\n")) for number, line in enumerate(file.lines(universal=True), 1)]
     tabs = _apart_by_tabs([line for _, line in lines])
     blocks: list[list[Line]] = [[]]
-    comments: list[tuple[int, str, list[str]]] = []
+    hashed: list[Hashed] = []
     for number, line in lines:
         fields = line.rstrip(" " if tabs else " \t").split("\t") if tabs else _SPACES.split(line.strip(" \t"))
         if not line.strip() or fields[0] == "-DOCSTART-":
             blocks.append([])
         elif line.startswith("#") and not blocks[-1]:
-            comments.append((number, line, fields))
+            hashed.append(Hashed(number, line, fields))
             blocks.append([])
         else:
             blocks[-1].append((number, fields))
     widths = Counter(len(fields) for block in blocks for _, fields in block)
     width = max(widths, key=lambda size: widths[size], default=0)
-    blocks, left = _with_words_of(comments, blocks, width)
-    if left:
-        notes.append(f"{left} comment line{'s' if left > 1 else ''} (# ...) left out")
-    blocks = [block for block in blocks if block]
+    blocks, said = _with_words_of(hashed, [block for block in blocks if block], width, columns)
+    notes += said
     _check_widths(file, blocks, width, tabs=tabs, labelled=labelled)
     counted = width > 1 and _counts(blocks)
     if counted:
@@ -68,7 +66,20 @@ def read_conll(file: TextFile, columns: tuple[int, int] | None = None, *, labell
         notes.append(f"column 1 counts the words; column 2 is read as the words{labels}")
     words = [[fields[word] for _, fields in block] for block in blocks]
     tags = None if label is None else [[fields[label] for _, fields in block] for block in blocks]
+    if tags is not None and columns is None and (said := _turned(words, tags)):
+        notes.append(said)
     return Sentences(words, tags, tuple(notes))
+
+
+def _turned(words: list[list[str]], tags: list[list[str]]) -> str | None:
+    """Said where there are far more kinds of labels than of words: the labels may stand in front."""
+    kinds = len({word for row in words for word in row}), len({tag for row in tags for tag in row})
+    if kinds[1] < 20 or kinds[1] < 2 * kinds[0]:
+        return None
+    return (
+        f"{kinds[0]} different words, but {kinds[1]} different labels: if the words are behind their labels, say so in "
+        "the source, e.g. columns = [2, 1] (--columns of predict and evaluate)"
+    )
 
 
 def _apart_by_tabs(lines: list[str]) -> bool:
@@ -81,20 +92,33 @@ def _apart_by_tabs(lines: list[str]) -> bool:
 
 
 def _with_words_of(
-    comments: list[tuple[int, str, list[str]]], blocks: list[list[Line]], width: int
-) -> tuple[list[list[Line]], int]:
-    """Put the lines with # that are words back in front of their sentence; how many are comments."""
-    ends = {block[0][0]: block for block in blocks if block}
-    left = 0
-    for number, line, fields in reversed(comments):
-        if len(fields) != width or width < 2 or _KEY_VALUE.match(line):
-            left += 1
-            continue
-        block = ends.get(number + 1, [])
-        ends.pop(number + 1, None)
-        block.insert(0, (number, fields))
-        ends[number] = block
-    return [ends[number] for number in sorted(ends)], left
+    hashed: list[Hashed], blocks: list[list[Line]], width: int, columns: tuple[int, int] | None
+) -> tuple[list[list[Line]], list[str]]:
+    """Put the lines with # that are words back in front of their sentence; say how many are comments."""
+    number = columns[1] if columns is not None else -1
+    place = number - 1 if number > 0 else width + number
+    found = judge(
+        hashed,
+        [[fields for _, fields in block] for block in blocks],
+        width,
+        place if width > 1 and 0 <= place < width else None,
+        counted=width > 1 and _counts(blocks),
+    )
+    ends = {block[0][0]: block for block in blocks}
+    for one in reversed(hashed):
+        if one.number not in found.comments:
+            ends[one.number] = [(one.number, one.fields), *ends.pop(one.number + 1, [])]
+    notes = []
+    if left := len(found.comments):
+        notes.append(f"{left} comment line{'s' if left > 1 else ''} (# ...) left out")
+    if found.unsure is not None:
+        line, count = found.unsure
+        notes.append(
+            f"{count} line{'s' if count > 1 else ''} with # in front of a sentence, such as {line[:60]!r}, "
+            f"{'are' if count > 1 else 'is'} read as words; if they are comments, remove them, or "
+            "write them as # key = value"
+        )
+    return [ends[number] for number in sorted(ends)], notes
 
 
 def _check_widths(file: TextFile, blocks: list[list[Line]], width: int, *, tabs: bool, labelled: bool) -> None:
@@ -114,6 +138,24 @@ def _counts(blocks: list[list[Line]]) -> bool:
         if numbers != [str(i) for i in range(start, start + len(numbers))]:
             return False
     return sum(map(len, blocks)) > 1
+
+
+def _labels_in_front(file: TextFile, blocks: list[list[Line]], first: int, width: int) -> None:
+    """Raise InputError where the first of two columns or more has labels of entities, and the last one has not."""
+    columns = list(zip(*(fields for block in blocks for _, fields in block), strict=True))
+    if len(columns) < first + 2:
+        return
+    marked = [name for name in columns[first] if name.startswith(("B-", "I-", "S-", "U-"))]
+    if not marked or not all(map(ENTITY.fullmatch, columns[first])):
+        return
+    if sum(ENTITY.fullmatch(name) is not None for name in columns[-1]) > 0.1 * len(columns[-1]):
+        return
+    word = max(range(first + 1, width), key=lambda place: len(set(columns[place])))
+    raise InputError(
+        f"{file.path}: column {first + 1} has labels such as {marked[0]!r} where a word is expected; if the words are "
+        f"behind them, say so in the source: columns = [{word + 1}, {first + 1}] are the numbers of word and label "
+        "(--columns of predict and evaluate)"
+    )
 
 
 def _columns(
@@ -138,6 +180,7 @@ def _columns(
         if labelled:
             raise InputError(f"{file.path}: its lines have a number and a word; expected a label behind them")
         return first, None
+    _labels_in_front(file, blocks, first, width)
     if counted and labelled and width > 3:
         values = {
             place: list(dict.fromkeys(fields[place] for block in blocks for _, fields in block))

@@ -14,6 +14,7 @@ from itertools import islice
 from typing import final
 
 from encoderlab.data.source import DELIMITERS, file_format
+from encoderlab.data.suspects import is_turned_header
 from encoderlab.data.text import TextFile
 from encoderlab.errors import InputError
 
@@ -78,6 +79,11 @@ def _checked(file: TextFile, names: list[str], numbered: Numbered, delimiter: st
             if len(names) > 1 and fields == [fields[0]] and not fields[0].strip():
                 continue  # a line of spaces
             raise _wrong_number(file, line, len(fields), names, delimiter)
+        if is_turned_header(names, fields):
+            raise InputError(
+                f"{file.path}:{line}: the header again, with its columns in another order ({shown(fields)}); join "
+                "files by the names of their columns"
+            )
         yield fields
 
 

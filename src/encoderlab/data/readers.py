@@ -6,7 +6,7 @@ Everything is read whole here; `delimited` and `records` read the formats that h
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, final
@@ -18,7 +18,7 @@ from encoderlab.data.conll import read_conll
 from encoderlab.data.records import Columns
 from encoderlab.data.rows import IGNORED, Rows
 from encoderlab.data.source import Source, file_format, path_problem
-from encoderlab.data.suspects import repeated_headers, swallowed_rows, text_notes
+from encoderlab.data.suspects import header_note, is_header, repeated_headers, swallowed_rows, text_notes
 from encoderlab.data.text import TextFile, open_text
 from encoderlab.errors import InputError
 
@@ -55,29 +55,49 @@ def read(source: Source, base: Path, *, labelled: bool = True) -> Rows:
     return Rows(found.columns, origin, index, tuple(f"{origin}: {note}" for note in notes))
 
 
-def stream(source: Source, base: Path) -> tuple[list[str], Iterator[Sequence[Any]], tuple[str, ...]]:
-    """(column names, records one by one, notes) of a file, every record as it stands there.
+def stream(source: Source, base: Path, say: Callable[[str], None]) -> tuple[list[str], Iterator[Sequence[Any]]]:
+    """(column names, records one by one) of a file, every record as it stands there; repeated headers are left out.
 
-    Memory does not grow with the rows of a CSV, TSV or JSONL file."""
+    say: takes a line about how the file is read, at once or behind the last record. Memory does not grow with the rows
+    of a CSV, TSV or JSONL file."""
     path = source.location(base)
     if problem := path_problem(path):
         raise InputError(problem)
     form = None if path.is_dir() else file_format(path)
     if form in ("csv", "tsv"):
         table = delimited.table(open_text(path, source.encoding), source.delimiter)
-        return table.names, table.records, tuple(f"{path}: {note}" for note in table.notes)
-    if form == "jsonl" and records.by_lines(file := open_text(path, source.encoding)):
-        names = records.column_names(records.objects(file))
-        notes = tuple(f"{path}: {note}" for note in file.notes)
-        return names, ([value.get(name) for name in names] for value in records.objects(file)), notes
-    rows = read(source, base, labelled=False)
-    return list(rows.columns), zip(*rows.columns.values(), strict=True), rows.notes
+        names, notes, found = table.names, table.notes, iter(table.records)
+    elif form == "jsonl" and records.by_lines(file := open_text(path, source.encoding)):
+        names, notes = records.column_names(records.objects(file)), file.notes
+        found = ([value.get(name) for name in names] for value in records.objects(file))
+    else:
+        rows = read(source, base, labelled=False)
+        for note in rows.notes:
+            say(note)
+        return list(rows.columns), zip(*rows.columns.values(), strict=True)
+    for note in notes:
+        say(f"{path}: {note}")
+    return names, _records_alone(names, found, lambda note: say(f"{path}: {note}"))
+
+
+def _records_alone(
+    names: list[str], found: Iterable[Sequence[Any]], say: Callable[[str], None]
+) -> Iterator[Sequence[Any]]:
+    """Records without those that repeat the header."""
+    repeats = []
+    for i, record in enumerate(found):
+        if is_header(names, record):
+            repeats.append(i)
+        else:
+            yield record
+    if repeats:
+        say(header_note(repeats))
 
 
 def _read_file(path: Path, source: Source, labelled: bool) -> _Read:
     form = file_format(path)
     if form == "parquet":
-        return _Read(_read_parquet(path))
+        return _without_headers(_read_parquet(path), ())
     file = open_text(path, source.encoding)
     if form == "conll":
         found = read_conll(file, source.columns, labelled=labelled)
@@ -86,9 +106,9 @@ def _read_file(path: Path, source: Source, labelled: bool) -> _Read:
     if form in ("csv", "tsv"):
         return _read_table(file, source.delimiter)
     if form == "jsonl" and records.by_lines(file):
-        return _Read(records.from_objects(records.objects(file)), file.notes)
+        return _without_headers(records.from_objects(records.objects(file)), file.notes)
     columns, notes = records.whole(file, lines=form == "jsonl")
-    return _Read(columns, (*file.notes, *notes))
+    return _without_headers(columns, (*file.notes, *notes))
 
 
 def _read_table(file: TextFile, delimiter: str | None) -> _Read:
@@ -111,15 +131,18 @@ def _read_table(file: TextFile, delimiter: str | None) -> _Read:
     columns = dict(pairs)
     if columns and (swallowed := swallowed_rows(columns, table.delimiter)):
         notes.append(swallowed)
-    if repeats := repeated_headers(columns):
-        index = [i for i in range(len(cells[0])) if i not in set(repeats)]
-        columns = {name: [column[i] for i in index] for name, column in columns.items()}
-        rows = ", ".join(str(i + 1) for i in repeats[:5]) + (f" and {len(repeats) - 5} more" if repeats[5:] else "")
-        notes.append(
-            f"the header is repeated at row {rows} (files joined end to end?): {len(repeats)} left out; remove it there"
-        )
-        return _Read(columns, tuple(notes), index)
-    return _Read(columns, tuple(notes))
+    return _without_headers(columns, tuple(notes))
+
+
+def _without_headers(columns: Columns, notes: tuple[str, ...]) -> _Read:
+    """Leave out rows that repeat the header."""
+    if not (repeats := repeated_headers(columns)):
+        return _Read(columns, notes)
+    left = set(repeats)
+    index = [i for i in range(len(next(iter(columns.values())))) if i not in left]
+    return _Read(
+        {n: [column[i] for i in index] for n, column in columns.items()}, (*notes, header_note(repeats)), index
+    )
 
 
 def _read_parquet(path: Path) -> Columns:

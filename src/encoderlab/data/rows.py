@@ -15,16 +15,13 @@ import unicodedata
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from decimal import Decimal
-from difflib import get_close_matches
 from functools import cached_property
-from pathlib import Path
 from typing import Any, final
 
 import numpy as np
 
-from encoderlab.data.cells import as_list
-from encoderlab.data.delimited import shown
-from encoderlab.data.source import file_format
+from encoderlab.data.cells import as_list, other_form
+from encoderlab.data.columns import column_problems
 from encoderlab.data.suspects import label_notes
 from encoderlab.errors import InputError
 
@@ -117,6 +114,11 @@ def labels_of(cells: Sequence[object], name: str) -> tuple[Callable[[object], st
             f"column {name!r} has lists of labels, such as {spelled}, and labels without a list; several labels a row "
             "(multi-label) are not supported yet: write one label a row"
         )
+    if odd := next((cell for cell in given if isinstance(cell, str) and _no_label(cell)), None):
+        raise ValueError(
+            f"column {name!r} has lists or objects for labels, such as {odd[:60]!r}: several labels a row "
+            "(multi-label) are not supported yet; expected one label a row, without brackets"
+        )
     if given and all(isinstance(cell, int | float | Decimal) and not isinstance(cell, bool) for cell in given):
         return _number_label, []
     return canonical_label, []
@@ -127,6 +129,15 @@ def _label_list(cell: object) -> list | None:
         return as_list(cell)
     except ValueError:  # a class of that name
         return None
+
+
+def _no_label(cell: str) -> bool:
+    """Whether a text spells out a list or an object that is not read."""
+    try:
+        as_list(cell)
+    except ValueError:
+        return True
+    return other_form(cell) is not None
 
 
 def _has_strings(labels: list | None) -> bool:
@@ -162,45 +173,6 @@ def as_text(value: object) -> str:
     text = str(value)
     # A lone surrogate (broken emoji in JSON) is no Unicode text; tokenizers refuse it. Other texts are not copied.
     return text if text.isascii() else text.encode("utf-8", "replace").decode("utf-8")
-
-
-def column_problems(rows: Rows, names: Sequence[str]) -> list[str]:
-    """One line for each of `names` that the rows lack; one for all where the file seems to have no header."""
-    have = list(rows.columns)
-    missing = [name for name in names if name not in have]
-    if missing and len(missing) == len(names) and _without_header(rows):
-        wanted = " and ".join(map(repr, missing))
-        return [
-            f"{rows.origin}: no column {wanted}; the columns are {shown(have)}: is that a row? "
-            "If the file has no header, write the names of its columns into a first line"
-        ]
-    found = []
-    for name in missing:
-        near = get_close_matches(name, have, n=1) or [other for other in have if other.lower() == name.lower()]
-        hint = f"; did you mean {near[0]!r}?" if near else _elsewhere(rows, name)
-        found.append(f"{rows.origin}: no column {name!r}; the columns are {shown(have)}{hint}")
-    return found
-
-
-def _elsewhere(rows: Rows, name: str) -> str:
-    """Where the name of a column is, if it is none: in objects, or in a row below lines that are no header."""
-    for column, cells in rows.columns.items():
-        first = next((cell for cell in cells if cell is not None), None)
-        if isinstance(first, Mapping) and name in first:
-            return f"; the objects of {column!r} have it: write it as a column of its own"
-        if name in cells[:20]:
-            return f"; it stands in row {cells.index(name) + 1}: remove the lines above the header"
-    return ""
-
-
-def _without_header(rows: Rows) -> bool:
-    """Whether the names of a table's columns look like cells: sentences, or what occurs below them."""
-    if file_format(Path(rows.origin)) not in ("csv", "tsv"):
-        return False
-    return any(
-        (len(name.split()) > 4 and not name.endswith("?")) or (name and name in cells[:1000])
-        for name, cells in rows.columns.items()
-    )
 
 
 def prepare(rows: Rows, *, text: Sequence[str], label: str | None) -> Rows:

@@ -106,7 +106,8 @@ def load_splits(
             warnings.append(f"{place(name)} is the same data as data.train: its scores measure memory, not skill")
     warnings += _text_warnings(rows, text)
     if stratify:
-        warnings += _label_warnings(rows, text, label)
+        warnings += _several_labels(rows, text, label)
+    warnings += _one_label(rows, label)
     others = {name: rows[name] for name in config.other_tests}
     return Splits(rows["train"], rows["validation"], rows["test"], tuple(dict.fromkeys(warnings)), others)
 
@@ -209,8 +210,8 @@ def _text_warnings(rows: dict[str, Rows], text: Sequence[str]) -> list[str]:
     return found
 
 
-def _label_warnings(rows: dict[str, Rows], text: Sequence[str], label: str) -> list[str]:
-    """Texts that have several labels, and test sets that have one."""
+def _several_labels(rows: dict[str, Rows], text: Sequence[str], label: str) -> list[str]:
+    """Texts that have several labels."""
     labels: dict[tuple, set[str]] = {}
     known = [pair for part in rows.values() for pair in zip(_records(part, text), part.columns[label], strict=True)]
     for cells, name in known:
@@ -223,9 +224,22 @@ def _label_warnings(rows: dict[str, Rows], text: Sequence[str], label: str) -> l
             f"{shown[:40] + '…' * (len(shown) > 40)!r}: {', '.join(map(repr, sorted(labels[several[0]])[:4]))}; "
             "no method can be right in all of them"
         )
+    return found
+
+
+def _one_label(rows: dict[str, Rows], label: str) -> list[str]:
+    """Sets of validation or test rows that have a single class, or a single label of words."""
+    found = []
     for name, part in rows.items():
-        if name != "train" and len(part) > 1 and len(set(part.columns[label])) == 1:
-            found.append(f"{place(name)}: all {len(part)} rows have the label {part.columns[label][0]!r}")
+        cells = part.columns[label]
+        words = all(isinstance(cell, list) for cell in cells)
+        names = {one for cell in cells for one in (cell if words else [cell]) if one is not None}
+        if name == "train" or len(part) < 2 or len(names) != 1 or not isinstance(only := names.pop(), str):
+            continue
+        unknown = "; if -1 means that there is no label, nothing is measured there: use labelled rows"
+        of = "words" if words else "rows"
+        count = sum(map(len, cells)) if words else len(part)
+        found.append(f"{place(name)}: all {count} {of} have the label {only!r}{unknown if only == '-1' else ''}")
     return found
 
 

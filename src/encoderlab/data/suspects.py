@@ -7,6 +7,8 @@ import unicodedata
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 
+from encoderlab.data.multi_label import several_labels
+
 _CONTROL = re.compile("[\u0080-\u0084\u0086-\u009f]")  # 0x85 is a line break in Unicode
 _TWICE = re.compile(
     "\u00c3[\u0080-\u00bf]|\u00e2\u20ac[\u2122\u0153\u009d\u02dc\u201c\u201d\u00a6]|\u00c2[\u00a0-\u00bf]"
@@ -26,8 +28,12 @@ _SHEET_ERRORS = {
     "#WERT!",
 }
 _MISSING = {"nan", "none", "null", "n/a", "n.a.", "na", "<na>", "nat", "-100", "(null)", "<null>", "\\n", "undefined"}
-_MISSING |= {"(blank)", "---", *(name.lower() for name in _SHEET_ERRORS)}
+_MISSING |= {"unknown", "<unk>", "[unk]", "unk", "missing", "unlabeled", "unlabelled", "no label", "not available"}
+_MISSING |= {"tbd", "n.d.", "???", "??", "?", "-", "--", "(blank)", "---", *(name.lower() for name in _SHEET_ERRORS)}
+_TRUTHS = ({"true", "false"}, {"yes", "no"}, {"y", "n"}, {"t", "f"}, {"1", "0"}, {"on", "off"})
+_PERCENT = re.compile(r"[-+]?\d+([.,]\d+)?\s?%")
 _DATE = re.compile(r"\d{4}[-/.]\d{1,2}[-/.]\d{1,2}([T ].*)?|\d{1,2}[-/.]\d{1,2}[-/.](\d{4}|\d{2})( .*)?")
+NEARLY_ALL = 0.9  # rows of a single word: a word a row, and some that are two
 FEW = 3  # rows of a class: with fewer on average nothing is learned
 _DECIMAL = re.compile(r"[-+]?(\d+[.,]\d+|[.,]\d+|\d+[.,])([eE][-+]?\d+)?|[-+]?\d+[eE][-+]?\d+")
 # possessive: a cell may have 300,000 digits
@@ -136,22 +142,48 @@ def _example(text: str) -> str:
     return text[max(0, place - 8) : place + 12].strip()
 
 
-def repeated_headers(columns: Mapping[str, list[str]]) -> list[int]:
-    """Numbers of the rows, from 0, in which every cell is its column's name, a byte order mark in front or not.
-    One column alone proves nothing."""
-    if len(columns) < 2:
-        return []
+def repeated_headers(columns: Mapping[str, list]) -> list[int]:
+    """Numbers of the rows, from 0, that repeat the header."""
     names = list(columns)
-    first = (i for i, cell in enumerate(columns[names[0]]) if cell.lstrip("\ufeff").strip() == names[0])
-    return [i for i in first if all(columns[name][i].strip() == name for name in names[1:])]
+    return [i for i, cells in enumerate(zip(*columns.values(), strict=True)) if is_header(names, cells)]
 
 
-def label_notes(labels: Iterable[str], column: str) -> list[str]:
-    """What the names of classes tell. labels: one a row."""
+def is_header(names: Sequence[str], cells: Sequence[object]) -> bool:
+    """Whether every cell of a row is its column's name, small letters or capitals, a byte order mark in front or not;
+    cells that the row lacks are none. One column alone proves nothing."""
+    pairs = [(name, cell) for name, cell in zip(names, cells, strict=True) if cell is not None]
+    return len(pairs) > 1 and all(
+        isinstance(cell, str) and len(cell) < len(name) + 20 and _folded(cell) == _folded(name) for name, cell in pairs
+    )
+
+
+def is_turned_header(names: Sequence[str], cells: Sequence[object]) -> bool:
+    """Whether a row has the names of all columns in another order."""
+    if len(names) < 2 or not all(isinstance(cell, str) and len(cell) < 100 for cell in cells):
+        return False
+    found = [_folded(str(cell)) for cell in cells]
+    wanted = list(map(_folded, names))
+    return found != wanted and sorted(found) == sorted(wanted)
+
+
+def _folded(name: str) -> str:
+    return name.lstrip("\ufeff").strip().casefold()
+
+
+def header_note(repeats: Sequence[int]) -> str:
+    """Said of rows, numbered from 0, that repeat the header and were left out."""
+    rows = ", ".join(str(i + 1) for i in repeats[:5]) + (f" and {len(repeats) - 5} more" if repeats[5:] else "")
+    return f"the header is repeated at row {rows} (files joined end to end?): {len(repeats)} left out; remove it there"
+
+
+def label_notes(labels: Iterable[str], column: str, *, words: bool = False) -> list[str]:
+    """What the names of classes tell. labels: one a row, or one of each of the `words`, which may
+    have parts (Case=Nom|Number=Sing)."""
     counts = Counter(labels)
     total = sum(counts.values())
     found = []
-    if missing := [name for name in counts if name.lower() in _MISSING]:
+    signs = sum(not any(map(str.isalnum, name)) for name in counts) > 1  # classes such as + and -, or ? and !
+    if missing := [n for n in counts if n.lower() in _MISSING and not (signs and not any(map(str.isalnum, n)))]:
         said = ", ".join(f"{name!r} ({counts[name]} rows)" for name in missing[:5])
         found.append(
             f"{said} in column {column!r} {'are classes' if len(missing) > 1 else 'is a class'} here; if it means that "
@@ -162,20 +194,36 @@ def label_notes(labels: Iterable[str], column: str) -> list[str]:
             f"'-1' ({counts['-1']} of {total} rows) in column {column!r} is a class, as '0' is; if it means that there "
             "is no label, leave the cell empty or remove the rows"
         )
-    if {"true", "false"} & set(counts) and {"0", "1"} & set(counts):
-        both = ", ".join(repr(name) for name in ("true", "false", "1", "0") if name in counts)
+    folded = {name.casefold() for name in counts}
+    several = sum(bool(truths & folded) for truths in _TRUTHS) > 1
+    alone = folded <= {"-1"}.union(*_TRUTHS, _MISSING)
+    if several and (alone or {"true", "false"} & folded and {"0", "1"} & folded):
+        both = ", ".join(repr(name) for truths in _TRUTHS for name in counts if name.casefold() in truths)
         found.append(f"{both} in column {column!r} are different classes; if they mean the same, write them alike")
-    if len(counts) > 1 and all(map(is_number, counts)) and any(map(_DECIMAL.fullmatch, counts)):
+    elif (
+        len(counts) > 1
+        and any(map(_PERCENT.fullmatch, counts))
+        and all(_PERCENT.fullmatch(name) or is_number(name) for name in counts)
+    ):
         found.append(
-            f"the {len(counts)} classes of column {column!r} are numbers with decimals, such as "
-            f'{next(filter(_DECIMAL.fullmatch, counts))!r}; to predict a number set task.kind = "regression"'
+            f"the {len(counts)} classes of column {column!r} are shares, such as "
+            f'{next(filter(_PERCENT.fullmatch, counts))!r}; to predict a number set task.kind = "regression"'
         )
+    if len(counts) > 1 and all(map(is_number, counts)) and any(map(_DECIMAL.fullmatch, counts)):
+        decimals = list(filter(_DECIMAL.fullmatch, counts))
+        comma = "; if the comma is between labels, several labels a row (multi-label) are not supported yet"
+        found.append(
+            f"the {len(counts)} classes of column {column!r} are numbers with decimals, such as {decimals[0]!r}; to "
+            f'predict a number set task.kind = "regression"{comma if all("," in name for name in decimals) else ""}'
+        )
+    elif not words and (made := several_labels(counts, column)) is not None:
+        found.append(made)
     if twins := _twins(counts):
         said = "; ".join(" and ".join(map(_visible, group)) for group in twins[:3])
         more = f"; and {len(twins) - 3} more such groups" if twins[3:] else ""
         found.append(
-            f"{said}{more} in column {column!r} are different classes; they differ in case, white space, zeros in "
-            "front or signs that cannot be seen alone: if they mean the same, write them alike"
+            f"{said}{more} in column {column!r} are different classes; they differ in case, white space, quotes, "
+            "zeros in front or signs that cannot be seen alone: if they mean the same, write them alike"
         )
     if len(counts) > 1 and all(map(_DATE.fullmatch, counts)):
         found.append(
@@ -198,12 +246,15 @@ def is_number(name: str) -> bool:
 
 
 def _twins(names: Iterable[str]) -> list[list[str]]:
-    """Groups of names that look alike: case, white space, forms of letters, signs that cannot be seen
-    and leading zeros left out."""
+    """Groups of names that look alike: case, white space, forms of letters, signs that cannot be seen, quotes and
+    points around them, a plus and zeros in front of a number left out."""
     groups: dict[str, list[str]] = {}
     for name in names:
         seen = "".join(sign for sign in unicodedata.normalize("NFKC", name) if unicodedata.category(sign) != "Cf")
-        key = " ".join(seen.casefold().split())
+        key = " ".join(seen.casefold().replace("\u2212", "-").split())
+        bare = key.strip("'\"`\u2018\u2019\u201c\u201d.,;:")
+        key = bare if any(map(str.isalnum, bare)) else key  # $. and $, are two labels of words
+        key = key.removeprefix("+") if is_number(key) else key
         groups.setdefault(key.lstrip("0") if key.isdecimal() else key, []).append(name)
     return [group for group in groups.values() if len(group) > 1]
 
@@ -214,12 +265,14 @@ def _visible(name: str) -> str:
 
 
 def single_words(words: Sequence[Sequence[str]], columns: Iterable[str]) -> str | None:
-    """Said where every row has a single word, as of files with a word a line."""
-    if len(words) < 2 or any(len(row) > 1 for row in words):
+    """Said where nearly every row has a single word, as of files with a word a line."""
+    single = sum(len(row) == 1 for row in words)
+    if len(words) < 2 or single < NEARLY_ALL * len(words):
         return None
+    which = f"all {single}" if single == len(words) else f"{single} of {len(words)}"
     by = next((name for name in columns if _SENTENCE.fullmatch(name.strip())), None)
     how = f"group the rows by column {by!r}" if by else "join the rows of a sentence"
     return (
-        f"all {len(words)} rows have a single word, which is labelled without the words around it; a row is a "
+        f"{which} rows have a single word, which is labelled without the words around it; a row is a "
         f"sentence: {how} into lists, or write a .conll file"
     )

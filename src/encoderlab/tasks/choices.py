@@ -18,8 +18,9 @@ from dataclasses import dataclass
 from typing import Any, TypeGuard, final
 
 from encoderlab.data.cells import as_value
+from encoderlab.data.columns import column_problems
 from encoderlab.data.delimited import shown
-from encoderlab.data.rows import Rows, as_text, canonical_label, column_problems
+from encoderlab.data.rows import Rows, as_text, canonical_label
 from encoderlab.errors import InputError
 
 QUESTIONS = ("question", "question_stem")

@@ -13,7 +13,7 @@ leaves it out). Labels that are none of these (parts of speech) mark no entities
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Sequence, Set
 from dataclasses import dataclass
 from typing import final
 
@@ -24,6 +24,7 @@ SINGLE, LAST = ("S-", "U-", "W-"), ("E-", "L-")
 OPENS, CONTINUES = ("B-", *SINGLE), ("I-", "M-", *LAST)
 CLOSES = (*SINGLE, *LAST)
 SEQEVAL = "scored as seqeval does by default"
+_SMALL = re.compile(r"o|[biesulmw]-.+")
 _OTHER_SIGN = re.compile(r"([BI])_(.+)|(.+)[-_]([BI])")
 
 
@@ -104,6 +105,13 @@ def odd(labels: Sequence[str]) -> list[str]:
 
 def _has_prefix(label: str) -> bool:
     return label.startswith((*OPENS, *CONTINUES)) and len(label) > 2
+
+
+def capitals(labels: Set[str]) -> dict[str, str]:
+    """B-per and O for b-per and o, where all labels of a file are written so; else nothing."""
+    if not all(map(_SMALL.fullmatch, labels)) or not any(label.startswith(("b-", "i-")) for label in labels):
+        return {}
+    return {label: label[:1].upper() + label[1:] for label in labels}
 
 
 def counts(rule: Scheme, predicted: Sequence[Sequence[int]], gold: Sequence[Sequence[int]]) -> np.ndarray:

@@ -17,8 +17,8 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal, final
 import numpy as np
 
 from encoderlab.data import Rows, Splits, prepare
+from encoderlab.data.columns import column_problems
 from encoderlab.data.number_cells import read_numbers
-from encoderlab.data.rows import column_problems
 from encoderlab.errors import InputError
 from encoderlab.tasks import correlation
 from encoderlab.tasks.base import Encoded, Task

@@ -81,7 +81,9 @@ class TokenClassification(Task):
             {name for _, rows in splits.items() for row in rows.columns["labels"] for name in row if name is not None}
         )
         if len(names) < 2:
-            raise InputError(f"data.train: all words have the label {names[0]!r}; expected at least two labels")
+            column = "; name the right column: columns = [word, label], e.g. [1, 2], in the source of a .conll file"
+            column += ", else `labels` in [task]"
+            raise InputError(f"data.train: all words have the label {names[0]!r}; expected at least two labels{column}")
         if (strange := entities.other_sign(names)) is not None:
             raise InputError(
                 f"{_first_with(strange, splits)} would be a type of its own, apart from its B and I; write B- and I- "
@@ -90,7 +92,9 @@ class TokenClassification(Task):
         if odd := entities.odd(names):
             usual = next(name for name in names if name not in odd and name != entities.OUTSIDE)
             rule = f"marks no entity as the others do: expected O, or a label like {usual!r}; correct it"
-            raise InputError(*(f"{_first_with(name, splits)} {rule}" for name in odd))
+            more = f"; the same of {len(odd) - 3} more labels, such as {odd[3]!r}" if odd[3:] else ""
+            problems = [f"{_first_with(name, splits)} {rule}" for name in odd[:3]]
+            raise InputError(*problems[:-1], problems[-1] + more)
         return sorted(names, key=lambda name: name != entities.OUTSIDE)
 
     def encode(

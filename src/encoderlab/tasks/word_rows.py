@@ -8,15 +8,17 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from encoderlab.data import Rows
-from encoderlab.data.cells import as_list
+from encoderlab.data.cells import as_list, other_form
+from encoderlab.data.columns import column_problems
 from encoderlab.data.delimited import shown
-from encoderlab.data.rows import IGNORED, as_text, canonical_label, column_problems
+from encoderlab.data.rows import IGNORED, as_text, canonical_label
 from encoderlab.data.suspects import label_notes, single_words
 from encoderlab.errors import InputError
 from encoderlab.tasks import entities
 
 WORDS, LABELS = ("tokens", "words"), ("ner_tags", "tags", "labels")
 _SPANS = {"spans", "entities", "label"}  # of Prodigy, spaCy, doccano: (from, to, type)
+_SEVERAL = re.compile(r"(?:(?:O|[BIESLUMW]-[^\s|,;]+)[|,;])+(?:O|[BIESLUMW]-[^\s|,;]+)")
 _WHITE = re.compile("[^ \\t\\r\\n\\f\\v]+")
 
 
@@ -52,7 +54,12 @@ def prepare(rows: Rows, words: str | None, labels: str | None, *, labelled: bool
             found["labels"].append(found_labels)
     if not kept:
         raise InputError(f"{rows.origin}: none of its {len(rows)} rows has a labelled word; use labelled rows")
+    names = {name for row in found.get("labels", []) for name in row if name is not None}
     notes = _notes(rows, found, len(rows) - len(kept))
+    if large := entities.capitals(names):
+        found["labels"] = [[large.get(name, name) for name in row] for row in found["labels"]]
+        small = min(name for name in names if name != "o")
+        notes.append(f"{rows.origin}: labels in small letters, such as {small!r}, are read as {large[small]!r}")
     return Rows(found, rows.origin, rows.index[kept], (*rows.notes, *notes))
 
 
@@ -77,6 +84,8 @@ def _list(cell: Any, column: str) -> Sequence[Any]:
     word."""
     if (found := as_list(cell)) is not None:
         return found
+    if (wrong := other_form(cell)) is not None:
+        raise ValueError(f"column {column!r}: {wrong}")
     if isinstance(cell, str):
         return _WHITE.findall(cell)
     raise ValueError(f"expected a list in column {column!r}, got {cell!r}")
@@ -85,10 +94,22 @@ def _list(cell: Any, column: str) -> Sequence[Any]:
 def _row_labels(cell: Any, column: str, words: int) -> list[str | None]:
     """A label for each word, None where it is to be ignored (-100)."""
     cells = _list(cell, column)
+    if isinstance(cell, str) and len(cells) > 1 and as_list(cell) is None:
+        signs = {str(name)[-1] for name in cells[:-1]}
+        if len(signs) == 1 and signs <= set(",;|"):
+            raise ValueError(
+                f"the labels of column {column!r} end with {signs.pop()!r}, as in {cell[:40]!r}; write spaces alone "
+                'between them, or a list: ["a", "b"]'
+            )
     if len(cells) != words:
         one = "; is it one text for several labels?" if isinstance(cell, str) and len(cells) == 1 else ""
         raise ValueError(f"{words} words, but {len(cells)} labels (column {column!r}); expected one for each word{one}")
     names = list(map(canonical_label, cells))
+    if several := next((name for name in names if name and _SEVERAL.fullmatch(name)), None):
+        raise ValueError(
+            f"{several[:40]!r} in column {column!r} is several labels in one; write spaces alone between them (and "
+            'between the words), or a list: ["a", "b"]'
+        )
     if None in names:
         raise ValueError(
             f"word {names.index(None) + 1} has no label (column {column!r}); correct it, write -100 for a word that is "
@@ -110,5 +131,5 @@ def _notes(rows: Rows, found: Mapping[str, list], left: int) -> list[str]:
     if labels and (single := single_words(found["words"], rows.columns)):
         notes.append(single)
     names = Counter(name for row in labels for name in row if name is not None)
-    notes += label_notes(names.elements() if entities.OUTSIDE not in names else (), "labels")
+    notes += label_notes(names.elements() if entities.OUTSIDE not in names else (), "labels", words=True)
     return [f"{rows.origin}: {note}" for note in notes]
