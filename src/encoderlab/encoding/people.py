@@ -7,6 +7,8 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import final
 
+import numpy as np
+
 from encoderlab.brain.arrays import why_no_story
 from encoderlab.brain.censored import Censored, censored
 from encoderlab.brain.doctor import Diagnosis
@@ -15,6 +17,7 @@ from encoderlab.brain.responses import StoryResponses
 from encoderlab.brain.subject import Subject
 from encoderlab.config.encoding import EncodingDraft
 from encoderlab.config.encoding_schema import Encode
+from encoderlab.encoding.measured import looked_through, too_short
 from encoderlab.encoding.scans import Assumed, Scans, alignment, fitted
 from encoderlab.errors import InputError, collecting
 from encoderlab.stories import Story
@@ -42,9 +45,13 @@ class Person:
         return censored(self.responses)
 
     def scored(self, settings: Encode, *, reference: bool = False) -> StoryResponses:
-        """Without censored TRs, and centred within each story; the laboratory's pipeline takes them as they are."""
+        """Without censored TRs and stories that are too short, and centred within each story; the laboratory's pipeline
+        takes them as they are."""
         kept = self.responses.without(self.censored.rows)
-        return kept.centred() if settings.centre and not reference else kept
+        if reference:
+            return kept
+        kept = kept.missing_in(too_short(self.responses, self.censored))
+        return kept.centred() if settings.centre else kept
 
     def alignment(self, settings: Encode) -> Diagnosis:
         return alignment(self.stories, self.responses, settings, self.scans, self.recorded)
@@ -135,7 +142,11 @@ def match(
     names = [story.name for story in common]
     with collecting(problems, f"{name}: "):
         responses = subject.responses(names, settings.repeats)
-        placed, assumed = fitted(common, responses, settings, scans)
+        with collecting(problems, f"{name}: "):
+            seen = looked_through(responses, censored(responses), settings, reference=draft.reference is not None)
+            notes += [f"{name}: {line}" for line in seen]
+        with np.errstate(invalid="ignore"):  # what is infinite is reported above
+            placed, assumed = fitted(common, responses, settings, scans)
     if problems:
         raise InputError(*problems)
     return Person(
