@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import final
 
@@ -18,6 +18,7 @@ from encoderlab.brain.subject import Subject
 from encoderlab.config.encoding import EncodingDraft
 from encoderlab.config.encoding_schema import Encode
 from encoderlab.encoding.measured import looked_through, too_short
+from encoderlab.encoding.mixed import mixed
 from encoderlab.encoding.scans import Assumed, Scans, alignment, fitted
 from encoderlab.errors import InputError, collecting
 from encoderlab.stories import Story
@@ -54,7 +55,10 @@ class Person:
         return kept.centred() if settings.centre else kept
 
     def alignment(self, settings: Encode) -> Diagnosis:
-        return alignment(self.stories, self.responses, settings, self.scans, self.recorded)
+        found = alignment(self.stories, self.responses, settings, self.scans, self.recorded)
+        if (said := mixed(self.stories, self.responses, settings.trim)) is not None:  # before any key that fits
+            found = replace(found, warning=said)
+        return found
 
     def notes(self, settings: Encode, found: Diagnosis) -> list[str]:
         """What is assumed, made one, or left out. found: the alignment of the subject."""
