@@ -249,6 +249,19 @@ def test_a_perfect_model_reaches_the_ceiling(repeats: int) -> None:
     assert normalised.mean() == pytest.approx(1, abs=0.01)
 
 
+@pytest.mark.parametrize(("signal", "repeats"), [(0.05, 2), (0.3, 2), (0.3, 5)])
+def test_a_perfect_model_has_all_of_the_ceiling(signal: float, repeats: int) -> None:
+    """Explainable variance is estimated from the same repeats that are averaged."""
+    rng = np.random.default_rng(6)
+    truth = rng.normal(size=(300, 600)) * np.sqrt(signal)
+    data = truth + rng.normal(size=(repeats, 300, 600)) * np.sqrt(1 - signal)
+    ev, r = ceiling.explainable_variance(data), scores.correlation(truth, data.mean(axis=0))
+    assert ceiling.share_of_ceiling(r, ev, repeats) == pytest.approx(1, abs=0.025)
+    ev[0], r[1] = np.nan, np.nan
+    assert ceiling.share_of_ceiling(r, ev, repeats) == pytest.approx(1, abs=0.025)
+    assert np.isnan(ceiling.share_of_ceiling([0.1], [-0.2])) and np.isnan(ceiling.share_of_ceiling([np.nan], [0.2]))
+
+
 def test_no_normalised_correlation_without_a_ceiling() -> None:
     top = ceiling.noise_ceiling([-0.1, 0.25, np.nan])
     np.testing.assert_array_equal(top, [0.0, 0.5, np.nan])

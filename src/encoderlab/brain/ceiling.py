@@ -4,13 +4,20 @@
     explainable variance              ev = var_t(mean_r y) / mean_r var_t(y), biased by the noise left in mean_r y
     corrected                         ev - (1 - ev) / (R - 1), an estimate of var(s) / var(y)
     noise ceiling                     highest expected r with the mean of n repeats: sqrt(n ev / (1 + (n - 1) ev))
-    normalised correlation            r / ceiling
+    normalised correlation            r / ceiling, of a voxel
+    share of the ceiling              mean over voxels of r / ceiling of the mean over voxels of ev
+
+The share is the number to quote: quotients of single voxels divide by estimates that are near 0 now and then, and for
+a perfect model their mean is anything from .88 to 1.19. A mean does not hide that voxels differ: for a perfect model of
+voxels with unlike ev the share is below 1, as a mean of roots is below the root of the mean.
 
 Sahani & Linden (2003), Hsu, Borst & Theunissen (2004), Schoppe et al. (2016); the estimator is the one of
 voxelwise_tutorials (`explainable_variance`). The ceiling for n repeats is Spearman-Brown's formula under the root.
 """
 
 from __future__ import annotations
+
+import math
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -42,6 +49,24 @@ def normalised_correlation(r: ArrayLike, ceiling: ArrayLike) -> Array:
     """r / ceiling; nan where the ceiling is 0. Can exceed 1: both are estimates, most so where the ceiling is low."""
     score, top = np.asarray(r, dtype=np.float64), np.asarray(ceiling, dtype=np.float64)
     return np.divide(score, top, out=np.full(np.broadcast(score, top).shape, np.nan), where=top > 0)
+
+
+def share_of_ceiling(r: ArrayLike, ev: ArrayLike, repeats: int = 1) -> float:
+    """Mean r over the ceiling of the mean explainable variance, over the voxels that have both.
+
+    Args:
+        r: (V,) correlations with the mean of `repeats` repeats.
+        ev: (V,) corrected explainable variance, negative values as they are.
+        repeats: that the responses are the mean of.
+
+    Returns:
+        nan where no voxel has both, or the mean explainable variance is not above 0.
+    """
+    score, share = np.asarray(r, dtype=np.float64), np.asarray(ev, dtype=np.float64)
+    both = np.isfinite(score) & np.isfinite(share)
+    if not both.any() or share[both].mean() <= 0:
+        return math.nan
+    return float(score[both].mean() / noise_ceiling(share[both].mean(), repeats))
 
 
 def _z(columns: Array) -> Array:

@@ -6,6 +6,9 @@ The haemodynamic response peaks 4 to 6 seconds after what it answers, 2 to 3 TRs
 that words and responses do not belong to the same TRs: a trim turned round, which no row count shows, or another
 beginning of the recording in the scan (`before`). Which of them it is, the rows tell: another `before` asks for
 another number of TRs, a turned trim for the same.
+
+Whether there is a peak at all is held against chance (`chance`): voxels share signals that are smooth in time, which
+follow anything as closely at some lag.
 """
 
 from __future__ import annotations
@@ -17,7 +20,9 @@ from typing import final
 import numpy as np
 from numpy.typing import NDArray
 
+from encoderlab.brain import chance
 from encoderlab.brain.align import tr_of_words
+from encoderlab.brain.chance import correlation, curve_of
 from encoderlab.brain.responses import StoryResponses
 
 Times = Sequence[NDArray]
@@ -26,12 +31,14 @@ EARLIEST, LATEST = 3.9, 6.1  # seconds from words to the peak of the response
 LAGS = range(-8, 13)
 ENOUGH = 3000  # TRs; with fewer the curve of real responses may be too rough to judge
 SAMPLE = 2000  # voxels looked at, evenly spread
+SOME = 0.2  # of the stories that must be clear by themselves, before anything is said of each
 
 
 @final
 @dataclass(frozen=True, kw_only=True)
 class Diagnosis:
-    """lags: TRs. curve: c(k) of each. peak: the lag where it is highest. warning: what is wrong, and what would mend
+    """lags: TRs. curve: c(k) of each. peak: the lag where it is highest. clear: whether it is beyond chance.
+    level: what the peak of moved word rates stays below in 99 % of cases. warning: what is wrong, and what would mend
     it; None where nothing is."""
 
     lags: tuple[int, ...]
@@ -39,6 +46,7 @@ class Diagnosis:
     peak: int
     tr: float
     clear: bool
+    level: float
     warning: str | None
 
     @property
@@ -72,22 +80,22 @@ def diagnose(
         responses: of the same stories; row r is taken to be TR trim[0] + r. Row counts must agree.
         recorded: where `tr_times` come from; None where the stories have their own.
     """
-    each = _by_story(times, tr_times, responses, trim)
-    curve = _curve(each)
+    look = _look(times, tr_times, responses, trim)
+    curve = look.curve
     tr = float(np.mean([np.diff(trs).mean() for trs in tr_times]))
-    peak = LAGS[int(curve.argmax())]
-    clear = _is_clear(curve, each.shape[2])
+    peak, clear = look.peak, look.clear
     warning = _warning(peak, tr, clear, trim) if clear or sum(responses.lengths) >= ENOUGH else None
     if recorded is not None:
         seen = _Seen(times, tr_times, responses, trim, recorded)
         wrong = not clear or warning is not None
-        warning = _of_each(each, seen, tr) or (_advised(seen, peak, tr, clear) if wrong else None) or warning
+        warning = _of_each(look, seen, tr) or (_advised(seen, peak, tr, clear) if wrong else None) or warning
     return Diagnosis(
         lags=tuple(LAGS),
         curve=tuple(float(value) for value in curve),
         peak=peak,
         tr=tr,
         clear=clear,
+        level=look.chance.level,
         warning=warning,
     )
 
@@ -113,15 +121,31 @@ class _Seen:
         trs = list(self.tr_times)
         if before is not None:
             trs = [one - (before - old) for one, old in zip(trs, self.recorded.before, strict=True)]
-        each = _by_story(self.times, trs, self.responses, trim)
-        curve = _curve(each)
-        return _is_clear(curve, each.shape[2]) and LAGS[int(curve.argmax())] in _usual(tr)
+        look = _look(self.times, trs, self.responses, trim)
+        return look.peak in _usual(tr) and look.clear
 
 
-def _by_story(times: Times, tr_times: Times, responses: StoryResponses, trim: tuple[int, int]) -> NDArray:
-    """(stories, lags, voxels) correlations; nan where a story has too few rows at a lag."""
+@dataclass(frozen=True)
+class _Look:
+    """each: (stories, lags, voxels) correlations; nan where a story has too few rows at a lag. curve: c(k)."""
+
+    each: NDArray
+    curve: NDArray
+    chance: chance.Chance
+
+    @property
+    def peak(self) -> int:
+        return LAGS[int(self.curve.argmax())]
+
+    @property
+    def clear(self) -> bool:
+        return _stands_out(self.curve, self.each.shape[2]) and self.chance.exceeded(self.each)
+
+
+def _look(times: Times, tr_times: Times, responses: StoryResponses, trim: tuple[int, int]) -> _Look:
     step = max(1, responses.voxels // SAMPLE)
     found = np.full((len(times), len(LAGS), -(-responses.voxels // step)), np.nan)
+    moved = chance.Moved(LAGS, found.shape[2])
     for story, (words, trs) in enumerate(zip(times, tr_times, strict=True)):
         rate = np.bincount(tr_of_words(words, trs)[tr_of_words(words, trs) >= 0], minlength=len(trs)).astype(float)
         y = responses.read(story, slice(0, responses.voxels, step)).astype(np.float64)
@@ -131,27 +155,14 @@ def _by_story(times: Times, tr_times: Times, responses: StoryResponses, trim: tu
             low, high = max(0, -first), min(len(y), len(rate) - first)
             kept = some[low:high] if high > low else some[:0]
             if kept.sum() >= 10:
-                found[story, k] = _correlation(rate[first + low : first + high][kept], y[low:high][kept])
-    return found
+                found[story, k] = correlation(rate[first + low : first + high][kept], y[low:high][kept])
+        moved.add(rate[trim[0] : trim[0] + len(y)], y[: max(0, len(rate) - trim[0])], some)
+    return _Look(found, curve_of(found), moved.chance())
 
 
-def _curve(each: NDArray) -> NDArray:
-    """(lags,) root mean square over voxels of the mean over stories."""
-    counts = (~np.isnan(each)).sum(axis=0)
-    return np.sqrt(((np.nansum(each, axis=0) / np.maximum(counts, 1)) ** 2).mean(axis=1))
-
-
-def _is_clear(curve: NDArray, voxels: int) -> bool:
-    # Noise alone has its peak at 1.05 to 1.15 times the median over 200 voxels, and higher the fewer there are.
+def _stands_out(curve: NDArray, voxels: int) -> bool:
+    # White noise has its peak at 1.05 to 1.15 times the median over 200 voxels, and higher the fewer there are.
     return bool(curve.max() > max(1.4, 1 + 3 / np.sqrt(voxels)) * np.median(curve))
-
-
-def _correlation(rate: NDArray, y: NDArray) -> NDArray:
-    """Pearson r of each column; 0 where one of the two is constant or a number is missing."""
-    a, b = rate - rate.mean(), y - y.mean(axis=0)
-    size = np.sqrt((a**2).sum() * (b**2).sum(axis=0))
-    known = np.isfinite(size) & (size > 0)
-    return np.where(known, a @ np.where(known, b, 0.0), 0.0) / np.where(known, size, 1.0)
 
 
 def _warning(peak: int, tr: float, clear: bool, trim: tuple[int, int]) -> str | None:
@@ -205,13 +216,15 @@ def _advised(seen: _Seen, peak: int, tr: float, clear: bool) -> str | None:
     return None
 
 
-def _of_each(each: NDArray, seen: _Seen, tr: float) -> str | None:
+def _of_each(look: _Look, seen: _Seen, tr: float) -> str | None:
     """What to say where stories differ in their lag: every story has a `before` of its own."""
     usual, names = _usual(tr), seen.responses.names
-    curves = [_curve(one[None]) for one in each]
+    each, curves = look.each, [curve_of(one[None]) for one in look.each]
     peaks = np.array([LAGS[int(curve.argmax())] for curve in curves])
-    known = np.array([_is_clear(curve, each.shape[2]) for curve in curves])
-    if known.sum() < 2 or np.ptp(peaks[known]) <= max(1, len(usual)):
+    alone = look.chance.exceeded_alone(each)
+    known = np.array([_stands_out(curve, each.shape[2]) for curve in curves]) & alone
+    # a few of many stories are beyond chance by chance
+    if known.sum() < max(2, SOME * len(each)) or np.ptp(peaks[known]) <= max(1, len(usual)):
         return None
     starts = np.array(seen.recorded.before)
     longer = np.array([len(trs) for trs in seen.tr_times]) - np.array(seen.recorded.trs)

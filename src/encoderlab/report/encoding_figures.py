@@ -204,11 +204,12 @@ def doctor(found: Mapping[str, Any]) -> str:
     lags, tr = np.array(found["lags"]), found["tr"]
     axes.axvspan(3.9 / tr, 6.1 / tr, color="#e8f1e8", lw=0)
     axes.plot(lags, found["curve"], color=PALETTE[0], lw=1.5, marker="o", ms=4)
+    axes.axhline(found["level"], color="#999999", lw=1, ls="--")
     at = list(lags).index(found["peak"])
     axes.plot([found["peak"]], [found["curve"][at]], "o", color=PALETTE[1], ms=8)
     axes.set_xticks(lags)
     axes.set_ylim(bottom=0)
-    axes.set_xlabel("TRs from words to response (shaded: 4 to 6 s)", color=SOFT)
+    axes.set_xlabel("TRs from words to response (shaded: 4 to 6 s; dashed: 99 % of peaks by chance)", color=SOFT)
     axes.set_title("root mean square r over voxels", loc="left", fontsize=9.5, color=INK)
     plain(axes, "both")
     return svg(figure, "doctor")
