@@ -265,7 +265,7 @@ def test_two_keys_that_mend_the_lag_are_both_named(tmp_path: Path) -> None:
     """The rows are as many with the one as with the other."""
     for name, how, study, says in (
         ("scan", {"before": 0.0, "after": 20.0}, "", r"trim = \[15, 0\] puts it there; before = 0 would do so too"),
-        ("study", {}, "before = 0\nafter = 20", r"trim = \[5, 10\] puts it there; before = 10 would do so too"),
+        ("study", {}, "before = 0\nafter = 20", r"trim = \[5, 10\] puts it there; before = (8|10) would do so too"),
     ):
         (tmp_path / name).mkdir()
         (line,) = check(make(tmp_path / name, **how).study(study)).alignment  # type: ignore[arg-type]
