@@ -23,6 +23,8 @@ from encoderlab.stories import Story
 NEAR = 2  # TRs by which stories of one length may differ
 SQUARE = 10  # by which TRs and voxels may, where all arrays are turned
 BETTER = 1.5  # times closer to the words than as they stand
+CHOSEN = 1.1  # times closer than an order chosen at lags far from the usual
+FAR = (-15, -12, -9, 9, 12, 15)  # TRs from the usual lags
 ALIKE = 0.5  # cosine of how the voxels follow in these stories and in the others
 SHOWN = 5
 
@@ -150,7 +152,12 @@ def _usual(lags: Sequence[int], tr: float) -> list[int]:
 
 def _of_others(stories: Sequence[Story], responses: StoryResponses, trim: tuple[int, int]) -> str | None:
     """Find stories of nearly one length that have each other's responses."""
-    order = _order(stories, responses, trim)
+    order, close = _order(stories, responses, trim, 0)
+    if (order == np.arange(len(order))).all():
+        return None
+    # the best of many orders is close by chance: as close at lags that mean nothing
+    if close < CHOSEN * max(_order(stories, responses, trim, off)[1] for off in FAR):
+        return None
     found = [
         story
         for moved in _cycles(order.tolist())
@@ -195,16 +202,19 @@ def _chosen(responses: StoryResponses, which: list[int]) -> StoryResponses:
     )
 
 
-def _order(stories: Sequence[Story], responses: StoryResponses, trim: tuple[int, int]) -> NDArray[Any]:
-    """(S,) whose responses follow the words of each story most closely at the usual lags, each one's once."""
+def _order(
+    stories: Sequence[Story], responses: StoryResponses, trim: tuple[int, int], off: int
+) -> tuple[NDArray[Any], float]:
+    """(S,) whose responses follow the words of each story most closely at the usual lags, or `off` TRs from these, each
+    one's once; and how closely, over the stories that others are as long as."""
     lengths = np.array(responses.lengths)
     alike = np.abs(lengths[:, None] - lengths[None]) <= NEAR
     if not (alike.sum(axis=1) > 1).any():
-        return np.arange(len(stories))
+        return np.arange(len(stories)), 0.0
     step = max(1, responses.voxels // SAMPLE)
     rates = [_rate(story) for story in stories]
     tr = float(np.mean([np.diff(story.tr_times).mean() for story in stories]))
-    usual = _usual(range(1, 30), tr)
+    usual = [lag + off for lag in _usual(range(1, 30), tr)]
     close = np.where(alike, 0.0, -1e6)
     for j in range(len(stories)):
         if alike[j].sum() < 2:
@@ -214,4 +224,4 @@ def _order(stories: Sequence[Story], responses: StoryResponses, trim: tuple[int,
             r = [_follows(rates[i], y, lag, trim) for lag in usual]
             close[i, j] = max(float(np.sqrt((one**2).mean())) for one in r)
     _, order = linear_sum_assignment(-close)
-    return order
+    return order, float(close[np.arange(len(order)), order].sum())
