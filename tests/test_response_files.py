@@ -159,3 +159,41 @@ def test_folders_that_are_unclear(tmp_path: Path) -> None:
     hdf5(tmp_path / "all.h5", {"s2": np.zeros((3, 2)), "s3": np.zeros((3, 2))})
     with pytest.raises(InputError, match="all.h5: data sets s2, s3; in a folder, expected one file a story"):
         open_subject(tmp_path)
+
+
+@pytest.mark.parametrize("form", ["s2/{}", "s2_{}", "s2/run{}"])
+def test_numbered_repeats_of_one_story(lab: Lab, form: str) -> None:
+    """In HDF5, with repeats of one story and of all."""
+    alone = {name: rows for name, rows in lab.rows.items() if name != "s2"}
+    one = alone | {form.format(i): lab.rows["s2"] for i in range(2)}
+    every = {form.replace("s2", name).format(i): rows for name, rows in lab.rows.items() for i in range(2)}
+    right = lab.score()
+    for held in (one, every):
+        hdf5(lab.folder / "S.h5", held)
+        with pytest.raises(InputError, match="story s2: 2 repeats"):
+            lab.score(responses="S.h5")
+        averaged = lab.score(settings='repeats = "average"', responses="S.h5")
+        assert averaged == pytest.approx(right, abs=1e-6)
+
+
+def test_stories_may_be_called_by_numbers(lab: Lab) -> None:
+    right = lab.score()
+    for file in (lab.folder / "stories").iterdir():
+        file.rename(file.with_stem(file.stem[1:]))
+    hdf5(lab.folder / "S.h5", {f"UTS01/{name[1:]}": rows for name, rows in lab.rows.items()})
+    assert lab.score(responses="S.h5") == pytest.approx(right, abs=1e-6)
+
+
+def test_a_repeat_beside_its_story(lab: Lab) -> None:
+    lab.save(lab.rows | {"s2_rep2": noisy(lab, "s2", 0)})
+    with pytest.raises(InputError, match="story s2: 2 repeats"):
+        lab.score(settings='unmatched = "leave out"')
+    assert lab.score(settings='repeats = "first"')["mean"] > 0.5
+
+
+@pytest.mark.parametrize("axis", [1, 2])
+def test_repeats_on_another_axis(lab: Lab, axis: int) -> None:
+    lab.save(lab.rows | {"s2": np.stack([lab.rows["s2"]] * 3, axis=axis)})
+    for repeats in ("refuse", "average"):
+        with pytest.raises(InputError, match=rf"story s2: .* repeats seem to be on axis {axis}; save np.moveaxis"):
+            lab.score(settings=f'repeats = "{repeats}"')

@@ -237,3 +237,36 @@ def test_stories_with_times_of_their_own_have_no_room(tmp_path: Path) -> None:
         fitted(stories, longer, Encode(), Scans(computed=False))
     placed, assumed = fitted(stories, longer, Encode(), Scans(computed=True))
     assert [len(s.tr_times) for s in placed] == [len(s.tr_times) + 1 for s in stories] and "1 TRs more" in assumed.said
+
+
+def test_a_story_twice_in_a_file_of_seconds(tmp_path: Path) -> None:
+    lab = make(tmp_path)
+    (tmp_path / "b.json").write_text('{"s1": 10, "s1": 0, "s2": 10, "s3": 10, "s4": 10, "s5": 10}')
+    refused(lab, r"b.json: story 's1' is there twice", stories='before = "b.json"')
+    lines = "".join(f"{name}\t10\n" for name in ("s1", "s1.TextGrid", "s2", "s3", "s4", "s5"))
+    (tmp_path / "b.tsv").write_text(f"story\tbefore\n{lines}")
+    refused(lab, r"b.tsv: story 's1' is there twice", stories='before = "b.tsv"')
+
+
+def test_seconds_by_the_names_of_files(tmp_path: Path) -> None:
+    lab = make(tmp_path)
+    (tmp_path / "b.tsv").write_text("story\tbefore\n" + "".join(f"{name}.TextGrid\t10\n" for name in lab.rows))
+    assert lab.score('before = "b.tsv"')["mean"] == pytest.approx(0.5764, abs=5e-4)
+
+
+def test_counts_with_a_byte_order_mark(tmp_path: Path) -> None:
+    lab = make(tmp_path, after=30)
+    counts = {name: len(rows) + 20 for name, rows in lab.rows.items()}
+    (tmp_path / "respdict.json").write_text("\ufeff" + json.dumps(counts), encoding="utf-8")
+    assert lab.score()["mean"] > 0.5
+
+
+def test_two_keys_that_mend_the_lag_are_both_named(tmp_path: Path) -> None:
+    """The rows are as many with the one as with the other."""
+    for name, how, study, says in (
+        ("scan", {"before": 0.0, "after": 20.0}, "", r"trim = \[15, 0\] puts it there; before = 0 would do so too"),
+        ("study", {}, "before = 0\nafter = 20", r"trim = \[5, 10\] puts it there; before = (8|10) would do so too"),
+    ):
+        (tmp_path / name).mkdir()
+        (line,) = check(make(tmp_path / name, **how).study(study)).alignment  # type: ignore[arg-type]
+        assert re.search(says, line), line

@@ -30,6 +30,7 @@ Times = Sequence[NDArray]
 EARLIEST, LATEST = 3.9, 6.1  # seconds from words to the peak of the response
 LAGS = range(-8, 13)
 ENOUGH = 3000  # TRs; with fewer the curve of real responses may be too rough to judge
+LATE = 10.0  # seconds by which scans may differ from the recordings, where two keys mend the lag
 SAMPLE = 2000  # voxels looked at, evenly spread
 SOME = 0.2  # of the stories that must be clear by themselves, before anything is said of each
 
@@ -208,12 +209,18 @@ def _advised(seen: _Seen, peak: int, tr: float, clear: bool) -> str | None:
     options += [(0.0, seen.trim)] if any(seen.recorded.before) else []
     # of equal ones the first, and 0 before a number that is as good
     ranked = sorted(options, key=lambda one: (round(seen.off(one[0])), one[0] not in (None, 0.0)))
+    mends: dict[bool, str] = {}  # the best of either key
     for before, trim in ranked:
-        if seen.mended(before, trim, tr):
-            said = _follow(peak, tr) if clear else "the responses follow the number of words at no lag clearly"
-            key = f"trim = [{trim[0]}, {trim[1]}]" if before is None else f"before = {before:g}"
-            return f"{said}; {key} puts it there" if clear else f"{said}, and with {key} they do"
-    return None
+        moved = before is not None
+        if moved not in mends and (not mends or seen.off(before) * tr <= LATE) and seen.mended(before, trim, tr):
+            mends[moved] = f"before = {before:g}" if moved else f"trim = [{trim[0]}, {trim[1]}]"
+    if not mends:
+        return None
+    key, *other = mends.values()
+    either = f"; {other[0]} would do so too: which of them is right, the scanner's log tells" if other else ""
+    if clear:
+        return f"{_follow(peak, tr)}; {key} puts it there{either}"
+    return f"the responses follow the number of words at no lag clearly, and with {key} they do{either}"
 
 
 def _of_each(look: _Look, seen: _Seen, tr: float) -> str | None:

@@ -53,6 +53,17 @@ class StoryResponses:
         lengths = [length if rows is None else len(rows) for length, rows in zip(self.lengths, kept, strict=True)]
         return replace(self, lengths=tuple(lengths), load=load)
 
+    def missing_in(self, stories: Sequence[int]) -> StoryResponses:
+        """The same with nan for every response to some stories, which leaves these out of training and scoring."""
+        if not stories:
+            return self
+
+        def load(story: int, voxels: slice) -> NDArray[Any]:
+            block = self.read(story, voxels)
+            return np.full_like(block, np.nan) if story in stories else block
+
+        return replace(self, load=load)
+
     def centred(self) -> StoryResponses:
         """The same about the mean within each story, voxel by voxel; TRs that are nan have no part in the mean."""
 

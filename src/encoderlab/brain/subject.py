@@ -27,8 +27,10 @@ from encoderlab.errors import InputError
 
 HDF5 = (".h5", ".hdf", ".hdf5", ".hf5")
 DATA, REPEATS = "data", "individual_repeats"
+MOST_REPEATS = 20  # a longer first axis is TRs, where another axis is shorter than this
 EXPECTED = "a folder of .npy or .hf5 files, .h5 or .npz"
 _REPEAT = re.compile(r"[-_. ]*(?:rep|repeat|repetition|run|play)[-_]?\d+$", re.IGNORECASE)
+_NUMBERED = re.compile(r"[-_. ]\(?\d+\)?$")
 Repeats = Literal["refuse", "average", "first"]
 
 
@@ -87,12 +89,15 @@ class Subject:
         return replace(StoryResponses.from_opened(names, arrays), repeats=played)
 
     def grouped(self, stories: Iterable[str]) -> Subject:
-        """Take arrays such as NAME_run-1 and NAME_run-2 as repeats of the story NAME, where that has a transcript."""
+        """Take arrays such as NAME_run-1, NAME_1 and NAME/1 as repeats of the story NAME, which has a transcript."""
         places, known = dict(self.places), set(stories)
-        for name in self.places:
-            match = _REPEAT.search(name)
-            base = name[: match.start()] if match else ""
-            if name not in known and base in known and base not in self.places:
+        for name, held in self.places.items():
+            if name in known:
+                continue
+            said = _REPEAT.search(name)
+            match = said or _NUMBERED.search(name)
+            base = name[: match.start()] if match else _group(held[0]) if name.isdigit() else ""
+            if base in known and (said or base not in self.places):
                 places[base] = (*places.get(base, ()), *places.pop(name))
         return replace(self, places=places)
 
@@ -129,6 +134,13 @@ def _played(name: str, arrays: Sequence[Array], places: Sequence[Place], count: 
     if len(arrays) == 1 and len(arrays[0].shape) != 3:
         return arrays[0]
     shapes = [one.shape for one in arrays]
+    first, *others = shapes[0]
+    if len(arrays) == 1 and first > MOST_REPEATS >= min(others):
+        axis = 2 if others[1] <= others[0] else 1
+        raise InputError(
+            f"story {name}: responses of shape {shapes[0]}; expected (repeats, TRs, voxels): the repeats seem to be on "
+            f"axis {axis}; save np.moveaxis(array, {axis}, 0)"
+        )
     if count > 1 and repeats == "refuse":
         where = f"({', '.join(map(str, places))})" if len(arrays) > 1 else f"of shape {shapes[0]}"
         raise InputError(
@@ -187,11 +199,12 @@ def _hdf5(path: Path, single: dict[str, Place]) -> dict[str, tuple[Place, ...]]:
             f"{path}: data sets {_some(found)}: runs stacked without the names of their stories ({stacked[0]}); "
             "expected one data set a story: cut it at the onsets of the runs, and give each part the name of its story"
         )
+    numbered = {key.rpartition("/")[0] for key in found if key.rpartition("/")[2].isdigit()}
     for key in found:
         group, _, last = key.rpartition("/")
         parent = group.rpartition("/")[2] or path.stem
         name = last if last not in (DATA, REPEATS) else parent
-        if group and _REPEAT.fullmatch(last):
+        if group and (_REPEAT.fullmatch(last) or (last.isdigit() and len(numbered) > 1)):
             name = f"{parent}_{last}"
         if last == REPEATS and f"{group}/{DATA}".strip("/") in found:
             single[name] = Place(file=path, key=key)
@@ -202,6 +215,11 @@ def _hdf5(path: Path, single: dict[str, Place]) -> dict[str, tuple[Place, ...]]:
             )
         places[name] = (Place(file=path, key=key),)
     return places
+
+
+def _group(place: Place) -> str:
+    """The name of the group that holds a data set."""
+    return (place.key or "").rpartition("/")[0].rpartition("/")[2]
 
 
 def _datasets(path: Path) -> list[str]:

@@ -224,6 +224,16 @@ def _reference_problems(reference: Reference, settings: Encode, people: Sequence
         problems += [f"reference.test: {person.name} has no story {name!r}" for name in missing[:3]]
         if held <= set(reference.test):
             problems.append(f"reference.test: no story of {person.name} is left to train on")
+            continue
+        left = [n - c for n, c in zip(person.responses.lengths, person.censored.counts, strict=True)]
+        rows = sum(n for story, n in zip(person.stories, left, strict=True) if story.name not in reference.test)
+        if reference.chunk * reference.chunks >= rows:
+            chunk = min(reference.chunk, max(1, rows // 20))
+            problems.append(
+                f"reference.chunks: {reference.chunks} chunks of {reference.chunk} TRs are held out in each bootstrap, "
+                f"but {person.name} has {rows:,} training TRs; expected fewer, such as a fourth of them "
+                f"(chunk = {chunk}, chunks = {max(1, rows // (4 * chunk))})"
+            )
     return problems
 
 

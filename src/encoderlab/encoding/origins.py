@@ -12,7 +12,7 @@ from typing import Any
 from encoderlab.config.encoding_schema import StoriesSection
 from encoderlab.encoding.scans import PAD, Scans
 from encoderlab.errors import InputError
-from encoderlab.stories.read import Seconds
+from encoderlab.stories.read import TIMED, Seconds
 
 OWN_TIMES = (".pkl", ".pickle", ".parquet")
 RESPDICT = "respdict.json"
@@ -42,8 +42,19 @@ def _seconds(section: StoriesSection, key: str, unused: Iterable[str]) -> Second
     """One number, or {story: seconds}; the stories that the study does not use need none of their own."""
     given = getattr(section, key)
     if isinstance(given, str):
-        given = _file(Path(given), key)
+        given = _by_name(Path(given), _file(Path(given), key))
     return {**dict.fromkeys(unused, 0.0), **given} if isinstance(given, Mapping) else given
+
+
+def _by_name(path: Path, given: Mapping[str, float]) -> dict[str, float]:
+    """Take the name of a story's file for the name of the story."""
+    found: dict[str, float] = {}
+    for name, seconds in given.items():
+        story = Path(name).stem if Path(name).suffix.lower() in TIMED else name
+        if story in found:
+            raise InputError(f"{path}: story {story!r} is there twice; remove one")
+        found[story] = seconds
+    return found
 
 
 def _file(path: Path, key: str) -> dict[str, float]:
@@ -69,12 +80,19 @@ def _file(path: Path, key: str) -> dict[str, float]:
 
 def _object(path: Path, text: str) -> dict[str, Any]:
     try:
-        held = json.loads(text)
+        held = json.loads(text, object_pairs_hook=lambda pairs: _once(path, pairs))
     except (ValueError, RecursionError) as error:
         raise InputError(f"{path}: not readable as JSON ({error})") from None
     if not isinstance(held, dict):
         raise InputError(f'{path}: holds a {type(held).__name__}; expected an object such as {{"story": 12.5}}')
     return held
+
+
+def _once(path: Path, pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    names = [name for name, _ in pairs]
+    if twice := [name for name in names if names.count(name) > 1]:
+        raise InputError(f"{path}: story {twice[0]!r} is there twice; remove one")
+    return dict(pairs)
 
 
 def _number(where: str, value: Any) -> float:
@@ -94,7 +112,7 @@ def _respdict(places: Iterable[Path]) -> tuple[Path | None, dict[str, int]]:
             path = folder / RESPDICT
             if not path.is_file():
                 continue
-            held = _object(path, path.read_text(encoding="utf-8", errors="replace"))
+            held = _object(path, path.read_text(encoding="utf-8-sig", errors="replace"))
             bad = [name for name, count in held.items() if type(count) is not int or count <= PAD]
             if bad:
                 raise InputError(f"{path}: story {bad[0]!r}: {held[bad[0]]!r}; expected the volumes of its scan")

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import final
+
+import numpy as np
 
 from encoderlab.brain.arrays import why_no_story
 from encoderlab.brain.censored import Censored, censored
@@ -15,6 +17,8 @@ from encoderlab.brain.responses import StoryResponses
 from encoderlab.brain.subject import Subject
 from encoderlab.config.encoding import EncodingDraft
 from encoderlab.config.encoding_schema import Encode
+from encoderlab.encoding.measured import looked_through, too_short
+from encoderlab.encoding.mixed import mixed
 from encoderlab.encoding.scans import Assumed, Scans, alignment, fitted
 from encoderlab.errors import InputError, collecting
 from encoderlab.stories import Story
@@ -42,12 +46,19 @@ class Person:
         return censored(self.responses)
 
     def scored(self, settings: Encode, *, reference: bool = False) -> StoryResponses:
-        """Without censored TRs, and centred within each story; the laboratory's pipeline takes them as they are."""
+        """Without censored TRs and stories that are too short, and centred within each story; the laboratory's pipeline
+        takes them as they are."""
         kept = self.responses.without(self.censored.rows)
-        return kept.centred() if settings.centre and not reference else kept
+        if reference:
+            return kept
+        kept = kept.missing_in(too_short(self.responses, self.censored))
+        return kept.centred() if settings.centre else kept
 
     def alignment(self, settings: Encode) -> Diagnosis:
-        return alignment(self.stories, self.responses, settings, self.scans, self.recorded)
+        found = alignment(self.stories, self.responses, settings, self.scans, self.recorded)
+        if (said := mixed(self.stories, self.responses, settings.trim)) is not None:  # before any key that fits
+            found = replace(found, warning=said)
+        return found
 
     def notes(self, settings: Encode, found: Diagnosis) -> list[str]:
         """What is assumed, made one, or left out. found: the alignment of the subject."""
@@ -135,7 +146,11 @@ def match(
     names = [story.name for story in common]
     with collecting(problems, f"{name}: "):
         responses = subject.responses(names, settings.repeats)
-        placed, assumed = fitted(common, responses, settings, scans)
+        with collecting(problems, f"{name}: "):
+            seen = looked_through(responses, censored(responses), settings, reference=draft.reference is not None)
+            notes += [f"{name}: {line}" for line in seen]
+        with np.errstate(invalid="ignore"):  # what is infinite is reported above
+            placed, assumed = fitted(common, responses, settings, scans)
     if problems:
         raise InputError(*problems)
     return Person(

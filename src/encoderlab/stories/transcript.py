@@ -18,6 +18,8 @@ from encoderlab.errors import InputError
 from encoderlab.stories.marks import kind_of_mark
 
 MISSING = ("", "n/a")  # BIDS: a value that is not there
+PANDAS = "NaN"  # what pandas and numpy write for a value that is not there; nobody's spelling of a word
+LIKE_MISSING = ("nan", "NAN", "NA", "null", "NULL", "None")  # these may be words
 LONGEST_WORD = 10.0  # seconds
 LONGEST_GAP = 100.0  # seconds from one word to the next, in the middle of a story
 SOME_PHRASES = 0.5  # of the rows
@@ -84,6 +86,8 @@ def transcript(path: Path, spoken: Spoken, marks: Collection[str] = ()) -> Trans
             )
         if word.lower() in MISSING:
             left[f"rows {'with n/a for a word' if word else 'without text'} left out"] += 1
+        elif word == PANDAS:
+            left[f"rows with {PANDAS} for a word left out"] += 1
         elif kind is not None:
             left[f"{kind} marks left out"] += 1
             examples.setdefault(f"{kind} marks left out", Counter())[word.lower()] += 1
@@ -147,6 +151,11 @@ def _oddities(kept: Sequence[tuple[float, float, str]], end: float) -> list[str]
         f"words last over {LONGEST_WORD:g} s": sum(stop - start > LONGEST_WORD for start, stop, _ in kept),
         "words in round brackets (kept)": sum(word[0] == "(" and word[-1] == ")" for *_, word in kept),
     }
+    if like := Counter(word for *_, word in kept if word in LIKE_MISSING):
+        what = (
+            f"words are kept that may stand for a missing word ({_shown(like)}); if so, list them under stories.marks"
+        )
+        counts[what] = like.total()
     if (phrases := sum(len(word.split()) > 1 for *_, word in kept)) > SOME_PHRASES * len(kept):  # "new york" is usual
         counts["rows hold several words and count as one word each; align them for a time of each"] = phrases
     return [f"{count} {what}" for what, count in counts.items() if count]
