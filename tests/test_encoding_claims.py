@@ -11,6 +11,7 @@ from scipy.stats import studentized_range
 from encoderlab.config.encoding_schema import Encode
 from encoderlab.encoding import table
 from encoderlab.encoding.score import Scores
+from encoderlab.report.claims import sentence
 from encoderlab.report.encoding import _headline, _words
 
 
@@ -136,7 +137,7 @@ def test_several_subjects_are_counted() -> None:
 def test_nothing_scored() -> None:
     found = {("S1", name): held(np.full((8, 6), np.nan)) for name in ("a", "b")}
     claim = table.best(found, ["a", "b"], Encode())["S1"]
-    assert claim["feature"] is None and table.sentence("S1", claim) == "nothing could be scored in S1"
+    assert claim["feature"] is None and sentence("S1", claim) == "nothing could be scored in S1"
 
 
 def test_equal_spaces_are_told_apart_in_at_most_one_study_of_twenty() -> None:

@@ -214,7 +214,7 @@ def with_head(still: Path, folder: Path, names: list[str], change: Callable[[tor
         model = AutoModelForSequenceClassification.from_pretrained(still, config=config)
         with torch.no_grad():
             weight, bias = torch.randn(len(names), 32), torch.randn(len(names))
-            model.classifier.weight.copy_(change(weight / (6 if not regression else 1)))
+            model.classifier.weight.copy_(change(weight / 6))
             model.classifier.bias.copy_(change(bias))
     model.save_pretrained(folder)
     for path in still.glob("*token*"):

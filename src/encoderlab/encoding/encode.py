@@ -29,6 +29,7 @@ from encoderlab.encoding.scoring import BANDED, score_all
 from encoderlab.encoding.sweep import Adapted, retrain
 from encoderlab.files import write_json
 from encoderlab.report import encoding as report
+from encoderlab.report.claims import sentence
 from encoderlab.stories import Story
 from encoderlab.training.precision import choose_device
 
@@ -56,7 +57,7 @@ def _encode(found: Found) -> Path:
         table.write_comparisons(study.out / "comparisons" / f"{person.name}.h5", person.name, scored, labels, settings)
     table.write_csv(study.out / "encoding.csv", rows)
     claims = table.best(scored, labels, settings)
-    _say(*(table.sentence(subject, claim) for subject, claim in claims.items() if claim["others"]))
+    _say(*(sentence(subject, claim) for subject, claim in claims.items() if claim["others"]))
     account = _account(study, rows, people, found.alignments, labels, [*found.told, *notes]) | {"best": claims}
     write_json(study.out / "encoding.json", account)
     return report.write(study.out)

@@ -22,7 +22,7 @@ import h5py
 import numpy as np
 
 from encoderlab import stats
-from encoderlab.brain.paired import FEWEST, against_best, paired
+from encoderlab.brain.paired import against_best, paired
 from encoderlab.brain.scores import over_stories, summary
 from encoderlab.brain.significance import benjamini_hochberg
 from encoderlab.config.encoding_schema import Encode
@@ -96,21 +96,6 @@ def _claim(
         "others": others,
         "equals": [feature for feature, test in zip(rest, tests, strict=True) if not test.p < 1 - stats.LEVEL],
     }
-
-
-def sentence(subject: str, claim: Mapping[str, Any]) -> str:
-    """What the claim says, without a number."""
-    first, others = claim["feature"], claim["others"]
-    if first is None:
-        return f"nothing could be scored in {subject}"
-    if not others:
-        return f"{first} in {subject}"
-    if not claim["tested"]:
-        few = f"{claim['stories']} of the {FEWEST} stories that a test asks for"
-        return f"{first} has the highest mean r in {subject}, not tested: {few}"
-    if not claim["equals"]:
-        return f"{first} predicts {subject} best"
-    return f"{first} predicts {subject} best, not distinguishable from {', '.join(claim['equals'])}"
 
 
 def _row(subject: str, scores: Scores, settings: Encode) -> dict[str, Any]:

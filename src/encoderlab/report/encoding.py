@@ -11,10 +11,10 @@ from typing import Any
 import h5py
 import numpy as np
 
-from encoderlab.encoding.table import sentence
 from encoderlab.files import read_json, write_text
 from encoderlab.report import encoding_figures as figures
 from encoderlab.report import templates, text
+from encoderlab.report.claims import sentence
 
 
 def write(out: Path) -> Path:
