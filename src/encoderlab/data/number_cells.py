@@ -14,12 +14,13 @@ from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any, final
 
-_EXPONENT = r"(?:[eE][-+]?[0-9]+)?"
-_PLAIN = re.compile(r"[-+]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)" + _EXPONENT)
+_EXPONENT = r"(?:[eE][-+]?[0-9]++)?"
+_PLAIN = re.compile(r"[-+]?(?:[0-9]++\.?[0-9]*+|\.[0-9]++)" + _EXPONENT)  # possessive: linear in a cell's length
 _SPACES = " \u00a0\u2009\u202f'\u2019"  # between groups of three digits
 _POINT = re.compile(rf"[-+]?(?:[0-9]+|[1-9][0-9]{{0,2}}(?:[,{_SPACES}][0-9]{{3}})+)?(?:\.[0-9]*)?{_EXPONENT}")
 _COMMA = re.compile(rf"[-+]?(?:[0-9]+|[1-9][0-9]{{0,2}}(?:[.{_SPACES}][0-9]{{3}})+)?(?:,[0-9]*)?{_EXPONENT}")
 _LIKE = re.compile(rf"[-+]?[0-9.,{_SPACES}]*[0-9][0-9.,{_SPACES}]*{_EXPONENT}")
+_LONGEST = 400  # letters of a number; the patterns with groups take the square of a cell's length where it is none
 _SIGNS = {"\u2212": "-", "\uff0d": "-", "\uff0b": "+", "\uff0e": ".", "\uff0c": ",", "\u066b": ".", "\u066c": " "}
 
 
@@ -38,10 +39,10 @@ def read_numbers(cells: Sequence[Any]) -> Numbers:
     """Read the cells of a column as finite numbers."""
     texts = {i: _usual_digits(cell.strip()) for i, cell in enumerate(cells) if isinstance(cell, str)}
     notes = []
-    changed = next((cells[i] for i, text in texts.items() if text != cells[i].strip() and _LIKE.fullmatch(text)), None)
+    changed = next((cells[i] for i, text in texts.items() if text != cells[i].strip() and _is_like(text)), None)
     if changed is not None:
         notes.append(f"numbers with other digits or signs than 0-9 and -, such as {changed!r}, are read")
-    like = {i: text for i, text in texts.items() if _LIKE.fullmatch(text)}
+    like = {i: text for i, text in texts.items() if _is_like(text)}
     odd = next((text for text in like.values() if not _PLAIN.fullmatch(text)), None)
     hint = ""
     if odd is not None:
@@ -56,7 +57,12 @@ def read_numbers(cells: Sequence[Any]) -> Numbers:
             notes.append(_said(odd, values, like))
     result = [_number(texts.get(i, cell)) for i, cell in enumerate(cells)]
     wrong = next((texts[i] for i, value in enumerate(result) if value is None and i in texts), "")
-    return Numbers(result, tuple(notes), hint if _LIKE.fullmatch(wrong) else _hint(wrong))
+    return Numbers(result, tuple(notes), hint if _is_like(wrong) else _hint(wrong))
+
+
+def _is_like(text: str) -> bool:
+    """Whether a cell has the letters of a number."""
+    return len(text) <= _LONGEST and _LIKE.fullmatch(text) is not None
 
 
 def _usual_digits(text: str) -> str:
@@ -82,6 +88,8 @@ def _said(odd: str, values: dict[int, str], texts: dict[int, str]) -> str:
 
 def _hint(text: str) -> str:
     """What to do about the text of a cell that is no number."""
+    if len(text) > _LONGEST:
+        return ""
     if text.endswith("%"):
         return "write percentages as numbers, without %"
     if re.fullmatch(r"[-+]?[0-9]+(_[0-9]+)+(\.[0-9_]*)?", text):
