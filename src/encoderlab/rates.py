@@ -60,12 +60,21 @@ class Grid:
 
     @property
     def open(self) -> bool:
-        waiting = self.asked != self.found.keys() or set(self.racing) != self.raced.keys()
-        return waiting or bool(self._next())
+        return self._waiting or bool(self._next())
+
+    @property
+    def _waiting(self) -> bool:
+        """Whether trials or the race are under way."""
+        return self.asked != self.found.keys() or set(self.racing) != self.raced.keys()
+
+    @property
+    def _best(self) -> dict[str, Any] | None:
+        """The best trial so far."""
+        return best(self.study, [self.found[rate] for rate in sorted(self.found)])
 
     def asks(self, room: int) -> list[Ask]:
         """What can be done now: nothing while trials or the race are under way."""
-        if self.asked != self.found.keys() or set(self.racing) != self.raced.keys():
+        if self._waiting:
             return []
         asks = self._next()
         if asks and asks[0].race:
@@ -91,18 +100,21 @@ class Grid:
         """The rate to try next, a factor beyond the best one where that lies at an end; None where it does not, and
         where enough were tried."""
         search = self.study.search
-        own = self.variant.method.learning_rate is not None
-        if own or not self.at_the_edge or len(self.asked) >= len(self.variant.learning_rates) + search.extend:
+        own, found = self.variant.method.learning_rate is not None, self._best
+        if (
+            own
+            or found is None
+            or not self.at_the_edge
+            or len(self.asked) >= len(self.variant.learning_rates) + search.extend
+        ):
             return None
-        found = best(self.study, list(self.found.values()))
-        assert found is not None
         rate = found["learning_rate"]
         return float(f"{rate * search.factor if rate == max(self.found) else rate / search.factor:.3g}")
 
     @property
     def at_the_edge(self) -> bool:
         """Whether the best trial is the lowest or the highest rate."""
-        found = best(self.study, list(self.found.values()))
+        found = self._best
         return found is not None and found["learning_rate"] in (min(self.found), max(self.found))
 
     def tell(self, ask: Ask, result: dict[str, Any]) -> None:
@@ -124,7 +136,7 @@ class Grid:
 
     def _chance(self) -> bool:
         """Whether no trial was better than the constant answer by two standard errors. False where it has none."""
-        found = best(self.study, list(self.found.values()))
+        found = self._best
         metric = self.study.task.metric(self.bench.class_names)
         rows = len(self.bench.validation)
         if found is None or found.get(metric.key) is None or self.study.task.baseline is None:
@@ -136,5 +148,5 @@ class Grid:
 
     def chosen(self) -> tuple[Variant, float]:
         found = best(self.study, [self.raced[rate] for rate in self.racing if rate in self.raced])
-        found = found or best(self.study, [self.found[rate] for rate in sorted(self.found)])
+        found = found or self._best
         return self.variant, self.variant.learning_rates[0] if found is None else found["learning_rate"]
