@@ -1,6 +1,6 @@
 """Which attention trains faster on a CPU: forward and backward of one layer's, without dropout, in turn.
 
-`fp32` and `own`: written-out products (`encoderlab.products`), in fp32 or in the model's own precision. `kernel`:
+`fp32` and `own`: written-out products (`encoderlab.model.matmul_attention`), in fp32 or in the model's own precision. `kernel`:
 torch's scaled-dot-product attention. As in training, lengths are new in every micro-batch and the same in its six
 layers: what is made for one shape of matrices is used six times.
 
@@ -22,8 +22,8 @@ import torch.nn.functional as F
 from lib import work
 from torch import Tensor
 
-from encoderlab import products
-from encoderlab.packing import Group
+from encoderlab.model import matmul_attention
+from encoderlab.model.packing import Group
 
 HEADS, LAYERS = 12, 6
 SHAPES = (
@@ -68,8 +68,8 @@ def ways(inputs: list[Tensor], sequences: int, tokens: int, size: int) -> dict[s
 
     def written(small: float) -> Tensor:
         query, key, value = inputs
-        with patch.object(products, "SMALL", small):
-            return products.attend(query, key, value, groups, scale)
+        with patch.object(matmul_attention, "SMALL", small):
+            return matmul_attention.attend(query, key, value, groups, scale)
 
     def kernel() -> Tensor:
         query, key, value = (x.unflatten(0, (sequences, tokens)).transpose(1, 2) for x in inputs)

@@ -25,10 +25,11 @@ import torch
 import transformers
 from lib import work
 
-from encoderlab import backbone, demo
-from encoderlab.prepacked import prepack
-from encoderlab.stories import read
-from encoderlab.stories.contextual import Windows, story_vectors
+from encoderlab.brain.stories.read import read
+from encoderlab.brain.vectors.contextual import Windows, story_vectors
+from encoderlab.model import load
+from encoderlab.model.prepacked_linear import prepack
+from encoderlab.study import demo
 
 COMMON = (
     "the a of and to in he she was it that said on with they you i his her had not for but at this as we all".split()
@@ -88,7 +89,7 @@ def main() -> None:
     stories = [s.words for s in read(args.lab)][: args.stories] if args.lab else invented(args.stories)
     words = sum(map(len, stories))
     name = args.model or str(demo.prepare().model)
-    encoder = backbone.load(name, head="AutoModel", class_names=[], seed=0)
+    encoder = load.load(name, head="AutoModel", class_names=[], seed=0)
     encoder.model.requires_grad_(False).to(torch.bfloat16 if args.precision == "bf16" else torch.float32)
     prepack(encoder.model)  # as `encoderlab embed` does
     about = {"benchmark": "embed", "stories": len(stories), "words": words, "precision": args.precision}

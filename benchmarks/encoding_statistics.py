@@ -14,11 +14,11 @@ import numpy as np
 from scipy.signal import lfilter
 from scipy.stats import ttest_rel
 
-from encoderlab.brain import autocorrelation, ceiling, scores
-from encoderlab.brain.doctor import diagnose
-from encoderlab.brain.paired import paired
-from encoderlab.brain.responses import StoryResponses
-from encoderlab.brain.significance import BlockPermutation, benjamini_hochberg
+from encoderlab.brain.fmri import autocorrelation, noise_ceiling, scores
+from encoderlab.brain.fmri.alignment_check import diagnose
+from encoderlab.brain.fmri.paired import paired
+from encoderlab.brain.fmri.responses import StoryResponses
+from encoderlab.brain.fmri.significance import BlockPermutation, benjamini_hochberg
 
 LEVELS = (0.5, 0.05, 0.01, 0.001)
 
@@ -147,9 +147,11 @@ def ceilings() -> None:
     ):
         truth = rng.normal(size=(300, 2000)) * np.sqrt(signal)
         data = truth + rng.normal(size=(2, 300, 2000)) * np.sqrt(1 - signal)
-        ev, r = ceiling.explainable_variance(data), scores.correlation(truth, data.mean(axis=0))
-        each = np.nanmean(ceiling.normalised_correlation(r, ceiling.noise_ceiling(ev, 2)))
-        print(f"{name}: mean of quotients {each:.2f}, share of the ceiling {ceiling.share_of_ceiling(r, ev, 2):.2f}")
+        ev, r = noise_ceiling.explainable_variance(data), scores.correlation(truth, data.mean(axis=0))
+        each = np.nanmean(noise_ceiling.normalised_correlation(r, noise_ceiling.noise_ceiling(ev, 2)))
+        print(
+            f"{name}: mean of quotients {each:.2f}, share of the ceiling {noise_ceiling.share_of_ceiling(r, ev, 2):.2f}"
+        )
 
 
 PARTS = {"voxels": voxels, "paired": differences, "doctor": doctor, "blocks": blocks, "ceiling": ceilings}

@@ -26,13 +26,15 @@ import numpy as np
 import torch
 from lib import work
 
-from encoderlab import runs
-from encoderlab.config import Train
-from encoderlab.data import Rows, Source, read
-from encoderlab.methods import Lora
-from encoderlab.randomness import numpy_generator
-from encoderlab.training.batches import epoch_batches
-from encoderlab.training.precision import choose_precision
+from encoderlab.core import machine
+from encoderlab.core.rng import numpy_generator
+from encoderlab.data.readers import read
+from encoderlab.data.rows import Rows
+from encoderlab.data.source import Source
+from encoderlab.engine.batches import epoch_batches
+from encoderlab.engine.device import choose_precision
+from encoderlab.methods.lora import Lora
+from encoderlab.training.settings import Train
 
 TOKENS, LENGTHS, STEPS = 4096, (32, 64, 128, 256, 512), 4
 WORDS = ["the", "river", "house", "under", "quickly", "green", "thought", "never", "some", "people"]
@@ -95,7 +97,7 @@ def memory(arguments: Any, folder: Path) -> dict[str, float]:
         side = _side(arguments, read(Source(path=str(file)), Path()), folder, 32, folder / "tokens")
     for step, rows in enumerate(epoch_batches(len(side.encoded), 32, 0, 1)[:STEPS]):
         side.trainer.step(step, rows)
-    peak = runs.peak_memory_mb(torch.device("cpu"))
+    peak = machine.peak_memory_mb(torch.device("cpu"))
     assert peak is not None, "this system does not say how much memory a process has"
     return {"peak_mb": round(peak), "read_and_encode_s": round(clock.wall[0], 1)}
 

@@ -20,15 +20,17 @@ import torch
 from lib import work
 from lib.peer import Peer, build, same_start
 
-from encoderlab import backbone as backbones
-from encoderlab import demo
-from encoderlab.config import Train
-from encoderlab.data import Source, prepare, read
-from encoderlab.families import ROLES
-from encoderlab.methods import Lora
-from encoderlab.tasks import Encoded
-from encoderlab.training.batches import without_gradients
-from encoderlab.training.forward import Computed, logits
+from encoderlab.data.prepare import prepare
+from encoderlab.data.readers import read
+from encoderlab.data.source import Source
+from encoderlab.data.tokenized import Encoded
+from encoderlab.engine.batches import without_gradients
+from encoderlab.engine.runner import ModelRunner, logits
+from encoderlab.methods.lora import Lora
+from encoderlab.model import load
+from encoderlab.model.families import ROLES
+from encoderlab.study import demo
+from encoderlab.training.settings import Train
 
 
 def main() -> None:
@@ -74,7 +76,7 @@ def sides(model: str, method: Lora, rows: work.Rows) -> tuple[dict[str, Callable
     peers = {way: build(model, task, classes, method) for way in ("peer, merged", "peer")}
     ways: dict[str, Callable[[Encoded], np.ndarray]] = {}
     for way in ("merged", "unmerged"):
-        backbone = backbones.load(model, head=task.head, class_names=classes, seed=0)
+        backbone = load.load(model, head=task.head, class_names=classes, seed=0)
         method.inject(backbone, 0)
         generator = torch.Generator().manual_seed(0)
         for parameter, tensor in backbone.trainable():
@@ -85,14 +87,14 @@ def sides(model: str, method: Lora, rows: work.Rows) -> tuple[dict[str, Callable
         else:
             for theirs in peers.values():
                 same_start(theirs, backbone.model)
-        ways[way] = _ours(Computed(backbone, torch.float32, cpu), backbone.tokenizer.pad_token_id)
+        ways[way] = _ours(ModelRunner(backbone, torch.float32, cpu), backbone.tokenizer.pad_token_id)
     encoded = task.encode(rows, backbone.tokenizer, 128, classes)
     peers["peer, merged"] = cast(Any, peers["peer, merged"]).merge_and_unload()
     ways |= {way: Peer(theirs, backbone.tokenizer, encoded, Path()).logits for way, theirs in peers.items()}
     return ways, encoded
 
 
-def _ours(model: Computed, pad_id: int) -> Callable[[Encoded], np.ndarray]:
+def _ours(model: ModelRunner, pad_id: int) -> Callable[[Encoded], np.ndarray]:
     return lambda held: logits(
         model,
         work.TEXTS,

@@ -25,12 +25,12 @@ from lib import work
 from lib.peer import Peer, build, same_start
 from sklearn.metrics import f1_score
 
-from encoderlab.config import Train
-from encoderlab.jobs import take
-from encoderlab.methods import Lora
-from encoderlab.training.batches import epoch_batches
-from encoderlab.training.precision import choose_precision
-from encoderlab.training.trunk import TrunkCache
+from encoderlab.data.tokenized import take
+from encoderlab.engine.batches import epoch_batches
+from encoderlab.engine.device import choose_precision
+from encoderlab.engine.frozen_layers import TrunkCache
+from encoderlab.methods.lora import Lora
+from encoderlab.training.settings import Train
 
 METHOD = Lora(rank=64, rslora=True, target=("query", "key", "value"), layers="last")
 BATCH, LENGTH, STEPS = 8, 512, 4

@@ -18,9 +18,9 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
-from encoderlab.config.launch import Launch
-from encoderlab.launch.choose import open_executor, problems
-from encoderlab.launch.pieces import Executor, Here, Piece
+from encoderlab.launch.executor import Executor, Here, WorkItem
+from encoderlab.launch.open_executor import open_executor, problems
+from encoderlab.launch.settings import Launch
 
 
 @dataclass(frozen=True)
@@ -49,7 +49,7 @@ def measure(executor: Executor, pieces: int, seconds: float) -> dict[str, float]
     start = time.time()
     with executor:
         for number in range(pieces):
-            executor.submit(Piece(name=f"piece-{number}", rank=(number,), ask=number))
+            executor.submit(WorkItem(name=f"piece-{number}", rank=(number,), ask=number))
         began = [done.value for done in executor.finished() if done.died is None]
         wall = time.time() - start
     assert len(began) == pieces

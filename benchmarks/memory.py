@@ -21,11 +21,11 @@ import torch
 from lib import work
 from lib.peer import Peer, build
 
-from encoderlab import runs
-from encoderlab.config import Train
-from encoderlab.methods import Lora
-from encoderlab.training.batches import epoch_batches
-from encoderlab.training.precision import choose_precision
+from encoderlab.core import machine
+from encoderlab.engine.batches import epoch_batches
+from encoderlab.engine.device import choose_precision
+from encoderlab.methods.lora import Lora
+from encoderlab.training.settings import Train
 
 BATCH, LENGTH, STEPS = 32, 256, 3
 
@@ -61,14 +61,14 @@ def measure(arguments: Any, folder: Path) -> dict[str, Any]:
         peer = Peer(build(model, work.TEXTS, side.class_names, method), side.backbone.tokenizer, side.encoded, folder)
         del side
         gc.collect()  # a trainer and its model hold each other
-    runs.reset_peak_memory()
-    idle = runs.peak_memory_mb(cpu)
+    machine.reset_peak_memory()
+    idle = machine.peak_memory_mb(cpu)
     if arguments.side == "peer":
         peer.run(batches, bf16=dtype == torch.bfloat16)
     else:
         for step, chosen in enumerate(batches):
             side.trainer.step(step, chosen)
-    peak = runs.peak_memory_mb(cpu)
+    peak = machine.peak_memory_mb(cpu)
     assert idle is not None and peak is not None, "this system does not say how much memory a process has"
     return {"precision": str(dtype).removeprefix("torch."), "idle_mb": round(idle), "peak_mb": round(peak)}
 

@@ -19,10 +19,10 @@ import torch
 from lib import work
 from lib.peer import Peer, build, same_start
 
-from encoderlab.config import Train
-from encoderlab.methods import Lora
-from encoderlab.training.batches import epoch_batches
-from encoderlab.training.precision import choose_precision
+from encoderlab.engine.batches import epoch_batches
+from encoderlab.engine.device import choose_precision
+from encoderlab.methods.lora import Lora
+from encoderlab.training.settings import Train
 
 BATCH = 16
 

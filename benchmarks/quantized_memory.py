@@ -15,9 +15,11 @@ from pathlib import Path
 
 from lib import work
 
-from encoderlab import backbone as backbones
-from encoderlab.backbone import Backbone
-from encoderlab.methods import Lora, Method, Qlora
+from encoderlab.methods.base import Method
+from encoderlab.methods.lora import Lora
+from encoderlab.methods.qlora import Qlora
+from encoderlab.model import load
+from encoderlab.model.encoder import EncoderModel
 
 
 def main() -> None:
@@ -34,7 +36,7 @@ def main() -> None:
         ]
         plain = 0
         for name, method in rows:
-            backbone = backbones.load(model, head="AutoModelForSequenceClassification", class_names=["0", "1"], seed=0)
+            backbone = load.load(model, head="AutoModelForSequenceClassification", class_names=["0", "1"], seed=0)
             start = time.perf_counter()
             method.inject(backbone, 0)
             seconds = time.perf_counter() - start
@@ -46,7 +48,7 @@ def main() -> None:
             )
 
 
-def frozen_bytes(backbone: Backbone, *, layers: bool = False) -> int:
+def frozen_bytes(backbone: EncoderModel, *, layers: bool = False) -> int:
     """Bytes of the frozen parameters and of the buffers; of the encoder's layers alone, or of the whole model."""
     modules = backbone.layers() if layers else [backbone.model]
     tensors = {

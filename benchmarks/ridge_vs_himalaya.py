@@ -30,9 +30,9 @@ from himalaya.scoring import correlation_score
 from lib import work
 from numpy.typing import NDArray
 
-from encoderlab.brain.responses import StoryResponses
-from encoderlab.brain.result import RidgeResult
-from encoderlab.brain.ridge import Ridge
+from encoderlab.brain.fmri.responses import StoryResponses
+from encoderlab.brain.ridge.result import RidgeResult
+from encoderlab.brain.ridge.ridge import Ridge
 
 
 @dataclass(frozen=True, kw_only=True)

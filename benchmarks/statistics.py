@@ -19,11 +19,12 @@ import numpy as np
 from scipy.optimize import brentq
 from scipy.stats import multivariate_normal, norm
 
-from encoderlab import comparison, stats
-from encoderlab.recommend import recommend
-from encoderlab.reporting import Report
-from encoderlab.tasks import TASKS
+from encoderlab.core import statistics
+from encoderlab.core.report_settings import Report
+from encoderlab.results import comparison, predictions
+from encoderlab.results.recommend import recommend
 from encoderlab.tasks.metric import ACCURACY
+from encoderlab.tasks.registry import TASKS
 
 ACCURATE, OF_SEEDS, OF_METHODS = 0.85, 0.059, 0.074
 TASK = TASKS[0]()
@@ -67,7 +68,7 @@ def study(right: np.ndarray) -> list[comparison.Variant]:
             done=[{"splits": {"validation": {"accuracy": 0.0}}}] * len(runs),
             failed=[],
             test={
-                s: comparison.Predictions(
+                s: predictions.Predictions(
                     index=index, logits=np.zeros((len(index), 1), np.float32), labels=index, evidence=one[:, None]
                 )
                 for s, one in enumerate(runs)
@@ -96,7 +97,7 @@ def false_claims(studies: int, rows: int = 1000) -> list[dict[str, float]]:
                 right = simulated(draw, [0.0] * 5, seeds, rows, sd)
                 variants = study(right)
                 p = [one.p or 0.0 for one in comparison.against(variants, variants[0], TASK).values()]
-                reference += bool(stats.holm(p).min() < 0.05)
+                reference += bool(statistics.holm(p).min() < 0.05)
                 choice = recommend(variants, summary(right), TASK, ACCURACY, Report())
                 assert choice is not None
                 best += bool(choice["worse"])

@@ -20,10 +20,10 @@ import torch
 from lib import work
 from lib.peer import Peer, build, same_start
 
-from encoderlab.config import Train
-from encoderlab.methods import METHODS
-from encoderlab.training.batches import epoch_batches
-from encoderlab.training.precision import choose_precision
+from encoderlab.engine.batches import epoch_batches
+from encoderlab.engine.device import choose_precision
+from encoderlab.methods.registry import METHODS
+from encoderlab.training.settings import Train
 
 MAX_LENGTH, SKIPPED = 256, 2
 

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import numpy as np
 
-from encoderlab.brain.align import delay, downsample, trim, zscore
-from encoderlab.encoding.encode import encode
+from encoderlab.brain.encoding.encode import encode
+from encoderlab.brain.fmri.align import delay, downsample, trim, zscore
 
 WORDS = "then town saw so day we went home and rain fell on".split()
 VOXELS = 8

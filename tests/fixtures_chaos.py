@@ -12,7 +12,9 @@ from multiprocessing.process import BaseProcess
 from pathlib import Path
 
 SERVER = multiprocessing.get_context("forkserver")
-SERVER.set_forkserver_preload(["encoderlab.cli", "encoderlab.study", "encoderlab.check", "encoderlab.show"])
+SERVER.set_forkserver_preload(
+    ["encoderlab.cli.app", "encoderlab.study.compare", "encoderlab.study.check", "encoderlab.cli.tables"]
+)
 
 
 def command(words: Sequence[str], cache: Path, said: Path, *, clock: float | None = None) -> BaseProcess:
@@ -31,7 +33,7 @@ def _run(words: list[str], cache: str, said: str, clock: float | None) -> None:
     sys.argv = ["encoderlab", *words]
     if clock is not None:
         _turn_back(clock)
-    from encoderlab.cli import main
+    from encoderlab.cli.app import main
 
     main(words)
 

@@ -16,19 +16,19 @@ from typing import Any
 import torch
 from safetensors.torch import load_file
 
-from encoderlab import adapters
-from encoderlab import backbone as backbones
-from encoderlab.backbone import Backbone
+from encoderlab.adapters import folder as adapters
+from encoderlab.model import load
+from encoderlab.model.encoder import EncoderModel
 
 EXPECTED = "expected.safetensors"
 
 
-def copied(backbone: Backbone) -> Backbone:
+def copied(backbone: EncoderModel) -> EncoderModel:
     """A backbone of its own, but for the tokenizer."""
     return copy.deepcopy(backbone, {id(backbone.tokenizer): backbone.tokenizer})
 
 
-def equal(fresh: Backbone, folder: Path) -> list[str]:
+def equal(fresh: EncoderModel, folder: Path) -> list[str]:
     backbone = copied(fresh)
     adapters.load_adapter(backbone, folder)
     expected = load_file(folder / EXPECTED)
@@ -44,7 +44,7 @@ def equal(fresh: Backbone, folder: Path) -> list[str]:
 
 
 def answer(asked: dict[str, Any]) -> dict[str, list[str]]:
-    fresh = backbones.load(asked["model"], head=asked["head"], class_names=asked["classes"], seed=99)
+    fresh = load.load(asked["model"], head=asked["head"], class_names=asked["classes"], seed=99)
     fresh.model.eval()
     return {folder: equal(fresh, Path(folder)) for folder in asked["adapters"]}
 

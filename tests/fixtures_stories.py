@@ -7,8 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from encoderlab.errors import InputError
-from encoderlab.stories import Story, read
+from encoderlab.brain.stories.read import read
+from encoderlab.brain.stories.story import Story
+from encoderlab.core.errors import InputError
 
 Rows = list[tuple[float, float, str]]
 

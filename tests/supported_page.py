@@ -10,19 +10,20 @@ from collections.abc import Callable
 from pathlib import Path
 
 from conftest import build_tiny_model
-from encoderlab import backbone as backbones
-from encoderlab.backbone import Backbone
-from encoderlab.config.values import only
-from encoderlab.families import FAMILIES
-from encoderlab.methods import METHODS, Method
-from test_methods import CASES, CLASSES
+from encoderlab.core.types import only
+from encoderlab.methods.base import Method
+from encoderlab.methods.registry import METHODS
+from encoderlab.model import load as model_load
+from encoderlab.model.encoder import EncoderModel
+from encoderlab.model.families import FAMILIES
+from fixtures_methods import CASES, CLASSES
 
 PAGE = Path(__file__).resolve().parents[1] / "docs" / "supported.md"
 HEAD = "AutoModelForSequenceClassification"
 INTRODUCTION = """\
 # What works on what
 
-Every "yes" is a cell of `tests/test_matrix.py`, which holds it, on one text and on pairs, to this:
+Every "yes" is a cell of `tests/methods/test_matrix.py`, which holds it, on one text and on pairs, to this:
 
 - Step 0 is the unchanged model, for every method that promises it: all but prefix and prompt, whose learned vectors
   start as real ones, qlora, whose weights are rounded, and those types of the bridge that PEFT starts elsewhere.
@@ -31,14 +32,14 @@ Every "yes" is a cell of `tests/test_matrix.py`, which holds it, on one text and
   checkpoint lacks are in the file.
 - Merged, where a method merges, the logits are the same to 1e-5.
 
-`tests/test_token_classification.py` runs every cell with a label for every word, too: all but `prompt` with
+`tests/tasks/test_token_classification.py` runs every cell with a label for every word, too: all but `prompt` with
 `placement = "front"`, whose virtual tokens such a head would answer.
 
 A family is what config.json calls `model_type`. Where a method cannot serve one, `encoderlab check` says why before
 anything runs.
 """
 ADDING = """\
-To add a family, add its row of part names to `FAMILIES` in `src/encoderlab/families.py` and its sizes to `SHAPES` in
+To add a family, add its row of part names to `FAMILIES` in `src/encoderlab/model/families.py` and its sizes to `SHAPES` in
 `tests/conftest.py`; the tests run over both tables. A family that is not in the table is refused with this advice.
 
 This page is written by `python tests/supported_page.py`; a test holds it to the code.
@@ -50,7 +51,7 @@ def label(method: Method) -> str:
     return f"`{method.name}`" + (f", {placement}" if placement else "")
 
 
-def page(load: Callable[[str], Backbone]) -> str:
+def page(load: Callable[[str], EncoderModel]) -> str:
     """The page. `load(family)`: a model of that family with a classification head."""
     models = {family: load(family) for family in FAMILIES}
     reasons: list[str] = []
@@ -85,7 +86,7 @@ if __name__ == "__main__":
     with tempfile.TemporaryDirectory() as folder:
         PAGE.write_text(
             page(
-                lambda family: backbones.load(
+                lambda family: model_load.load(
                     str(build_tiny_model(family, Path(folder) / family)), head=HEAD, class_names=CLASSES, seed=0
                 )
             ),

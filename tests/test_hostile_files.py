@@ -12,23 +12,28 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from encoderlab import adapters, stories
-from encoderlab import backbone as backbones
-from encoderlab.backbone import Backbone
-from encoderlab.data import Source, read
-from encoderlab.errors import LONGEST, InputError
-from encoderlab.files import read_json
-from encoderlab.formats import adapterhub, peft
-from encoderlab.methods import Adapter, Lora, Method
-from encoderlab.tasks import Classification, MaskedLM
+from encoderlab.adapters import adapterhub, peft
+from encoderlab.adapters import folder as adapters
+from encoderlab.brain.stories import read as stories_read
+from encoderlab.core.errors import LONGEST, InputError
+from encoderlab.core.files import read_json
+from encoderlab.data.readers import read
+from encoderlab.data.source import Source
+from encoderlab.methods.adapter import Adapter
+from encoderlab.methods.base import Method
+from encoderlab.methods.lora import Lora
+from encoderlab.model import load
+from encoderlab.model.encoder import EncoderModel
+from encoderlab.tasks.classification import Classification
+from encoderlab.tasks.masked_lm import MaskedLM
 
 DEEP = "[" * 100_000
 HALF = "\ud800"
 
 
 @pytest.fixture
-def make(tiny_model: Callable[[str], Path]) -> Callable[[], Backbone]:
-    return lambda: backbones.load(
+def make(tiny_model: Callable[[str], Path]) -> Callable[[], EncoderModel]:
+    return lambda: load.load(
         str(tiny_model("bert")), head="AutoModelForSequenceClassification", class_names=["no", "yes"], seed=0
     )
 
@@ -43,7 +48,7 @@ def one_line(act: Callable[[], object], *said: str) -> None:
         assert part in line
 
 
-def folder_of(kind: str, make: Callable[[], Backbone], folder: Path) -> Path:
+def folder_of(kind: str, make: Callable[[], EncoderModel], folder: Path) -> Path:
     method: Method = Adapter(bottleneck=4) if kind == "adapterhub" else Lora(rank=2)
     model = make()
     method.inject(model, 0)
@@ -59,7 +64,7 @@ def folder_of(kind: str, make: Callable[[], Backbone], folder: Path) -> Path:
 
 @pytest.mark.parametrize("value", [float("nan"), float("inf"), -float("inf")])
 @pytest.mark.parametrize("kind", ["ours", "peft", "adapterhub"])
-def test_weights_that_are_no_numbers(kind: str, value: float, make: Callable[[], Backbone], tmp_path: Path) -> None:
+def test_weights_that_are_no_numbers(kind: str, value: float, make: Callable[[], EncoderModel], tmp_path: Path) -> None:
     folder = folder_of(kind, make, tmp_path)
     if kind == "adapterhub":
         path = folder / adapterhub.WEIGHTS[1]
@@ -99,7 +104,7 @@ def test_weights_that_are_no_numbers(kind: str, value: float, make: Callable[[],
         ("extra", 1),
     ],
 )
-def test_settings_of_our_own_folder(key: str, value: Any, make: Callable[[], Backbone], tmp_path: Path) -> None:
+def test_settings_of_our_own_folder(key: str, value: Any, make: Callable[[], EncoderModel], tmp_path: Path) -> None:
     folder = folder_of("ours", make, tmp_path)
     said = read_json(folder / adapters.OURS)
     said["method"][key] = value
@@ -107,7 +112,7 @@ def test_settings_of_our_own_folder(key: str, value: Any, make: Callable[[], Bac
     one_line(lambda: adapters.load_adapter(make(), folder), str(folder))
 
 
-def test_sizes_that_are_not_those_of_the_tensors(make: Callable[[], Backbone], tmp_path: Path) -> None:
+def test_sizes_that_are_not_those_of_the_tensors(make: Callable[[], EncoderModel], tmp_path: Path) -> None:
     model, method = make(), Adapter(bottleneck=4)
     method.inject(model, 0)
     adapters.save(model, method, adapters.adapter_tensors(model), tmp_path)
@@ -121,7 +126,7 @@ def test_sizes_that_are_not_those_of_the_tensors(make: Callable[[], Backbone], t
     ("kind", "key", "value"), [("peft", "lora_alpha", "x"), ("peft", "r", []), ("adapterhub", "config", 3)]
 )
 def test_settings_of_other_folders(
-    kind: str, key: str, value: Any, make: Callable[[], Backbone], tmp_path: Path
+    kind: str, key: str, value: Any, make: Callable[[], EncoderModel], tmp_path: Path
 ) -> None:
     folder = folder_of(kind, make, tmp_path)
     path = folder / peft.CONFIG
@@ -152,7 +157,7 @@ def test_labels_with_endless_digits(tmp_path: Path) -> None:
 def test_words_of_half_a_character(tmp_path: Path) -> None:
     path = tmp_path / "tale.json"
     path.write_text(json.dumps({"words": [{"word": f"b{HALF}", "start": 0.0, "end": 0.5}]}))
-    one_line(lambda: stories.read(path), "tale.json", "word 1", "half of a character")
+    one_line(lambda: stories_read.read(path), "tale.json", "word 1", "half of a character")
 
 
 def test_a_long_word_in_front_of_the_first_letter_with_an_accent(tmp_path: Path) -> None:

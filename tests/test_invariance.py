@@ -5,34 +5,20 @@ Here the metrics of each task are asked on logits drawn at random; test_invarian
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
-
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from encoderlab.tasks import Classification, MaskedLM, MultipleChoice, Regression, TokenClassification
+from encoderlab.tasks.classification import Classification
+from encoderlab.tasks.masked_lm import MaskedLM
+from encoderlab.tasks.multiple_choice import MultipleChoice
+from encoderlab.tasks.regression import Regression
+from encoderlab.tasks.token_classification import TokenClassification
+from fixtures_invariance import SMALL, same
 
-SMALL = 1e-6
 seeded = settings(max_examples=25, deadline=None, derandomize=True, database=None)
 seeds = st.integers(0, 2**32 - 1)
-
-
-def same(found: Mapping[str, Any], wanted: Mapping[str, Any], within: float = SMALL) -> None:
-    """Equal metrics; of classes, by their names."""
-    assert found.keys() == wanted.keys()
-    for key, value in wanted.items():
-        if isinstance(value, float):
-            assert found[key] == pytest.approx(value, rel=within, abs=within), key
-        elif key == "per_class":
-            ours, theirs = ({row["label"]: row for row in rows} for rows in (found[key], value))
-            assert ours.keys() == theirs.keys()
-            for name, row in theirs.items():
-                same(ours[name], row, within)
-        elif key != "confusion":
-            assert found[key] == value, key
 
 
 @seeded

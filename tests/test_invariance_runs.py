@@ -17,9 +17,9 @@ from datasets import ClassLabel, Dataset, Features, Value
 from safetensors.torch import load_file, save_file
 from transformers import AutoConfig, AutoModelForSequenceClassification
 
-from encoderlab import single
-from encoderlab.predict import predict
-from test_invariance import SMALL, same
+from encoderlab.inference.predict import predict
+from encoderlab.study import train as single
+from fixtures_invariance import SMALL, same
 
 WORDS = "good bad film the a was not very plot acting and".split()
 Records = list[dict[str, Any]]

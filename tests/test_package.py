@@ -16,7 +16,7 @@ import pytest
 from hatchling.builders.wheel import WheelBuilder
 
 import encoderlab
-from encoderlab.config import load
+from encoderlab.config.load import load
 
 ROOT = Path(__file__).resolve().parents[1]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
@@ -49,7 +49,7 @@ def test_wheel_says_version_and_licence(wheel: zipfile.ZipFile) -> None:
 
 def test_python_m_and_the_command_are_the_same() -> None:
     (command,) = entry_points(group="console_scripts", name="encoderlab")
-    assert command.value == "encoderlab.cli:main"
+    assert command.value == "encoderlab.cli.app:main"
     done = subprocess.run([sys.executable, "-m", "encoderlab", "--help"], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     assert "compare" in done.stdout

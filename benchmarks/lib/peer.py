@@ -29,12 +29,14 @@ from transformers import (
 from transformers import Trainer as HfTrainer
 from transformers.masking_utils import AttentionMaskInterface, sdpa_mask
 
-from encoderlab import backbone as backbones
-from encoderlab.attention import with_prefix
-from encoderlab.methods import Lora, Method
-from encoderlab.randomness import Dropout
-from encoderlab.tasks import Classification, Encoded
-from encoderlab.training.batches import collate
+from encoderlab.data.tokenized import Encoded
+from encoderlab.engine.batches import collate
+from encoderlab.methods.base import Method
+from encoderlab.methods.lora import Lora
+from encoderlab.model import load
+from encoderlab.model.attention import with_prefix
+from encoderlab.model.dropout import Dropout
+from encoderlab.tasks.classification import Classification
 
 PREFIXED = "benchmark_prefix"
 
@@ -43,7 +45,7 @@ def build(model: str, task: Classification, class_names: Sequence[str], method: 
     """The peer's model in fp32, what it trains marked."""
     if isinstance(method, Lora):
         return _peft(model, class_names, method)
-    backbone = backbones.load(model, head=task.head, class_names=class_names, seed=0)
+    backbone = load.load(model, head=task.head, class_names=class_names, seed=0)
     for module in list(backbone.model.modules()):
         for name, child in list(module.named_children()):
             if isinstance(child, Dropout):
@@ -56,7 +58,7 @@ def build(model: str, task: Classification, class_names: Sequence[str], method: 
 def _peft(model: str, class_names: Sequence[str], method: Lora) -> nn.Module:
     from peft import LoraConfig, TaskType, get_peft_model
 
-    family = backbones.load(model, head="AutoModel", class_names=[], seed=0).family
+    family = load.load(model, head="AutoModel", class_names=[], seed=0).family
     places = [getattr(family, role) for role in method.target]
     settings: dict[str, Any] = {"r": method.rank, "lora_alpha": method.alpha, "target_modules": places}
     if method.layers == "last":

@@ -21,17 +21,18 @@ import torch
 from accelerate.state import AcceleratorState
 from transformers import AutoConfig, AutoModel, AutoTokenizer
 
-from encoderlab import backbone as backbones
-from encoderlab import demo
-from encoderlab.backbone import Backbone
-from encoderlab.config import Train
-from encoderlab.data import Rows
-from encoderlab.methods import Method
-from encoderlab.randomness import numpy_generator
-from encoderlab.runs import hardware
-from encoderlab.tasks import Classification, Encoded
-from encoderlab.training import Trainer
-from encoderlab.training.forward import logits
+from encoderlab.core.machine import hardware
+from encoderlab.core.rng import numpy_generator
+from encoderlab.data.rows import Rows
+from encoderlab.data.tokenized import Encoded
+from encoderlab.engine.runner import logits
+from encoderlab.methods.base import Method
+from encoderlab.model import load
+from encoderlab.model.encoder import EncoderModel
+from encoderlab.study import demo
+from encoderlab.tasks.classification import Classification
+from encoderlab.training.loop import Trainer
+from encoderlab.training.settings import Train
 
 SHARED = Path(__file__).parents[3] / "shared"
 MODELS = ("minilm", "bge-small", "bert-base")
@@ -92,7 +93,7 @@ class Side:
 
     trainer: Trainer
     encoded: Encoded
-    backbone: Backbone
+    backbone: EncoderModel
     class_names: list[str]
 
     def answers(self, held: Encoded) -> np.ndarray:
@@ -120,7 +121,7 @@ def ours(
     seed: int = 0,
     cache: Path | None = None,
 ) -> Side:
-    backbone = backbones.load(model, head=task.head, class_names=classes(rows), seed=seed)
+    backbone = load.load(model, head=task.head, class_names=classes(rows), seed=seed)
     if not dropout:
         no_dropout(backbone.model)
     encoded = task.encode(rows, backbone.tokenizer, settings.max_length, classes(rows), cache)

@@ -1,6 +1,6 @@
 """`python -m encoderlab` is `encoderlab`."""
 
-from encoderlab.cli import main
+from encoderlab.cli.app import main
 
 if __name__ == "__main__":
     main()

@@ -11,10 +11,17 @@ import torch
 from numpy.random import Generator
 from torch import Tensor
 
-from encoderlab import adapters
-from encoderlab.backbone import Backbone
-from encoderlab.formats import adapterhub, peft
-from encoderlab.methods import AdaLora, Adapter, Dora, Ia3, Lora, Method, Prefix, Prompt
+from encoderlab.adapters import adapterhub, peft
+from encoderlab.adapters import folder as adapters
+from encoderlab.methods.adalora import AdaLora
+from encoderlab.methods.adapter import Adapter
+from encoderlab.methods.base import Method
+from encoderlab.methods.dora import Dora
+from encoderlab.methods.ia3 import Ia3
+from encoderlab.methods.lora import Lora
+from encoderlab.methods.prefix import Prefix
+from encoderlab.methods.prompt import Prompt
+from encoderlab.model.encoder import EncoderModel
 
 from .damage import change
 from .models import CLASSES, FAMILIES, Models, models
@@ -75,7 +82,7 @@ def check_adapter(case: tuple[str, Path], made: Models) -> list[str]:
     return []
 
 
-def _ours(backbone: Backbone, method: Method, tensors: dict[str, Tensor], folder: Path) -> None:
+def _ours(backbone: EncoderModel, method: Method, tensors: dict[str, Tensor], folder: Path) -> None:
     adapters.save(backbone, method, tensors, folder)
 
 

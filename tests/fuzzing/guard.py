@@ -19,7 +19,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType
 
-from encoderlab.errors import InputError
+from encoderlab.core.errors import InputError
 
 SECONDS, MEGABYTES = 2.0, 500.0
 ADDRESSES = 2 * 1024 * 2**20  # bytes: more than a reader may ever reserve; asking for more is a MemoryError

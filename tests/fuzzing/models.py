@@ -14,8 +14,9 @@ import transformers
 from numpy.random import Generator
 from torch.nn.utils.rnn import pad_sequence
 
-from encoderlab import backbone as backbones
-from encoderlab.backbone import Backbone
+from encoderlab.model import checkpoint_config as encoder
+from encoderlab.model import load
+from encoderlab.model.encoder import EncoderModel
 
 from .damage import change
 from .mutate import chance, pick
@@ -31,10 +32,10 @@ class Models:
     """Encoders by family, and folders of valid adapters for them."""
 
     folders: dict[str, Path] = field(default_factory=dict)
-    plain: dict[str, Backbone] = field(default_factory=dict)
+    plain: dict[str, EncoderModel] = field(default_factory=dict)
     adapters: list[tuple[str, Path]] = field(default_factory=list)
 
-    def fresh(self, family: str) -> Backbone:
+    def fresh(self, family: str) -> EncoderModel:
         made = self.plain[family]
         return copy.deepcopy(made, {id(made.tokenizer): made.tokenizer})
 
@@ -47,7 +48,7 @@ def models(folder: Path) -> Models:
     made = Models()
     for family in FAMILIES:
         made.folders[family] = build_tiny_model(family, folder / family)
-        made.plain[family] = backbones.load(str(made.folders[family]), head=HEAD, class_names=CLASSES, seed=0)
+        made.plain[family] = load.load(str(made.folders[family]), head=HEAD, class_names=CLASSES, seed=0)
         made.plain[family].model.eval()
     return made
 
@@ -113,8 +114,8 @@ def _plausible(config: dict[str, Any], draw: Generator) -> bytes:
 
 def check_model(folder: Path, made: Models) -> list[str]:
     """Load the encoder under a head and ask it once."""
-    backbones.read_config(str(folder))
-    model = backbones.load(str(folder), head=HEAD, class_names=CLASSES, seed=0)
+    encoder.read_config(str(folder))
+    model = load.load(str(folder), head=HEAD, class_names=CLASSES, seed=0)
     model.model.eval()
     assert model.fingerprint and len(model.layers()) > 0, "an encoder without layers"
     with torch.no_grad():

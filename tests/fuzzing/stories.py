@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.random import Generator
 
-from encoderlab import stories
+from encoderlab.brain.stories import read as stories_read
 
 from .mutate import CELLS, chance, damaged, pick
 from .run import Target
@@ -37,7 +37,7 @@ Case = tuple[Path, int | None, int | None]  # the file; how many stories and how
 
 def check(case: Case, shared: Any) -> list[str]:
     path, count, words = case
-    found = stories.read(path)
+    found = stories_read.read(path)
     assert found, "no story"
     assert count is None or len(found) == count, f"{len(found)} of {count} stories were read"
     for story in found:

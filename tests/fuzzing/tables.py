@@ -13,9 +13,16 @@ from typing import Any
 import numpy as np
 from numpy.random import Generator
 
-from encoderlab.data import Rows, Source, read, stream
-from encoderlab.errors import InputError
-from encoderlab.tasks import Classification, MaskedLM, MultipleChoice, Regression, Task, TokenClassification
+from encoderlab.core.errors import InputError
+from encoderlab.data.readers import read, stream
+from encoderlab.data.rows import Rows
+from encoderlab.data.source import Source
+from encoderlab.tasks.base import Task
+from encoderlab.tasks.classification import Classification
+from encoderlab.tasks.masked_lm import MaskedLM
+from encoderlab.tasks.multiple_choice import MultipleChoice
+from encoderlab.tasks.regression import Regression
+from encoderlab.tasks.token_classification import TokenClassification
 
 from .guard import fault
 from .mutate import CELLS, chance, damaged, dumps, hole, pick

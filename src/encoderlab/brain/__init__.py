@@ -1,1 +1,1 @@
-"""From word vectors to brain responses: alignment, ridge, scores, significance; arrays in, arrays out."""
+"""Predict brain activity from stories."""

@@ -4,23 +4,27 @@ from __future__ import annotations
 
 import os
 import re
-import tomllib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Any, final
 
-from encoderlab.config.launch import Launch
 from encoderlab.config.reader import Reader
-from encoderlab.config.schema import Regime, Search, Study, Top, Train, Variant
-from encoderlab.config.toml_hints import toml_hint
-from encoderlab.config.values import near, only, show, toml_value, types
+from encoderlab.config.settings import Search, Study, StudyHeader, Variant
+from encoderlab.config.toml_file import parse
+from encoderlab.config.values import toml_value
 from encoderlab.config.variants import DEFAULT, named_sections, read_variants
-from encoderlab.data import DataConfig
-from encoderlab.errors import InputError
-from encoderlab.reporting import Report
-from encoderlab.tasks import TASKS, Task
+from encoderlab.core.errors import InputError
+from encoderlab.core.files import model_name
+from encoderlab.core.report_settings import Report
+from encoderlab.core.suggestions import near
+from encoderlab.core.types import only, show, types
+from encoderlab.data.source import DataConfig
+from encoderlab.launch.settings import Launch
+from encoderlab.tasks.base import Task
+from encoderlab.tasks.registry import TASKS
+from encoderlab.training.settings import Train, TrainOverrides
 
 
 @final
@@ -61,7 +65,7 @@ def read(path: Path, overrides: Sequence[str] = ()) -> Draft:
         reader.override(raw, text, task_class)
 
     sections = ("task", "data", "train", "search", "launch", "report", "method")
-    top = reader.section(Top, {key: value for key, value in raw.items() if key not in sections}, "", sections)
+    top = reader.section(StudyHeader, {key: value for key, value in raw.items() if key not in sections}, "", sections)
     task = reader.section(task_class, raw.get("task", {}), "task") if task_class else _unknown_kind(reader, raw["task"])
     for line in task.problems() if task is not None else ():
         reader.problem(*f"task.{line}".split(": ", 1))
@@ -77,7 +81,7 @@ def read(path: Path, overrides: Sequence[str] = ()) -> Draft:
         search or Search(),
         probe=probe,
         windows=task_class is None or "stride" in types(task_class),
-        usual=Regime.usual(train, task),
+        usual=TrainOverrides.usual(train, task),
     )
     reference = _reference(reader, top.reference, variants) if top and len(reader.problems) == so_far else ""
     if data is not None and (wrong := data.problems("data", path.parent)):
@@ -121,29 +125,6 @@ def read(path: Path, overrides: Sequence[str] = ()) -> Draft:
     )
 
 
-def parse(path: Path) -> dict[str, Any]:
-    """The tables of a TOML file. InputError where it is none."""
-    if os.path.isdir(path):
-        raise InputError(f"{path}: a folder; expected a study file (TOML)")
-    try:
-        return tomllib.loads(path.read_bytes().decode("utf-8-sig"))
-    except FileNotFoundError:
-        names = [entry.name for entry in path.parent.glob("*.toml")] if path.parent.is_dir() else []
-        close = get_close_matches(path.name, names, n=1)
-        raise InputError(f"{path}: no such file" + (f"; did you mean {close[0]!r}?" if close else "")) from None
-    except OSError as error:
-        raise InputError(f"{path}: cannot be read: {error.strerror or error}") from None
-    except UnicodeDecodeError as error:
-        line = error.object.count(b"\n", 0, error.start) + 1
-        byte = error.object[error.start]
-        raise InputError(f"{path}:{line}: byte 0x{byte:02X} is not UTF-8; save the file as UTF-8") from None
-    except RecursionError:
-        raise InputError(f"{path}: values are nested too deeply to be read; expected a study file (TOML)") from None
-    except ValueError as error:  # TOMLDecodeError, or a whole number that Python refuses to convert
-        text = path.read_bytes().decode("utf-8-sig")
-        raise InputError(f"{path}: not TOML: {error}{toml_hint(str(error), text)}") from None
-
-
 def _task_class(section: Any, overrides: Sequence[str]) -> type[Task] | None:
     """The task that `kind` names, in the file or in the last `-s task.kind=`: the first one where nothing does (and for
     what is no section, so that its own check can complain), None where there is no such task."""
@@ -163,13 +144,7 @@ def _unknown_kind(reader: Reader, section: Mapping[str, Any]) -> None:
     reader.problem("task.kind", f"expected {' or '.join(map(show, known))}, got {show(kind)}{hint}")
 
 
-def model_name(name: str, folder: Path) -> str:
-    """An absolute path, if there is such a folder or the name is spelled as a path; else the name, for the hub."""
-    path = folder / os.path.expanduser(name)
-    return str(path.absolute()) if os.path.isdir(path) or name.startswith((".", "/", "~")) else name
-
-
-def _check_top(reader: Reader, top: Top) -> None:
+def _check_top(reader: Reader, top: StudyHeader) -> None:
     if len(set(top.seeds)) < len(top.seeds):
         reader.problem("seeds", f"expected different numbers, got {show(top.seeds)}")
     if top.name is not None and (not top.name.strip(". ") or re.search(r"[/\\\0]", top.name)):

@@ -7,7 +7,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, final
 
-from encoderlab.config.values import fit, fits, near, show, words
+from encoderlab.core.suggestions import near
+from encoderlab.core.types import fit, fits, show, words
 
 KEYS = ("low", "high", "log", "choices")
 

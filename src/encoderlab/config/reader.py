@@ -8,12 +8,15 @@ from dataclasses import MISSING, fields, is_dataclass
 from pathlib import Path
 from typing import Any, TypeVar, get_args, get_origin
 
-from encoderlab.config.launch import Launch
-from encoderlab.config.schema import Regime, Search, Top, Train, meanings
-from encoderlab.config.values import fit, near, near_choice, only, rest, show, toml_value, types, words
-from encoderlab.data import DataConfig, Source
-from encoderlab.methods import METHODS
-from encoderlab.tasks import Task
+from encoderlab.config.settings import Search, StudyHeader
+from encoderlab.config.values import meanings, toml_value
+from encoderlab.core.suggestions import near
+from encoderlab.core.types import did_you_mean_choice, fit, only, rest, show, types, words
+from encoderlab.data.source import DataConfig, Source
+from encoderlab.launch.settings import Launch
+from encoderlab.methods.registry import METHODS
+from encoderlab.tasks.base import Task
+from encoderlab.training.settings import Train, TrainOverrides
 
 T = TypeVar("T")
 
@@ -68,7 +71,7 @@ class Reader:
             return fit(kind, raw)
         except ValueError:
             about = f" ({path.rpartition('.')[2]}: {meaning})" if meaning else ""
-            self.problem(path, f"expected {words(kind)}, got {show(raw)}{near_choice(kind, raw)}{about}")
+            self.problem(path, f"expected {words(kind)}, got {show(raw)}{did_you_mean_choice(kind, raw)}{about}")
 
     def override(self, raw: dict[str, Any], text: str, task: type[Task] | None) -> None:
         """Writes one `key=value` of the command line into `raw`; `method.NAME.key` into every section of that name.
@@ -125,5 +128,5 @@ def _paths(methods: Sequence[str], task: type[Task] | None, data: Any) -> list[s
     sections |= {f"data.other_tests.{name}": Source for name in (others if isinstance(others, dict) else ())}
     sections |= {f"method.{name}": classes[name] for name in methods}
     paths = [f"{section}.{key}" for section, cls in sections.items() for key in types(cls)]
-    paths += [f"method.{name}.{key}" for name in methods for key in types(Regime)]
-    return [*types(Top), *(path for path in paths if not re.fullmatch(r"method\.\w+\.name", path))]
+    paths += [f"method.{name}.{key}" for name in methods for key in types(TrainOverrides)]
+    return [*types(StudyHeader), *(path for path in paths if not re.fullmatch(r"method\.\w+\.name", path))]

@@ -2,128 +2,10 @@
 
 from __future__ import annotations
 
-import json
-import math
+import re
 import tomllib
-from collections.abc import Iterable, Sequence
-from dataclasses import fields
-from difflib import get_close_matches
-from functools import cache
-from types import NoneType, UnionType
-from typing import Annotated, Any, Literal, Union, get_args, get_origin, get_type_hints
-
-from annotated_types import Ge, Gt, Le, MinLen
-from pydantic import TypeAdapter
-
-_WORDS = {
-    int: ("a whole number", "whole numbers"),
-    float: ("a number", "numbers"),
-    bool: ("true or false", "truth values"),
-    str: ("a string", "strings"),
-}
-
-
-@cache
-def types(section: type) -> dict[str, Any]:
-    """{key: annotation} of a section's dataclass."""
-    hints = get_type_hints(section, include_extras=True)
-    return {f.name: hints[f.name] for f in fields(section) if not f.metadata.get("rest")}
-
-
-def rest(section: type) -> str | None:
-    """The field that takes the keys which are no fields, where a section has one (`metadata={"rest": True}`)."""
-    return next((f.name for f in fields(section) if f.metadata.get("rest")), None)
-
-
-@cache
-def _adapter(kind: Any) -> TypeAdapter:
-    return TypeAdapter(kind)
-
-
-def fit(kind: Any, raw: Any) -> Any:
-    """A TOML value as what `kind` asks for (a list as a tuple, a whole number as a float), or ValueError."""
-    try:
-        text = json.dumps(raw, allow_nan=False)
-    except TypeError:  # a date
-        raise ValueError from None
-    return _adapter(kind).validate_json(text, strict=True)
-
-
-def fits(kind: Any, raw: Any) -> bool:
-    try:
-        fit(kind, raw)
-    except ValueError:
-        return False
-    return True
-
-
-def takes_list(kind: Any) -> bool:
-    return any(get_origin(part) in (tuple, list) for part in _parts(kind))
-
-
-def _parts(kind: Any) -> tuple[Any, ...]:
-    """The alternatives of a union, None left out."""
-    if get_origin(kind) in (Union, UnionType):
-        return tuple(part for part in get_args(kind) if part is not NoneType)
-    return (kind,)
-
-
-def words(kind: Any, *, plural: bool = False) -> str:
-    """What a key of this annotation expects, as in "a whole number from 1 up"."""
-    return " or ".join(_part_words(part, plural) for part in _parts(kind))
-
-
-def _part_words(kind: Any, plural: bool) -> str:
-    origin, args = get_origin(kind), get_args(kind)
-    if origin is Annotated:
-        if any(isinstance(limit, MinLen) for limit in args[1:]):
-            return "at least one value, as " + words(args[0])
-        return words(args[0], plural=plural) + _limits(args[1:])
-    if origin is Literal:
-        return " or ".join(map(show, args))
-    if origin is tuple:
-        count = "" if args[-1] is Ellipsis else f"{len(args)} "
-        return f"a list of {count}{words(args[0], plural=True)}"
-    if origin is dict:
-        return f"a table of {words(args[1], plural=True)}"
-    return _WORDS[kind][plural]
-
-
-def _limits(limits: Iterable[Any]) -> str:
-    low = next((f" from {x.ge}" for x in limits if isinstance(x, Ge)), "")
-    above = next((f" above {x.gt}" for x in limits if isinstance(x, Gt)), "")
-    high = next((f" to {x.le}" for x in limits if isinstance(x, Le)), " up" if low else "")
-    return low + above + high
-
-
-def show(raw: Any) -> str:
-    """A value as the study file has it."""
-    if isinstance(raw, str | bool) or raw is None:
-        return json.dumps(raw, ensure_ascii=False)
-    if isinstance(raw, list | tuple):
-        return f"[{', '.join(map(show, raw))}]"
-    if isinstance(raw, float) and not math.isfinite(raw):
-        return str(raw)
-    return "a table" if isinstance(raw, dict) else str(raw)
-
-
-def near(word: str, known: Sequence[str], label: str = "known keys: ") -> str:
-    """The end of a message about an unknown word: the nearest known one, or all of them."""
-    close = get_close_matches(word, known, n=1)
-    return f"; did you mean {close[0]!r}?" if close else f"; {label}{', '.join(known)}"
-
-
-def near_choice(kind: Any, raw: Any) -> str:
-    """The nearest of the words that `kind` allows, if one is near to what was written."""
-    choices = [word for part in _parts(kind) if get_origin(part) is Literal for word in get_args(part)]
-    close = get_close_matches(raw, choices, n=1) if isinstance(raw, str) else []
-    return f"; did you mean {close[0]!r}?" if close else ""
-
-
-def only(section: type, key: str) -> str:
-    """The one word of a `Literal` key: the name of a method, the kind of a task."""
-    (word,) = get_args(types(section)[key])
-    return word
+from dataclasses import fields, is_dataclass
+from typing import Any
 
 
 def toml_value(text: str) -> Any:
@@ -132,3 +14,17 @@ def toml_value(text: str) -> Any:
         return tomllib.loads(f"value = {text}")["value"]
     except (ValueError, RecursionError):  # no TOML, or a number or a nesting that Python refuses
         return text
+
+
+def meanings(section: type) -> dict[str, str]:
+    """{key: what it means}, from `key: meaning` in the docstrings of a section and its bases."""
+    found: dict[str, str] = {}
+    for cls in reversed(section.__mro__):
+        names = "|".join(f.name for f in fields(cls)) if is_dataclass(cls) else ""
+        if names:
+            text = "\n\n".join(
+                " ".join(part.split()) for part in re.split(rf"\n\s*\n|\n(?=\s*(?:{names}): )", cls.__doc__ or "")
+            )
+            for key, meaning in re.findall(rf"(?:^|[;.] )({names}): (.+?)(?=[;.] (?:{names}): |[;.]?$)", text, re.M):
+                found[key] = meaning
+    return found

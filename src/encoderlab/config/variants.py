@@ -10,11 +10,16 @@ from typing import Any
 from encoderlab.config import ranges
 from encoderlab.config.ranges import Range
 from encoderlab.config.reader import Reader
-from encoderlab.config.schema import Regime, Search, Variant
-from encoderlab.config.values import fits, near, only, rest, show, takes_list, types
-from encoderlab.methods import METHODS, Head, Method, Peft
+from encoderlab.config.settings import Search, Variant
+from encoderlab.core.suggestions import near
+from encoderlab.core.types import fits, only, rest, show, takes_list, types
+from encoderlab.methods.base import Method
+from encoderlab.methods.head import Head
+from encoderlab.methods.peft_library import Peft
+from encoderlab.methods.registry import METHODS
+from encoderlab.training.settings import TrainOverrides
 
-UNSAID = Regime()
+UNSAID = TrainOverrides()
 DEFAULT = ("full", "lora", "adapter", "prefix", "head")
 _CLASSES = {only(cls, "name"): cls for cls in METHODS}
 
@@ -40,13 +45,13 @@ def read_variants(
     *,
     probe: bool = True,
     windows: bool = False,
-    usual: Regime = UNSAID,
+    usual: TrainOverrides = UNSAID,
 ) -> tuple[Variant, ...]:
     """The variants in the order of the file. The baseline `head` is appended where the study has none, unless the task
     has no use for it (`probe` False). windows: whether the task's rows are windows, so that there is a stride. usual:
     the epochs and the stride of sections that name none."""
     methods: list[Method] = []
-    regimes: list[Regime] = []
+    regimes: list[TrainOverrides] = []
     spaces: list[dict[str, Range]] = []
     so_far = len(reader.problems)
     for i, one in enumerate(raw):
@@ -55,7 +60,7 @@ def read_variants(
         space = _space(reader, _CLASSES[one["name"]], one, path, search)
         placed = one | {key: value.ends[0] for key, value in space.items()}
         for choice in _grid(reader, _CLASSES[one["name"]], placed, path):
-            method = reader.section(_CLASSES[one["name"]], choice, path, tuple(types(Regime)))
+            method = reader.section(_CLASSES[one["name"]], choice, path, tuple(types(TrainOverrides)))
             regime = _regime(reader, choice, path, windows)
             if method is not None and regime is not None:
                 _check_rates(reader, method, path)
@@ -89,12 +94,12 @@ def read_variants(
     return variants
 
 
-def _regime(reader: Reader, raw: dict[str, Any], path: str, windows: bool) -> Regime | None:
+def _regime(reader: Reader, raw: dict[str, Any], path: str, windows: bool) -> TrainOverrides | None:
     """What a section says of its runs, or None with the problems noted."""
     if "stride" in raw and not windows:
         reader.problem(f"{path}.stride", "only a masked-lm task has windows, and so a stride; remove it")
         return None
-    return reader.section(Regime, {key: raw[key] for key in types(Regime) if key in raw}, path)
+    return reader.section(TrainOverrides, {key: raw[key] for key in types(TrainOverrides) if key in raw}, path)
 
 
 def _space(reader: Reader, cls: type[Method], raw: dict[str, Any], path: str, search: Search) -> dict[str, Range]:
@@ -130,7 +135,7 @@ def _with_rates(method: Method, space: dict[str, Range], search: Search) -> dict
 def _grid(reader: Reader, cls: type[Method], raw: dict[str, Any], path: str) -> list[dict[str, Any]]:
     """One table per combination. A list is a grid unless it is itself a value of its key."""
     options: dict[str, list[Any]] = {}
-    kinds = {**_kinds(cls, raw), **types(Regime)}
+    kinds = {**_kinds(cls, raw), **types(TrainOverrides)}
     for key, value in raw.items():
         kind = kinds.get(key)
         if not isinstance(value, list) or kind is None or key == "learning_rate" or fits(kind, value):
@@ -179,7 +184,7 @@ def _label(method: Method, mine: dict[str, Any], same: Sequence[dict[str, Any]])
     return " ".join([method.name, *(f"{key}={_short(mine[key])}" for key in [*required, *differ] if key in mine)])
 
 
-def _settings(method: Method, regime: Regime) -> dict[str, Any]:
+def _settings(method: Method, regime: TrainOverrides) -> dict[str, Any]:
     """{key: value} as in the study file; the learning rate is no setting."""
     taker = rest(type(method))
     own = {f.name: getattr(method, f.name) for f in fields(method) if f.name not in ("learning_rate", taker)}
@@ -193,7 +198,7 @@ def _short(value: Any) -> str:
     return f"{value:g}" if isinstance(value, float) else str(value).lower() if isinstance(value, bool) else str(value)
 
 
-def _check_different(reader: Reader, variants: Sequence[Variant], usual: Regime) -> None:
+def _check_different(reader: Reader, variants: Sequence[Variant], usual: TrainOverrides) -> None:
     settings = [(replace(v.method, learning_rate=None), v.space, v.regime.over(usual)) for v in variants]
     for i, variant in enumerate(variants):
         if settings.index(settings[i]) < i:

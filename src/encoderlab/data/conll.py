@@ -12,9 +12,9 @@ from collections import Counter
 from dataclasses import dataclass
 from typing import final
 
+from encoderlab.core.errors import InputError
 from encoderlab.data.comments import ENTITY, Hashed, judge
 from encoderlab.data.text import TextFile
-from encoderlab.errors import InputError
 
 _SPACES = re.compile(r"[ \t]+")
 _BETWEEN = re.compile(r"\d+[-.]\d+")  # CoNLL-U: a word of several tokens, or one that was left out

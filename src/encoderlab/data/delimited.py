@@ -13,10 +13,10 @@ from dataclasses import dataclass
 from itertools import islice
 from typing import final
 
+from encoderlab.core.errors import InputError
 from encoderlab.data.source import DELIMITERS, file_format
 from encoderlab.data.suspects import is_turned_header
 from encoderlab.data.text import TextFile
-from encoderlab.errors import InputError
 
 _NAMES = {",": "comma", ";": "semicolon", "\t": "tab", "|": "bar"}
 _LOOK = 50  # records that are looked at to find the delimiter

@@ -13,6 +13,7 @@ from typing import Any, final
 
 import numpy as np
 
+from encoderlab.core.errors import InputError
 from encoderlab.data import delimited, records
 from encoderlab.data.conll import read_conll
 from encoderlab.data.records import Columns
@@ -20,7 +21,6 @@ from encoderlab.data.rows import IGNORED, Rows
 from encoderlab.data.source import Source, file_format, path_problem
 from encoderlab.data.suspects import header_note, is_header, repeated_headers, swallowed_rows, text_notes
 from encoderlab.data.text import TextFile, open_text
-from encoderlab.errors import InputError
 
 
 @final

@@ -17,13 +17,13 @@ from __future__ import annotations
 
 import json
 import re
-import sys
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any, TypeGuard, TypeVar
 
+from encoderlab.core.errors import InputError
+from encoderlab.core.files import json_value
 from encoderlab.data.text import TextFile
-from encoderlab.errors import InputError
 
 T = TypeVar("T")
 Columns = dict[str, list]
@@ -158,20 +158,6 @@ def objects(file: TextFile) -> Iterator[dict[str, Any]]:
             yield value
     if empty:
         raise InputError(f"{file.path}: the file is empty; expected one object per line")
-
-
-def json_value(text: str, path: Path, expected: str, line: int | None = None) -> Any:
-    """`text` decoded; `line`: where it stands in the file, None if it is the file."""
-    where = str(path) if line is None else f"{path}:{line}"
-    try:
-        return json.loads(text)
-    except json.JSONDecodeError as error:
-        raise InputError(f"{path}:{line or error.lineno}: not JSON: {error.msg}; expected {expected}") from None
-    except RecursionError:
-        raise InputError(f"{where}: values are nested too deeply to be read; expected {expected}") from None
-    except ValueError:  # what is left: Python refuses to convert such numbers
-        limit = sys.get_int_max_str_digits()
-        raise InputError(f"{where}: a whole number has more than {limit} digits; write it as a string") from None
 
 
 def column_names(objects: Iterable[dict[str, Any]]) -> list[str]:

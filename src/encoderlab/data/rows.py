@@ -10,20 +10,16 @@ from __future__ import annotations
 import hashlib
 import json
 import math
-import re
 import unicodedata
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from decimal import Decimal
 from functools import cached_property
-from typing import Any, final
+from typing import final
 
 import numpy as np
 
-from encoderlab.data.cells import as_list, other_form
-from encoderlab.data.columns import column_problems
-from encoderlab.data.suspects import label_notes
-from encoderlab.errors import InputError
+from encoderlab.data.labels import class_order
 
 
 @final
@@ -66,102 +62,6 @@ class Rows:
 
 
 IGNORED = -100  # how other libraries write that a word has no label
-_WHOLE_AS_FLOAT = re.compile(r"-?[0-9]{1,300}\.0+")  # a column of whole numbers with a gap is one of floats to pandas
-
-
-def canonical_label(value: object) -> str | None:
-    """The class name of a label as it stands in a file, or None for an unlabelled row (null, empty, NaN).
-
-    Raises ValueError for what cannot be a class: a fraction, a list, an object, half of a character."""
-    if value is None or (isinstance(value, float | Decimal) and math.isnan(value)):
-        return None
-    if isinstance(value, str):
-        name = value.strip()
-        if not name.isascii() and any("\ud800" <= letter <= "\udfff" for letter in name):
-            raise ValueError(f"{name!r} is no class: it holds half of a character, which no file can name; correct it")
-        if name.lower() in ("true", "false"):
-            name = name.lower()
-        elif _WHOLE_AS_FLOAT.fullmatch(name):
-            name = str(int(name.partition(".")[0]))
-    elif isinstance(value, bool):
-        name = str(value).lower()
-    elif isinstance(value, int) or (isinstance(value, float | Decimal) and value == value // 1):
-        name = str(int(value))
-    else:
-        several = "; several labels a row (multi-label) are not supported yet" if isinstance(value, list) else ""
-        keys = f"; write one of its values alone ({', '.join(map(str, value))})" if isinstance(value, Mapping) else ""
-        raise ValueError(f"{value!r} is no class: expected a string, a whole number or a boolean{several}{keys}")
-    return name or None
-
-
-def labels_of(cells: Sequence[object], name: str) -> tuple[Callable[[object], str | None], list[str]]:
-    """How the cells of a column with one label a row are read, and a note where that was found out.
-
-    Lists of one label each are that label. A number with decimals is a class where all labels are numbers, as it is in
-    a CSV, which knows no numbers. ValueError names multi-label data, which is not supported."""
-    given = [cell for cell in cells if cell is not None and cell != ""]
-    lists = [found for cell in given if (found := _label_list(cell)) is not None]
-    if lists and len(lists) == len(given):
-        if all(len(labels) == 1 for labels in lists):
-            return _only_label, [f"column {name!r} has lists of one label each; read as that label"]
-        most = max(lists, key=len)
-        raise ValueError(
-            f"column {name!r} has lists of labels, such as {most!r}: several labels a row (multi-label) are not "
-            "supported yet; expected one label a row"
-        )
-    if spelled := next((cell for cell in given if isinstance(cell, str) and _has_strings(_label_list(cell))), None):
-        raise ValueError(
-            f"column {name!r} has lists of labels, such as {spelled}, and labels without a list; several labels a row "
-            "(multi-label) are not supported yet: write one label a row"
-        )
-    if odd := next((cell for cell in given if isinstance(cell, str) and _no_label(cell)), None):
-        raise ValueError(
-            f"column {name!r} has lists or objects for labels, such as {odd[:60]!r}: several labels a row "
-            "(multi-label) are not supported yet; expected one label a row, without brackets"
-        )
-    if given and all(isinstance(cell, int | float | Decimal) and not isinstance(cell, bool) for cell in given):
-        return _number_label, []
-    return canonical_label, []
-
-
-def _label_list(cell: object) -> list | None:
-    try:
-        return as_list(cell)
-    except ValueError:  # a class of that name
-        return None
-
-
-def _no_label(cell: str) -> bool:
-    """Whether a text spells out a list or an object that is not read."""
-    try:
-        as_list(cell)
-    except ValueError:
-        return True
-    return other_form(cell) is not None
-
-
-def _has_strings(labels: list | None) -> bool:
-    return any(isinstance(label, str) for label in labels or ())
-
-
-def _only_label(cell: object) -> str | None:
-    labels = _label_list(cell)
-    return None if labels is None else canonical_label(labels[0])
-
-
-def _number_label(cell: object) -> str | None:
-    if isinstance(cell, float | Decimal) and math.isfinite(cell) and cell != cell // 1:
-        return str(cell)
-    return canonical_label(cell)
-
-
-def class_order(names: Iterable[str]) -> list[str]:
-    """The distinct class names in their fixed order: by value if all are whole numbers, else alphabetically."""
-    distinct = set(names)
-    try:
-        return sorted(distinct, key=lambda name: (int(name), name))
-    except ValueError:
-        return sorted(distinct)
 
 
 def as_text(value: object) -> str:
@@ -175,35 +75,6 @@ def as_text(value: object) -> str:
     return text if text.isascii() else text.encode("utf-8", "replace").decode("utf-8")
 
 
-def prepare(rows: Rows, *, text: Sequence[str], label: str | None) -> Rows:
-    """Only the needed columns, texts as strings, labels as class names; rows without a label are dropped, with a note.
-
-    With `label=None` (a file to predict) every row stays. Raises InputError for a missing column, for a cell that is no
-    text or no class, and for a file without a single label."""
-    needed = [*text, *([label] if label is not None else [])]
-    if problems := column_problems(rows, needed):
-        raise InputError(*problems)
-    columns = {}
-    for name in text:
-        columns[name] = convert(rows, name, as_text)
-    if label is None:
-        return Rows(columns, rows.origin, rows.index, rows.notes)
-    try:
-        read, notes = labels_of(rows.columns[label], label)
-    except ValueError as error:
-        raise InputError(f"{rows.origin}: {error}") from None
-    columns[label] = convert(rows, label, read)
-    kept = [i for i, name in enumerate(columns[label]) if name is not None]
-    found = Rows(columns, rows.origin, rows.index, rows.notes)
-    if not kept:
-        raise InputError(no_labels(rows.origin, len(rows), label))
-    if len(kept) < len(rows):
-        notes.append(f"{dropped(len(rows) - len(kept), len(rows))} ({len(rows) - len(kept)} empty)")
-        found = found.take(kept)
-    notes += label_notes(found.columns[label], label)
-    return replace(found, notes=(*rows.notes, *(f"{rows.origin}: {note}" for note in notes)))
-
-
 def dropped(count: int, total: int) -> str:
     return f"{count} of {total} rows are unlabelled and were dropped"
 
@@ -214,17 +85,6 @@ def no_labels(origin: str, count: int, label: str) -> str:
         f"{origin}: none of its {count} rows has a label in column {label!r} (all are empty or -1); "
         "use labelled rows, e.g. a cut from train: { fraction = 0.2 }"
     )
-
-
-def convert(rows: Rows, name: str, function: Callable[[Any], Any]) -> list:
-    """A column's cells through a function, whose ValueError becomes an InputError that names the row."""
-    converted = []
-    for i, value in zip(rows.index, rows.columns[name], strict=True):
-        try:
-            converted.append(function(value))
-        except ValueError as error:
-            raise InputError(f"{rows.origin}: row {i + 1}, column {name!r}: {error}") from None
-    return converted
 
 
 def _shown(label: object) -> str:

@@ -16,12 +16,13 @@ from typing import final
 
 import numpy as np
 
+from encoderlab.core.errors import InputError
+from encoderlab.data.labels import class_order
+from encoderlab.data.prepare import prepare as prepare_columns
 from encoderlab.data.readers import read
-from encoderlab.data.rows import Rows, class_order, empty_texts, has_text, no_labels, one_line
-from encoderlab.data.rows import prepare as prepare_columns
+from encoderlab.data.rows import Rows, empty_texts, has_text, no_labels, one_line
 from encoderlab.data.source import DataConfig, Source, place
 from encoderlab.data.suspects import is_number
-from encoderlab.errors import InputError
 
 
 @final

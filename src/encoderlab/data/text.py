@@ -17,8 +17,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, final
 
+from encoderlab.core.errors import InputError
 from encoderlab.data.foreign import is_gzip
-from encoderlab.errors import InputError
 
 _BLOCK = 1 << 20
 _MARKS = (

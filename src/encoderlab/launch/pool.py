@@ -10,11 +10,11 @@ import time
 from collections.abc import Iterator
 from typing import Self
 
-from encoderlab.errors import EncoderlabError, InputError
-from encoderlab.launch.crews import Crew
-from encoderlab.launch.pieces import Done, Piece, Work
+from encoderlab.core.errors import EncoderlabError, InputError
+from encoderlab.launch.executor import Done, Work, WorkItem
 from encoderlab.launch.queue import Queue, Ticket
 from encoderlab.launch.worker import marker
+from encoderlab.launch.worker_backends import WorkerBackend
 
 DEATHS = 3  # of workers over one piece, until it is given up
 FRUITLESS = 3  # times the workers may end without one of them having taken a piece
@@ -22,16 +22,16 @@ LAST_LINES = 4
 
 
 class Pool:
-    def __init__(self, work: Work, known: Work, queue: Queue, crew: Crew, workers: int) -> None:
+    def __init__(self, work: Work, known: Work, queue: Queue, crew: WorkerBackend, workers: int) -> None:
         self.known, self.queue, self.crew, self.workers = known, queue, crew, workers
         queue.open()
         self.digest = queue.keep(work)
-        self.asked: dict[str, list[Piece]] = {}
+        self.asked: dict[str, list[WorkItem]] = {}
         self.ready: list[Done] = []
         self.looked = float("-inf")
         self.fruitless, self.died = 0, False
 
-    def submit(self, piece: Piece) -> None:
+    def submit(self, piece: WorkItem) -> None:
         if (value := self.known(piece.ask)) is not None:
             self.ready.append(Done(piece=piece, value=value, seconds=0.0))
             return

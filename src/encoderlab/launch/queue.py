@@ -24,8 +24,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, final
 
-from encoderlab.files import read_json, write_atomically, write_json
-from encoderlab.launch.pieces import Piece, Work
+from encoderlab.core.files import read_json, write_atomically, write_json
+from encoderlab.launch.executor import Work, WorkItem
 
 try:
     import fcntl
@@ -78,7 +78,7 @@ class Queue:
             write_atomically(path, lambda beside: beside.write_bytes(data))
         return digest
 
-    def put(self, piece: Piece, digest: str) -> None:
+    def put(self, piece: WorkItem, digest: str) -> None:
         """Unless somebody has it already, or it is done."""
         if any(ticket.name == piece.name for ticket in self.taken()) or (self.done / f"{piece.name}.json").exists():
             return

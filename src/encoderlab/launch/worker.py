@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, final
 
-from encoderlab.errors import InputError
+from encoderlab.core.errors import InputError
 from encoderlab.launch.queue import Queue
 
 PATIENCE = 30.0  # seconds without a piece after which a worker ends

@@ -35,9 +35,9 @@ from typing import ClassVar, Literal, final
 import torch
 from torch import Tensor, nn
 
-from encoderlab.backbone import Backbone
 from encoderlab.methods.low_rank import LowRank, LowRankLinear, low_rank_layers
-from encoderlab.prepacked import with_low_rank
+from encoderlab.model.encoder import EncoderModel
+from encoderlab.model.prepacked_linear import with_low_rank
 
 PARTS = ("lora_A", "lora_E", "lora_B")
 
@@ -141,7 +141,7 @@ class AdaLora(LowRank):
         left = 1 - (min(max(step, start), end) - start) / (end - start)
         return last + int((first - last) * left**3)
 
-    def regulariser(self, backbone: Backbone) -> Tensor | None:
+    def regulariser(self, backbone: EncoderModel) -> Tensor | None:
         if self.orthogonality == 0:
             return None
         norms = []
@@ -151,7 +151,7 @@ class AdaLora(LowRank):
         return self.orthogonality * torch.stack(norms).mean()
 
     @torch.no_grad()
-    def after_step(self, backbone: Backbone, step: int, steps: int) -> None:
+    def after_step(self, backbone: EncoderModel, step: int, steps: int) -> None:
         layers = [layer for _, layer in _layers(backbone)]
         start, end = self.phase(steps)
         if step < end:
@@ -169,7 +169,7 @@ class AdaLora(LowRank):
             for layer in layers:
                 layer.keep()
 
-    def state(self, backbone: Backbone) -> dict[str, Tensor]:
+    def state(self, backbone: EncoderModel) -> dict[str, Tensor]:
         return {f"{path}.{name}": t for path, layer in _layers(backbone) for name, t in layer.named_buffers()}
 
     def settled(self, step: int, steps: int) -> bool:
@@ -183,12 +183,12 @@ class AdaLora(LowRank):
             kept |= {a: tensors[a][used], e: tensors[e][used], b: tensors[b][:, used].contiguous()}
         return kept
 
-    def resize(self, backbone: Backbone, tensors: Mapping[str, Tensor]) -> None:
+    def resize(self, backbone: EncoderModel, tensors: Mapping[str, Tensor]) -> None:
         for path, layer in _layers(backbone):
             if (values := tensors.get(f"{path}.lora_E")) is not None and len(values) <= self.first_rank:
                 layer.resize(len(values))
 
-    def problems(self, backbone: Backbone) -> list[str]:
+    def problems(self, backbone: EncoderModel) -> list[str]:
         found = super().problems(backbone)
         if self.rank >= 1 and self.first_rank <= self.rank:
             found.append(
@@ -210,5 +210,5 @@ class AdaLora(LowRank):
         return found
 
 
-def _layers(backbone: Backbone) -> Iterator[tuple[str, AdaLoraLinear]]:
+def _layers(backbone: EncoderModel) -> Iterator[tuple[str, AdaLoraLinear]]:
     return ((path, layer) for path, layer in low_rank_layers(backbone) if isinstance(layer, AdaLoraLinear))

@@ -23,9 +23,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from encoderlab.backbone import Backbone
+from encoderlab.core.rng import torch_generator
 from encoderlab.methods.base import Method, positive, some_layers
-from encoderlab.randomness import torch_generator
+from encoderlab.model.encoder import EncoderModel
 
 ACTIVATIONS = {"relu": F.relu, "gelu": F.gelu, "swish": F.silu, "tanh": torch.tanh}
 
@@ -89,14 +89,14 @@ class Adapter(Method):
     layers: Literal["all", "last"] | tuple[int, ...] = "all"
     default_learning_rate: ClassVar[float] = 1e-3
 
-    def insert(self, backbone: Backbone, seed: int) -> None:
+    def insert(self, backbone: EncoderModel, seed: int) -> None:
         for layer in backbone.layer_numbers(self.layers):
             if self.placement == "parallel":
                 self._put_beside(backbone, layer, seed)
             else:
                 self._put_after(backbone, layer, seed)
 
-    def _put_after(self, backbone: Backbone, layer: int, seed: int) -> None:
+    def _put_after(self, backbone: EncoderModel, layer: int, seed: int) -> None:
         family = backbone.family
         if self.placement == "houlsby":
             places = [(family.after_attention, _after_sublayer), (family.after_ffn, _after_sublayer)]
@@ -111,7 +111,7 @@ class Adapter(Method):
             host.register_module("adapter", Bottleneck(hidden, self.bottleneck, self.activation, generator))
             host.register_forward_hook(hook)
 
-    def _put_beside(self, backbone: Backbone, layer: int, seed: int) -> None:
+    def _put_beside(self, backbone: EncoderModel, layer: int, seed: int) -> None:
         path, hidden = backbone.family.after_ffn, backbone.model.config.hidden_size
         generator = torch_generator(seed, f"adapter:{layer}:{path}")
         adapter = Parallel(hidden, self.bottleneck, self.activation, generator, self.scale)
@@ -120,7 +120,7 @@ class Adapter(Method):
         backbone.part(layer, backbone.family.ffn_in).register_forward_pre_hook(adapter.read)
         host.register_forward_hook(adapter.add)
 
-    def problems(self, backbone: Backbone) -> list[str]:
+    def problems(self, backbone: EncoderModel) -> list[str]:
         found = positive("bottleneck", self.bottleneck, "the width of the small network")
         if not (self.scale > 0 and math.isfinite(self.scale)):
             found.append(f"scale = {self.scale}: expected a number above 0 (of what a parallel adapter adds)")

@@ -11,8 +11,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar, Literal, final
 
-from encoderlab.backbone import Backbone
 from encoderlab.methods.base import Method
+from encoderlab.model.encoder import EncoderModel
 
 
 @final
@@ -24,12 +24,12 @@ class BitFit(Method):
     # The upper end of what the paper searches for BERT-base (1e-4 to 1e-3): our runs are shorter than its.
     default_learning_rate: ClassVar[float] = 1e-3
 
-    def insert(self, backbone: Backbone, seed: int) -> None:
+    def insert(self, backbone: EncoderModel, seed: int) -> None:
         for name, parameter in backbone.trunk.named_parameters():
             if name.rpartition(".")[2] == "bias":
                 parameter.requires_grad_(True)
 
-    def problems(self, backbone: Backbone) -> list[str]:
+    def problems(self, backbone: EncoderModel) -> list[str]:
         names = (name for layer in backbone.layers() for name, _ in layer.named_parameters())
         if any(name.rpartition(".")[2] == "bias" for name in names):
             return []

@@ -22,7 +22,7 @@ from torch import Tensor, nn
 
 from encoderlab.methods.lora import LoraLinear
 from encoderlab.methods.low_rank import FixedRank
-from encoderlab.prepacked import linear
+from encoderlab.model.prepacked_linear import linear
 
 
 class DoraLinear(LoraLinear):

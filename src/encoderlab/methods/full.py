@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar, Literal, final
 
-from encoderlab.backbone import Backbone
 from encoderlab.methods.base import Method
+from encoderlab.model.encoder import EncoderModel
 
 
 @final
@@ -17,5 +17,5 @@ class Full(Method):
     name: Literal["full"] = "full"
     default_learning_rate: ClassVar[float] = 5e-5
 
-    def insert(self, backbone: Backbone, seed: int) -> None:
+    def insert(self, backbone: EncoderModel, seed: int) -> None:
         backbone.model.requires_grad_(True)

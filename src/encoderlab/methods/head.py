@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar, Literal, final
 
-from encoderlab.backbone import Backbone
 from encoderlab.methods.base import Method
+from encoderlab.model.encoder import EncoderModel
 
 
 @final
@@ -17,10 +17,10 @@ class Head(Method):
     name: Literal["head"] = "head"
     default_learning_rate: ClassVar[float] = 3e-3
 
-    def problems(self, backbone: Backbone) -> list[str]:
+    def problems(self, backbone: EncoderModel) -> list[str]:
         if backbone.frozen_head and not backbone.fresh:
             return ["nothing would train: the head of a masked-lm checkpoint is pretrained and stays frozen"]
         return []
 
-    def insert(self, backbone: Backbone, seed: int) -> None:
+    def insert(self, backbone: EncoderModel, seed: int) -> None:
         """Nothing to add: the head trains under every method."""

@@ -18,8 +18,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from encoderlab.backbone import Backbone
 from encoderlab.methods.base import Method, some_layers
+from encoderlab.model.encoder import EncoderModel
 
 OUTPUTS, INPUTS = ("key", "value"), ("ffn_out", "attention_out")  # which side of a role's linear layer is scaled
 
@@ -50,7 +50,7 @@ class Ia3(Method):
     # That of the paper's recipe. A rescaling near one needs larger steps than a weight: 30 to 60 times full's.
     default_learning_rate: ClassVar[float] = 3e-3
 
-    def insert(self, backbone: Backbone, seed: int) -> None:
+    def insert(self, backbone: EncoderModel, seed: int) -> None:
         numbers = backbone.layer_numbers(self.layers)
         on_outputs, on_inputs = (
             dict.fromkeys(p for role in self.target if role in side for p in backbone.linear_paths(role, numbers))
@@ -69,7 +69,7 @@ class Ia3(Method):
             linear.register_forward_pre_hook(_scaled_inputs)
 
     @torch.no_grad()
-    def merge(self, backbone: Backbone) -> None:
+    def merge(self, backbone: EncoderModel) -> None:
         for linear in backbone.trunk.modules():
             vector = getattr(linear, "ia3_l", None)
             if not isinstance(linear, nn.Linear) or vector is None:
@@ -84,7 +84,7 @@ class Ia3(Method):
             linear.weight = nn.Parameter(weight, requires_grad=False)
             linear.register_parameter("ia3_l", None)  # the hooks let everything through
 
-    def problems(self, backbone: Backbone) -> list[str]:
+    def problems(self, backbone: EncoderModel) -> list[str]:
         found, roles = some_layers(self.layers), (*OUTPUTS, *INPUTS)
         wrong = [role for role in self.target if role not in roles]
         if wrong or not self.target:

@@ -18,7 +18,7 @@ import torch
 from torch import Tensor, nn
 
 from encoderlab.methods.low_rank import FixedRank, LowRankLinear
-from encoderlab.prepacked import with_low_rank
+from encoderlab.model.prepacked_linear import with_low_rank
 
 
 class LoraLinear(LowRankLinear):

@@ -20,9 +20,9 @@ from typing import ClassVar, Literal, final
 import torch
 from torch import nn
 
-from encoderlab.backbone import Backbone
 from encoderlab.methods.lora import LoraLinear
 from encoderlab.methods.low_rank import FixedRank
+from encoderlab.model.encoder import EncoderModel
 
 
 @final
@@ -37,11 +37,11 @@ class LoraPlus(FixedRank):
     def wrap(self, base: nn.Linear, dropout: nn.Module, generator: torch.Generator) -> nn.Linear:
         return LoraLinear(base, self.rank, self.scale, dropout, generator)
 
-    def rate_factors(self, backbone: Backbone) -> dict[str, float]:
+    def rate_factors(self, backbone: EncoderModel) -> dict[str, float]:
         layers = (name for name, module in backbone.model.named_modules() if isinstance(module, LoraLinear))
         return {f"{name}.lora_B.weight": self.ratio for name in layers}
 
-    def problems(self, backbone: Backbone) -> list[str]:
+    def problems(self, backbone: EncoderModel) -> list[str]:
         found = super().problems(backbone)
         if not (self.ratio > 0 and math.isfinite(self.ratio)):
             found.append(f"ratio = {self.ratio}: expected a number above 0, such as 16 (1 is plain LoRA)")

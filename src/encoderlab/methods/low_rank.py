@@ -14,11 +14,12 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
-from encoderlab.backbone import Backbone
-from encoderlab.errors import InputError
+from encoderlab.core.errors import InputError
+from encoderlab.core.rng import torch_generator
 from encoderlab.methods.base import Method, positive, some_layers
-from encoderlab.prepacked import linear
-from encoderlab.randomness import Dropout, torch_generator
+from encoderlab.model.dropout import Dropout
+from encoderlab.model.encoder import EncoderModel
+from encoderlab.model.prepacked_linear import linear
 
 
 class LowRankLinear(nn.Linear, ABC):
@@ -76,7 +77,7 @@ class LowRank(Method):
     def wrap(self, base: nn.Linear, dropout: nn.Module, generator: torch.Generator) -> nn.Linear:
         """The layer that takes the place of `base`; its draws come from `generator`."""
 
-    def insert(self, backbone: Backbone, seed: int) -> None:
+    def insert(self, backbone: EncoderModel, seed: int) -> None:
         numbers = backbone.layer_numbers(self.layers)
         for path in dict.fromkeys(p for target in self.target for p in backbone.linear_paths(target, numbers)):
             base = backbone.trunk.get_submodule(path)
@@ -89,16 +90,16 @@ class LowRank(Method):
             dropout = Dropout(self.dropout, backbone.noise)
             replace_module(backbone.trunk, path, self.wrap(base, dropout, torch_generator(seed, f"lora:{path}")))
 
-    def merge(self, backbone: Backbone) -> None:
+    def merge(self, backbone: EncoderModel) -> None:
         for _, layer in low_rank_layers(backbone):
             layer.merge()
 
-    def unmerge(self, backbone: Backbone) -> None:
+    def unmerge(self, backbone: EncoderModel) -> None:
         """Undo `merge`: the weights are the pretrained ones again, bit for bit."""
         for _, layer in low_rank_layers(backbone):
             layer.unmerge()
 
-    def problems(self, backbone: Backbone) -> list[str]:
+    def problems(self, backbone: EncoderModel) -> list[str]:
         found = positive("rank", self.rank, "rank-one matrices per layer, not a share of the weights")
         if self.first_rank > (hidden := backbone.model.config.hidden_size):
             found.append(f"rank = {self.first_rank}: larger than the layers ({hidden} wide); use a smaller rank")
@@ -124,7 +125,7 @@ class FixedRank(LowRank):
         return self.alpha / (math.sqrt(self.rank) if self.rslora else self.rank)
 
 
-def low_rank_layers(backbone: Backbone) -> Iterator[tuple[str, LowRankLinear]]:
+def low_rank_layers(backbone: EncoderModel) -> Iterator[tuple[str, LowRankLinear]]:
     """(trunk-relative path, layer) of every layer that carries a change."""
     return ((n, m) for n, m in backbone.trunk.named_modules() if isinstance(m, LowRankLinear))
 

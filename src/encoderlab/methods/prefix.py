@@ -20,10 +20,10 @@ from typing import Any, ClassVar, Literal, final
 import torch
 from torch import Tensor, nn
 
-from encoderlab.backbone import Backbone
-from encoderlab.methods import positions
+from encoderlab.core.rng import torch_generator
 from encoderlab.methods.base import Method, positive, some_layers
-from encoderlab.randomness import torch_generator
+from encoderlab.model import positions
+from encoderlab.model.encoder import EncoderModel
 
 CACHE = "past_key_values"  # the argument of a trunk through which PEFT hands its prefix
 
@@ -40,7 +40,7 @@ class Prefix(Method):
     shift_positions: bool = False
     default_learning_rate: ClassVar[float] = 3e-2
 
-    def insert(self, backbone: Backbone, seed: int) -> None:
+    def insert(self, backbone: EncoderModel, seed: int) -> None:
         family, config = backbone.family, backbone.model.config
         heads = config.num_attention_heads
         numbers = backbone.layer_numbers(self.layers)
@@ -57,7 +57,7 @@ class Prefix(Method):
     def positions_taken(self) -> int:
         return self.length if self.shift_positions else 0
 
-    def problems(self, backbone: Backbone) -> list[str]:
+    def problems(self, backbone: EncoderModel) -> list[str]:
         found = positive("length", self.length, "learned key-value pairs per layer") + some_layers(self.layers)
         if not self.shift_positions:
             return found
@@ -79,7 +79,7 @@ def _shift(trunk: nn.Module, args: Any, kwargs: dict[str, Any], length: int) -> 
     return (), {"position_ids": place, **given}
 
 
-def _keep(seen: dict[tuple[int, str], Tensor], at: tuple[int, str], backbone: Backbone) -> Any:
+def _keep(seen: dict[tuple[int, str], Tensor], at: tuple[int, str], backbone: EncoderModel) -> Any:
     """A forward hook that stores the first row of what a module returns for the role."""
 
     def hook(module: nn.Module, args: Any, output: Tensor) -> None:
@@ -90,7 +90,7 @@ def _keep(seen: dict[tuple[int, str], Tensor], at: tuple[int, str], backbone: Ba
 
 @torch.no_grad()
 def _projected(
-    backbone: Backbone, projections: list[tuple[int, str]], length: int, seed: int
+    backbone: EncoderModel, projections: list[tuple[int, str]], length: int, seed: int
 ) -> dict[tuple[int, str], Tensor]:
     """What each projection gives, (length, hidden), for `length` random tokens run through the encoder as one text."""
     ids = torch.randint(len(backbone.tokenizer), (1, length), generator=torch_generator(seed, "prefix"))

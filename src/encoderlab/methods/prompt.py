@@ -24,10 +24,10 @@ from typing import Any, ClassVar, Literal, final
 import torch
 from torch import Tensor, nn
 
-from encoderlab.backbone import Backbone
-from encoderlab.methods import positions
+from encoderlab.core.rng import torch_generator
 from encoderlab.methods.base import Method, positive
-from encoderlab.randomness import torch_generator
+from encoderlab.model import positions
+from encoderlab.model.encoder import EncoderModel
 
 TOKEN_WISE = ("ForMaskedLM", "ForTokenClassification", "ForQuestionAnswering")
 
@@ -44,7 +44,7 @@ class Prompt(Method):
     # steps at 3e-2 make another word of a vector: a value of a word embedding is about 0.05 in BERT-base.
     default_learning_rate: ClassVar[float] = 3e-3
 
-    def insert(self, backbone: Backbone, seed: int) -> None:
+    def insert(self, backbone: EncoderModel, seed: int) -> None:
         words = backbone.trunk.get_input_embeddings().weight  # type: ignore[operator]
         known = min(len(backbone.tokenizer), words.size(0))
         chosen = torch.randint(known, (self.length,), generator=torch_generator(seed, "prompt"))
@@ -57,7 +57,7 @@ class Prompt(Method):
     def positions_taken(self) -> int:
         return self.length if self.placement == "front" else 0
 
-    def problems(self, backbone: Backbone) -> list[str]:
+    def problems(self, backbone: EncoderModel) -> list[str]:
         found = positive("length", self.length, "virtual tokens")
         if self.placement == "after_cls":
             return found

@@ -23,10 +23,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from encoderlab.backbone import Backbone
-from encoderlab.errors import InputError
+from encoderlab.core.errors import InputError
 from encoderlab.methods.lora import LoraLinear, lora_pair
 from encoderlab.methods.low_rank import FixedRank, replace_module
+from encoderlab.model.encoder import EncoderModel
 
 MISSING = "needs bitsandbytes, which is not installed; pip install 'encoderlab[quant]'"
 
@@ -123,7 +123,7 @@ class Qlora(FixedRank):
     double_quantization: bool = True
     default_learning_rate: ClassVar[float] = 1e-3
 
-    def insert(self, backbone: Backbone, seed: int) -> None:
+    def insert(self, backbone: EncoderModel, seed: int) -> None:
         for path in backbone.layer_paths():
             inner = backbone.trunk.get_submodule(path)
             linears = [f"{path}.{name}" for name, module in inner.named_modules() if isinstance(module, nn.Linear)]
@@ -141,7 +141,7 @@ class Qlora(FixedRank):
         return LoraLinear(base, self.rank, self.scale, dropout, generator)  # outside the layers
 
     @torch.no_grad()
-    def merge(self, backbone: Backbone) -> None:
+    def merge(self, backbone: EncoderModel) -> None:
         super().merge(backbone)
         for path, layer in list(backbone.trunk.named_modules()):
             if isinstance(layer, QuantizedLinear):
@@ -150,7 +150,7 @@ class Qlora(FixedRank):
                 plain.register_parameter("bias", layer.bias)
                 replace_module(backbone.trunk, path, plain)
 
-    def problems(self, backbone: Backbone) -> list[str]:
+    def problems(self, backbone: EncoderModel) -> list[str]:
         missing = [] if importlib.util.find_spec("bitsandbytes") else [f"qlora {MISSING}"]
         return missing + super().problems(backbone)
 

@@ -6,8 +6,8 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from encoderlab.report import text
-from encoderlab.results import Table
-from encoderlab.tasks import Metric
+from encoderlab.results.collect import Table
+from encoderlab.tasks.metric import Metric
 
 
 def sentences(table: Table) -> list[str]:

@@ -28,6 +28,6 @@ _FILTERS = {
 def render(name: str, context: Mapping[str, Any]) -> str:
     environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
     environment.filters |= _FILTERS
-    folder = files(__package__ or "encoderlab.report")
+    folder = files(__package__ or "encoderlab.report.study_page")
     template = environment.from_string((folder / name).read_text(encoding="utf-8"))
     return template.render(style=(folder / "style.css").read_text(encoding="utf-8"), **context)

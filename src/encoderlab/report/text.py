@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 
-from encoderlab.tasks import Metric
+from encoderlab.tasks.metric import Metric
 
 NOTHING = "–"
 MINUS = "−"

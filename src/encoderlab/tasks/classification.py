@@ -14,11 +14,14 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal, final
 
 import numpy as np
 
-from encoderlab.data import Rows, Splits, class_order
+from encoderlab.core.errors import InputError
+from encoderlab.data.labels import class_order
+from encoderlab.data.rows import Rows
 from encoderlab.data.source import place
-from encoderlab.errors import InputError
-from encoderlab.tasks.base import Encoded, Task
-from encoderlab.tasks.tokens import tokenise
+from encoderlab.data.splits import Splits
+from encoderlab.data.tokenized import Encoded
+from encoderlab.tasks.base import Task
+from encoderlab.tasks.tokenization import tokenise
 
 if TYPE_CHECKING:
     from torch import Tensor

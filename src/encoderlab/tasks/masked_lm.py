@@ -23,11 +23,12 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, final
 import numpy as np
 from annotated_types import Ge, Gt, Le
 
-from encoderlab.data import Rows, Splits
+from encoderlab.core.errors import InputError
 from encoderlab.data.cells import as_list
-from encoderlab.data.rows import as_text
-from encoderlab.errors import InputError
-from encoderlab.tasks.base import MUCH, Encoded, Masked, MaskVocabulary, Task
+from encoderlab.data.rows import Rows, as_text
+from encoderlab.data.splits import Splits
+from encoderlab.data.tokenized import Encoded, Masked, MaskVocabulary
+from encoderlab.tasks.base import MUCH, Task
 from encoderlab.tasks.metric import ACCURACY, Metric, perplexity
 from encoderlab.tasks.windows import around, spans, window_size
 
@@ -35,7 +36,8 @@ if TYPE_CHECKING:
     from torch import Tensor
     from transformers import PreTrainedTokenizerBase
 
-    from encoderlab.backbone import Backbone
+    from encoderlab.model.encoder import EncoderModel
+
 
 SHORTEST = 32  # tokens: a shorter text, or a shorter rest, has too little context to learn from
 LABEL = "masked"
@@ -100,7 +102,7 @@ class MaskedLM(Task):
     def class_names(self, splits: Splits) -> list[str]:
         return [LABEL]
 
-    def model_problems(self, backbone: Backbone) -> list[str]:
+    def model_problems(self, backbone: EncoderModel) -> list[str]:
         if backbone.tokenizer.mask_token_id is None:
             return [f"{backbone.name}: its tokenizer has no mask token, so it cannot learn from masked words"]
         missing = sorted(name for name in backbone.fresh if not name.startswith(backbone.trunk_prefix))
@@ -186,7 +188,7 @@ class MaskedLM(Task):
 
     def masked(self, encoded: Encoded, rows: np.ndarray, draw: tuple[int, ...]) -> Masked:
         """The masks of some windows, as they lie side by side in a padded batch. draw: (seed, epoch), or (0, 0)."""
-        from encoderlab.randomness import numpy_generator
+        from encoderlab.core.rng import numpy_generator
 
         assert encoded.vocabulary is not None and encoded.index is not None
         known = encoded.vocabulary

@@ -20,17 +20,21 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal, final
 
 import numpy as np
 
-from encoderlab.data import Rows, Splits, prepare
-from encoderlab.data.rows import canonical_label, convert, dropped, no_labels
-from encoderlab.errors import InputError
-from encoderlab.tasks import choices as layouts
-from encoderlab.tasks.base import Encoded, Task
+from encoderlab.core.errors import InputError
+from encoderlab.data.labels import canonical_label
+from encoderlab.data.prepare import convert, prepare
+from encoderlab.data.rows import Rows, dropped, no_labels
+from encoderlab.data.splits import Splits
+from encoderlab.data.tokenized import Encoded
+from encoderlab.tasks import choice_layouts as layouts
+from encoderlab.tasks.base import Task
 from encoderlab.tasks.classification import log_softmax
-from encoderlab.tasks.tokens import tokenise
+from encoderlab.tasks.tokenization import tokenise
 
 if TYPE_CHECKING:
     from torch import Tensor
     from transformers import PreTrainedTokenizerBase
+
 
 MOST_PROBLEMS = 5  # lines about single rows; the rest is counted
 FROM_ZERO = "answers count from 0"

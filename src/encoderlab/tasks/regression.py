@@ -3,7 +3,7 @@
 loss = (logit - (label - m) / s)^2          m, s: mean and standard deviation of the training rows' labels
 
 Labels are learned in units of their own spread, so that a learning rate means the same whatever the labels' unit is;
-the head that is saved answers in the labels' unit (`Backbone.rescale_head`).
+the head that is saved answers in the labels' unit (`EncoderModel.rescale_head`).
 """
 
 from __future__ import annotations
@@ -16,24 +16,28 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal, final
 
 import numpy as np
 
-from encoderlab.data import Rows, Splits, prepare
+from encoderlab.core.errors import InputError
 from encoderlab.data.columns import column_problems
 from encoderlab.data.number_cells import read_numbers
-from encoderlab.errors import InputError
-from encoderlab.tasks import correlation
-from encoderlab.tasks.base import Encoded, Task
+from encoderlab.data.prepare import prepare
+from encoderlab.data.rows import Rows
+from encoderlab.data.splits import Splits
+from encoderlab.data.tokenized import Encoded
+from encoderlab.tasks import weighted_correlation
+from encoderlab.tasks.base import Task
 from encoderlab.tasks.classification import pair_problems
 from encoderlab.tasks.metric import Metric
-from encoderlab.tasks.tokens import tokenise
+from encoderlab.tasks.tokenization import tokenise
 
 if TYPE_CHECKING:
     from torch import Tensor
     from transformers import PreTrainedTokenizerBase
 
+
 STATISTICS = {
-    "pearson": correlation.pearson,
-    "spearman": correlation.spearman,
-    "mse": correlation.squared_error,
+    "pearson": weighted_correlation.pearson,
+    "spearman": weighted_correlation.spearman,
+    "mse": weighted_correlation.squared_error,
 }
 SMALLEST, LARGEST = 1e-30, 1e30  # of labels: a float32 has eight digits between 1e-38 and 3e38
 METRICS = {
@@ -167,8 +171,8 @@ class Regression(Task):
         if self.best == "mse":
             return ((answers - labels) ** 2)[:, None]
         if self.best == "spearman":
-            answers = correlation.ranks(answers, np.ones((1, len(answers))))[0]
-        standard, _ = correlation.standard(answers, np.ones((1, len(answers))))
+            answers = weighted_correlation.ranks(answers, np.ones((1, len(answers))))[0]
+        standard, _ = weighted_correlation.standard(answers, np.ones((1, len(answers))))
         return np.stack([standard[0] * math.sqrt(len(answers)), labels], axis=1)
 
     def weighted(self, evidence: np.ndarray, weights: np.ndarray) -> np.ndarray:

@@ -17,18 +17,21 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal, final
 
 import numpy as np
 
-from encoderlab.data import Rows, Splits
+from encoderlab.core.errors import InputError
+from encoderlab.data.rows import Rows
 from encoderlab.data.source import place
-from encoderlab.errors import InputError
+from encoderlab.data.splits import Splits
+from encoderlab.data.tokenized import Encoded
 from encoderlab.tasks import entities, word_rows
-from encoderlab.tasks.base import Encoded, Task
+from encoderlab.tasks.base import Task
 from encoderlab.tasks.classification import log_softmax, meant
 from encoderlab.tasks.metric import Metric
-from encoderlab.tasks.tokens import tokenise
+from encoderlab.tasks.tokenization import tokenise
 
 if TYPE_CHECKING:
     from torch import Tensor
     from transformers import PreTrainedTokenizerBase
+
 
 MOST_WORDS = 10_000  # of a row: far more than any model has positions, and every row takes the space of the longest
 ENTITY_F1 = Metric(key="entity_f1", label="entity F1", said="entity F1 {value} % on {rows} test rows")

@@ -7,13 +7,13 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from encoderlab.data import Rows
+from encoderlab.core.errors import InputError
 from encoderlab.data.cells import as_list, other_form
 from encoderlab.data.columns import column_problems
 from encoderlab.data.delimited import shown
-from encoderlab.data.rows import IGNORED, as_text, canonical_label
+from encoderlab.data.labels import canonical_label
+from encoderlab.data.rows import IGNORED, Rows, as_text
 from encoderlab.data.suspects import label_notes, single_words
-from encoderlab.errors import InputError
 from encoderlab.tasks import entities
 
 WORDS, LABELS = ("tokens", "words"), ("ner_tags", "tags", "labels")

@@ -1,5 +1,1 @@
-"""The one training loop and what it is made of."""
-
-from encoderlab.training.loop import Trained, Trainer
-
-__all__ = ["Trained", "Trainer"]
+"""One run: the loop, its checkpoints, its folder and its record."""

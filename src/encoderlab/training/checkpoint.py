@@ -23,8 +23,8 @@ import torch
 from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
-from encoderlab.errors import InputError
-from encoderlab.runs import save_tensors
+from encoderlab.core.errors import InputError
+from encoderlab.core.tensor_files import save_tensors
 
 KEPT = 2  # states
 

@@ -20,20 +20,21 @@ import torch
 from accelerate import Accelerator
 from torch import Tensor, nn
 
-from encoderlab import heads
-from encoderlab.adapters import adapter_tensors
-from encoderlab.backbone import Backbone
-from encoderlab.errors import RunFailed
-from encoderlab.formats.names import our_name
-from encoderlab.methods import Method
-from encoderlab.tasks import Encoded, Task
+from encoderlab.adapters.folder import adapter_tensors
+from encoderlab.adapters.tensor_names import our_name
+from encoderlab.core.errors import RunFailed
+from encoderlab.data.tokenized import Encoded
+from encoderlab.engine.batches import epoch_batches, without_gradients
+from encoderlab.engine.distributed import ALONE, Ranks
+from encoderlab.engine.frozen_layers import TrunkCache
+from encoderlab.engine.runner import ModelRunner, logits, scores
+from encoderlab.methods.base import Method
+from encoderlab.model import heads
+from encoderlab.model.encoder import EncoderModel
+from encoderlab.tasks.base import Task
 from encoderlab.training import checkpoint
-from encoderlab.training.batches import epoch_batches, without_gradients
-from encoderlab.training.forward import Computed, logits, scores
-from encoderlab.training.log import Log
-from encoderlab.training.ranks import ALONE, Ranks
-from encoderlab.training.track import Tracking
-from encoderlab.training.trunk import TrunkCache
+from encoderlab.training.metrics_log import Log
+from encoderlab.training.trackers import Tracking
 
 
 class Settings(Protocol):
@@ -80,7 +81,7 @@ class Trainer:
     Raises RunFailed at the first non-finite loss or gradient.
     """
 
-    backbone: Backbone
+    backbone: EncoderModel
     method: Method  # what was inserted into the backbone
     task: Task
     train: Encoded
@@ -107,7 +108,7 @@ class Trainer:
             if f"{layer}.weight" not in self.backbone.fresh:  # the checkpoint's, which answers in the labels' unit
                 heads.standardise(self.backbone.model.get_submodule(layer), centre, spread)
         self.accelerator = Accelerator(cpu=self.device.type == "cpu", mixed_precision="no")
-        self.model = Computed(self.backbone, self.dtype, self.device)
+        self.model = ModelRunner(self.backbone, self.dtype, self.device)
         self.parameters = [p for _, p in self.backbone.trainable()]
         self.optimizer = torch.optim.AdamW(self._groups(), lr=self.learning_rate, fused=True)
         self.lengths, self.sizes, self.tokens = self.train.longest, self.train.sizes, self.train.tokens

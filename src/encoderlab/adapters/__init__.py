@@ -1,0 +1,1 @@
+"""Adapter files: our own folder, PEFT's, AdapterHub's, loralib's, and the model card."""

@@ -1,0 +1,282 @@
+"""The folder of the `adapters` library (Poth et al. 2023, arXiv:2311.11077): adapter_config.json, the adapter's
+weights, and a head's beside them.
+
+    bert.encoder.layer.0.output.adapters.NAME.adapter_down.0.weight               bottleneck after the feed-forward
+    bert.encoder.layer.0.attention.output.adapters.NAME.adapter_up.weight         bottleneck after the attention
+    bert.encoder.layer.0.attention.self.query.loras.NAME.lora_A                   LoRA
+    classifier.weight                                                             the head's file
+
+Read are safetensors and pickles (tensors only); written are pickles, which is what the library looks for by default.
+The library keeps silent about a tensor that it misses, so what is written is held to it in the tests.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from encoderlab.adapters import tensor_names
+from encoderlab.core.errors import InputError
+from encoderlab.core.files import read_json, write_atomically, write_json
+from encoderlab.methods.adapter import Adapter
+from encoderlab.methods.base import Method
+from encoderlab.methods.dora import Dora
+from encoderlab.methods.lora import Lora
+from encoderlab.methods.low_rank import FixedRank
+from encoderlab.model.encoder import EncoderModel
+
+VERSION = "adapters.1.3.0"  # whose files these are
+CONFIG, WEIGHTS, BASE = "adapter_config.json", ("adapter.safetensors", "pytorch_adapter.bin"), "model_name"
+HEAD_CONFIG, HEAD_WEIGHTS = "head_config.json", ("model_head.safetensors", "pytorch_model_head.bin")
+
+# Where in a layer the library hangs its bottlenecks: after the attention, after the feed-forward. Names of its own.
+PLACES = {
+    "bert": ("attention.output", "output"),
+    "roberta": ("attention.output", "output"),
+    "xlm-roberta": ("attention.output", "output"),
+    "electra": ("attention.output", "output"),
+    "deberta-v2": ("attention.output", "output"),
+    "distilbert": ("attention_adapters", "output_adapters"),
+}
+ATTENTION = {"query": "q", "key": "k", "value": "v"}
+# What each placement is in the library's words. `original_ln_before`: the bottleneck reads the normalised sum.
+PLACEMENTS: dict[str, dict[str, Any]] = {
+    "pfeiffer": {"mh_adapter": False, "output_adapter": True, "original_ln_before": True, "is_parallel": False},
+    "houlsby": {"mh_adapter": True, "output_adapter": True, "original_ln_before": False, "is_parallel": False},
+    "parallel": {"mh_adapter": False, "output_adapter": True, "original_ln_before": False, "is_parallel": True},
+}
+# Further switches of a bottleneck, and the only values that compute what ours do.
+BOTTLENECK: dict[str, Any] = {
+    "original_ln_after": True,
+    "residual_before_ln": True,
+    "adapter_residual_before_ln": False,
+    "ln_before": False,
+    "ln_after": False,
+    "use_gating": False,
+    "inv_adapter": None,
+    "phm_layer": False,
+    "stochastic_depth": 0.0,
+}
+LORA: dict[str, Any] = {
+    "composition_mode": "add",
+    "use_gating": False,
+    "use_dora": False,
+    "vera_d": None,
+    "vera_b": None,
+}
+ACTIVATIONS = ("relu", "gelu", "swish", "tanh")
+
+
+def refusal(backbone: EncoderModel, method: Method) -> str | None:
+    """Why the library's format cannot hold this method on this family; None where it can."""
+    family = backbone.model.config.model_type
+    if family not in PLACES:
+        return f"the adapters library has no place for adapters in the family {family!r} (it has: {', '.join(PLACES)})"
+    match method:
+        case Dora():
+            return "the adapters library's DoRA is not written here"
+        case FixedRank():
+            wrong = [target for target in method.target if target not in (*ATTENTION, "ffn_in", "ffn_out")]
+            return f"the adapters library has no LoRA on {wrong[0]}" if wrong else None
+        case Adapter():
+            return None
+        case _:
+            return f"the adapters library's form of {method.name!r} is not written here"
+
+
+def write(
+    backbone: EncoderModel, method: Method, tensors: Mapping[str, Tensor], folder: Path, name: str = "encoderlab"
+) -> None:
+    """Write the folder; `name`: what the library calls the adapter. `tensors`: of the adapter file's names.
+    InputError with `refusal`'s reason."""
+    if reason := refusal(backbone, method):
+        raise InputError(reason)
+    known = {tensor_names.our_name(backbone, n) for n, p in backbone.model.named_parameters() if backbone.is_head(n)}
+    inserted = {n: tensor for n, tensor in tensors.items() if n not in known}
+    stored, layers = {}, set()
+    for ours, theirs in _renaming(backbone, method, name).items():
+        if ours in inserted:
+            stored[tensor_names.parameter_name(backbone, theirs)] = inserted.pop(ours).detach().cpu().contiguous()
+            layers.add(_layer(backbone, ours))
+    if inserted:
+        raise InputError(f"the adapters library has no place for {min(inserted)}")
+    left_out = [i for i in backbone.layer_numbers("all") if i not in layers]
+    config = backbone.model.config
+    about = {
+        "hidden_size": config.hidden_size,
+        "model_class": type(backbone.model).__name__,
+        "model_name": tensor_names.public(backbone.name),
+        "model_type": config.model_type,
+        "version": VERSION,
+    }
+    _save(folder / WEIGHTS[1], stored)
+    write_json(folder / CONFIG, about | {"name": name, "config": _config(backbone, method, left_out)})
+    head = {
+        tensor_names.parameter_name(backbone, n): t.detach().cpu().contiguous()
+        for n, t in tensors.items()
+        if n in known
+    }
+    if head:
+        _save(folder / HEAD_WEIGHTS[1], head)
+        labels = {"label2id": config.label2id, "num_labels": config.num_labels}
+        write_json(folder / HEAD_CONFIG, about | labels | {"name": None, "config": None})
+
+
+def read(backbone: EncoderModel, folder: Path, *, head: bool = True) -> tuple[Method, dict[str, Tensor]]:
+    """The method of a folder, and its tensors under our names, with `head` the head's too where the head file is of
+    this model class. InputError naming what is not supported."""
+    said = read_json(folder / CONFIG)
+    config = said.get("config") if isinstance(said, dict) else None
+    if not isinstance(config, dict) or "name" not in said:
+        raise InputError(f"{folder / CONFIG}: neither PEFT's nor the adapters library's; expected peft_type or config")
+    family = backbone.model.config.model_type
+    if family not in PLACES or said.get("model_type", family) != family:
+        raise InputError(f"{folder}: an adapter for the family {said.get('model_type')!r}, not for {family!r}")
+    stored = tensor_names.ours(backbone, tensor_names.load_tensors(folder, *WEIGHTS))
+    if not head:
+        stored = {name: tensor for name, tensor in stored.items() if not name.startswith(tensor_names.HEAD)}
+    match config.get("architecture"):
+        case None:
+            method, tensors = _bottleneck(backbone, said["name"], config, stored, folder)
+        case "lora":
+            method, tensors = _lora(backbone, said, stored, folder)
+        case other:
+            raise InputError(f"{folder}: {other!r} of the adapters library is not supported; bottlenecks and LoRA are")
+    return method, tensors | (_head(backbone, folder) if head else {})
+
+
+def _head(backbone: EncoderModel, folder: Path) -> dict[str, Tensor]:
+    if backbone.frozen_head or not (folder / HEAD_CONFIG).is_file():
+        return {}
+    said = read_json(folder / HEAD_CONFIG)
+    if said.get("config") is not None or said.get("model_class") != type(backbone.model).__name__:
+        return {}
+    stored = tensor_names.load_tensors(folder, *HEAD_WEIGHTS)
+    prefix = backbone.model.base_model_prefix + "."
+    return {n.removeprefix(prefix) if n.startswith(prefix) else tensor_names.HEAD + n: t for n, t in stored.items()}
+
+
+def _bottleneck(
+    backbone: EncoderModel, name: str, config: Mapping[str, Any], stored: Mapping[str, Tensor], folder: Path
+) -> tuple[Method, dict[str, Tensor]]:
+    placement = next((p for p, keys in PLACEMENTS.items() if all(config.get(k, False) == keys[k] for k in keys)), None)
+    if placement is None:
+        wrong = [f"{key} = {config.get(key)}" for key in PLACEMENTS["pfeiffer"]]
+        raise InputError(f"{folder}: bottlenecks with {', '.join(wrong)} are none of {', '.join(PLACEMENTS)}")
+    _demand(config, BOTTLENECK, folder)
+    scale, activation = config.get("scaling", 1.0), str(config.get("non_linearity")).lower()
+    if not isinstance(scale, float | int) or activation not in ACTIVATIONS:
+        raise InputError(f"{folder}: scaling = {scale!r}, non_linearity = {activation!r} are not supported")
+    probe = Adapter(placement=placement)  # type: ignore[arg-type]
+    tensors = _renamed(backbone, probe, name, stored, folder)
+    if placement != "parallel":  # there the scale is the method's
+        tensors = {n: t * scale if ".adapter.up." in n else t for n, t in tensors.items()}
+    widths = {len(tensor) for n, tensor in tensors.items() if n.endswith(".adapter.down.bias")}
+    if len(widths) != 1:
+        raise InputError(f"{folder}: bottlenecks of {len(widths)} widths; one width for all layers is supported")
+    method = Adapter(
+        placement=placement,  # type: ignore[arg-type]
+        bottleneck=widths.pop(),
+        activation=activation,  # type: ignore[arg-type]
+        layers=_layers(backbone, tensors),
+    )
+    return (replace(method, scale=float(scale)) if placement == "parallel" else method), tensors
+
+
+def _lora(
+    backbone: EncoderModel, said: Mapping[str, Any], stored: Mapping[str, Tensor], folder: Path
+) -> tuple[Method, dict[str, Tensor]]:
+    config = said["config"]
+    _demand(config, LORA, folder)
+    tensors = _renamed(backbone, Lora(target=(*ATTENTION, "ffn_in", "ffn_out")), said["name"], stored, folder)
+    paths = [n.removesuffix(".lora_A.weight") for n in tensors if n.endswith(".lora_A.weight")]
+    target, layers = tensor_names.targets(backbone, paths)
+    rank = len(tensors[f"{paths[0]}.lora_A.weight"])
+    alpha = float(config.get("alpha", 8))
+    if _before_1_1(str(said.get("version", ""))):
+        alpha = float(rank)  # files of older versions were trained without the scale that they state (adapters#770)
+    dropout = float(config.get("dropout", 0.0))
+    return Lora(rank=rank, alpha=alpha, dropout=dropout, target=target, layers=layers), tensors
+
+
+def _before_1_1(version: str) -> bool:
+    numbers = re.fullmatch(r"adapters\.(\d+)\.(\d+).*", version)
+    return numbers is not None and (int(numbers[1]), int(numbers[2])) < (1, 1)
+
+
+def _demand(config: Mapping[str, Any], only: Mapping[str, Any], folder: Path) -> None:
+    if wrong := [f"{key} = {config[key]!r}" for key, value in only.items() if key in config and config[key] != value]:
+        raise InputError(f"{folder}: not supported: {', '.join(wrong)}")
+
+
+def _renaming(backbone: EncoderModel, method: Method, name: str) -> dict[str, str]:
+    """{our name: the library's}, both relative to the trunk, of all that the method may have in any layer."""
+    family, after_attention, after_ffn = backbone.family, *PLACES[backbone.model.config.model_type]
+    found = {}
+    for i, layer in enumerate(backbone.layer_paths()):
+        if isinstance(method, Adapter):
+            last = family.ffn_norm if method.placement == "pfeiffer" else family.after_ffn
+            hosts = {f"{layer}.{last}": after_ffn}
+            if method.placement == "houlsby":
+                hosts[f"{layer}.{family.after_attention}"] = after_attention
+            for host, place in hosts.items():
+                for kind in ("weight", "bias"):
+                    theirs = f"{layer}.{place}.adapters.{name}"
+                    found[f"{host}.adapter.down.{kind}"] = f"{theirs}.adapter_down.0.{kind}"
+                    found[f"{host}.adapter.up.{kind}"] = f"{theirs}.adapter_up.{kind}"
+        elif isinstance(method, FixedRank):
+            for path in (path for target in method.target for path in backbone.linear_paths(target, [i])):
+                found |= {f"{path}.lora_{k}.weight": f"{path}.loras.{name}.lora_{k}" for k in ("A", "B")}
+    return found
+
+
+def _renamed(
+    backbone: EncoderModel, method: Method, name: str, stored: Mapping[str, Tensor], folder: Path
+) -> dict[str, Tensor]:
+    back = {theirs: ours for ours, theirs in _renaming(backbone, method, name).items()}
+    if strange := stored.keys() - back.keys():
+        raise InputError(f"{folder}: the tensor {min(strange)} has no place in {tensor_names.public(backbone.name)}")
+    if not stored:
+        raise InputError(f"{folder}: the weights are empty")
+    return {back[theirs]: tensor for theirs, tensor in stored.items()}
+
+
+def _config(backbone: EncoderModel, method: Method, left_out: list[int]) -> dict[str, Any]:
+    if isinstance(method, Adapter):
+        hidden, width = backbone.model.config.hidden_size, method.bottleneck
+        factor = hidden / width if int(hidden // (hidden / width)) == width else hidden / (width + 0.5)
+        scale = method.scale if method.placement == "parallel" else 1.0
+        own = {"non_linearity": method.activation, "reduction_factor": factor, "scaling": scale, "leave_out": left_out}
+        return {**BOTTLENECK, **PLACEMENTS[method.placement], **own}
+    assert isinstance(method, FixedRank)
+    return {
+        **LORA,
+        "architecture": "lora",
+        "selfattn_lora": any(target in ATTENTION for target in method.target),
+        "intermediate_lora": "ffn_in" in method.target,
+        "output_lora": "ffn_out" in method.target,
+        "attn_matrices": [letter for role, letter in ATTENTION.items() if role in method.target],
+        "r": method.rank,
+        "alpha": method.scale * method.rank,  # the library's scale is alpha / r
+        "dropout": method.dropout,
+        "leave_out": left_out,
+    }
+
+
+def _layer(backbone: EncoderModel, name: str) -> int:
+    return next(i for i, path in enumerate(backbone.layer_paths()) if name.startswith(f"{path}."))
+
+
+def _layers(backbone: EncoderModel, tensors: Mapping[str, Tensor]) -> Any:
+    found = tuple(sorted({_layer(backbone, name) for name in tensors}))
+    return "all" if list(found) == backbone.layer_numbers("all") else found
+
+
+def _save(path: Path, tensors: dict[str, Tensor]) -> None:
+    write_atomically(path, lambda beside: torch.save(tensors, beside))

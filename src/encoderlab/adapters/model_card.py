@@ -1,0 +1,130 @@
+"""The model card of an adapter folder: README.md with the front matter that the hub reads.
+
+Filled from what the run knows; a line that it does not know is left out. Values in the front matter are JSON, which is
+YAML too, so that no name of a class or a file can break it.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from encoderlab.model import heads
+from encoderlab.tasks.metric import plain
+
+PIPELINES = {
+    "AutoModelForSequenceClassification": "text-classification",
+    "AutoModelForTokenClassification": "token-classification",
+    "AutoModelForMultipleChoice": "multiple-choice",
+    "AutoModelForMaskedLM": "fill-mask",
+    "AutoModel": "feature-extraction",
+}
+METRICS = {
+    **{"accuracy": "accuracy", "macro_f1": "f1", "macro_precision": "precision", "macro_recall": "recall"},
+    **{"pearson": "pearsonr", "spearman": "spearmanr", "mse": "mse", "entity_f1": "f1"},
+}
+TOLD = {"accuracy": "accuracy", "macro_f1": "macro F1", "entity_f1": "entity F1"} | {
+    **{"pearson": "Pearson's r", "spearman": "Spearman's rho", "mse": "mean squared error", "loss": "loss"}
+}
+
+
+def card(about: Mapping[str, Any], result: Mapping[str, Any] | None = None) -> str:
+    """The text of README.md. `about`: what encoderlab.json says; `result`: the run's result.json, where it is done."""
+    parts = [_front(about, result), _title(about), _result(result), _training(about, result), _loading(about)]
+    return "\n\n".join(part for part in parts if part) + "\n"
+
+
+def _front(about: Mapping[str, Any], result: Mapping[str, Any] | None) -> str:
+    base, method, as_peft = about["base"]["name"], about["method"]["name"], about["layout"] == "peft"
+    splits = (result or {}).get("splits", {})
+    values = {
+        "base_model": base,
+        "library_name": "peft" if as_peft else None,
+        "pipeline_tag": PIPELINES.get(about.get("head", "")),
+        "datasets": about.get("datasets"),
+        "metrics": [theirs for ours, theirs in METRICS.items() if any(ours in split for split in splits.values())],
+        "tags": ["encoderlab", method, f"base_model:adapter:{base}"],
+    }
+    lines = (f"{key}: {_yaml(value)}" for key, value in values.items() if value)
+    return "\n".join(["---", *lines, "---"])
+
+
+def _yaml(value: Any) -> str:
+    """JSON whose strings YAML reads as they are: unprintable characters escaped, others left."""
+    text = json.dumps(value, ensure_ascii=False)
+    return "".join(c if c.isprintable() else f"\\U{ord(c):08x}" for c in text)
+
+
+def _title(about: Mapping[str, Any]) -> str:
+    method = about["method"]
+    settings = ", ".join(f"{k} = {_text(v)}" for k, v in method.items() if k not in ("name", "learning_rate"))
+    title = f"# `{method['name']}` on {_text(about['base']['name'])}"
+    said = f"What encoderlab's method `{method['name']}` trained" + (f" ({settings})." if settings else ".")
+    classes = about.get("class_names") or []
+    named = f" Classes: {', '.join(map(_text, classes))}." if 1 < len(classes) <= 20 else ""
+    return f"{title}\n\n{said}{named}"
+
+
+def _result(result: Mapping[str, Any] | None) -> str:
+    if not result or not result["splits"]:
+        return ""
+    told = {key: words for key, words in TOLD.items() if any(key in split for split in result["splits"].values())}
+    rows = [f"| split | rows | {' | '.join(told.values())} |", f"| --- | --- |{' --- |' * len(told)}"]
+    for name, split in result["splits"].items():
+        numbers = (split.get(key) for key in told)
+        rows.append(f"| {name} | {split['rows']} | {' | '.join('' if n is None else plain(n) for n in numbers)} |")
+    return "\n".join(["## Result", "", *rows])
+
+
+def _training(about: Mapping[str, Any], result: Mapping[str, Any] | None) -> str:
+    return "\n".join(["## Training", "", *(f"- {line}" for line in _facts(about, result or {}))])
+
+
+def _facts(about: Mapping[str, Any], result: Mapping[str, Any]) -> Iterator[str]:
+    for split, data in (about.get("data") or {}).items():
+        yield f"{split}: {data['rows']} rows of {_text(data['origin'])}"
+    for key, words in (("learning_rate", "learning rate"), ("seed", "seed"), ("max_length", "longest text, in tokens")):
+        if about.get(key) is not None:
+            yield f"{words}: {about[key]:g}" if key == "learning_rate" else f"{words}: {about[key]}"
+    counts = result.get("parameters", {})
+    if counts.get("total"):
+        share = (counts["adapter"] + counts["head"]) / counts["total"]
+        yield (
+            f"parameters: {counts['adapter']:,} in the adapter, {counts['head']:,} in the head, "
+            f"{share:.2%} of {counts['total']:,}"
+        )
+    if result.get("epochs"):
+        best, seconds = result["best_epoch"], result["train_seconds"]
+        yield f"epochs: {result['epochs']} ({result['steps']} steps, {seconds:.0f} s); the best: {best}"
+    if about.get("precision") == "bfloat16":
+        yield "computed in bf16, and scored so; in fp32 the logits differ in the third digit or so"
+    yield f"base model: {_text(about['base']['name'])}, fingerprint {about['base']['fingerprint'][:12]}"
+    if about["method"]["name"] == "qlora":
+        yield "trained beside the base in four bits (NF4); beside a base in full precision it is another model"
+
+
+def _loading(about: Mapping[str, Any]) -> str:
+    base, head = about["base"]["name"], about.get("head") or "AutoModelForSequenceClassification"
+    classes = about.get("class_names") or []
+    if about["layout"] == "peft" and about["method"]["name"] != "qlora":  # ours rounds the base to four bits
+        labels = heads.arguments(head, classes)
+        code = [
+            "from peft import PeftModel",
+            f"from transformers import {head}",
+            f"model = PeftModel.from_pretrained({head}.from_pretrained({base!r}{labels}), FOLDER)",
+        ]
+    else:
+        code = [
+            "from encoderlab import adapters, backbone",
+            f"encoder = backbone.load({base!r}, head={head!r}, class_names={classes!r}, seed=0)",
+            "adapters.load_adapter(encoder, FOLDER)  # encoder.model is the tuned model",
+        ]
+    return "\n".join(["## Use", "", "```python", *code, "```"])
+
+
+def _text(value: Any) -> str:
+    """A value of the user's as Markdown text on one line."""
+    words = json.dumps(value, ensure_ascii=False) if isinstance(value, list | dict | bool) else str(value)
+    line = " ".join("".join(c if c.isprintable() else " " for c in words).split())
+    return "".join(f"\\{c}" if c in "\\`*_[]<>|#" else c for c in line)

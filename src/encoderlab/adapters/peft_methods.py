@@ -1,0 +1,101 @@
+"""Each method as PEFT configures it: the fields of its config, and its tensors where PEFT shapes them otherwise.
+
+LORA            lora (with rslora), lora_plus, qlora, dora: A (rank, in), B (out, rank); scale alpha/r or alpha/sqrt(r)
+ADALORA         adalora: A, E, B of the surviving ranks; scale alpha/init_r, whatever survives
+IA3             ia3: a vector per module, on its outputs, or on the inputs of those in `feedforward_modules`
+PREFIX_TUNING   prefix: (length, layers x (key, value) x heads x head size), one tensor for all layers
+PROMPT_TUNING   prompt: (length, embedding size)
+"""
+
+from __future__ import annotations
+
+import inspect
+import re
+from collections.abc import Mapping
+from typing import Any
+
+from torch import Tensor
+
+from encoderlab.adapters.peft_adalora import adalora_fields, read_adalora
+from encoderlab.adapters.peft_ia3 import ia3_fields, ia3_whole, read_ia3
+from encoderlab.adapters.peft_lora import lora_fields, read_lora
+from encoderlab.adapters.peft_prompt import PROMPT, joined, prompt_fields, split
+from encoderlab.methods.adalora import AdaLora
+from encoderlab.methods.base import Method
+from encoderlab.methods.ia3 import Ia3
+from encoderlab.methods.low_rank import FixedRank
+from encoderlab.methods.prefix import Prefix
+from encoderlab.methods.prompt import Prompt
+from encoderlab.model.encoder import EncoderModel
+
+INSERTED = re.compile(r"(^|\.)(lora_\w+(\.weight|\.bias)?|ia3_l|prefix_key|prefix_value|prompt_embeddings)$")
+PROMPTS = ("PREFIX_TUNING", "PROMPT_TUNING")
+
+
+def is_inserted(name: str) -> bool:
+    """Whether a tensor is a method's, and not a module's of the model."""
+    return INSERTED.search(name) is not None
+
+
+def is_prompt(peft_type: str) -> bool:
+    """Whether PEFT keeps a method beside the model, and not inside its modules."""
+    return peft_type in PROMPTS
+
+
+def refusal(backbone: EncoderModel, method: Method) -> str | None:
+    """Why PEFT's format cannot hold this method; None where it can."""
+    match method:
+        case FixedRank() | AdaLora() | Ia3():
+            return None
+        case Prompt(placement=placement):
+            if placement != "front":
+                return 'PEFT puts the virtual tokens in front of [CLS], this prompt has placement = "after_cls"'
+        case Prefix(shift_positions=shift, layers=layers):
+            if not shift:
+                return "PEFT counts a prefix among the positions, this one does not (shift_positions = false)"
+            if layers != "all":
+                return "PEFT's prefix is one of all layers"
+            if len(backbone.layer_paths()) != backbone.model.config.num_hidden_layers:
+                return "PEFT's prefix has keys of its own for every layer, and this model's layers share their weights"
+            if "past_key_values" not in inspect.signature(backbone.trunk.forward).parameters:
+                return f"PEFT's prefix does not run on the family {backbone.model.config.model_type!r}"
+        case _:
+            return f"PEFT has no method like {method.name!r}"
+    return None
+
+
+def encode(
+    backbone: EncoderModel, method: Method, inserted: Mapping[str, Tensor]
+) -> tuple[dict[str, Any], dict[str, Tensor]]:
+    """(fields of PEFT's config, tensors), both with names relative to the trunk."""
+    match method:
+        case FixedRank():
+            return lora_fields(method, inserted), dict(inserted)
+        case AdaLora():
+            return adalora_fields(backbone, method, inserted), dict(inserted)
+        case Ia3():
+            return ia3_fields(backbone, inserted), ia3_whole(backbone, inserted)
+        case Prefix():
+            return prompt_fields(backbone, "PREFIX_TUNING", method.length), {PROMPT: joined(backbone, inserted)}
+        case Prompt():
+            return prompt_fields(backbone, "PROMPT_TUNING", method.length), dict(inserted)
+        case _:
+            raise AssertionError(method)
+
+
+def decode(
+    backbone: EncoderModel, config: Mapping[str, Any], inserted: Mapping[str, Tensor], origin: str, root: str
+) -> tuple[Method, dict[str, Tensor]]:
+    """The method and the tensors of PEFT's config and tensors. InputError naming what is not supported. `root`: what
+    stands before the trunk's names in the model that PEFT had."""
+    match config["peft_type"]:
+        case "LORA":
+            return read_lora(backbone, config, inserted, origin, root)
+        case "ADALORA":
+            return read_adalora(backbone, config, inserted), dict(inserted)
+        case "IA3":
+            return read_ia3(backbone, inserted, origin)
+        case "PREFIX_TUNING":
+            return Prefix(length=len(inserted[PROMPT]), shift_positions=True), split(backbone, inserted, origin)
+        case _:  # PROMPT_TUNING; every other type is the bridge's
+            return Prompt(length=len(inserted[PROMPT]), placement="front"), dict(inserted)

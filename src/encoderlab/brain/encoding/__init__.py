@@ -1,0 +1,1 @@
+"""An encoding study: from its file to its page."""

@@ -1,0 +1,105 @@
+"""An encoder and every run of a masked-lm study as feature spaces: the rank sweep.
+
+adapt = "all stories"        the study's own runs: their adapters have read the words of every story, held out or not
+                             (never a response). The course's way; fast, and stated in the report.
+adapt = "without held-out"   for each group of held-out stories the study is run once more, on the other stories alone.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, final
+
+from encoderlab.brain.stories.saved import save
+from encoderlab.brain.stories.story import Story
+from encoderlab.brain.vectors.features import Encoder, Feature
+from encoderlab.config import load, settings
+from encoderlab.core.errors import InputError, collecting
+from encoderlab.core.files import read_json
+from encoderlab.study.compare import compare
+from encoderlab.tasks.masked_lm import MaskedLM
+
+
+@final
+@dataclass(frozen=True, kw_only=True)
+class Adapted:
+    """One variant and seed of a masked-lm study, to be trained without some stories."""
+
+    label: str
+    feature: Encoder
+    study: Path
+    variant: str
+    seed: int
+
+
+def expand(features: Sequence[tuple[str, Feature]], *, trained: bool) -> tuple[tuple[str, Any], ...]:
+    """(label, Feature or Adapted) of every space; those that name a masked-lm study become the encoder and its runs.
+
+    trained: the runs' adapters as they are; otherwise `Adapted`, to be trained for each group of held-out stories.
+    InputError, of all spaces at once, where the study is no masked-lm study, is not finished, or cannot be trained
+    without held-out stories.
+    """
+    found: list[tuple[str, Feature | Adapted]] = []
+    problems: list[str] = []
+    for label, feature in features:
+        if not isinstance(feature, Encoder) or feature.study is None:
+            found.append((label, feature))
+            continue
+        with collecting(problems):
+            found += _runs(label, replace(feature, study=None), Path(feature.study), trained)
+    labels = [label for label, _ in found]
+    if twice := sorted({label for label in labels if labels.count(label) > 1}):
+        problems.append(f"features: {twice[0]!r} is there twice; give one of them a label")
+    if problems:
+        raise InputError(*dict.fromkeys(problems))
+    return tuple(found)
+
+
+def _runs(label: str, plain: Encoder, path: Path, trained: bool) -> list[tuple[str, Feature | Adapted]]:
+    """The encoder and every run of the study at `path`."""
+    study = load.load(path)
+    if not isinstance(study.task, MaskedLM):
+        raise InputError(f'{path}: task.kind is "{study.task.kind}"; expected a masked-lm study')  # type: ignore[attr-defined]
+    if not trained:
+        _check_cuts(study)
+    found: list[tuple[str, Feature | Adapted]] = [(label, plain)]
+    for variant, seed in [(variant.label, seed) for variant in study.variants for seed in study.seeds]:
+        name = f"{label} + {variant}" + (f" seed {seed}" if len(study.seeds) > 1 else "")
+        if trained:
+            found.append((name, replace(plain, adapter=str(_adapter(path, study.out, variant, seed)))))
+        else:
+            found.append((name, Adapted(label=name, feature=plain, study=path, variant=variant, seed=seed)))
+    return found
+
+
+def _check_cuts(study: settings.Study) -> None:
+    for split in ("validation", "test"):
+        if getattr(study.data, split).fraction is None:
+            raise InputError(
+                f'{study.path}: data.{split} names rows of its own; adapt = "without held-out" needs a cut from '
+                "the training stories, { fraction = 0.1 }, or held-out stories would choose the adapter"
+            )
+
+
+def retrain(adapted: Adapted, stories: Sequence[Story], folder: Path) -> Path:
+    """The adapter folder of that variant and seed, trained on these stories alone in `folder`; what is done is kept."""
+    texts = folder / "stories.parquet"
+    save(stories, texts)
+    overrides = [f"data.train.path={texts.absolute()}", f"out={folder.absolute()}"]
+    compare(adapted.study, overrides)  # finished runs are taken as they are
+    return _adapter(adapted.study, folder, adapted.variant, adapted.seed)
+
+
+def _adapter(study: Path, out: Path, variant: str, seed: int) -> Path:
+    if not (out / "study.json").is_file():
+        raise InputError(f"{out}: the masked-lm study has no runs yet; run `encoderlab compare {study}` first")
+    for number, label in read_json(out / "study.json")["labels"].items():
+        folder = out / "runs" / number
+        if label["variant"] != variant or not (folder / "result.json").is_file():
+            continue
+        result = read_json(folder / "result.json")
+        if result["kind"] == "run" and result["seed"] == seed and result["status"] == "done":
+            return folder / "adapter"
+    raise InputError(f"{out}: no finished run of {variant!r} with seed {seed}; run `encoderlab compare {study}`")

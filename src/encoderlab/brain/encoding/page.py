@@ -1,0 +1,173 @@
+"""An encoding study's folder -> report.html: one page that opens offline, from encoding.json and the score files."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import h5py
+import numpy as np
+
+from encoderlab.brain.encoding import figures
+from encoderlab.brain.encoding.claims import sentence
+from encoderlab.core.files import read_json, write_text
+from encoderlab.report import templates, text
+
+
+def write(out: Path) -> Path:
+    """The same folder gives the same page. InputError where a file of the study is not readable."""
+    path = Path(out) / "report.html"
+    write_text(path, page(Path(out), read_json(Path(out) / "encoding.json")))
+    return path
+
+
+def page(out: Path, account: Mapping[str, Any]) -> str:
+    features, settings = account["features"], account["study"]["encode"]
+    reference = settings["reference"] or features[0]
+    look = figures.colours(features)
+    subjects, warnings, notes = [], [*account["notes"]], {}
+    for name, about in account["subjects"].items():
+        rows = [row for row in account["rows"] if row["subject"] == name]
+        held = {feature: _read(out / file) for feature, file in account["files"][name].items()}
+        means = {feature: arrays["mean"] for feature, arrays in held.items()}
+        grid = held[features[0]]["grid"]
+        drawn = {
+            "ranking": figures.ranking(rows, look),
+            "distributions": figures.distributions(means, look),
+            "scatter": figures.scatter(means, reference, look) if len(features) > 1 else "",
+            "sweep": figures.sweep(rows, look) if figures.ranks(rows) else "",
+            "alphas": figures.alphas({f: a["alphas"] for f, a in held.items() if not a["spaces"]}, grid, look)
+            if len(grid) > 1
+            else "",
+            "doctor": figures.doctor(about["doctor"]),
+        }
+        if about["doctor"]["warning"]:
+            warnings.append(f"{name}: {about['doctor']['warning']}")
+        notes |= {f: arrays["notes"] for f, arrays in held.items()}  # the same settings for every subject
+        warnings += [f"{name}: {f}: {line}" for f, arrays in held.items() for line in arrays["warnings"]]
+        ranked = sorted(rows, key=lambda row: -1.0 if row["mean"] is None else row["mean"], reverse=True)
+        anchor = f"subject-{len(subjects) + 1}"
+        split = [
+            (feature, space, float(np.nanmean(part)))
+            for feature, arrays in held.items()
+            for space, part in zip(arrays["spaces"], arrays["split"], strict=True)
+        ]
+        kept = {
+            "alpha": float(grid[0]),
+            "split": split,
+            "doctor": about["doctor"],
+            "trs": about["trs"],
+            "voxels": about["voxels"],
+        }
+        subjects.append(
+            {"name": name, "anchor": anchor, "rows": ranked, "figures": drawn, "stories": len(about["stories"]), **kept}
+        )
+    headline, lead = _words(subjects, reference, account["best"])
+    return templates.render(
+        "encoding.html.j2",
+        {
+            "name": account["study"]["name"],
+            "headline": headline,
+            "lead": lead,
+            "subjects": subjects,
+            "reference": reference,
+            "look": look,
+            "warnings": list(dict.fromkeys(warnings)),
+            "how": _how(settings, account["study"], notes),
+            "pipeline": account["study"]["reference"] is not None,
+            "files": account["files"],
+            "settings": json.dumps(account["study"], indent=1, ensure_ascii=False),
+            "machine": json.dumps({"versions": account["versions"], "hardware": account["hardware"]}, indent=1),
+        },
+    )
+
+
+def _read(path: Path) -> dict[str, Any]:
+    with h5py.File(path, "r") as file:
+        held: dict[str, Any] = {name: np.asarray(file[name]) for name in ("mean", "alphas", "grid")}
+        held["split"] = np.asarray(file["split"])
+        for name in ("notes", "warnings", "spaces"):
+            held[name] = [line.decode() for line in np.asarray(file[name]).tolist()]
+        return held
+
+
+def _words(
+    subjects: list[dict[str, Any]], reference: str, claims: Mapping[str, Mapping[str, Any]]
+) -> tuple[str, list[str]]:
+    lead = []
+    for subject in subjects:
+        first, claim = subject["rows"][0], claims[subject["name"]]
+        between = f" ({text.correlation(first['mean_low'])} to {text.correlation(first['mean_high'])})"
+        line = f"{sentence(subject['name'], claim)}: mean r {text.correlation(first['mean'])}{between}"
+        if first["feature"] != reference and first["difference"] is not None:
+            line += f", {text.correlation(first['difference'], sign=True)} to {reference}"
+            if first["holm_p"] is not None:
+                line += f" (p {text.p_value(first['holm_p'])} after Holm)"
+        lead.append(f"{line}. Alignment: {subject['doctor']['summary']}.")
+    return _headline(subjects, claims), lead
+
+
+def _headline(subjects: list[dict[str, Any]], claims: Mapping[str, Mapping[str, Any]]) -> str:
+    """One subject: its claim. Several: in how many of them one space is shown to be the best."""
+    if len(subjects) == 1:
+        name = subjects[0]["name"]
+        if claims[name]["feature"] is not None and not claims[name]["others"]:
+            first = subjects[0]["rows"][0]
+            return f"{first['feature']} predicts {name} with a mean r of {text.correlation(first['mean'])}"
+        return sentence(name, claims[name])
+    if not any(claim["others"] for claim in claims.values()):
+        means = sorted(row["mean"] for one in subjects for row in one["rows"][:1] if row["mean"] is not None)
+        label = subjects[0]["rows"][0]["feature"]
+        span = f"{text.correlation(means[0])} to {text.correlation(means[-1])}" if means else text.NOTHING
+        return f"{label} predicts {len(subjects)} subjects with mean r of {span}"
+    if not any(claim["tested"] for claim in claims.values()):
+        return f"Too few stories to say which feature space predicts {len(subjects)} subjects best"
+    shown = Counter(claim["feature"] for claim in claims.values() if claim["tested"] and not claim["equals"])
+    if not shown:
+        return f"No feature space is shown to predict any of {len(subjects)} subjects best"
+    return "; ".join(f"{label} predicts {count} of {len(subjects)} subjects best" for label, count in shown.items())
+
+
+def _how(settings: Mapping[str, Any], study: Mapping[str, Any], notes: Mapping[str, list[str]]) -> list[str]:
+    pipeline, features = study["reference"] is not None, study["features"]
+    front, back = settings["trim"]
+    held_out = "one story at a time." if settings["folds"] is None else f"{settings['folds']} groups of stories."
+    where = (
+        "after stacking the stories, across their borders"
+        if settings["after_stacking"] or pipeline
+        else "within each story"
+    )
+    lines = [
+        f"Words to TRs: {settings['downsample']}; the first {front} and the last {back} TRs left out; features "
+        f"{'z-scored within each story' if settings['zscore'] else 'not scaled'}; delays "
+        f"{', '.join(map(str, settings['delays']))} TRs, made {where}.",
+        "Responses: "
+        + ("centred within each story." if settings["centre"] and not pipeline else "as they are stored, not centred."),
+        f"Held out: {'the test stories, ' + ', '.join(study['reference']['test']) if pipeline else held_out}",
+    ]
+    if settings["permutations"] and not pipeline:
+        lines.append(
+            f"Significance: {settings['permutations']:,} permutations of blocks of {settings['block']} TRs within "
+            "stories, p of the voxel's z among its own permutations (t tail), Benjamini-Hochberg at q = "
+            f"{settings['q']:g}. What all stories share by position, such as an onset, is not in the null."
+        )
+    adapted = (
+        "Adapters: trained on the words of all stories, the held-out ones among them (never on responses)."
+        if settings["adapt"] == "all stories"
+        else f"Adapters: trained again for each of {settings['fitted']} groups of held-out stories, without these."
+    )
+    lines += [adapted] if any(feature.get("study") or feature.get("adapter") for feature in features) else []
+    for line, labels in _by_line(notes).items():
+        lines.append(line[0].upper() + line[1:] + ("." if len(labels) == len(notes) else f" ({', '.join(labels)})."))
+    return lines
+
+
+def _by_line(notes: Mapping[str, list[str]]) -> dict[str, list[str]]:
+    found: dict[str, list[str]] = {}
+    for feature, lines in notes.items():
+        for line in lines:
+            found.setdefault(line, []).append(feature)
+    return found

@@ -1,0 +1,192 @@
+"""One feature space against one subject: ridge, scores, p values, kept in one HDF5 file.
+
+/                  feature, subject, key, convention, scheme, ... ; notes and warnings, one line each
+/scores            (stories, voxels) Pearson r of each held-out story; nan: not measured, or constant
+/mean              (voxels,) mean of these over stories
+/pooled, /r2       (voxels,) over all held-out TRs end to end
+/alphas            (folds, voxels) in the convention
+/p, /q             (voxels,) of `mean` by its z among permuted blocks, and Benjamini-Hochberg's adjustment
+/stories, /curve, /grid      names; mean inner r of every alpha; the alphas
+/split, /spaces    banded ridge only: (spaces, voxels) share of `mean` that each feature space gives; their labels
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, final
+
+import h5py
+import numpy as np
+
+from encoderlab.brain.encoding.design_rows import Source
+from encoderlab.brain.encoding.settings import Encode
+from encoderlab.brain.fmri.responses import StoryResponses
+from encoderlab.brain.fmri.scores import Pooled, nan_mean
+from encoderlab.brain.fmri.significance import BlockPermutation, benjamini_hochberg, smallest_p
+from encoderlab.brain.ridge.folds import Folds
+from encoderlab.brain.ridge.result import edge_warnings
+from encoderlab.brain.ridge.ridge import Ridge
+from encoderlab.brain.stories.story import Story
+from encoderlab.core.files import write_atomically
+
+FORMAT = "encoderlab-scores/3"  # part of the key: what an earlier format holds is made anew
+
+
+@final
+@dataclass(frozen=True, eq=False, kw_only=True)
+class Scores:
+    """What a file of scores holds; arrays as above."""
+
+    about: dict[str, Any]
+    stories: list[str]
+    scores: np.ndarray
+    mean: np.ndarray
+    pooled: np.ndarray
+    r2: np.ndarray
+    alphas: np.ndarray
+    p: np.ndarray
+    q: np.ndarray
+    curve: np.ndarray
+    grid: np.ndarray
+    notes: list[str]
+    warnings: list[str]
+    split: np.ndarray
+    spaces: list[str]
+
+
+ARRAYS = ("scores", "mean", "pooled", "r2", "alphas", "p", "q", "curve", "grid", "split")
+TEXTS = ("stories", "notes", "warnings", "spaces")
+
+
+def read(path: Path, key: str | None = None) -> Scores | None:
+    """The file's content; None where there is none, a damaged one, or one that was made otherwise than `key` says."""
+    try:
+        with h5py.File(path, "r") as file:
+            if file.attrs["format"] != FORMAT or key not in (None, file.attrs["key"]):
+                return None
+            held: dict[str, Any] = {name: np.asarray(file[name]) for name in ARRAYS}
+            for name in TEXTS:
+                held[name] = [line.decode() for line in np.asarray(file[name]).tolist()]
+            about = {name: value.item() if hasattr(value, "item") else value for name, value in file.attrs.items()}
+            return Scores(about=about, **held)
+    except (OSError, KeyError):
+        return None
+
+
+def write(path: Path, scores: Scores) -> None:
+    def fill(beside: Path) -> None:
+        with h5py.File(beside, "w") as file:
+            file.attrs.update({"format": FORMAT, **scores.about})
+            for name in ARRAYS:
+                file[name] = getattr(scores, name)
+            for name in TEXTS:
+                lines = [line.encode() for line in getattr(scores, name)]
+                file.create_dataset(name, data=np.array(lines, dtype=h5py.string_dtype()), shape=(len(lines),))
+
+    write_atomically(path, fill)
+
+
+def groups_of(folds: Folds, count: int) -> list[list[int]]:
+    """Folds in groups, for what is fitted to training stories: the blocks of the nested search, where they agree."""
+    count = min(count, len(folds))
+    return [list(range(first, len(folds), count)) for first in range(count)]
+
+
+def score(
+    source: Source,
+    stories: Sequence[Story],
+    responses: StoryResponses,
+    settings: Encode,
+    folds: Folds,
+    about: dict[str, Any],
+    device: str,
+    progress: Callable[[float], None],
+) -> Scores:
+    """Every story predicted from others. progress: share done, from 0 to 1."""
+    start, voxels = time.perf_counter(), responses.voxels
+    ridge = Ridge(
+        alphas=settings.alphas,
+        convention=settings.convention,
+        scheme=settings.scheme,
+        groups=settings.groups,
+        shared_alpha=settings.shared_alpha,
+        intercept=True,  # responses need not be z-scored, and delayed rows begin with zeros
+        memory_gib=settings.memory_gib,
+    )
+    pooled = Pooled(voxels)
+    null = None
+    if settings.permutations:
+        null = BlockPermutation(
+            voxels=voxels, block=settings.block, permutations=settings.permutations, seed=settings.seed
+        )
+
+    def held_out(story: int, where: slice, predicted: np.ndarray, actual: np.ndarray) -> None:
+        pooled.add(where, predicted, actual)
+        if null is not None:
+            null.add(story, where, predicted, actual)
+
+    parts = groups_of(folds, settings.fitted) if source.fitted else [None]
+    found = []
+    for number, only in enumerate(parts):
+        without = sorted(story for fold in only for story in folds.held_out[fold]) if only is not None else []
+        rows = source.rows(stories, settings.design, without)
+        found.append(
+            ridge.score(
+                rows,
+                responses,
+                folds,
+                only=only,
+                held_out=held_out,
+                device=device,
+                progress=lambda done, all_, n=number: progress((n + done / max(all_, 1)) / len(parts)),
+            )
+        )
+    scores = _merged([one.scores for one in found])
+    mean = nan_mean(scores, axis=0)
+    p = null.p_values(mean) if null is not None else np.full(voxels, np.nan)
+    first = found[0]
+    notes, alphas, grid = [*first.notes], _merged([one.alphas for one in found]), np.asarray(first.grid)
+    # of all groups together, where each has its own
+    warnings = [line for one in found for line in one.warnings if line not in edge_warnings(one.alphas, grid)]
+    if source.fitted:
+        notes.append(f"made anew for each of {len(parts)} groups of held-out stories, from the stories outside it")
+    left = sum(count for _, count in first.missing)
+    if left:
+        some = left - first.empty
+        kinds = [f"{first.empty} are nan in every TR"] * (first.empty > 0) + [f"{some} in some TRs"] * (some > 0)
+        notes.append(f"{left} (story, voxel) pairs are not measured, and left out alone: {', '.join(kinds)}")
+    if settings.permutations:
+        smallest = smallest_p(responses.lengths, settings.block)
+        notes.append(
+            f"smallest p that a voxel can reach: {smallest:.2g}; counting permutations would end at "
+            f"1/{settings.permutations + 1:,} = {1 / (settings.permutations + 1):.2g}"
+        )
+    notes += [f"{first.constant} (story, voxel) pairs do not vary and have no score"] if first.constant else []
+    return Scores(
+        about={**about, "seconds": time.perf_counter() - start, "dimensions": source.dimensions, "kind": source.kind},
+        stories=[story.name for story in stories],
+        scores=scores,
+        mean=mean,
+        pooled=pooled.correlation(),
+        r2=pooled.r2(),
+        alphas=alphas,
+        p=p,
+        q=benjamini_hochberg(p),
+        curve=nan_mean(np.stack([one.curve for one in found]), axis=0),
+        grid=grid,
+        notes=notes,
+        warnings=[*edge_warnings(alphas, grid), *dict.fromkeys(warnings)],
+        split=np.empty((0, voxels)),
+        spaces=[],
+    )
+
+
+def _merged(tables: Sequence[np.ndarray]) -> np.ndarray:
+    """Each part has the rows of its own folds, and nan elsewhere."""
+    whole = tables[0].copy()
+    for table in tables[1:]:
+        whole = np.where(np.isnan(whole), table, whole)
+    return whole

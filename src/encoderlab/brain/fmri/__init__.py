@@ -1,0 +1,1 @@
+"""Recordings: alignment, responses, scores, significance. Pure functions on arrays, times in seconds."""

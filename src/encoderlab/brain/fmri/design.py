@@ -1,0 +1,64 @@
+"""How the words of a story become the rows that ridge regression sees, in this order:
+
+    words -> TRs (downsample) -> trim -> z-score within the story -> delays
+
+`after_stacking` is the order of the laboratory's own code, which makes the delays once all stories are stacked.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from encoderlab.brain.fmri import align
+from encoderlab.core.errors import InputError
+
+
+@final
+@dataclass(frozen=True, kw_only=True)
+class Design:
+    """downsample, window: see `align`. trim: TRs left out in front and at the end, as they are of the responses.
+    zscore: within each story. delays: in TRs. after_stacking: delays across the borders of stories."""
+
+    downsample: align.Downsample = "lanczos"
+    window: float = 3
+    trim: tuple[int, int] = (10, 5)
+    zscore: bool = True
+    delays: tuple[int, ...] = (1, 2, 3, 4)
+    after_stacking: bool = False
+
+    def problems(self) -> list[str]:
+        """What is wrong with the settings, one line each."""
+        found = []
+        if min(self.trim) < 0:
+            found.append(f"trim: expected how many TRs to leave out in front and at the end, got {list(self.trim)}")
+        if not self.delays or len(set(self.delays)) < len(self.delays):
+            found.append(f"delays: expected different whole numbers of TRs, got {list(self.delays)}")
+        if not self.window > 0:
+            found.append(f"window: expected a number of lobes above 0, got {self.window:g}")
+        return found
+
+    @property
+    def trimmed(self) -> str:
+        return f"leaving out the first {self.trim[0]} and the last {self.trim[1]} TRs"
+
+    def rows(self, name: str, vectors: NDArray, times: NDArray, tr_times: NDArray) -> NDArray[np.float64]:
+        """(t - trimmed, f) of one story, without delays. InputError where nothing is left of it."""
+        if len(tr_times) <= sum(self.trim) or (self.downsample == "lanczos" and len(tr_times) < 2):
+            raise InputError(
+                f"story {name!r}: {len(tr_times)} TRs, nothing is left after {self.trimmed}; shorten `trim`, or leave "
+                "the story out"
+            )
+        rows = align.downsample(vectors, times, tr_times, self.downsample, window=self.window)
+        rows = align.trim(rows, *self.trim)
+        return align.zscore(rows) if self.zscore else rows
+
+    def delayed(self, stories: Sequence[NDArray]) -> list[NDArray]:
+        """(t, f x delays) of every story."""
+        if self.after_stacking:
+            return align.stacked_delays(stories, self.delays)
+        return [align.delay(rows, self.delays) for rows in stories]

@@ -1,0 +1,172 @@
+"""How well predictions follow measured responses: arrays in, numbers out.
+
+    per story    r_s = sum (p - mean p)(y - mean y) / (|p - mean p| |y - mean y|)   over the T TRs of story s
+    mean         mean over stories of r_s: every story weighs the same
+    pooled       one r over the held-out TRs of all stories: long stories weigh more, and differences of level between
+                 stories count; R2 = 1 - sum (y - p)^2 / sum (y - mean y)^2 over the same TRs
+    summary      mean, median, and the mean of the best 5 % and 1 % of voxels
+
+The mean over stories and the pooled score answer different questions and differ in number: name the one that is shown.
+Pooled sums are merged story by story (Chan, Golub & LeVeque 1983), so that no story has to be kept, and a mean that is
+large against the deviations costs no digits, as it would in E[y^2] - E[y]^2.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from encoderlab.core import statistics
+from encoderlab.core.errors import InputError
+
+Array = NDArray[np.float64]
+
+
+def correlation(predicted: ArrayLike, actual: ArrayLike) -> Array:
+    """Pearson's r of each column, (T, V) and (T, V) -> (V,).
+
+    nan where a column is constant (r is undefined) or holds a value that is not finite.
+    """
+    return _quotient(*_moments(*checked(predicted, actual))[2:])
+
+
+def checked(predicted: ArrayLike, actual: ArrayLike) -> tuple[Array, Array]:
+    """Both arrays in float64, of equal shape (T, V)."""
+    p, y = np.asarray(predicted, dtype=np.float64), np.asarray(actual, dtype=np.float64)
+    if p.ndim != 2 or p.shape != y.shape or not len(p):
+        raise InputError(f"predicted {p.shape} and actual {y.shape}: expected two equal shapes (TRs, voxels), TRs >= 1")
+    return p, y
+
+
+def centred(columns: Array) -> tuple[Array, Array]:
+    """(mean (V,), deviations (T, V)); a constant column deviates by exactly 0, a column that is not finite by nan.
+
+    Subtracting the first row before the mean is what makes it exact: the mean itself is rounded.
+    """
+    finite = np.isfinite(columns).all(axis=0)
+    first = np.where(finite, columns[0], np.nan)
+    with np.errstate(invalid="ignore"):  # inf in a column that is nan already
+        shifted = np.where(finite, columns - first, np.nan)
+    mean = shifted.mean(axis=0)
+    return first + mean, shifted - mean
+
+
+class Pooled:
+    """Pearson's r and R2 per voxel over the TRs of all stories, from stories added one by one.
+
+    A story in which a voxel has a value that is not finite is left out for that voxel only; `trs` says what is left.
+    """
+
+    def __init__(self, voxels: int) -> None:
+        self.trs = np.zeros(voxels)
+        self._means = np.zeros((2, voxels))  # of predicted and actual
+        self._deviations = np.zeros((3, voxels))  # sums of products of deviations: pp, yy, py
+        self._residual = np.zeros(voxels)
+
+    def add(self, voxels: slice, predicted: ArrayLike, actual: ArrayLike) -> None:
+        """One story: predicted and actual are (T, V) for the voxels of the slice."""
+        p, y = checked(predicted, actual)
+        if p.shape[1] != len(self.trs[voxels]):
+            raise InputError(f"{p.shape[1]} columns for {len(self.trs[voxels])} voxels ({voxels})")
+        moments = np.stack(_moments(p, y))
+        used = np.isfinite(moments).all(axis=0)
+        moments = np.where(used, moments, 0.0)
+        with np.errstate(invalid="ignore"):
+            residual = np.where(used, ((y - p) ** 2).sum(axis=0), 0.0)
+        before, added = self.trs[voxels], used * float(len(p))
+        total = before + added
+        share = added / np.maximum(total, 1)
+        gap = np.where(used, moments[:2] - self._means[:, voxels], 0.0)
+        between = np.stack([gap[0] ** 2, gap[1] ** 2, gap[0] * gap[1]])
+        self._means[:, voxels] += gap * share
+        self._deviations[:, voxels] += moments[2:] + between * (before * share)
+        self._residual[voxels] += residual
+        self.trs[voxels] = total
+
+    def correlation(self) -> Array:
+        """(V,) r over all added TRs; nan where a voxel is constant or has no TR."""
+        return _quotient(*self._deviations)
+
+    def r2(self) -> Array:
+        """(V,) share of the variance about the voxel's own mean that the predictions explain; can be negative."""
+        variance = self._deviations[1]
+        return 1 - np.divide(self._residual, variance, out=np.full_like(variance, np.nan), where=variance > 0)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Summary:
+    """Scores of many voxels in a few numbers; nan where no voxel has a score."""
+
+    mean: float
+    median: float
+    top5: float  # mean of the best 5 % of the voxels that have a score, of at least one
+    top1: float
+    voxels: int  # with or without a score
+    nan: int  # without: constant, or never measured
+
+
+def summary(scores: ArrayLike) -> Summary:
+    """(V,) scores -> Summary; voxels without a score are counted and left out of the rest."""
+    x = np.asarray(scores, dtype=np.float64).ravel()
+    kept = np.sort(x[~np.isnan(x)])[::-1]
+    if not kept.size:
+        return Summary(mean=math.nan, median=math.nan, top5=math.nan, top1=math.nan, voxels=x.size, nan=x.size)
+    return Summary(
+        mean=float(kept.mean()),
+        median=float(np.median(kept)),
+        top5=float(kept[: max(1, kept.size // 20)].mean()),
+        top1=float(kept[: max(1, kept.size // 100)].mean()),
+        voxels=x.size,
+        nan=x.size - kept.size,
+    )
+
+
+def nan_mean(scores: ArrayLike, axis: int) -> Array:
+    """Mean along one axis of what is not nan; nan, without a warning, where nothing is left."""
+    x = np.asarray(scores, dtype=np.float64)
+    kept = ~np.isnan(x)
+    count = kept.sum(axis=axis)
+    return np.where(count > 0, np.where(kept, x, 0.0).sum(axis=axis) / np.maximum(count, 1), np.nan)
+
+
+@dataclass(frozen=True, kw_only=True)
+class OverStories:
+    """The mean over stories of a story's mean over voxels, with the t interval of that mean."""
+
+    mean: float
+    sd: float
+    low: float
+    high: float
+    stories: int  # that the numbers rest on
+    empty: int  # stories without a single scored voxel
+
+
+def over_stories(scores: ArrayLike, level: float = statistics.LEVEL) -> OverStories:
+    """(S, V) scores per story and voxel. The story is the unit: voxels of one story are far from independent."""
+    means = nan_mean(np.atleast_2d(np.asarray(scores, dtype=np.float64)), axis=1)
+    kept = means[~np.isnan(means)]
+    spread = statistics.over_seeds(kept, level)
+    return OverStories(
+        mean=spread.mean,
+        sd=spread.sd,
+        low=spread.low,
+        high=spread.high,
+        stories=kept.size,
+        empty=means.size - kept.size,
+    )
+
+
+def _moments(p: Array, y: Array) -> tuple[Array, Array, Array, Array, Array]:
+    """(mean p, mean y, sum dp dp, sum dy dy, sum dp dy) per column."""
+    (mean_p, dp), (mean_y, dy) = centred(p), centred(y)
+    sums = [np.einsum("tv,tv->v", a, b) for a, b in ((dp, dp), (dy, dy), (dp, dy))]
+    return mean_p, mean_y, sums[0], sums[1], sums[2]
+
+
+def _quotient(pp: Array, yy: Array, py: Array) -> Array:
+    """py / sqrt(pp yy), nan where a factor is 0; rounding cannot take it out of [-1, 1]."""
+    scale = np.sqrt(pp) * np.sqrt(yy)
+    return np.clip(np.divide(py, scale, out=np.full_like(py, np.nan), where=scale > 0), -1, 1)

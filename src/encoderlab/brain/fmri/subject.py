@@ -1,0 +1,258 @@
+"""One subject's responses from what they are kept in, for the stories that are asked for.
+
+    a folder               one .npy file a story, (TRs, voxels), or one HDF5 file a story with a data set `data`
+    .h5, .hdf, .hdf5, .hf5 one data set a story, or one group a story with a data set `data`; groups above are passed
+    .npz                   one array a story, or all of them stacked: `Y` with `offsets` and `stories`
+
+A story that was played several times is stacked several times, or is one array (repeats, TRs, voxels). ds003020 has
+`individual_repeats` beside `data`, which is their average. Nothing is unpickled. Of a .npy or HDF5 file only what is
+needed is read, when it is needed.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, Literal, final
+
+import h5py
+import numpy as np
+from numpy.typing import NDArray
+
+from encoderlab.brain.fmri.arrays import Array, Place, hdf5, member, npz
+from encoderlab.brain.fmri.responses import StoryResponses
+from encoderlab.core.errors import InputError
+
+HDF5 = (".h5", ".hdf", ".hdf5", ".hf5")
+DATA, REPEATS = "data", "individual_repeats"
+MOST_REPEATS = 20  # a longer first axis is TRs, where another axis is shorter than this
+EXPECTED = "a folder of .npy or .hf5 files, .h5 or .npz"
+_REPEAT = re.compile(r"[-_. ]*(?:rep|repeat|repetition|run|play)[-_]?\d+$", re.IGNORECASE)
+_NUMBERED = re.compile(r"[-_. ]\(?\d+\)?$")
+Repeats = Literal["refuse", "average", "first"]
+
+
+@final
+@dataclass(frozen=True, kw_only=True)
+class Subject:
+    """What there is of one subject.
+
+    places: {story: where its responses are}, in order of their kind; several places are repeats.
+    single: {story: its repeats one by one}, where `places` has their average.
+    """
+
+    path: Path
+    places: Mapping[str, tuple[Place, ...]]
+    single: Mapping[str, Place]
+
+    @property
+    def stories(self) -> tuple[str, ...]:
+        return tuple(self.places)
+
+    @property
+    def notes(self) -> list[str]:
+        """Say what lies beside the responses."""
+        if not self.single:
+            return []
+        return [f"{len(self.single)} stories with {REPEATS} beside {DATA}, which is used: {_some(list(self.single))}"]
+
+    def responses(self, names: Sequence[str], repeats: Repeats = "refuse") -> StoryResponses:
+        """Open the responses to some stories.
+
+        Args:
+            names: of the stories.
+            repeats: what becomes of a story that was played several times.
+
+        Raises:
+            InputError: naming every story whose array cannot be used, and why.
+        """
+        held: dict[Place, NDArray[Any]] = {}
+        played: dict[str, int] = {}
+        arrays, problems = [], []
+        for name in names:
+            if name not in self.places:
+                raise InputError(f"{self.path}: no story {name!r} in it")
+            places = self.places[name]
+            if repeats == "first" and name in self.single:
+                places = (self.single[name],)
+            try:
+                opened = [place.open(held) for place in places]
+                count = opened[0].shape[0] if len(opened) == 1 and len(opened[0].shape) == 3 else len(opened)
+                played |= {name: count} if count > 1 else {}
+                arrays.append(_played(name, opened, places, count, repeats))
+            except InputError as error:
+                problems += error.problems
+        if problems:
+            raise InputError(*problems)
+        return replace(StoryResponses.from_opened(names, arrays), repeats=played)
+
+    def grouped(self, stories: Iterable[str]) -> Subject:
+        """Take arrays such as NAME_run-1, NAME_1 and NAME/1 as repeats of the story NAME, which has a transcript."""
+        places, known = dict(self.places), set(stories)
+        for name, held in self.places.items():
+            if name in known:
+                continue
+            said = _REPEAT.search(name)
+            match = said or _NUMBERED.search(name)
+            base = name[: match.start()] if match else _group(held[0]) if name.isdigit() else ""
+            if base in known and (said or base not in self.places):
+                places[base] = (*places.get(base, ()), *places.pop(name))
+        return replace(self, places=places)
+
+    def files(self, names: Sequence[str]) -> list[Path]:
+        """The files that the responses to these stories lie in."""
+        places = [place for name in names for place in (*self.places[name], *self._single(name))]
+        return list(dict.fromkeys(place.file for place in places))
+
+    def _single(self, name: str) -> tuple[Place, ...]:
+        return (self.single[name],) if name in self.single else ()
+
+
+def open_subject(path: Path | str) -> Subject:
+    """What a folder or file has. InputError where it is neither of those above, or has no story."""
+    path = Path(path).expanduser()
+    single: dict[str, Place] = {}
+    if path.is_dir():
+        places, expected = _folder(path, single), "one .npy file a story"
+    elif not path.is_file():
+        raise InputError(f"{path}: no such file or folder; expected responses: {EXPECTED}")
+    elif path.suffix.lower() in HDF5:
+        places, expected = _hdf5(path, single), "one data set a story"
+    elif path.suffix.lower() == ".npz":
+        places, expected = _npz(path), "one array a story"
+    else:
+        raise InputError(f"{path}: unknown ending {path.suffix!r}; expected {EXPECTED}")
+    if not places:
+        raise InputError(f"{path}: no story in it; expected {expected}")
+    return Subject(path=path, places=places, single=single)
+
+
+def _played(name: str, arrays: Sequence[Array], places: Sequence[Place], count: int, repeats: Repeats) -> Array:
+    """One array (TRs, voxels) of a story's repeats. One whose shape is unlike that goes through, to be refused."""
+    if len(arrays) == 1 and len(arrays[0].shape) != 3:
+        return arrays[0]
+    shapes = [one.shape for one in arrays]
+    first, *others = shapes[0]
+    if len(arrays) == 1 and first > MOST_REPEATS >= min(others):
+        axis = 2 if others[1] <= others[0] else 1
+        raise InputError(
+            f"story {name}: responses of shape {shapes[0]}; expected (repeats, TRs, voxels): the repeats seem to be on "
+            f"axis {axis}; save np.moveaxis(array, {axis}, 0)"
+        )
+    if count > 1 and repeats == "refuse":
+        where = f"({', '.join(map(str, places))})" if len(arrays) > 1 else f"of shape {shapes[0]}"
+        raise InputError(
+            f'story {name}: {count} repeats {where}; set encode.repeats = "average", or "first" to take the first alone'
+        )
+    if len(set(shapes)) > 1:
+        raise InputError(f"story {name}: repeats of shapes {', '.join(map(str, shapes))}; expected the same shape")
+    if len(arrays) == 1:  # (repeats, TRs, voxels)
+        (whole,) = arrays
+        return Array(shape=whole.shape[1:], dtype=whole.dtype, load=lambda voxels: _over(whole.load(voxels), repeats))
+    if repeats == "first":
+        return arrays[0]
+    return Array(
+        shape=shapes[0],
+        dtype=arrays[0].dtype,
+        load=lambda voxels: _over(np.stack([one.load(voxels) for one in arrays]), repeats),
+    )
+
+
+def _over(played: NDArray[Any], repeats: Repeats) -> NDArray[Any]:
+    """(repeats, TRs, voxels) -> (TRs, voxels)"""
+    if len(played) == 1 or repeats == "first":
+        return played[0]
+    return played.mean(axis=0, dtype=np.float64 if played.dtype != np.float32 else np.float32)
+
+
+def _folder(path: Path, single: dict[str, Place]) -> dict[str, tuple[Place, ...]]:
+    places: dict[str, tuple[Place, ...]] = {}
+    for file in sorted(path.iterdir()):
+        if file.name.startswith(".") or file.suffix.lower() not in (".npy", *HDF5):
+            continue
+        if file.stem in places:
+            other = places[file.stem][0].file.name
+            raise InputError(f"{path}: story {file.stem!r} is there twice, {other} and {file.name}; remove one")
+        if file.suffix.lower() == ".npy":
+            places[file.stem] = (Place(file=file),)
+            continue
+        found = _datasets(file)
+        if DATA not in found and len(found) != 1:
+            raise InputError(
+                f"{file}: data sets {_some(found) or 'none'}; in a folder, expected one file a story with a data set "
+                f"{DATA!r}; if this file has all stories, name it under [responses]"
+            )
+        places[file.stem] = (Place(file=file, key=DATA if DATA in found else found[0]),)
+        if DATA in found and REPEATS in found:
+            single[file.stem] = Place(file=file, key=REPEATS)
+    return places
+
+
+def _hdf5(path: Path, single: dict[str, Place]) -> dict[str, tuple[Place, ...]]:
+    """Stories by the last name of their path; `data` by the group that holds it, or by the file."""
+    places: dict[str, tuple[Place, ...]] = {}
+    found = _datasets(path)
+    if stacked := [key for key in found if key.rpartition("/")[2].lower() in ("y_train", "y_test")]:
+        raise InputError(
+            f"{path}: data sets {_some(found)}: runs stacked without the names of their stories ({stacked[0]}); "
+            "expected one data set a story: cut it at the onsets of the runs, and give each part the name of its story"
+        )
+    numbered = {key.rpartition("/")[0] for key in found if key.rpartition("/")[2].isdigit()}
+    for key in found:
+        group, _, last = key.rpartition("/")
+        parent = group.rpartition("/")[2] or path.stem
+        name = last if last not in (DATA, REPEATS) else parent
+        if group and (_REPEAT.fullmatch(last) or (last.isdigit() and len(numbered) > 1)):
+            name = f"{parent}_{last}"
+        if last == REPEATS and f"{group}/{DATA}".strip("/") in found:
+            single[name] = Place(file=path, key=key)
+            continue
+        if name in places:
+            raise InputError(
+                f"{path}: story {name!r} is there twice, {places[name][0].key} and {key}; expected one subject a file"
+            )
+        places[name] = (Place(file=path, key=key),)
+    return places
+
+
+def _group(place: Place) -> str:
+    """The name of the group that holds a data set."""
+    return (place.key or "").rpartition("/")[0].rpartition("/")[2]
+
+
+def _datasets(path: Path) -> list[str]:
+    found: list[str] = []
+
+    def visit(key: str, held: object) -> None:
+        if isinstance(held, h5py.Dataset):
+            found.append(key)
+
+    with hdf5(path) as file:
+        file.visititems(visit)
+    return found
+
+
+def _npz(path: Path) -> dict[str, tuple[Place, ...]]:
+    with npz(path) as file:
+        if "offsets" not in file:
+            return {name: (Place(file=path, key=name),) for name in file.files}
+        if missing := {"Y", "stories"} - set(file.files):
+            raise InputError(f"{path}: offsets without {', '.join(sorted(missing))}; expected Y, offsets and stories")
+        held = {name: member(path, file, name) for name in ("Y", "offsets", "stories")}
+    names = [name.decode() if isinstance(name, bytes) else str(name) for name in held["stories"].ravel().tolist()]
+    offsets, rows = np.atleast_1d(held["offsets"]), len(np.atleast_1d(held["Y"]))
+    if len(offsets) != len(names) + 1 or offsets[0] != 0 or offsets[-1] != rows or (np.diff(offsets) < 0).any():
+        raise InputError(
+            f"{path}: {len(names)} stories, {len(offsets)} offsets that end at {offsets[-1]}, {rows} rows in Y; "
+            "expected offsets from 0 to the rows of Y, one more than stories"
+        )
+    places: dict[str, tuple[Place, ...]] = {}
+    for name, start, stop in zip(names, offsets.tolist(), offsets.tolist()[1:], strict=False):
+        places[name] = (*places.get(name, ()), Place(file=path, key="Y", rows=(start, stop)))
+    return places
+
+
+def _some(names: Sequence[str]) -> str:
+    return ", ".join(names[:5]) + (", ..." if len(names) > 5 else "")

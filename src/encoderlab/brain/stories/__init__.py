@@ -1,0 +1,1 @@
+"""Words with times, from every form they come in."""

@@ -1,0 +1,1 @@
+"""Words become vectors: static, contextual, from a file."""

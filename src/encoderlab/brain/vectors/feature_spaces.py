@@ -1,0 +1,195 @@
+"""Feature spaces of a study, ready to be computed: their vectors for any stories, and what these depend on.
+
+Spaces that differ in the layer of one encoder share one pass, so a `Spaces` may have several labels. `attributes` name
+everything that the vectors depend on but the words: a file of vectors is up to date when those are as they are today.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+from pathlib import Path
+from typing import Any, final
+
+import numpy as np
+import torch
+
+from encoderlab.adapters import folder as adapters
+from encoderlab.brain.stories.story import Story
+from encoderlab.brain.vectors.contextual import Windows, layer_numbers, story_vectors
+from encoderlab.brain.vectors.features import BagOfWords, Encoder, Feature, FileVectors, WordRate
+from encoderlab.brain.vectors.static import normal, read_vectors, vocabulary, word_length, word_rate
+from encoderlab.core.errors import InputError
+from encoderlab.model import load
+from encoderlab.model.encoder import EncoderModel
+from encoderlab.model.prepacked_linear import prepack
+
+Tick = Callable[[int], object]
+Counts = dict[str, int]
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class Spaces(ABC):
+    """labels: of the feature spaces that one pass over the words gives. notes: what to know of an encoder, as keys."""
+
+    labels: tuple[str, ...]
+    feature: Feature
+    notes: dict[str, None] = field(default_factory=dict)
+
+    @abstractmethod
+    def attributes(self, number: int, stories: Sequence[Story]) -> dict[str, Any]:
+        """What the vectors of one label are of and depend on, for its file. Plain values only."""
+
+    @abstractmethod
+    def vectors(self, stories: Sequence[Story], tick: Tick) -> Iterator[tuple[list[np.ndarray], Counts]]:
+        """Of each story one (words, dimensions) a label, and counts worth telling. `tick(words)` after each."""
+
+    def release(self) -> None:
+        """Forget an encoder that was read; it is read again when it is needed again."""
+        vars(self).pop("encoder", None)
+
+
+def open_spaces(features: Sequence[tuple[str, Feature]], device: torch.device) -> list[Spaces]:
+    """InputError where a file or an encoder is not there. An encoder is read when it is first needed."""
+    opened: list[Spaces] = []
+    together: dict[Encoder, list[tuple[str, int]]] = {}
+    for label, feature in features:
+        if isinstance(feature, Encoder):
+            together.setdefault(replace(feature, layer=0, label=None), []).append((label, feature.layer))
+        elif isinstance(feature, BagOfWords):
+            opened.append(Vocabulary(labels=(label,), feature=feature))
+        elif isinstance(feature, FileVectors):
+            opened.append(LookedUp(labels=(label,), feature=feature))
+        else:
+            opened.append(OneColumn(labels=(label,), feature=feature))
+    for feature, members in together.items():
+        labels, layers = zip(*members, strict=True)
+        opened.append(Contextual(labels=labels, feature=feature, wanted=layers, device=device))
+    return opened
+
+
+@final
+@dataclass(frozen=True, eq=False, kw_only=True)
+class Vocabulary(Spaces):
+    """The number of each word in the vocabulary of all the stories, -1 for an empty one. Which of its words are used is
+    decided by the training stories of a fold, when responses are predicted."""
+
+    def attributes(self, number: int, stories: Sequence[Story]) -> dict[str, Any]:
+        words = "\n".join(vocabulary(stories))
+        digest = hashlib.sha256(words.encode("utf-8", "surrogatepass")).hexdigest()
+        return {"kind": "bag-of-words", "units": "index into vocabulary, -1: no word", "vocabulary_sha256": digest}
+
+    def vectors(self, stories: Sequence[Story], tick: Tick) -> Iterator[tuple[list[np.ndarray], Counts]]:
+        index = {word: i for i, word in enumerate(vocabulary(stories))}
+        for story in stories:
+            rows = np.array([index.get(normal(word), -1) for word in story.words], dtype=np.int32).reshape(-1, 1)
+            tick(len(story))
+            yield [rows], {"empty": int((rows < 0).sum())}
+
+
+@final
+@dataclass(frozen=True, eq=False, kw_only=True)
+class OneColumn(Spaces):
+    def attributes(self, number: int, stories: Sequence[Story]) -> dict[str, Any]:
+        rate = isinstance(self.feature, WordRate)
+        return {"kind": "word-rate" if rate else "word-length", "units": "words" if rate else "letters"}
+
+    def vectors(self, stories: Sequence[Story], tick: Tick) -> Iterator[tuple[list[np.ndarray], Counts]]:
+        make = word_rate if isinstance(self.feature, WordRate) else word_length
+        for story in stories:
+            rows = make(story)
+            tick(len(story))
+            yield [rows], {"empty": int((rows == 0).sum())}
+
+
+@final
+@dataclass(frozen=True, eq=False, kw_only=True)
+class LookedUp(Spaces):
+    @property
+    def file(self) -> Path:
+        assert isinstance(self.feature, FileVectors)
+        return Path(self.feature.path)
+
+    def attributes(self, number: int, stories: Sequence[Story]) -> dict[str, Any]:
+        try:
+            with self.file.open("rb") as stream:
+                digest = hashlib.file_digest(stream, "sha256").hexdigest()
+        except OSError:
+            raise InputError(f"{self.file}: no such file; expected GloVe or word2vec vectors") from None
+        return {"kind": "vectors", "units": "as in the file", "file": self.file.name, "file_sha256": digest}
+
+    def vectors(self, stories: Sequence[Story], tick: Tick) -> Iterator[tuple[list[np.ndarray], Counts]]:
+        table = read_vectors(self.file, set(vocabulary(stories)))
+        for story in stories:
+            rows, missing = table.of(story)
+            tick(len(story))
+            yield [rows], {"missing": missing}
+
+
+@final
+@dataclass(frozen=True, eq=False, kw_only=True)
+class Contextual(Spaces):
+    """wanted: one layer a label, as the study file has them."""
+
+    wanted: tuple[int, ...]
+    device: torch.device
+
+    @property
+    def settings(self) -> Encoder:
+        assert isinstance(self.feature, Encoder)
+        return self.feature
+
+    @cached_property
+    def windows(self) -> Windows:
+        return Windows(window=self.settings.window, stride=self.settings.stride, combine=self.settings.combine)
+
+    @cached_property
+    def encoder(self) -> EncoderModel:
+        """The bare encoder, its adapter merged into it where it can be."""
+        encoder = load.load(self.settings.model, head="AutoModel", class_names=[], seed=0)
+        self.notes.update(dict.fromkeys(encoder.notes))
+        if self.settings.adapter is not None:
+            adapters.load_adapter(encoder, Path(self.settings.adapter), head=False).merge(encoder)
+        dtype = torch.bfloat16 if self.settings.precision == "bf16" else torch.float32
+        encoder.model.requires_grad_(False).to(self.device, dtype)
+        prepack(encoder.model)
+        return encoder
+
+    @cached_property
+    def layers(self) -> tuple[int, ...]:
+        return layer_numbers(self.encoder, self.wanted)
+
+    def attributes(self, number: int, stories: Sequence[Story]) -> dict[str, Any]:
+        size, stride = self.windows.sizes(self.encoder)
+        return {
+            "kind": "encoder",
+            "units": "hidden state",
+            "model": Path(self.settings.model).name,
+            "model_fingerprint": self.encoder.fingerprint,
+            "tokenizer_fingerprint": self.encoder.tokenizer_fingerprint,
+            "adapter_fingerprint": _folder_digest(self.settings.adapter) if self.settings.adapter else "",
+            "layer": self.layers[number],
+            "window_tokens": size,  # of the story; special tokens come on top
+            "stride_tokens": stride,
+            "combine": self.settings.combine,
+            "precision": self.settings.precision,
+        }
+
+    def vectors(self, stories: Sequence[Story], tick: Tick) -> Iterator[tuple[list[np.ndarray], Counts]]:
+        words = (story.words for story in stories)
+        made = story_vectors(words, self.encoder, layers=self.layers, windows=self.windows, tick=tick)
+        for found in made:
+            counts = {"empty": found.empty, "unknown": found.unknown, "windows": found.windows, "tokens": found.tokens}
+            yield list(found.vectors), counts
+
+
+def _folder_digest(folder: str) -> str:
+    """sha256 over the tensors and settings of an adapter folder, wherever it lies."""
+    digest = hashlib.sha256()
+    for file in sorted(path for ending in ("safetensors", "bin", "json") for path in Path(folder).glob(f"*.{ending}")):
+        digest.update(file.name.encode())
+        digest.update(file.read_bytes())
+    return digest.hexdigest()

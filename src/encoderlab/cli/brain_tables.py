@@ -1,0 +1,107 @@
+"""What the commands of the encoding part print."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from encoderlab.brain.stories.read import noticed
+from encoderlab.brain.stories.story import Story
+from encoderlab.report.text import correlation, p_value, percent
+from encoderlab.study.progress import words as duration
+
+if TYPE_CHECKING:  # an encoding study's reports come with the libraries of brain data, which other commands do without
+    from encoderlab.brain.encoding.check import EncodingReport
+    from encoderlab.brain.encoding.embed import Embedded
+from encoderlab.cli.tables import table
+
+
+def encoding_checked(report: EncodingReport) -> None:
+    """What an encoding study would do, and on what."""
+    print(f"{report.name}: {report.stories} stories, {report.words:,} words, {report.device}\n")
+    if report.subjects:
+        table(
+            "responses",
+            ("subject", "stories", "TRs", "voxels", "folds"),
+            [(name, *(f"{number:,}" for number in one.values())) for name, one in report.subjects.items()],
+        )
+        print()
+    table("feature spaces", ("feature", "kind", "of"), report.features, text=3)
+    low, high, count = report.alphas
+    delays = ", ".join(map(str, report.delays))
+    print(f"\n{report.downsample} to TRs, {report.design}; delays {delays}")
+    grid = f"{count} alphas from {low:g} to {high:g}, chosen by {report.scheme}" if count > 1 else f"alpha {low:g}"
+    print(f"{grid}; {report.fits:,} fits of a feature space and a subject to all stories but those of a fold")
+    for line in report.alignment:
+        print(line)
+    for line in report.notes:
+        print(f"note: {line}")
+    for line in report.warnings:
+        print(f"warning: {line}")
+
+
+def embedded(stories: Sequence[Story], made: Sequence[Embedded]) -> None:
+    """One line a feature space, and what was noticed in the stories."""
+    say_stories(stories)
+    rows = []
+    for one in made:
+        file = one.file
+        zero = " + ".join(f"{count:,} {name}" for name in ("empty", "missing") if (count := file.counts.get(name)))
+        took = "up to date" if one.seconds is None else duration(one.seconds)
+        rows.append((file.label, file.kind, f"{file.dimensions:,}", f"{file.words:,}", zero, took, str(file.path)))
+    table("", ("feature", "kind", "dimensions", "words", "zero vectors", "made in", "file"), rows, text=2)
+    for line in dict.fromkeys(f"warning: {line}" for one in made for line in one.notes):
+        print(line)
+
+
+def encoded(account: Mapping[str, Any]) -> None:
+    """One line a subject and feature space, best first."""
+    reference = account["study"]["encode"]["reference"] or account["features"][0]
+    for subject in account["subjects"]:
+        rows = [row for row in account["rows"] if row["subject"] == subject]
+        rows.sort(key=lambda row: -1.0 if row["mean"] is None else row["mean"], reverse=True)
+        columns = (
+            "feature",
+            "mean r",
+            "95 % stories",
+            "median",
+            "top 5 %",
+            "pooled",
+            "sig.",
+            f"vs {reference}",
+            "p (Holm)",
+        )
+        table(
+            subject,
+            columns,
+            [
+                (
+                    *(row["feature"], correlation(row["mean"])),
+                    f"{correlation(row['mean_low'])}-{correlation(row['mean_high'])}",
+                    *(correlation(row[key]) for key in ("median", "top5", "pooled")),
+                    f"{percent(row['significant'])} %",
+                    "" if row["feature"] == reference else correlation(row["difference"], sign=True),
+                    "" if row["holm_p"] is None else p_value(row["holm_p"]),
+                )
+                for row in rows
+            ],
+        )
+
+
+def stories(found: Sequence[Story]) -> None:
+    """One line a story, and what was noticed."""
+    rows = [
+        (
+            *(s.name, f"{len(s):,}", f"{len(s.tr_times):,}", f"{s.tr:g} s", f"{s.tr_times[0]:g} s"),
+            f"{s.times.min():.2f} to {s.times.max():.2f} s" if len(s) else "",
+        )
+        for s in found
+    ]
+    table("", ("story", "words", "TRs", "TR", "first TR", "words from"), rows)
+    say_stories(found)
+
+
+def say_stories(found: Sequence[Story]) -> None:
+    print(f"{len(found)} stories, {sum(map(len, found)):,} words")
+    for line in noticed(found):
+        print(f"  {line}")

@@ -1,0 +1,224 @@
+"""What the commands print: tables of a study, a check, an estimate, an evaluation."""
+
+from __future__ import annotations
+
+import csv
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from rich.console import Console
+from rich.table import Table
+
+from encoderlab.report.text import gain, score
+from encoderlab.study.check import CheckReport
+from encoderlab.study.estimate import Estimate
+from encoderlab.study.inspect import Anatomy
+from encoderlab.study.progress import words as duration
+from encoderlab.tasks.metric import Metric
+
+if TYPE_CHECKING:  # an encoding study's reports come with the libraries of brain data, which other commands do without
+    pass
+
+
+def table(title: str, columns: Sequence[str], rows: Sequence[Sequence[str]], text: int = 1) -> None:
+    """Prints to stdout, the first `text` columns left-aligned. Cells are plain: no markup, no control characters."""
+    grid = Table(title=title or None, title_justify="left", title_style="bold", box=None, padding=(0, 2, 0, 0))
+    for i, name in enumerate(columns):
+        grid.add_column(name, justify="left" if i < text else "right", no_wrap=True)
+    for row in rows:
+        grid.add_row(*("".join(c if c.isprintable() else " " for c in cell) for cell in row))
+    console = Console(markup=False, highlight=False, emoji=False)
+    if not console.is_terminal:
+        console.width = 500  # a file or a pipe has no width to fit into
+    console.print(grid)
+
+
+def summary(out: Path, reference: str) -> None:
+    """The rows of out/summary.csv, best first, and what to know before comparing them."""
+    with (out / "summary.csv").open(encoding="utf-8", newline="") as file:
+        rows = list(csv.DictReader(file))
+    said = json.loads((out / "summary.json").read_text(encoding="utf-8"))
+    metric = Metric(**said["metric"])
+    key, sign = metric.key, " %" if metric.percent else ""
+    rows.sort(key=lambda row: (not row[key], -metric.sign * _number(row[key], 0.0)))
+
+    def shown(cell: str) -> str:
+        return f"{score(float(cell), metric)}{sign}" if cell else ""
+
+    def between(row: Mapping[str, str]) -> str:
+        low, high = row[f"{key}_low"], row[f"{key}_high"]
+        return f"{score(float(low), metric)}-{score(float(high), metric)}" if low and high else ""
+
+    table(
+        "",
+        (
+            *("method", metric.label, "95 % interval", "seeds", *said["other_tests"]),
+            *(f"vs {reference}", "p (Holm)", "adapter", "head", "train"),
+        ),
+        [
+            (
+                row["variant"],
+                shown(row[key]) or "failed",
+                between(row),
+                row["seeds"],
+                *(shown(row[f"{name}_{key}"]) for name in said["other_tests"]),
+                "" if row["variant"] == reference or not row["difference"] else gain(float(row["difference"]), metric),
+                _p(row["holm_p"]),
+                _count(row["adapter_parameters"]),
+                _count(row["head_parameters"]),
+                duration(_number(row["train_seconds"], 0.0)) if _number(row["train_seconds"], 0.0) else "",
+            )
+            for row in rows
+        ],
+    )
+    for line in said["caveats"]:
+        print(f"warning: {line}")
+
+
+def _number(cell: str, absent: float) -> float:
+    return float(cell) if cell else absent
+
+
+def _p(cell: str) -> str:
+    return "" if not cell else "<0.001" if float(cell) < 0.001 else f"{float(cell):.3f}"
+
+
+def _count(cell: str) -> str:
+    return f"{float(cell):,.0f}" if cell else ""
+
+
+def checked(report: CheckReport) -> None:
+    """What a study would train, and on what."""
+    print(f"{report.name}: {report.model}, {report.max_length} tokens, {report.device}, {report.precision}\n")
+    labels = list(report.splits["train"].labels)
+    shown = labels if len(labels) <= 6 else []
+    table(
+        "data",
+        ("split", "from", "rows", *(f"label {name}" for name in shown), "rows cut", "tokens lost"),
+        [
+            (
+                name,
+                split.origin,
+                f"{split.rows:,}",
+                *(f"{split.labels[label]:,}" for label in shown),
+                f"{split.rows_cut:,} ({split.rows_cut / split.rows:.0%})",
+                f"{split.tokens_lost:,} ({split.tokens_lost / (split.tokens_lost + split.tokens):.0%})",
+            )
+            for name, split in report.splits.items()
+        ],
+        text=2,
+    )
+    print()
+    table("examples", ("label", "text"), report.examples, text=2)
+    print()
+    table(
+        "methods",
+        ("variant", "learning rates", "adapter", "head", "trained"),
+        [
+            (
+                one.label,
+                ", ".join(f"{rate:g}" for rate in one.learning_rates),
+                f"{one.adapter:,}",
+                f"{one.head:,}",
+                f"{(one.adapter + one.head) / one.total:.2%} of {one.total:,}",
+            )
+            for one in report.variants
+        ],
+        text=2,
+    )
+    number = report.runs
+    print(f"\n{number['trials']} trials, {number['runs']} runs, {number['baselines']} baselines; ", end="")
+    print(f"compared with {report.reference} by {report.metric}")
+    if report.visible:
+        print(report.visible)
+    for line in report.warnings:
+        print(f"warning: {line}")
+
+
+def estimated(estimate: Estimate) -> None:
+    """Minutes and memory of a study, per variant and in all."""
+    print()
+    table(
+        "expected on this machine",
+        ("variant", "runs", "time", "peak memory"),
+        [(one.label, str(one.runs), duration(one.seconds), _memory(one.memory_mb)) for one in estimate.costs]
+        + [
+            (
+                "whole study",
+                str(sum(one.runs for one in estimate.costs)),
+                duration(estimate.seconds),
+                _memory(estimate.memory_mb),
+            )
+        ],
+    )
+
+
+def _memory(megabytes: float | None) -> str:
+    return "unknown" if megabytes is None else f"{megabytes:,.0f} MB"
+
+
+UNBOUNDED = ("loss", "mse", "perplexity")  # in units of their own; others are shares and correlations
+
+
+def _digits(value: float) -> str:
+    """Four significant digits at least, whatever the unit."""
+    return f"{value:#.4g}" if abs(value) < 1000 or abs(value) >= 1e9 else f"{value:,.0f}"
+
+
+def evaluated(result: Mapping[str, Any]) -> None:
+    """Metrics of a run on a file."""
+    for line in result["notes"]:
+        print(f"note: {line}")
+    single = {name: value for name, value in result.items() if isinstance(value, int | float)}
+    for name, value in single.items():
+        shown = value if isinstance(value, int) else _digits(value) if name in UNBOUNDED else format(value, ".4f")
+        print(f"{name.replace('_', ' '):16} {shown}")
+    if "per_class" not in result:
+        return
+    print()
+    table(
+        "",
+        ("label", "precision", "recall", "f1", "support"),
+        [
+            (one["label"], *(f"{one[key]:.4f}" for key in ("precision", "recall", "f1")), str(one["support"]))
+            for one in result["per_class"]
+        ],
+    )
+
+
+def anatomy(found: Anatomy) -> None:
+    """A model by component, and what each method would train of it."""
+    size = f"{found.layers} layers, {found.hidden} wide"
+    print(f"{found.model}: {found.family}, {size}, {found.parameters:,} parameters with a head for {found.classes}\n")
+    table(
+        "parameters",
+        ("component", "parameters", "share"),
+        [(name, f"{n:,}", f"{n / found.parameters:.1%}") for name, n in found.components.items() if n],
+    )
+    print()
+    fits = [one for one in found.shares if not one.problems]
+    table(
+        "what would train",
+        ("method", "adapter", "head", "trained", "of all", "reduction", "file"),
+        [
+            (
+                one.variant,
+                f"{one.adapter:,}",
+                f"{one.head:,}",
+                f"{one.trained:,}",
+                f"{100 * one.trained / one.total:.4g} %",
+                f"{one.total / one.trained:,.1f}x",
+                f"{one.bytes / 1e6:,.2f} MB",
+            )
+            for one in fits
+        ],
+    )
+    for one in found.shares:
+        for line in one.problems:
+            print(f"{one.variant}: {line}")
+    if found.fresh:
+        print(f"note: the weights lack {', '.join(found.fresh)}; these train, counted with the head")
+    elif found.fresh is None and found.components["pooler"]:
+        print("note: no weights on this machine; a pooler that they lack would train too, counted with the head")

@@ -1,0 +1,168 @@
+"""Where things are kept, and how a file is written so that a kill or a full disk leaves the old one or the new one."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import json
+import math
+import os
+import secrets
+import shutil
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from safetensors import SafetensorError
+
+from encoderlab.core.errors import InputError
+
+PART = "part"  # how the name of a file ends that is being written
+
+
+def cache_folder() -> Path:
+    """$ENCODERLAB_CACHE, else $XDG_CACHE_HOME/encoderlab, else ~/.cache/encoderlab."""
+    if own := os.environ.get("ENCODERLAB_CACHE"):
+        return Path(own)
+    shared = os.environ.get("XDG_CACHE_HOME")
+    return (Path(shared) if shared else Path.home() / ".cache") / "encoderlab"
+
+
+def write_atomically(path: Path, write: Callable[[Path], object]) -> None:
+    """Call `write` on a name beside `path`, then rename. On the disk before it returns, so that a power cut leaves the
+    old file or the new one. InputError for a full disk or a closed folder."""
+    # Other processes, on other machines too, may write the same file at the same time.
+    beside = path.with_name(f".{path.name}.{os.getpid()}-{secrets.token_hex(4)}.{PART}")
+    with one_line(path):
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            beside.touch()
+            usual = beside.stat().st_mode  # safetensors makes files that only their owner may read
+            write(beside)
+            beside.chmod(usual)
+            _to_disk(beside)
+            os.replace(beside, path)
+            _to_disk(path.parent)
+        finally:
+            with contextlib.suppress(OSError):
+                beside.unlink(missing_ok=True)
+
+
+def _to_disk(path: Path) -> None:
+    file = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(file)
+    except OSError as error:
+        if error.errno not in (errno.EINVAL, errno.ENOTSUP, errno.EBADF):  # of a folder: some systems cannot
+            raise
+    finally:
+        os.close(file)
+
+
+def remove_parts(folder: Path, *, older: float = -math.inf) -> None:
+    """Remove what killed processes left half-written directly in `folder`. Only for the process that owns it; where
+    several write, `older` seconds than now say that nobody is at work on a file."""
+    for left in folder.glob(f".*.{PART}"):
+        with contextlib.suppress(OSError):
+            if time.time() - left.stat().st_mtime > older:
+                left.unlink()
+
+
+def append_text(path: Path, text: str) -> None:
+    """Add to the end of a file. InputError as `write_atomically`."""
+    with one_line(path), path.open("a", encoding="utf-8", newline="") as file:
+        file.write(text)
+
+
+@contextlib.contextmanager
+def one_line(path: Path) -> Iterator[None]:
+    """What the system says of a file that cannot be written becomes one InputError line."""
+    try:
+        yield
+    except (OSError, SafetensorError) as error:
+        if getattr(error, "errno", None) in (errno.ENOSPC, errno.EDQUOT) or "No space left" in str(error):
+            free = shutil.disk_usage(path.parent).free // 2**20
+            raise InputError(
+                f"{path}: the disk is full ({free} MB free); what was finished is kept: "
+                "free some space and run the same command again"
+            ) from None
+        if isinstance(error, OSError):
+            raise InputError(f"{path}: cannot be written ({error.strerror}); choose another `out`") from None
+        raise
+
+
+def write_text(path: Path, text: str) -> None:
+    def write(beside: Path) -> None:
+        beside.write_text(text, encoding="utf-8", newline="")
+
+    write_atomically(path, write)
+
+
+def write_json(path: Path, value: Any) -> None:
+    write_text(path, json.dumps(value, indent=1, ensure_ascii=False, allow_nan=False) + "\n")
+
+
+def read_json(path: Path) -> Any:
+    """A JSON file of a study folder, or InputError saying which file and why."""
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise InputError(f"{path}: no such file; expected the output folder of `encoderlab compare`") from None
+    except RecursionError:
+        raise InputError(
+            f"{path}: values are nested too deeply to be read; delete it and run the study again"
+        ) from None
+    except (OSError, ValueError) as error:
+        raise InputError(f"{path}: not readable as JSON ({error}); delete it and run the study again") from None
+
+
+def build(classes: tuple[type, ...], key: str, section: Mapping[str, Any]) -> Any:
+    """The dataclass of a resolved section, as a JSON file keeps it: the class whose `key` has the section's value."""
+    cls = next(c for c in classes if getattr(c, key, None) == section[key])
+    return cls(**{name: tuple(value) if isinstance(value, list) else value for name, value in section.items()})
+
+
+def out_problem(out: Path) -> str | None:
+    """Why results cannot be written to `out`, as one line, or None; tried with a folder that vanishes again."""
+    whole = Path(os.path.abspath(out))
+    there = next(folder for folder in (whole, *whole.parents) if os.path.exists(folder))  # false for a wrong name
+    if not there.is_dir():
+        return f"{there} is a file; expected a folder, or a name that is free"
+    try:
+        with tempfile.TemporaryDirectory(dir=there) as folder:
+            trial = Path(folder)
+            try:
+                (trial / whole.relative_to(there)).mkdir(parents=True, exist_ok=True)
+            except (OSError, ValueError) as error:  # too long, or with a character that no name can have
+                return f"{str(out)!r} cannot be a folder ({_reason(error)}); choose another name"
+            (trial / "x").write_bytes(b"x")
+    except OSError as error:
+        return f"cannot write in {there} ({_reason(error)}); choose another folder, e.g. with -s out=FOLDER"
+    return None
+
+
+def _reason(error: Exception) -> str:
+    return getattr(error, "strerror", None) or str(error)
+
+
+def model_name(name: str, folder: Path) -> str:
+    """An absolute path, if there is such a folder or the name is spelled as a path; else the name, for the hub."""
+    path = folder / os.path.expanduser(name)
+    return str(path.absolute()) if os.path.isdir(path) or name.startswith((".", "/", "~")) else name
+
+
+def json_value(text: str, path: Path, expected: str, line: int | None = None) -> Any:
+    """`text` decoded; `line`: where it stands in the file, None if it is the file."""
+    where = str(path) if line is None else f"{path}:{line}"
+    try:
+        return json.loads(text)
+    except json.JSONDecodeError as error:
+        raise InputError(f"{path}:{line or error.lineno}: not JSON: {error.msg}; expected {expected}") from None
+    except RecursionError:
+        raise InputError(f"{where}: values are nested too deeply to be read; expected {expected}") from None
+    except ValueError:  # what is left: Python refuses to convert such numbers
+        limit = sys.get_int_max_str_digits()
+        raise InputError(f"{where}: a whole number has more than {limit} digits; write it as a string") from None

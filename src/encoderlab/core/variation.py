@@ -1,0 +1,248 @@
+"""One standard error for test rows and seeds, and the interval and p value that follow from it.
+
+A method's score varies with the random seed and with the test rows that happen to be there. Both belong into one
+standard error, so that a claim about a method holds for other seeds and other rows. For the scores X, shape (S, n), of
+S seeds on n test rows, or the difference D = X_A - X_B of two methods:
+
+    C     (S, S): covariance of the S seeds' metrics over samples of rows
+    row   = mean of C                                       variance of the mean over seeds, for the given S runs
+    both  = (mean of C's diagonal - mean off it) / S        the part of `row` that new seeds would draw anew
+    seed  = s^2 / S                                         of one method; s^2: variance of the metric over its seeds
+          = max(s_A^2 + s_B^2, 2 s_pool^2) / S              of a difference; s_pool^2: mean of s^2 over trained variants
+    se^2  = max(row + seed - both, row, seed)
+    df    = (row + seed)^2 / (row^2 / (n - 1) + seed^2 / df_seed)           Satterthwaite; df_seed: sum of S_v - 1
+
+For a mean over rows C is exact; for an F1 or a correlation it is the covariance of bootstrap draws. Rows of one group
+(texts of one author, windows of one text) are drawn together. With one seed nothing is known of `seed`: what is said
+then is about the runs at hand, not about the methods. docs/statistics.md derives and simulates all of this.
+
+Sources: Bouthillier et al. 2021 (arXiv:2103.03098), Sellam et al. 2022 (Multi-Bootstrap, arXiv:2106.16163),
+Satterthwaite 1946; Wilson 1927; Agresti & Min 2005; Fagerland et al. 2013 (mid-p McNemar); Hsu 1996.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from functools import cache
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+from scipy import stats as distributions
+
+from encoderlab.core.statistics import LEVEL
+
+FloatArray = NDArray[np.float64]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Estimate:
+    """A number with its standard error.
+
+    value: the mean over seeds. low, high: ends of the 95 % interval. p: two-sided, of the null that the value is 0;
+    None where none was asked for. se, df: of the t distribution. row, seed: the two parts of se^2; they overlap a bit.
+    seeds: how many the number is over. general: whether it speaks of other seeds too, not of these runs alone.
+    """
+
+    value: float
+    low: float
+    high: float
+    se: float
+    df: float
+    row: float
+    seed: float
+    seeds: int
+    general: bool
+    p: float | None = None
+
+    def above(self, level: float = LEVEL) -> float:
+        """Return the one-sided lower bound of the value."""
+        return self.value - float(distributions.t.ppf(level, self.df)) * self.se
+
+    def below(self, level: float = LEVEL) -> float:
+        """Return the one-sided upper bound of the value."""
+        return self.value + float(distributions.t.ppf(level, self.df)) * self.se
+
+
+@dataclass(frozen=True, kw_only=True)
+class SeedVariance:
+    """What the trained variants of a study tell of the variance over seeds.
+
+    pooled: mean of the variants' variances; nan where none has two seeds. df: its degrees of freedom.
+    """
+
+    pooled: float
+    df: int
+
+    @classmethod
+    def of(cls, values: Sequence[ArrayLike]) -> SeedVariance:
+        """Pool over variants. values: the metric of each variant's seeds."""
+        several = [np.asarray(one, dtype=np.float64) for one in values if np.size(one) > 1]
+        if not several:
+            return cls(pooled=math.nan, df=0)
+        pooled = float(np.mean([one.var(ddof=1) for one in several]))
+        return cls(pooled=pooled, df=sum(one.size - 1 for one in several))
+
+
+def covariance_of_means(scores: ArrayLike, groups: ArrayLike | None = None) -> tuple[FloatArray, int]:
+    """Return the covariance (S, S) of the seeds' means over samples of rows, and how many rows or groups there are.
+
+    scores: (S, n). groups: (n,), the group of each row; rows of one group are drawn together.
+    """
+    x = np.asarray(scores, dtype=np.float64)
+    centred = x - x.mean(axis=1, keepdims=True)
+    if groups is not None:
+        names, inverse = np.unique(np.asarray(groups), return_inverse=True)
+        centred = np.stack([np.bincount(inverse, weights=one, minlength=len(names)) for one in centred])
+    units = centred.shape[1]
+    if units < 2:
+        return np.zeros((len(x), len(x))), units
+    return centred @ centred.T * units / (units - 1) / x.shape[1] ** 2, units
+
+
+def one(values: ArrayLike, covariance: FloatArray, units: int) -> Estimate:
+    """Estimate a method's metric on other rows, with other seeds.
+
+    values: (S,), one seed each. covariance: (S, S), of the seeds over rows. units: rows, or groups of them."""
+    x = np.asarray(values, dtype=np.float64)
+    row, both = _over_rows(covariance)
+    seed = float(x.var(ddof=1)) / x.size if x.size > 1 else 0.0
+    return _estimate(float(x.mean()), row, seed, both, units, max(x.size - 1, 0), x.size, largest=False)
+
+
+def difference(
+    a: ArrayLike,
+    b: ArrayLike,
+    covariance: FloatArray,
+    units: int,
+    seeds: SeedVariance,
+    *,
+    constant: bool = False,
+    floor: float = 0.0,
+) -> Estimate:
+    """Estimate the difference of two methods, a minus b, and test it.
+
+    a, b: (S,), the metric of pairs of runs. covariance: (S, S), of their differences over rows. seeds: of the study's
+    trained variants. constant: one of the two answers the same whatever the seed, so that the other's variance alone
+    counts. floor: the
+    least variance over rows, such as `agresti_min`."""
+    x, y = np.asarray(a, dtype=np.float64), np.asarray(b, dtype=np.float64)
+    row, both = _over_rows(covariance)
+    row = max(row, floor)
+    known = 0.0 if seeds.df == 0 else seeds.pooled * (1 if constant else 2)
+    own = 0.0 if x.size < 2 else float(x.var(ddof=1) + y.var(ddof=1))
+    seed = max(own, known) / x.size
+    df = max(seeds.df, (x.size - 1) * (1 if constant else 2))
+    found = _estimate(float((x - y).mean()), row, seed, both, units, df, x.size, largest=True)
+    return replace(found, p=_two_sided(found.value, found.se, found.df))
+
+
+def against_best(found: Estimate, compared: int) -> Estimate:
+    """Return the same difference to the best of `compared` methods, by the studentized range.
+
+    The best one was picked by the scores that it is compared by, which a t test does not know."""
+    if found.se == 0 or compared < 2:
+        return found
+    df = float(f"{found.df:.3g}")
+    p = float(distributions.studentized_range.sf(math.sqrt(2) * abs(found.value) / found.se, compared, df))
+    half = _studentized_quantile(compared, df) * found.se / math.sqrt(2)
+    return replace(found, low=found.value - half, high=found.value + half, p=p)
+
+
+@cache
+def _studentized_quantile(methods: int, df: float) -> float:
+    return float(distributions.studentized_range.ppf(LEVEL, methods, df))  # a seventh of a second each
+
+
+def wilson(right: float, n: int) -> tuple[float, float]:
+    """Return Wilson's 95 % interval (1927) of a share of n rows: never of zero width, never outside [0, 1]."""
+    z2 = float(distributions.norm.ppf((1 + LEVEL) / 2)) ** 2
+    middle = (right + z2 / (2 * n)) / (1 + z2 / n)
+    half = math.sqrt(z2 * (right * (1 - right) / n + z2 / (4 * n**2))) / (1 + z2 / n)
+    return middle - half, middle + half
+
+
+def agresti_min(differences: ArrayLike) -> float:
+    """Return Agresti and Min's variance (2005) of a difference of two shares of the same rows, never 0.
+
+    differences: (n,), right minus right of each row, the mean over seeds. Two rows are added, one for each side."""
+    d = np.asarray(differences, dtype=np.float64)
+    m = d.size + 2
+    return float((d @ d) + 1 - d.sum() ** 2 / m) / m**2
+
+
+def mid_p_mcnemar(only_a: int, only_b: int) -> float:
+    """Return the mid-p McNemar p value: nearly exact, and less conservative than the exact test."""
+    discordant = only_a + only_b
+    if discordant == 0:
+        return 1.0
+    low = min(only_a, only_b)
+    at_most, exactly = (f(low, discordant, 0.5) for f in (distributions.binom.cdf, distributions.binom.pmf))
+    return min(1.0, float(2 * at_most - exactly))
+
+
+def wider(found: Estimate, low: float, high: float, *, bounds: tuple[float, float] | None = None) -> Estimate:
+    """Return the estimate with each end moved out to `low` and `high` where these lie further out."""
+    ends = min(found.low, low), max(found.high, high)
+    if bounds is not None:
+        ends = max(ends[0], bounds[0]), min(ends[1], bounds[1])
+    return replace(found, low=ends[0], high=ends[1])
+
+
+DISAGREEMENT = 0.075  # share of rows that only one of two methods gets right; measured: 7 to 11 %
+
+
+def smallest_visible(rows: int, seeds: int, seed_sd: float, disagreement: float = DISAGREEMENT) -> float:
+    """Return the true difference that a study finds with 80 % power at the 5 % level: 2.8 standard errors.
+
+    rows: of the test set. seeds: of each method. seed_sd: of the metric over seeds. disagreement: share of rows that
+    only one of two methods gets right."""
+    return 2.8 * math.sqrt(disagreement / rows + 2 * seed_sd**2 / seeds)
+
+
+def what_halves_it(rows: int, seeds: int, seed_sd: float) -> tuple[int | None, int | None]:
+    """Return the rows, or the seeds, with which half of `smallest_visible` is seen; None where more of them alone
+    cannot do it."""
+    of_rows, of_seeds = DISAGREEMENT / rows, 2 * seed_sd**2 / seeds
+    quarter = (of_rows + of_seeds) / 4
+    more_rows = math.ceil(DISAGREEMENT / (quarter - of_seeds)) if quarter > of_seeds else None
+    more_seeds = math.ceil(2 * seed_sd**2 / (quarter - of_rows)) if quarter > of_rows and seed_sd else None
+    return more_rows, more_seeds
+
+
+def _over_rows(covariance: FloatArray) -> tuple[float, float]:
+    size = len(covariance)
+    row = float(covariance.mean())
+    if size < 2:
+        return row, 0.0
+    diagonal = float(np.trace(covariance)) / size
+    off = float(covariance.sum() - np.trace(covariance)) / (size * (size - 1))
+    return row, max(0.0, diagonal - off) / size
+
+
+def _estimate(
+    value: float, row: float, seed: float, both: float, units: int, df_seed: int, seeds: int, *, largest: bool
+) -> Estimate:
+    total = max(row + seed - both, row, seed if largest else 0.0)
+    parts = row**2 / max(units - 1, 1) + (seed**2 / df_seed if df_seed else 0.0)
+    df = (row + seed) ** 2 / parts if parts > 0 else float(max(units - 1, 1))
+    se = math.sqrt(total)
+    half = float(distributions.t.ppf((1 + LEVEL) / 2, df)) * se
+    return Estimate(
+        value=value,
+        low=value - half,
+        high=value + half,
+        se=se,
+        df=df,
+        row=row,
+        seed=seed,
+        seeds=seeds,
+        general=df_seed > 0,
+    )
+
+
+def _two_sided(value: float, se: float, df: float) -> float:
+    if se == 0:
+        return 1.0 if value == 0 else 0.0
+    return float(2 * distributions.t.sf(abs(value) / se, df))

@@ -1,0 +1,187 @@
+"""One run in several processes, which torchrun or `accelerate launch` starts: who does what, and how they agree.
+
+Each process (rank) takes some of a step's micro-batches, whose losses are already divided by the rows of the whole
+batch, and the gradients are added up over ranks once a step. So the gradient is that of the one-process run, whatever
+the micro-batches hold; a rank without one adds zero. A micro-batch has the same number, and with it the same dropout,
+in any number of processes.
+
+What only one process may do (files, locks) the first one does; the others get its answer, or stop where it failed.
+"""
+
+from __future__ import annotations
+
+import atexit
+import os
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Any, TypeVar, final
+
+import numpy as np
+import torch
+from accelerate import PartialState
+from accelerate.utils import broadcast_object_list, gather_object, reduce
+from torch import Tensor, nn
+
+from encoderlab.core.errors import EncoderlabError, InputError
+
+T = TypeVar("T")
+
+PATIENCE = timedelta(hours=6)  # for a rank that does something alone; one that dies is noticed at once
+CHUNK = 2**24  # values of a sum over ranks
+
+
+class RankLost(EncoderlabError):
+    """Another process of the run has ended."""
+
+
+@final
+@dataclass(frozen=True, kw_only=True)
+class Ranks:
+    """The place of this process among `size`."""
+
+    rank: int = 0
+    size: int = 1
+
+    @property
+    def first(self) -> bool:
+        return self.rank == 0
+
+    def deal(self, costs: Sequence[int]) -> list[int]:
+        """The numbers of the pieces of work that are this rank's: the dearest first, each to the rank with least."""
+        loads, mine = np.zeros(self.size), []
+        for piece in sorted(range(len(costs)), key=lambda one: (-costs[one], one)):
+            taker = int(loads.argmin())
+            loads[taker] += costs[piece]
+            if taker == self.rank:
+                mine.append(piece)
+        return sorted(mine)
+
+    def add_gradients(self, parameters: Sequence[nn.Parameter], loss: float) -> float:
+        """Adds up the gradients over ranks, in place, and returns the sum of `loss`. A parameter without a gradient on
+        any rank stays without."""
+        if self.size == 1:
+            return loss
+        device = parameters[0].device
+        seen = [float(p.grad is not None) for p in parameters]
+        exact = torch.float64 if device.type != "mps" else torch.float32
+        *anywhere, loss = self._sum(torch.tensor([*seen, loss], dtype=exact, device=device)).tolist()
+        with_one = [p for p, ranks in zip(parameters, anywhere, strict=True) if ranks]
+        for group in _chunks(with_one):
+            grads = [torch.zeros_like(p) if p.grad is None else p.grad for p in group]
+            total = self._sum(torch.cat([g.reshape(-1) for g in grads]))
+            for p, part in zip(group, total.split([p.numel() for p in group]), strict=True):
+                p.grad = part.view(p.shape)
+        return loss
+
+    def on_first(self, do: Callable[[], T]) -> T:
+        """What `do` gives on the first rank, on all of them. Where it raises, that rank has the error and the others
+        leave without a word."""
+        if self.size == 1:
+            return do()
+        error, answer = None, None
+        if self.first:
+            try:
+                answer = do()
+            except EncoderlabError as raised:
+                error = raised
+        code, answer = self._collect(
+            lambda: broadcast_object_list([None if error is None else error.exit_code, answer], from_process=0)
+        )
+        if error is not None:
+            raise error
+        if code is not None:
+            self.leave(code)
+        return answer
+
+    def one_after_another(self, do: Callable[[], T]) -> T:
+        """`do` on the first rank, then on the others, which find in the caches what it has put there. Where some fail,
+        the first rank raises InputError with every problem and the others leave."""
+        if self.size == 1:
+            return do()
+        answer: Any = None
+        problems: list[str] = []
+        for turn in (self.first, not self.first):
+            if turn:
+                try:
+                    answer = do()
+                except InputError as error:
+                    problems = list(error.problems)
+            found = self.all(problems)
+            if any(found):
+                if not self.first:
+                    self.leave(InputError.exit_code)
+                elsewhere = [
+                    f"process {rank} of {self.size}: {line}"
+                    for rank, lines in enumerate(found[1:], 1)
+                    for line in lines
+                ]
+                raise InputError(*(found[0] or dict.fromkeys(elsewhere)))
+        return answer
+
+    def all(self, value: T) -> list[T]:
+        """The value of every rank, in their order, on all of them."""
+        return [value] if self.size == 1 else self._collect(lambda: gather_object([value]))
+
+    def leave(self, code: int) -> None:
+        """Ends this process, which has nothing to say, when the first has had the time to say why: what started them
+        stops all when one ends."""
+        time.sleep(2)
+        raise SystemExit(code)
+
+    def _sum(self, tensor: Tensor) -> Tensor:
+        return self._collect(lambda: reduce(tensor, "sum"))
+
+    def _collect(self, do: Callable[[], Any]) -> Any:
+        try:
+            return do()
+        except RuntimeError as error:
+            if isinstance(error, torch.OutOfMemoryError):
+                raise
+            raise RankLost(
+                "another process of this run has ended, so this one stops too; the same command goes on from the last "
+                "checkpoint"
+            ) from error
+
+
+ALONE = Ranks()
+
+
+def started_as_several() -> bool:
+    """Whether torchrun or `accelerate launch` started this process as one of several."""
+    return int(os.environ.get("WORLD_SIZE", "1")) > 1 and "RANK" in os.environ
+
+
+def alike(do: Callable[[], T]) -> T:
+    """`do`, before the ranks know each other: it gives or raises the same in every process of a machine, so that one
+    of them says why is enough."""
+    try:
+        return do()
+    except EncoderlabError as error:
+        if started_as_several() and os.environ.get("LOCAL_RANK", "0") != "0":
+            ALONE.leave(error.exit_code)
+        raise
+
+
+def open_ranks(device: torch.device) -> Ranks:
+    """This process's place; on GPUs it takes the one of its number on its machine. Waits for the other ranks."""
+    if not started_as_several():
+        return ALONE
+    state = PartialState(cpu=device.type == "cpu", timeout=PATIENCE)
+    # A gloo thread that still runs while the interpreter ends aborts a process that has done its work.
+    atexit.register(state.destroy_process_group)
+    return Ranks(rank=state.process_index, size=state.num_processes)
+
+
+def _chunks(parameters: Sequence[nn.Parameter]) -> list[list[nn.Parameter]]:
+    """In groups of about CHUNK values, so that the copy of a sum stays small."""
+    groups: list[list[nn.Parameter]] = []
+    held = CHUNK
+    for parameter in parameters:
+        if held >= CHUNK:
+            groups.append([])
+            held = 0
+        groups[-1].append(parameter)
+        held += parameter.numel()
+    return groups

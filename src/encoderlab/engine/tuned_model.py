@@ -1,0 +1,150 @@
+"""A tuned model that is ready for inference, and its answers to rows."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from encoderlab.adapters import folder as adapters
+from encoderlab.adapters.tensor_names import our_name
+from encoderlab.data.tokenized import Encoded
+from encoderlab.engine.batches import without_gradients
+from encoderlab.engine.distributed import ALONE, Ranks
+from encoderlab.engine.frozen_layers import TrunkCache, frozen_layers
+from encoderlab.engine.runner import ModelRunner
+from encoderlab.engine.runner import logits as forward_logits
+from encoderlab.methods.base import Method
+from encoderlab.model import load
+from encoderlab.model.encoder import EncoderModel
+from encoderlab.tasks.base import Task
+
+TIMED_ROWS = 256
+
+
+@dataclass(frozen=True, kw_only=True)
+class Loaded:
+    """A model ready for inference, with what is needed to read rows and to name its answers. mean: what the head adds
+    to each answer, where its own float32 is too short for it."""
+
+    backbone: EncoderModel
+    model: ModelRunner
+    task: Task
+    class_names: list[str]
+    max_length: int
+    token_budget: int
+    device: torch.device
+    mean: float | None = None
+
+    @property
+    def tokenizer(self) -> Any:
+        return self.backbone.tokenizer
+
+
+def assemble(
+    *,
+    model: str,
+    task: Task,
+    method: Method | None,
+    class_names: list[str],
+    seed: int,
+    train: Mapping[str, Any],
+    read: Callable[[EncoderModel], Mapping[str, Tensor]] | None,
+    origin: str,
+    device: torch.device,
+    dtype: torch.dtype,
+    tokenizer: Any = None,
+    anew: str = "",
+) -> Loaded:
+    """Load the base in fp32, insert the method, fill in the tensors that `read` gives, merge, then cast. No method:
+    the untrained model. `origin` is where the tensors are from, for messages. tokenizer: the base's, where it is
+    loaded already. anew: as in `backbone.load`."""
+    backbone = load.load(model, head=task.head, class_names=class_names, seed=seed, tokenizer=tokenizer, anew=anew)
+    frozen = len(backbone.layer_paths())
+    mean = None
+    if method is not None and read is not None:
+        tensors = read(backbone)
+        method.inject(backbone, seed)
+        frozen = frozen_layers(backbone)
+        adapters.fill(backbone, method, tensors, origin)
+        method.merge(backbone)
+        bias = tensors.get(our_name(backbone, f"{backbone.output_layer()}.bias"))
+        mean = float(bias) if bias is not None and bias.dtype == torch.float64 else None
+    backbone.model.requires_grad_(False)
+    return Loaded(
+        backbone=backbone,
+        model=ModelRunner(backbone, dtype, device, frozen),
+        task=task,
+        class_names=class_names,
+        max_length=train["max_length"],
+        token_budget=train["token_budget"],
+        device=device,
+        mean=mean,
+    )
+
+
+def logits(
+    loaded: Loaded,
+    encoded: Encoded,
+    tick: Callable[[int], None] | None = None,
+    ranks: Ranks = ALONE,
+    cache: TrunkCache | None = None,
+) -> np.ndarray:
+    """float32 (rows, classes), in the rows' order; float64 of a regression whose labels' mean float32 cannot hold.
+    cache: where layers that no training changed find what they give."""
+    pad_id = loaded.backbone.pad_id
+    budget = without_gradients(loaded.token_budget)
+    if cache is not None:
+        ranks.one_after_another(partial(loaded.model.keep, encoded, cache, pad_id, budget, loaded.device))
+    with _without_mean(loaded):
+        found = forward_logits(
+            loaded.model,
+            loaded.task,
+            encoded,
+            pad_id=pad_id,
+            budget=budget,
+            device=loaded.device,
+            tick=tick,
+            ranks=ranks,
+        )
+    return found if loaded.mean is None else found.astype(np.float64) + loaded.mean
+
+
+@contextmanager
+def _without_mean(loaded: Loaded) -> Iterator[None]:
+    """The head does not add the mean that is added in float64 after it."""
+    if loaded.mean is None:
+        yield
+        return
+    bias = loaded.backbone.model.get_parameter(f"{loaded.backbone.output_layer()}.bias")
+    kept = bias.detach().clone()
+    try:
+        bias.data.zero_()
+        yield
+    finally:
+        bias.data.copy_(kept)
+
+
+def seconds_without_cache(loaded: Loaded, encoded: Encoded) -> float | None:
+    """A row's share of a pass over the first TIMED_ROWS with every layer run, as a user of the model runs it; None
+    where the cache gave nothing, so that the pass that scored the rows has told it."""
+    model = loaded.model
+    if not model.trunk.kept:
+        return None
+    rows = np.arange(min(TIMED_ROWS, len(encoded)))
+    kept, model.trunk.kept = model.trunk.kept, {}
+    try:
+        start = time.perf_counter()
+        for chosen in model.micro_batches(encoded, rows, without_gradients(loaded.token_budget)):
+            with torch.no_grad():
+                model.run(encoded, chosen, loaded.backbone.pad_id, loaded.device).cpu()
+        return (time.perf_counter() - start) / len(rows)
+    finally:
+        model.trunk.kept = kept

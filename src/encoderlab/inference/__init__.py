@@ -1,0 +1,1 @@
+"""Use a tuned encoder: load a run, predict, evaluate, export."""

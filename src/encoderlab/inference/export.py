@@ -1,0 +1,182 @@
+"""A finished run in the formats of others: `encoderlab export`.
+
+    merged       a plain transformers folder, the method folded into the weights
+    onnx         model.onnx, of any batch size and length, the method inside; with the tokenizer
+    peft         the adapter folder of the `peft` library
+    adapterhub   the adapter folder of the `adapters` library
+
+An export is written beside its place, loaded again and run on rows of the run (`probe`). Its logits have to be the
+run's: then the folder is renamed, so that what is there is whole and right, or nothing is.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError
+
+from encoderlab.adapters import adapterhub, peft
+from encoderlab.core import files
+from encoderlab.core.errors import EncoderlabError, InputError
+from encoderlab.core.suggestions import near
+from encoderlab.engine.tuned_model import Loaded
+from encoderlab.inference.export_adapter import write_adapter
+from encoderlab.inference.export_check import probe, rounding
+from encoderlab.inference.export_merged import merged_model
+from encoderlab.inference.export_onnx import write_onnx
+from encoderlab.inference.load_run import load_run
+from encoderlab.methods.base import Method
+from encoderlab.methods.qlora import Qlora
+from encoderlab.methods.registry import METHODS
+from encoderlab.model import checkpoint_config as encoder
+from encoderlab.model import heads
+
+FORMATS = ("merged", "peft", "adapterhub", "onnx")
+TOLERANCE = {"merged": 1e-5, "peft": 1e-5, "adapterhub": 1e-5, "onnx": 1e-4}  # as a share: `Probe.allowed`
+STORED = 1e-3  # the same from the predictions that the run stored: another device, rows packed otherwise
+ROUNDINGS = 4  # times what the run's precision does to the rows by itself, where that is not fp32
+
+
+@dataclass(frozen=True, kw_only=True)
+class Exported:
+    """What was written where, what it was checked on, and how it is loaded.
+
+    difference: the largest one of a logit from the run's model, computed again in fp32.
+    stored_difference: from the predictions that the run stored; None where there are none of these rows.
+    stored_precision, stored_allowed: what those were computed in, and the difference that it explains; None where
+        nothing was held to them, because another base was forced.
+    """
+
+    folder: str
+    format: str
+    bytes: int
+    rows: int
+    checked_on: str
+    difference: float
+    load: str
+    stored_difference: float | None = None
+    stored_precision: str = "float32"
+    stored_allowed: float | None = None
+
+    def checks(self) -> list[str]:
+        """What the model was held to, in words."""
+        lines = [
+            f"{self.rows} {self.checked_on}, logits differ by at most {self.difference:.1e} from the run's model "
+            "computed again in fp32"
+        ]
+        if self.stored_difference is None:
+            return [*lines, "not held to stored predictions: there are none of these rows"]
+        held = (
+            "another base was forced, so they are not held to each other"
+            if self.stored_allowed is None
+            else f"{self.stored_precision}, allowed {self.stored_allowed:.1e}"
+        )
+        return [*lines, f"by at most {self.stored_difference:.1e} from the predictions that the run stored ({held})"]
+
+    def as_dict(self) -> dict[str, Any]:
+        return asdict(self)
+
+
+def export(run: Path, to: str, out: Path | None = None, *, force: bool = False, base: str | None = None) -> Exported:
+    """Write the run's model to `out`, a new or empty folder; default: RUN/FORMAT. `force`, `base`: as in `load_run`.
+
+    InputError for an unknown format, a folder that is in use, a run that cannot be loaded, and a method that the format
+    cannot hold. EncoderlabError where the exported model gives other logits than the run's model does, or than the run
+    stored: nothing is left then."""
+    if to not in FORMATS:
+        raise InputError(f"--to {to}: unknown format{near(to, FORMATS, label='known formats: ')}")
+    target = run / to if out is None else out
+    if (target.exists() and not target.is_dir()) or (target.is_dir() and any(target.iterdir())):
+        raise InputError(f"{target}: is there already; expected a new or an empty folder, name one with --out")
+    loaded = load_run(run, device="cpu", precision="fp32", force=force, base=base)
+    config = files.read_json(run / "config.json")
+    method = files.build(METHODS, "name", config["method"])
+    loaded.model.eval()
+    with _whole(target) as folder, torch.no_grad(), encoder.quiet():
+        rows = probe(run, loaded)
+        if rows.spread is not None and rows.step > STORED * rows.spread:
+            raise InputError(
+                f"{target}: not written: the model's answers lie around {rows.largest:.3g}, where float32, in which an "
+                f"exported model answers, has steps of {rows.step:.2g}, too coarse for these labels; train on labels "
+                "from which a constant is subtracted, or use `encoderlab predict`, which adds it in float64"
+            )
+        match to:
+            case "merged":
+                answer = merged_model(loaded, method, folder)
+            case "onnx":
+                answer = write_onnx(loaded, rows.batches[-1][0], folder)
+            case "peft":
+                answer = write_adapter(peft, run, loaded, folder, force)
+            case _:
+                answer = write_adapter(adapterhub, run, loaded, folder, force)
+        difference, stored = rows.differences(answer)
+        if difference > rows.allowed(TOLERANCE[to]):
+            raise EncoderlabError(
+                f"{target}: not written: on {rows.rows} {rows.origin}, its logits differ from the run's by up to "
+                f"{difference:.1e}"
+            )
+        allowed = None
+        if stored is not None and not force:
+            allowed = rows.allowed(STORED)
+            if config["precision"] != "float32":
+                allowed += ROUNDINGS * rounding(rows, load_run(run, device="cpu", base=base))
+            if stored > allowed:
+                raise EncoderlabError(
+                    f"{target}: not written: on {rows.rows} {rows.origin}, its logits differ by up to {stored:.1e} "
+                    f"from the predictions that the run stored ({config['precision']}, which explains {allowed:.1e}); "
+                    "the model is not the one that was scored: run the study again"
+                )
+        size = sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
+    return Exported(
+        folder=str(target),
+        format=to,
+        bytes=size,
+        rows=rows.rows,
+        checked_on=rows.origin,
+        difference=difference,
+        stored_difference=stored,
+        stored_precision=config["precision"],
+        stored_allowed=allowed,
+        load=_how_to_load(to, loaded, method, target),
+    )
+
+
+@contextmanager
+def _whole(target: Path) -> Iterator[Path]:
+    """A folder beside `target`, which takes its place at the end if nothing went wrong, and vanishes otherwise."""
+    target = Path(os.path.abspath(target))
+    beside = target.with_name(f".{target.name}.part")
+    shutil.rmtree(beside, ignore_errors=True)  # of an export that was killed
+    try:
+        beside.mkdir(parents=True)
+        yield beside
+        if target.is_dir():
+            target.rmdir()  # empty, as was checked
+        beside.rename(target)
+    except SafetensorError as error:
+        raise EncoderlabError(f"{target}: cannot be written ({error})") from None
+    finally:
+        shutil.rmtree(beside, ignore_errors=True)
+
+
+def _how_to_load(to: str, loaded: Loaded, method: Method, target: Path) -> str:
+    """One line of Python, and what it cannot say."""
+    auto = loaded.task.head
+    base = f'{auto}.from_pretrained("{loaded.backbone.name}"{heads.arguments(auto, loaded.class_names)})'
+    bits = " (trained over a base in four bits; --to merged is exactly that model)" if isinstance(method, Qlora) else ""
+    match to:
+        case "merged":
+            return f'{auto}.from_pretrained("{target}")'
+        case "onnx":
+            return f'onnxruntime.InferenceSession("{target / "model.onnx"}")'
+        case "peft":
+            return f'PeftModel.from_pretrained({base}, "{target}"){bits}'
+        case _:
+            return f'model = {base}; adapters.init(model); model.load_adapter("{target}", set_active=True){bits}'

@@ -1,0 +1,182 @@
+"""Rows of a run with the logits that they have there, to hold an exported model to.
+
+There are two of each. The run's model is computed again, in fp32, one row at a time, without padding: what is exported
+has to be that to the last digits. And the run stored its predictions, computed in its own precision, packed, when it
+was trained: what is exported has to be what was measured, as far as that precision goes. The exported model gets rows
+of unlike lengths in one batch, padded, and one row alone: a format that forgets the mask, bakes in a length or loses a
+part of the model is found out.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from safetensors import SafetensorError
+from safetensors.numpy import load_file
+from torch import Tensor
+
+from encoderlab.core import files
+from encoderlab.core.rng import numpy_generator
+from encoderlab.data.tokenized import Encoded
+from encoderlab.engine.batches import collate
+from encoderlab.engine.tuned_model import Loaded
+from encoderlab.tasks.tokenization import kept
+
+ROWS, BATCH = 32, 8
+
+Answer = Callable[[Mapping[str, Tensor]], np.ndarray]  # the model's inputs -> logits, float32 (rows, classes)
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Probe:
+    """batches: inputs with an attention mask, and the logits they should give, nan where nothing is asked (of padding).
+    stored: the same as the run stored them, of the same shapes; None where it did not, or of other rows.
+    rows, origin: what they are.
+    spread: of a number in the labels' unit, how far its answers lie apart; None of classes."""
+
+    batches: list[tuple[dict[str, Tensor], np.ndarray]]
+    rows: int
+    origin: str
+    stored: list[np.ndarray] | None = None
+    spread: float | None = None
+
+    def differences(self, answer: Answer) -> tuple[float, float | None]:
+        """The largest difference of a logit, infinite where one is no number: from the run's model, and from what the
+        run stored."""
+        answers = [answer(inputs) for inputs, _ in self.batches]
+        own = _largest_gap(answers, [wanted for _, wanted in self.batches])
+        return own, None if self.stored is None else _largest_gap(answers, self.stored)
+
+    def allowed(self, share: float) -> float:
+        """A difference of `share`: of the largest logit's size, or of 1 if that is less (of ten times that size where
+        choices have one logit each); of a number, whose mean may be a million times its spread, of that spread, and
+        two steps of float32 there."""
+        if self.spread is None:
+            floor = min(1.0, 10 * self.largest) if self.batches[0][1].shape[-1] == 1 else 1.0
+            return share * max(floor, self.largest)
+        return share * self.spread + 2 * self.step
+
+    @property
+    def largest(self) -> float:
+        """The largest logit's size."""
+        return max(float(np.nanmax(np.abs(wanted))) for _, wanted in self.batches)
+
+    @property
+    def step(self) -> float:
+        """From one float32 to the next at the size of the largest logit."""
+        return float(np.spacing(np.float32(self.largest)))
+
+
+def _largest_gap(answers: Sequence[np.ndarray], wanted: Sequence[np.ndarray]) -> float:
+    gaps = [np.abs(ours - theirs)[~np.isnan(theirs)] for ours, theirs in zip(answers, wanted, strict=True)]
+    worst = max((gap.max() for gap in gaps if gap.size), default=np.inf)
+    return float(worst) if np.isfinite(worst) else float("inf")
+
+
+@torch.no_grad()
+def probe(run: Path, loaded: Loaded) -> Probe:
+    """Some of the run's test rows, from the shortest to the longest. Where their tokens are no longer kept on this
+    machine: rows of random words."""
+    fingerprint = files.read_json(run / "config.json")["data"]["test"]["fingerprint"]
+    encoded, origin = kept(fingerprint, files.cache_folder() / "tokens"), "rows of test"
+    stored = None
+    if encoded is None:
+        encoded, origin = _random_words(loaded), "rows of random words (those of test are no longer kept here)"
+    else:
+        stored = _predictions(run, len(encoded))
+    order = np.argsort(encoded.longest, kind="stable")
+    chosen = order[np.unique(np.linspace(0, len(order) - 1, ROWS).astype(int))]
+    count = -(-len(chosen) // BATCH)
+    batches = [chosen[:1], *(chosen[i::count] for i in range(count))]
+    loaded.backbone.model.eval()
+    made = [(_inputs(encoded, rows, loaded), _alone(encoded, rows, loaded)) for rows in batches]
+    return Probe(
+        batches=made,
+        rows=len(chosen),
+        origin=origin,
+        spread=_spread(run, loaded, [answers for _, answers in made]),
+        stored=None if stored is None else [_as_answered(stored, encoded, rows) for rows in batches],
+    )
+
+
+def _spread(run: Path, loaded: Loaded, answers: Sequence[np.ndarray]) -> float | None:
+    """How far answers lie apart: those of these rows, the labels of all test rows, and what a step of length 1 of the
+    head's input does, because a head that has learned nothing gives every row about the same."""
+    if loaded.task.problem_type != "regression":
+        return None
+    weight = loaded.backbone.model.get_submodule(loaded.backbone.output_layer()).weight
+    labels = _stored(run, "labels")
+    apart = [float(np.ptp(np.concatenate(answers))), float(weight.detach().float().norm())]
+    return max(*apart, 0.0 if labels is None else float(labels.std()))
+
+
+def rounding(found: Probe, rounded: Loaded) -> float:
+    """The largest difference that the run's own precision makes to a logit of these rows. rounded: the run's model in
+    that precision."""
+    rounded.backbone.model.eval()
+    with torch.no_grad():
+        own, _ = found.differences(lambda inputs: _answer(rounded, inputs))
+    return own
+
+
+def _answer(loaded: Loaded, inputs: Mapping[str, Tensor]) -> np.ndarray:
+    there = {name: tensor.to(loaded.device) for name, tensor in inputs.items()}
+    return loaded.model(**there).float().cpu().numpy()
+
+
+def _predictions(run: Path, rows: int) -> np.ndarray | None:
+    """The logits of the test rows as the run stored them, in their order; None where they are not there."""
+    logits = _stored(run, "logits")
+    return logits if logits is not None and len(logits) == rows else None
+
+
+def _stored(run: Path, name: str) -> np.ndarray | None:
+    try:
+        return load_file(run / "predictions" / "test.safetensors")[name]
+    except (OSError, KeyError, SafetensorError):
+        return None
+
+
+def _as_answered(stored: np.ndarray, encoded: Encoded, rows: np.ndarray) -> np.ndarray:
+    """Stored logits of some rows in the shape in which the model gives them."""
+    if encoded.groups is not None:
+        return np.concatenate([stored[row, : encoded.sizes[row]] for row in rows])[:, None]
+    if encoded.places is None:
+        return stored[rows]
+    whole = np.full((len(rows), int(encoded.lengths[rows].max()), stored.shape[2]), np.nan, dtype=np.float32)
+    for row, places, logits in zip(whole, encoded.places[rows], stored[rows], strict=True):
+        row[places[places >= 0]] = logits[: len(places)][places >= 0]
+    return whole
+
+
+def _inputs(encoded: Encoded, rows: np.ndarray, loaded: Loaded) -> dict[str, Tensor]:
+    inputs = collate(loaded.model.typed(encoded), rows, loaded.backbone.pad_id, loaded.device)
+    mask = inputs.pop("attention_mask", torch.ones_like(inputs["input_ids"]))
+    return {"input_ids": inputs.pop("input_ids"), "attention_mask": mask, **inputs}
+
+
+def _alone(encoded: Encoded, rows: np.ndarray, loaded: Loaded) -> np.ndarray:
+    """(rows, classes), or (rows, tokens, classes): each row's logits, without padding."""
+    encoded = loaded.model.typed(encoded)
+    singles = (collate(encoded, [row], loaded.backbone.pad_id, loaded.device) for row in rows)
+    found = [loaded.model(**single).float().cpu().numpy() for single in singles]
+    if found[0].ndim == 2:
+        return np.concatenate(found)
+    whole = np.full((len(found), max(one.shape[1] for one in found), found[0].shape[2]), np.nan, dtype=np.float32)
+    for row, one in zip(whole, found, strict=True):
+        row[: one.shape[1]] = one[0]
+    return whole
+
+
+def _random_words(loaded: Loaded) -> Encoded:
+    """Texts of 1 to about `max_length` tokens drawn from the vocabulary, as the task encodes them."""
+    draw = numpy_generator(0, "probe")
+    vocabulary = len(loaded.tokenizer)
+    lengths = np.linspace(1, loaded.max_length, ROWS).astype(int)
+    texts = [loaded.tokenizer.decode(draw.integers(vocabulary, size=n), skip_special_tokens=True) for n in lengths]
+    rows = loaded.task.filler(texts)
+    return loaded.task.encode(rows, loaded.tokenizer, loaded.max_length, loaded.class_names)

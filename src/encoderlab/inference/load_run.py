@@ -1,0 +1,70 @@
+"""From files to predictions: a run folder, or a method's tensors, becomes a merged model in its compute precision.
+
+Evaluation starts from what was saved, never from the model in memory: what is measured is what a user would load.
+"""
+
+from __future__ import annotations
+
+import logging
+from pathlib import Path
+
+from safetensors import SafetensorError
+
+from encoderlab.adapters import folder as adapters
+from encoderlab.core import files
+from encoderlab.core.errors import InputError
+from encoderlab.engine.device import choose_device, choose_precision
+from encoderlab.engine.tuned_model import Loaded, assemble
+from encoderlab.methods.registry import METHODS
+from encoderlab.tasks.registry import TASKS
+
+log = logging.getLogger(__name__)
+
+
+def load_run(
+    folder: Path, *, device: str = "auto", precision: str | None = None, force: bool = False, base: str | None = None
+) -> Loaded:
+    """The model of a finished run, in the precision it was scored in unless `precision` says otherwise. `force`: on
+    another base than it was trained on, too. `base`: where the base model lies now, if not where it was.
+
+    InputError where the folder is no run, is not finished, or a file of it is missing or damaged. A run that failed
+    may have kept its best epoch: that is loaded, and a warning logged.
+    """
+    if not (folder / "config.json").is_file():
+        raise InputError(f"{folder}: not the folder of a run (expected config.json in it); give OUT/runs/ID")
+    if not (folder / "result.json").is_file():
+        raise InputError(f"{folder}: this run is not finished; run its study again to finish it")
+    if not (folder / "adapter" / adapters.OURS).is_file():
+        raise InputError(
+            f"{folder}: this run has no adapter/ (a trial, a baseline, or it failed early); "
+            "if it was lost, run the study again"
+        )
+    place = choose_device(device)
+    try:
+        config, result = files.read_json(folder / "config.json"), files.read_json(folder / "result.json")
+        if result["status"] != "done":
+            log.warning("%s: this run failed (%s); using the best epoch before that", folder, result["reason"])
+        stored = {"bfloat16": "bf16", "float32": "fp32"}[config["precision"]]
+        return assemble(
+            model=_base(folder, config["model"]["name"], base),
+            task=files.build(TASKS, "kind", config["task"]),
+            method=files.build(METHODS, "name", config["method"]),
+            class_names=config["class_names"],
+            seed=config["seed"],
+            train=config["train"],
+            read=lambda b: adapters.read(b, folder / "adapter", force=force)[1],
+            origin=str(folder / "adapter"),
+            device=place,
+            dtype=choose_precision(place, precision or stored)[0],
+        )
+    except (KeyError, TypeError, ValueError, StopIteration, OSError, SafetensorError) as error:
+        raise InputError(f"{folder}: a file of this run is damaged ({type(error).__name__}: {error})") from None
+
+
+def _base(run: Path, trained_on: str, base: str | None) -> str:
+    """The base model to load. InputError where a folder is no longer there, and no other is named."""
+    if base is not None:
+        return base
+    if Path(trained_on).is_absolute() and not Path(trained_on).is_dir():
+        raise InputError(f"{run}: its base model is no longer at {trained_on}; say where it is with --base FOLDER")
+    return trained_on

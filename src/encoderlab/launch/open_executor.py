@@ -1,0 +1,78 @@
+"""The executor that a [launch] section asks for."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+from encoderlab.core.errors import InputError
+from encoderlab.launch.executor import Executor, Work
+from encoderlab.launch.pool import Pool
+from encoderlab.launch.queue import Queue
+from encoderlab.launch.settings import Launch
+from encoderlab.launch.worker_backends import Processes, Slurm, WorkerBackend
+
+SLURM_WORKERS = 4
+
+
+def problems(settings: Launch) -> list[str]:
+    """What this machine lacks for the section, a line each; empty where nothing."""
+    if settings.on == "here":
+        return []
+    found = []
+    if os.name != "posix":
+        found.append(f'launch.on: "{settings.on}" needs Linux or macOS; use "here"')
+    if find_spec("submitit") is None:
+        found.append(f"launch.on: \"{settings.on}\" needs submitit: pip install 'encoderlab[slurm]'")
+    if settings.on == "slurm":
+        missing = [name for name in ("sbatch", "srun", "squeue") if shutil.which(name) is None]
+        if missing:
+            found.append(
+                f'launch.on: "slurm", but this machine has no {", ".join(missing)} on its PATH; start the command on a '
+                'login node of the cluster, or use "processes"'
+            )
+    return found
+
+
+def open_executor(settings: Launch, folder: Path, work: Work, *, known: Work, cuda: bool) -> Executor:
+    """An executor for `work`, not for "here". folder: of the queue, seen by every worker. known: the value of an ask
+    that was done before, or None. cuda: the work needs a GPU. InputError with `problems`."""
+    if lines := problems(settings):
+        raise InputError(*lines)
+    queue = Queue(folder.absolute())
+    gpus = _gpus() if cuda and settings.on == "processes" else ()
+    workers, threads = shares(settings, len(gpus))
+    crew: WorkerBackend
+    if settings.on == "processes":
+        crew = Processes(queue, threads, gpus)
+    else:
+        crew = Slurm(queue, threads, _options(settings))
+    return Pool(work, known, queue, crew, workers)
+
+
+def shares(settings: Launch, gpus: int = 0) -> tuple[int, int]:
+    """(workers, threads of each)."""
+    if settings.on == "slurm":
+        return settings.workers or SLURM_WORKERS, settings.threads or 1
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    workers = settings.workers or gpus or max(1, cores // (settings.threads or 1))
+    return workers, settings.threads or max(1, cores // workers)
+
+
+def _gpus() -> tuple[str, ...]:
+    """CUDA_VISIBLE_DEVICES of one GPU each."""
+    import torch
+
+    if visible := os.environ.get("CUDA_VISIBLE_DEVICES"):
+        return tuple(visible.split(","))
+    return tuple(map(str, range(torch.cuda.device_count())))
+
+
+def _options(settings: Launch) -> dict[str, Any]:
+    """In the names of submitit's SlurmExecutor."""
+    given = {key: getattr(settings, key) for key in ("partition", "account", "qos", "gres", "constraint", "time")}
+    given["mem_gb"] = settings.memory
+    return {key: value for key, value in given.items() if value is not None}

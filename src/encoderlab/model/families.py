@@ -1,0 +1,167 @@
+"""The one table of what each family of encoders calls its parts.
+
+To add a family, add a row: paths of the parts inside one layer, as the model's own code in transformers spells them, a
+row of its sizes in `tests/conftest.py`, and run the tests, which are parametrised over the table. No other file names a
+part of a model, except `relative`, which stands in for two families' attention.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+
+from torch import nn
+
+from encoderlab.model.relative_attention import BiasedAttention, DisentangledAttention
+
+ROLES = ("query", "key", "value", "attention_out", "ffn_in", "ffn_out")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Family:
+    """Where one family keeps its parts. Paths are relative to one layer, `layers` to the trunk.
+
+    Where query, key and value are one linear layer, all three rows name it; its outputs are theirs in this order.
+    """
+
+    layers: str  # of the list of layers; "groups.*.layers" where each of a list of groups has one
+    query: str
+    key: str
+    value: str
+    attention_out: str
+    ffn_in: str
+    ffn_out: str
+    attention: str  # the module that calls the attention function
+    after_attention: str  # what the attention sublayer returns, after its dropout and before the residual sum
+    after_ffn: str
+    ffn_norm: str | None  # the LayerNorm over (residual + feed-forward output); None where layers normalise before
+    note: str  # what is special, one or two sentences for docs/supported.md; the tests hold the row to it
+    pooler: str = "pooler"  # the part of the trunk that a checkpoint may lack
+    encoder: str = "encoder"  # the part of the trunk that gives the last hidden states
+    # The part that gets what attention read, and the layer's input to add to it. With it `attention` calls its numbers
+    # what BERT's does: `attention_head_size`, `scaling`, and the probability of `dropout`.
+    residual: str | None = None
+    counts_from_padding: bool = False  # whether positions count on from the config's `pad_token_id`
+    packs: bool = True  # whether sequences can lie end to end: attention goes by `position_ids` and our function alone
+    stand_in: Callable[[nn.Module], nn.Module] | None = None  # makes of `attention` one that calls our function
+
+    @property
+    def fused(self) -> bool:
+        """Whether one linear layer gives query, key and value together."""
+        return self.query == self.key == self.value
+
+
+_BERT = Family(
+    layers="encoder.layer",
+    query="attention.self.query",
+    key="attention.self.key",
+    value="attention.self.value",
+    attention_out="attention.output.dense",
+    ffn_in="intermediate.dense",
+    ffn_out="output.dense",
+    attention="attention.self",
+    after_attention="attention.output.dropout",
+    after_ffn="output.dropout",
+    ffn_norm="output.LayerNorm",
+    residual="attention.output",
+    note="Classification reads the pooler. A masked-LM checkpoint has none: it is drawn anew, trained and saved.",
+)
+_ROBERTA = replace(
+    _BERT,
+    counts_from_padding=True,
+    note="Positions count from the row after the padding row, so 514 rows are 512 tokens. Multiple choice reads a "
+    "pooler that the checkpoints lack: it is drawn anew, trained and saved.",
+)
+
+FAMILIES: dict[str, Family] = {
+    "bert": _BERT,
+    "roberta": _ROBERTA,
+    "xlm-roberta": _ROBERTA,
+    "camembert": _ROBERTA,
+    "electra": replace(
+        _BERT,
+        note="No pooler. The small models' embeddings are narrower than their layers.",
+    ),
+    "distilbert": Family(
+        layers="transformer.layer",
+        query="attention.q_lin",
+        key="attention.k_lin",
+        value="attention.v_lin",
+        attention_out="attention.out_lin",
+        ffn_in="ffn.lin1",
+        ffn_out="ffn.lin2",
+        attention="attention",
+        after_attention="attention.out_lin",
+        after_ffn="ffn",
+        ffn_norm="output_layer_norm",
+        encoder="transformer",
+        note="No pooler and no token types; its head has two layers, `pre_classifier` and `classifier`.",
+    ),
+    "albert": Family(
+        layers="encoder.albert_layer_groups.*.albert_layers",
+        query="attention.query",
+        key="attention.key",
+        value="attention.value",
+        attention_out="attention.dense",
+        ffn_in="ffn",
+        ffn_out="ffn_output",
+        attention="attention",
+        after_attention="attention.output_dropout",
+        after_ffn="ffn_output",
+        ffn_norm="full_layer_layer_norm",
+        note="All layers share one set of weights, so they count as one layer: what a method adds is shared as well, "
+        "and its parameters are counted once.",
+    ),
+    "mpnet": Family(
+        layers="encoder.layer",
+        query="attention.attn.q",
+        key="attention.attn.k",
+        value="attention.attn.v",
+        attention_out="attention.attn.o",
+        ffn_in="intermediate.dense",
+        ffn_out="output.dense",
+        attention="attention.attn",
+        after_attention="attention.dropout",
+        after_ffn="output.dropout",
+        ffn_norm="output.LayerNorm",
+        note="Relative position bias in every layer; a learned prefix gets none. No token types. Positions count as "
+        "RoBERTa's do.",
+        packs=False,
+        stand_in=BiasedAttention,
+    ),
+    "deberta-v2": Family(
+        layers="encoder.layer",
+        query="attention.self.query_proj",
+        key="attention.self.key_proj",
+        value="attention.self.value_proj",
+        attention_out="attention.output.dense",
+        ffn_in="intermediate.dense",
+        ffn_out="output.dense",
+        attention="attention.self",
+        after_attention="attention.output.dropout",
+        after_ffn="output.dropout",
+        ffn_norm="output.LayerNorm",
+        note="DeBERTa-v2 and v3: disentangled attention; a learned prefix has content and no position. Query and key "
+        "may project positions too (v3), and what a method changes there changes them for both. Its pooler is part "
+        "of the head: drawn anew, trained and saved.",
+        packs=False,
+        stand_in=DisentangledAttention,
+    ),
+    "modernbert": Family(
+        layers="layers",
+        query="attn.Wqkv",
+        key="attn.Wqkv",
+        value="attn.Wqkv",
+        attention_out="attn.Wo",
+        ffn_in="mlp.Wi",
+        ffn_out="mlp.Wo",
+        attention="attn",
+        after_attention="attn.out_drop",
+        after_ffn="mlp",
+        ffn_norm=None,
+        encoder="final_norm",
+        note="Query, key and value are one linear layer: LoRA on any of them changes all three. Layers normalise "
+        "before, so a Pfeiffer adapter reads what the feed-forward sublayer returns. A learned prefix is not rotated, "
+        "and tokens see it in local layers too.",
+    ),
+}

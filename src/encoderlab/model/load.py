@@ -1,0 +1,172 @@
+"""Load an encoder with its tokenizer and a head, from a folder or the hub."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
+from typing import Any
+
+import torch
+import transformers
+
+from encoderlab.core.errors import InputError
+from encoderlab.core.rng import derive
+from encoderlab.model import attention, checkpoint_config, fingerprints, heads
+from encoderlab.model.checkpoint_config import one_line, quiet, read
+from encoderlab.model.dropout import DropoutRNG, use_dropout_rng
+from encoderlab.model.encoder import EncoderModel
+
+# Keys of a config that say where a model is from or what its head answers, not what the encoder computes.
+NOT_THE_FUNCTION = {
+    "_name_or_path",
+    "architectures",
+    "dtype",
+    "id2label",
+    "label2id",
+    "problem_type",
+    "transformers_version",
+}
+
+
+def load(
+    name: str, *, head: str, class_names: Sequence[str], seed: int, tokenizer: Any = None, anew: str = ""
+) -> EncoderModel:
+    """Read encoder and tokenizer in fp32 from a folder or the hub's cache, with a fresh head for `class_names`.
+
+    `head` names the transformers Auto class ("AutoModelForSequenceClassification"; "AutoModel" is the bare encoder,
+    whose pooler is left out where the checkpoint has none: nothing reads it). tokenizer: this model's, where it is
+    loaded already. anew: why the last layer of the checkpoint's own head is not used (`head_units`). Raises InputError
+    for a folder that is no model, a hub name that can't be had, a family that is not in the
+    table.
+    """
+    config, family, settled, said = read(name)
+    files = fingerprints.state(name, config)
+    notes = list(settled.notes)
+    with torch.random.fork_rng(devices=[]), quiet(), one_line(name, "could not be loaded: "):
+        if tokenizer is None:
+            tokenizer = transformers.AutoTokenizer.from_pretrained(name)
+        if problems := checkpoint_config.tokenizer_form(tokenizer):
+            raise InputError(*(f"model {name!r}: {problem}" for problem in problems))
+        if not isinstance(tokenizer.model_max_length, int | float):
+            tokenizer.model_max_length = transformers.tokenization_utils_base.VERY_LARGE_INTEGER
+        padding = checkpoint_config.settle_padding(config, family.counts_from_padding, tokenizer.pad_token_id)
+        notes += [] if padding is None else [padding]
+        config.id2label = dict(enumerate(class_names))
+        config.label2id = {label: i for i, label in enumerate(class_names)}
+        torch.manual_seed(derive(seed, "head"))
+        model, info = getattr(transformers, head).from_pretrained(
+            name,
+            config=config,
+            dtype=torch.float32,
+            attn_implementation=attention.NAME,
+            output_loading_info=True,
+            ignore_mismatched_sizes=True,  # a head for other classes is drawn anew; the trunk is checked below
+        )
+    _trunk_first(model)
+    sizes = {key[0]: tuple(key[1]) for key in info["mismatched_keys"]}
+    unread = {*info["missing_keys"], *sizes}
+    fresh = frozenset(unread) & {n for n, _ in model.named_parameters()}
+    noise = DropoutRNG()
+    use_dropout_rng(
+        model, noise
+    )  # before a method inserts its parts: hooks on a dropout module stay where they are put
+    backbone = EncoderModel(
+        name=name,
+        model=model,
+        tokenizer=tokenizer,
+        family=family,
+        fresh=fresh,
+        fingerprint="",
+        noise=noise,
+        frozen_head=head == "AutoModelForMaskedLM",
+    )
+    for path, module in zip(backbone.layer_paths(), backbone.attentions(), strict=True):
+        if family.stand_in is not None:
+            module = family.stand_in(module)
+            backbone.trunk.set_submodule(f"{path}.{family.attention}", module)
+        module.noise = noise  # type: ignore[assignment]
+    if problems := [*_trunk_problems(backbone), *_tokenizer_problems(backbone)]:
+        raise InputError(*(f"model {name!r}: {problem}" for problem in problems))
+    notes += _left_over(backbone, info["unexpected_keys"])
+    taken = None
+    if heads.has_labels(head):
+        layer = backbone.output_layer()
+        if f"{layer}.weight" in sizes or f"{layer}.weight" not in fresh:
+            taken = heads.bring(model, layer, head, said, sizes, class_names, seed, anew)
+            notes.append(taken.note)
+            fresh |= {n for n, _ in model.named_parameters() if taken.anew and n.startswith(f"{layer}.")}
+    bare_pooler = {name for name in fresh if backbone.in_pooler(name)} if backbone.trunk is model else set()
+    if bare_pooler:
+        setattr(backbone.trunk, family.pooler, None)
+    function = {**config.to_dict(), **settled.as_read}
+    shape = repr(sorted((key, value) for key, value in function.items() if key not in NOT_THE_FUNCTION))
+    # A head that answers with a number was once taken for one in units of the labels' spread: those runs are others.
+    unit = heads.UNIT if taken is not None and taken.number and not taken.anew else ""
+
+    def find() -> tuple[str, ...]:
+        known = {
+            n.removeprefix(backbone.trunk_prefix): (backbone.in_pooler(n), n.startswith(backbone.trunk_prefix), p)
+            for n, p in model.named_parameters()
+            if n not in fresh
+        }
+        if broken := [n for n, (_, _, p) in known.items() if not p.isfinite().all()]:
+            raise InputError(f"model {name!r}: its weights hold numbers that are not finite, e.g. in {min(broken)}")
+        return (
+            fingerprints.of_tensors({n: p for n, (pooler, inside, p) in known.items() if inside and not pooler}, shape),
+            fingerprints.of_tensors({n: p for n, (pooler, _, p) in known.items() if pooler}),
+            fingerprints.of_tensors({n: p for n, (_, inside, p) in known.items() if not inside}, unit),
+            fingerprints.of_tokens(tokenizer),
+        )
+
+    with one_line(name, "its tokenizer cannot make tokens: "):
+        ours, pooler, own_head, tokens = fingerprints.once(
+            files, (head, fresh, shape, unit, taken and taken.order), find
+        )
+    return replace(
+        backbone,
+        fresh=fresh - bare_pooler,
+        fingerprint=ours,
+        pooler_fingerprint=pooler,
+        head_fingerprint=own_head,
+        tokenizer_fingerprint=tokens,
+        notes=tuple(notes),
+    )
+
+
+def _left_over(backbone: EncoderModel, unread: Iterable[str]) -> list[str]:
+    """Say it where the weights hold parts of layers that the config does not describe."""
+    inside = f"{backbone.family.layers.partition('.*')[0]}."
+    left = sorted(key for key in unread if inside in key)
+    if not left:
+        return []
+    return [f"{len(left)} tensors of its layers have no place in the model that config.json describes, e.g. {left[0]}"]
+
+
+def _trunk_first(model: Any) -> None:
+    """Give a tensor that trunk and head share the trunk's name: `named_parameters` calls it by the first it meets."""
+    for name, child in list(model.named_children()):
+        if child is not model.base_model:
+            delattr(model, name)
+            setattr(model, name, child)
+
+
+def _trunk_problems(backbone: EncoderModel) -> list[str]:
+    prefix = backbone.trunk_prefix
+    absent = sorted(n for n in backbone.fresh if n.startswith(prefix) and not backbone.in_pooler(n))
+    if not absent:
+        return []
+    return [
+        f"{len(absent)} of the encoder's tensors are missing in its weights or have another shape, e.g. {absent[0]}; "
+        "config.json and the weights do not belong together"
+    ]
+
+
+def _tokenizer_problems(backbone: EncoderModel) -> list[str]:
+    words, rows = len(backbone.tokenizer), backbone.trunk.get_input_embeddings().num_embeddings  # type: ignore[operator]
+    if words <= len(backbone.tokenizer.all_special_tokens):
+        return ["its tokenizer knows no words; expected tokenizer.json or a vocabulary file in the folder"]
+    if words > rows:
+        return [
+            f"its tokenizer has {words} tokens, but the encoder has embeddings for {rows}; they do not belong together"
+        ]
+    return []

@@ -1,0 +1,129 @@
+"""Colours, markers and sizes that all figures share."""
+
+from __future__ import annotations
+
+import io
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from matplotlib.artist import Artist
+from matplotlib.axes import Axes
+from matplotlib.colors import to_rgb
+from matplotlib.figure import Figure
+
+from encoderlab.tasks.metric import Metric
+
+PALETTE = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#882255", "#7A7A00", "#332288")
+REFERENCE = "#222222"
+BASELINE = "#7a7a7a"
+MARKERS = "osD^vPX*"
+DASHES = ("-", "--", "-.", ":")
+WIDTH = 10.4  # inches; at the page's full width one point of type is about 1.5 CSS pixels
+INK, SOFT, GRID = "#2b2b2b", "#6b6b6b", "#e6e6e6"
+SETTINGS: dict[Any, Any] = {
+    "svg.fonttype": "none",
+    "svg.hashsalt": "encoderlab",
+    "font.size": 9.0,
+    "axes.unicode_minus": True,
+}
+
+
+@dataclass(frozen=True)
+class Style:
+    """How one variant looks in every figure."""
+
+    colour: str
+    marker: str
+    dash: str
+
+
+def styles(summary: Sequence[Mapping[str, Any]], reference: str | None) -> dict[str, Style]:
+    """Colour by method, marker and dash by variant within the method; the reference's method is black."""
+    trained = [row for row in summary if row["kind"] == "run"]
+    black = next((row["method"] for row in trained if row["variant"] == reference), None)
+    methods = list(dict.fromkeys(row["method"] for row in trained if row["method"] != black))
+    colour = {method: PALETTE[i % len(PALETTE)] for i, method in enumerate(methods)} | {black: REFERENCE}
+    found: dict[str, Style] = {}
+    for row in summary:
+        if row["kind"] != "run":
+            found[row["variant"]] = Style(BASELINE, "o", "--" if row["variant"] != "untrained" else ":")
+            continue
+        nth = sum(other["method"] == row["method"] for other in trained[: trained.index(row)])
+        found[row["variant"]] = Style(colour[row["method"]], MARKERS[nth % len(MARKERS)], DASHES[nth % len(DASHES)])
+    return found
+
+
+def legend_size(names: Sequence[str]) -> tuple[int, float]:
+    """(columns, inches of height) of a `legend` with these names."""
+    columns = max(1, min(4, int(72 * WIDTH // (text_width(max(names, key=len), 8.5) + 44))))
+    return columns, 0.2 * -(-len(names) // columns) + 0.15
+
+
+def legend(figure: Figure, handles: Sequence[Artist], names: Sequence[str], columns: int) -> None:
+    """Below everything else, at the left."""
+    made = figure.legend(
+        handles,
+        names,
+        loc="lower left",
+        bbox_to_anchor=(0.03, 0),
+        ncols=columns,
+        frameon=False,
+        fontsize=8.5,
+        handlelength=2.8,
+    )
+    for entry in made.get_texts():
+        entry.set_parse_math(False)
+        entry.set_color(INK)
+
+
+def plain(axes: Axes, grid: str) -> None:
+    for side, spine in axes.spines.items():
+        spine.set_visible(side == "bottom")
+        spine.set_color("#bbbbbb")
+    axes.grid(axis=grid, color=GRID, lw=0.8)  # pyright: ignore[reportArgumentType]
+    axes.set_axisbelow(True)
+    axes.tick_params(length=0, colors=INK)
+
+
+def readable(colour: str) -> tuple[float, ...]:
+    """The colour darkened enough to be read as text on white."""
+    return tuple(0.68 * part for part in to_rgb(colour))
+
+
+def text_width(words: str, size: float) -> float:
+    """About the width of a text in points, for a wide sans serif; the reader's own font is mostly narrower."""
+    return 0.56 * size * len(words)
+
+
+def drawn(value: float, metric: Metric) -> float:
+    """A value of the metric as an axis has it."""
+    return 100 * value if metric.percent else value
+
+
+def axis_label(split: str, metric: Metric) -> str:
+    return f"{split} {metric.label}" + (" (%)" if metric.percent else "")
+
+
+def drawn_all(values: Sequence[float], metric: Metric) -> list[float]:
+    return [drawn(value, metric) for value in values]
+
+
+def text_ends(row: Mapping[str, Any], metric: Metric) -> tuple[float, float]:
+    """The interval over seeds and rows, or the mean twice where there is none."""
+    ends = (row[f"{metric.key}_low"], row[f"{metric.key}_high"])
+    low, high = (row[metric.key] if end is None else end for end in ends)
+    return drawn(low, metric), drawn(high, metric)
+
+
+def svg(figure: Figure, name: str) -> str:
+    """SVG to put into HTML: no declaration, no metadata, sized by the page, ids of its own."""
+    file = io.StringIO()
+    figure.savefig(file, format="svg", transparent=True, metadata=dict.fromkeys(("Date", "Creator", "Format", "Type")))
+    svg = file.getvalue()
+    svg = svg[svg.index("<svg") :]
+    svg = re.sub(r"<metadata>.*?</metadata>", "", svg, flags=re.S)
+    svg = re.sub(r'(<svg[^>]*?) width="[^"]*"', r"\1", svg, count=1)
+    svg = re.sub(r'(<svg[^>]*?) height="[^"]*"', r'\1 aria-hidden="true"', svg, count=1)
+    return re.sub(r'(\bid="|href="#|url\(#)', rf"\g<1>{name}-", svg).strip()

@@ -1,0 +1,125 @@
+"""A grid as a figure: the metric on validation against the swept value; a thin line a seed, a thick one the mean.
+
+Validation rows, because a setting is something to choose, and the test rows are for the choice that was made.
+
+Variants of one method whose labels differ in one setting belong together: "lora rank=4", "lora rank=8". Numbers lie
+where they are on the axis, other values (targets, layers, truth values) side by side in the order of the study.
+"""
+
+from __future__ import annotations
+
+import math
+import textwrap
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import matplotlib
+import numpy as np
+from matplotlib.figure import Figure
+
+from encoderlab.report.style import INK, SETTINGS, SOFT, WIDTH, Style, axis_label, drawn, plain, svg
+from encoderlab.tasks.metric import Metric
+
+PANELS = 12  # of a figure; the page names those that are left out
+TALL, TITLE_LINE, TICK_LINE = 2.0, 0.17, 0.16  # inches of a panel, and of a line of text above and below it
+Sweep = dict[float | str, str]  # swept value -> label of the variant
+
+
+@dataclass(frozen=True, kw_only=True)
+class Panel:
+    """One swept setting. scores: {value: {seed: the metric on validation, as drawn}}, in the order of the axis."""
+
+    title: str
+    colour: str
+    scores: dict[float | str, dict[int, float]]
+
+
+def find(labels: Sequence[str]) -> dict[str, Sweep]:
+    """{title: the variants by the value that differs}, of at least two each; a title names the method and the key.
+    Where every value is a number the numbers ascend; other values keep the order of the labels."""
+    found: dict[str, dict[str, str]] = {}
+    for label in labels:
+        name, *settings = label.split(" ")
+        pairs = dict(part.split("=", 1) for part in settings if "=" in part)
+        for key, value in pairs.items():
+            rest = " ".join([name, *(part for part in settings if not part.startswith(f"{key}="))])
+            found.setdefault(f"{rest}: {key}", {})[value] = label
+    return {title: _ordered(sweep) for title, sweep in found.items() if len(sweep) > 1}
+
+
+def _ordered(sweep: dict[str, str]) -> Sweep:
+    try:
+        return dict(sorted((float(value), label) for value, label in sweep.items()))
+    except ValueError:
+        return {**sweep}
+
+
+def read(
+    sweeps: Mapping[str, Sweep],
+    runs: Mapping[str, Sequence[Mapping[str, Any]]],
+    look: Mapping[str, Style],
+    metric: Metric,
+) -> list[Panel]:
+    """A panel of every sweep of which two values have a score. `runs`: the finished ones of every variant."""
+    panels = []
+    for title, sweep in sweeps.items():
+        scores: dict[float | str, dict[int, float]] = {}
+        for value, label in sweep.items():
+            for run in runs.get(label, ()):
+                score = ((run.get("splits") or {}).get("validation") or {}).get(metric.key)
+                if score is not None:
+                    scores.setdefault(value, {})[run.get("seed") or 0] = drawn(score, metric)
+        if len(scores) > 1:
+            panels.append(Panel(title=title, colour=look[next(iter(sweep.values()))].colour, scores=scores))
+    return panels
+
+
+@matplotlib.rc_context(SETTINGS)
+def draw(panels: Sequence[Panel], metric: Metric) -> str:
+    columns = min(3, len(panels))
+    lines = math.ceil(len(panels) / columns)
+    titles = [_wrapped(panel.title, 112 // columns) for panel in panels]
+    names = [_names(panel, 120 // columns) for panel in panels]
+    above = 0.15 + TITLE_LINE * max(title.count("\n") + 1 for title in titles)
+    below = 0.15 + TICK_LINE * max(name.count("\n") + 1 for one in names for name in one)
+    height = lines * (above + TALL + below)
+    figure = Figure(figsize=(WIDTH, height), dpi=72)
+    for i, (panel, title, ticks) in enumerate(zip(panels, titles, names, strict=True)):
+        axes = figure.add_subplot(lines, columns, i + 1)
+        numbers = [value for value in panel.scores if isinstance(value, float)]
+        at = dict(zip(panel.scores, numbers or range(len(panel.scores)), strict=True))
+        for seed in sorted({seed for one in panel.scores.values() for seed in one}):
+            line = [(at[value], one[seed]) for value, one in panel.scores.items() if seed in one]
+            axes.plot(*zip(*line, strict=True), color=panel.colour, lw=0.9, alpha=0.5, marker=".", ms=4)
+        means = [np.mean(list(one.values())) for one in panel.scores.values()]
+        axes.plot(list(at.values()), means, color=panel.colour, lw=2.2, marker="o")
+        if not numbers:
+            axes.set_xlim(-0.5, len(at) - 0.5)
+        elif min(numbers) > 0 and max(numbers) / min(numbers) >= 4:
+            axes.set_xscale("log")
+        axes.set_xticks(list(at.values()), ticks, parse_math=False)
+        axes.minorticks_off()
+        axes.set_title(title, loc="left", fontsize=9.5, color=INK, parse_math=False)
+        axes.set_ylabel(axis_label("validation", metric) if i % columns == 0 else "", color=SOFT)
+        plain(axes, "both")
+    figure.subplots_adjust(
+        left=0.07,
+        right=0.985,
+        top=1 - above / height,
+        bottom=below / height,
+        hspace=(above + below) / TALL,
+        wspace=0.25,
+    )
+    return svg(figure, "sweeps")
+
+
+def _names(panel: Panel, width: int) -> list[str]:
+    """The values below the axis, in lines that fit beside each other in `width` letters."""
+    values = [value if isinstance(value, str) else f"{value:g}" for value in panel.scores]
+    return [_wrapped(value, max(6, width // len(values) - 1)) for value in values]
+
+
+def _wrapped(words: str, width: int) -> str:
+    """In lines of at most `width` letters, which end at a space or a plus where they can."""
+    return "\n".join(line.replace("+ ", "+") for line in textwrap.wrap(words.replace("+", "+ "), width))

@@ -1,0 +1,1 @@
+"""Run folders become tables: results.csv, summary.csv, summary.json, and what may be concluded from them."""

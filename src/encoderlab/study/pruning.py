@@ -1,0 +1,71 @@
+"""Optuna's journal of trials, which several processes share, and the end of a trial that is worse than the others.
+
+Median rule: a trial goes no further if its best value so far is below the median of what the finished trials had
+after as many epochs; not before five are finished (Golovin et al. 2017, as in Optuna's MedianPruner).
+"""
+
+from __future__ import annotations
+
+import logging
+import warnings
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, final
+
+from encoderlab.core.errors import InputError, Pruned
+from encoderlab.tasks.base import Task
+
+JOURNAL = "search.journal"
+
+
+@final
+@dataclass(frozen=True, kw_only=True)
+class Pruner:
+    """Reports a trial's epochs, and ends it by Pruned where the median of the others is better. Picklable; used where
+    the trial trains."""
+
+    journal: Path
+    name: str
+    number: int
+    task: Task
+
+    def __call__(self, history: list[dict[str, Any]]) -> None:
+        if not history:
+            return
+        from optuna.trial import Trial
+
+        study = open_journal(self.journal, self.name, make=False)
+        known = study.get_trials(deepcopy=False)[self.number]
+        if known.state.is_finished():  # of a command that was killed before it read the result
+            return
+        trial = Trial(study, known._trial_id)
+        for entry in history:
+            if entry["epoch"] not in known.intermediate_values:
+                trial.report(self.task.value(entry["validation"]), entry["epoch"])
+        if trial.should_prune():
+            last = history[-1]
+            raise Pruned(f"below the median of the other trials after epoch {last['epoch']}", history)
+
+
+def open_journal(journal: Path, name: str, *, make: bool) -> Any:
+    """Optuna's study."""
+    import optuna
+    from optuna.storages import JournalStorage
+    from optuna.storages.journal import JournalFileBackend
+
+    optuna.logging.set_verbosity(logging.ERROR)
+    journal.parent.mkdir(parents=True, exist_ok=True)
+    pruner = optuna.pruners.MedianPruner()
+    try:
+        with warnings.catch_warnings(action="ignore", category=optuna.exceptions.ExperimentalWarning):
+            storage = JournalStorage(JournalFileBackend(str(journal)))
+        if not make:
+            return optuna.load_study(study_name=name, storage=storage, pruner=pruner)
+        return optuna.create_study(
+            study_name=name, storage=storage, pruner=pruner, direction="maximize", load_if_exists=True
+        )
+    except (ValueError, KeyError) as error:
+        raise InputError(
+            f"{journal}: not readable as a journal of trials ({error}); delete it and run the same command again: the "
+            "trials that are done are kept in their folders"
+        ) from None

@@ -1,0 +1,102 @@
+"""The numbers of metrics.jsonl, sent to experiment trackers as well, through those of accelerate.
+
+    tensorboard   OUT/tensorboard/<run>, for `tensorboard --logdir OUT/tensorboard`
+    mlflow, trackio, wandb   a project (mlflow: an experiment) of the study's name with a run a run; where they keep it
+                             is their own settings' matter (MLFLOW_TRACKING_URI, TRACKIO_DIR, WANDB_MODE=offline, ...)
+
+A tracker is no part of what a run is. One that fails while the run trains is left out from then on, with a warning.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import importlib.util
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, final
+
+from accelerate import tracking
+
+from encoderlab.core.errors import InputError
+
+
+def problems(names: Sequence[str]) -> list[str]:
+    """Trackers whose package is not installed, a line each."""
+    return [
+        f"track: {name} is not installed; pip install {name}, or leave it out"
+        for name in names
+        if importlib.util.find_spec(name) is None
+    ]
+
+
+@final
+@dataclass(frozen=True, kw_only=True)
+class Tracking:
+    """Which trackers, and what a run is called there. folder: the study's. about: settings of the run, flat."""
+
+    names: tuple[str, ...]
+    project: str
+    title: str
+    number: str
+    folder: Path
+    about: Mapping[str, Any] = field(default_factory=dict)
+
+    def open(self, step: int) -> Trackers:
+        """Trackers that are told what comes after `step`. InputError for one that cannot start."""
+        opened: dict[str, tracking.GeneralTracker] = {}
+        for name in self.names:
+            try:
+                tracker = self._make(name, step)
+                tracker.start()
+                if name != "tensorboard":  # which makes a folder named after the time of it
+                    tracker.store_init_configuration(dict(self.about))
+            except Exception as error:  # a server, an account, a disk: theirs to say
+                raise InputError(f"track: {name} cannot start ({_line(error)}); mend that, or leave it out") from None
+            opened[name] = tracker
+        return Trackers(opened)
+
+    def _make(self, name: str, step: int) -> tracking.GeneralTracker:
+        title = f"{self.title} {self.number}"
+        match name:
+            case "tensorboard":
+                place = self.folder / "tensorboard"  # purge_step: what a killed run told after its last checkpoint
+                return tracking.TensorBoardTracker(title.replace("/", "-"), place, purge_step=step + 1)
+            case "mlflow":
+                return tracking.MLflowTracker(self.project, run_name=title)
+            case "trackio":
+                return tracking.TrackioTracker(self.project, name=title, resume="allow")
+            case "wandb":
+                return tracking.WandBTracker(self.project, name=title, id=self.number, resume="allow")
+        raise ValueError(name)
+
+
+@final
+class Trackers:
+    """Open trackers. warnings: of those that failed."""
+
+    def __init__(self, opened: Mapping[str, tracking.GeneralTracker] | None = None) -> None:
+        self.opened = dict(opened or {})
+        self.warnings: list[str] = []
+
+    def log(self, step: int, **values: Any) -> None:
+        """Numbers by name; those in a dict are called "dict/name"."""
+        flat: dict[str, float] = {}
+        for key, value in values.items():
+            inner = {f"{key}/{part}": v for part, v in value.items()} if isinstance(value, Mapping) else {key: value}
+            flat |= {name: float(v) for name, v in inner.items() if isinstance(v, int | float)}
+        for name, tracker in list(self.opened.items()):
+            try:
+                tracker.log(flat, step=step)
+            except Exception as error:
+                del self.opened[name]
+                self.warnings.append(f"{name} was told nothing after step {step - 1} ({_line(error)})")
+
+    def close(self) -> None:
+        for tracker in self.opened.values():
+            with contextlib.suppress(Exception):
+                tracker.finish()
+
+
+def _line(error: Exception) -> str:
+    return str(error).strip().partition("\n")[0] or type(error).__name__

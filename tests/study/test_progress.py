@@ -1,0 +1,58 @@
+"""The time left of a study: tokens still to do, at the speed each variant has shown."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+
+from encoderlab.study import progress
+from encoderlab.study.progress import TRAINING_COST, Meter, Work, words
+
+
+def test_time_left_follows_each_variants_own_speed(monkeypatch: pytest.MonkeyPatch) -> None:
+    clock = [100.0]
+    monkeypatch.setattr(progress.time, "perf_counter", lambda: clock[0])
+    fast = Work(group="fast", title="fast", trained=100, forward=60)
+    slow = Work(group="slow", title="slow", trained=100, forward=60)
+    unseen = Work(group="unseen", title="unseen", trained=10, forward=0)
+    meter = Meter([fast, fast, slow, slow, unseen])
+    assert math.isnan(meter.seconds_left())
+    for work, seconds in ((fast, 1.0), (slow, 10.0)):
+        with meter.job(work) as tick:
+            clock[0] += 0.9 * seconds
+            tick(100, 0.5)
+            clock[0] += 0.1 * seconds
+            tick(60, None)
+    units = 100 * TRAINING_COST + 60
+    mean = 11.0 / (2 * units)
+    assert meter.seconds_left() == pytest.approx(1.0 + 10.0 + 10 * TRAINING_COST * mean)
+    with meter.job(fast):
+        pass  # was finished already: nothing ticked, and it leaves the account
+    assert meter.seconds_left() == pytest.approx(10.0 + 10 * TRAINING_COST * mean)
+    meter.close()
+
+
+def test_a_trial_that_two_variants_share_is_timed_once() -> None:
+    own, shared = (Work(group=group, title="", trained=trained, forward=0) for group, trained in (("a", 10), ("b", 0)))
+    meter = Meter([own, shared, Work(group="b", title="", trained=10, forward=0)])
+    for work in (own, shared):
+        meter.collect(work, 6.0)
+    assert meter.seconds_left() == pytest.approx(6.0)
+    meter.close()
+
+
+def test_durations_as_people_say_them() -> None:
+    said = [words(s) for s in (12.4, 89, 600, 5399, 9000, math.nan)]
+    assert said == ["12 s", "89 s", "10 min", "90 min", "2.5 h", "unknown time"]
+
+
+def test_a_warning_of_a_run_is_said_once_below_its_line(capsys: pytest.CaptureFixture[str]) -> None:
+    meter = Meter([])
+    result = {"variant": "lora", "seed": 0, "learning_rate": 1e-3, "kind": "run", "status": "done", "splits": {}}
+    for kind, warnings in (("trial", ["short"]), ("run", ["over-fitting"]), ("run", ["over-fitting", "torn"])):
+        meter.say(result | {"kind": kind, "warnings": warnings})
+    meter.close()
+    said = [line for line in capsys.readouterr().err.splitlines() if line.strip()]
+    assert [line for line in said if line.startswith("warning")] == ["warning: over-fitting", "warning: torn"]
+    assert said[2] == "warning: over-fitting" and len(said) == 5
