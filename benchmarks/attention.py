@@ -1,8 +1,8 @@
 """Which attention trains faster on a CPU: forward and backward of one layer's, without dropout, in turn.
 
-`fp32` and `own`: written-out products (`encoderlab.model.matmul_attention`), in fp32 or in the model's own precision. `kernel`:
-torch's scaled-dot-product attention. As in training, lengths are new in every micro-batch and the same in its six
-layers: what is made for one shape of matrices is used six times.
+`fp32` and `own`: written-out products (`encoderlab.model.matmul_attention`), in fp32 or in the model's own precision.
+`kernel`: torch's scaled-dot-product attention. As in training, lengths are new in every micro-batch and the same in its
+six layers: what is made for one shape of matrices is used six times.
 
     python benchmarks/attention.py [--repeats 5] [--json FILE]
 """

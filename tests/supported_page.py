@@ -39,8 +39,9 @@ A family is what config.json calls `model_type`. Where a method cannot serve one
 anything runs.
 """
 ADDING = """\
-To add a family, add its row of part names to `FAMILIES` in `src/encoderlab/model/families.py` and its sizes to `SHAPES` in
-`tests/conftest.py`; the tests run over both tables. A family that is not in the table is refused with this advice.
+To add a family, add its row of part names to `FAMILIES` in `src/encoderlab/model/families.py` and its sizes to
+`SHAPES` in `tests/conftest.py`; the tests run over both tables. A family that is not in the table is refused with this
+advice.
 
 This page is written by `python tests/supported_page.py`; a test holds it to the code.
 """

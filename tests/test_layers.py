@@ -1,4 +1,4 @@
-"""The import graph against the layer list of docs/design.md: same row or a row above, never below, and no cycle.
+"""The ten lines of the layout (docs/design.md, "Layers"), held by the import graph.
 
 Every import counts: those inside a function or under TYPE_CHECKING name a dependency too.
 """
@@ -6,7 +6,6 @@ Every import counts: those inside a function or under TYPE_CHECKING name a depen
 from __future__ import annotations
 
 import ast
-import re
 import subprocess
 import sys
 from graphlib import TopologicalSorter
@@ -16,83 +15,138 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
 PACKAGE = ROOT / "src" / "encoderlab"
-UNITS = sorted({path.relative_to(PACKAGE).parts[0].removesuffix(".py") for path in PACKAGE.rglob("*.py")})
-OUTSIDE = {"__init__", "__main__"}  # the version, and the way into `cli`
+
+# {wing: the wings it may import}. A wing may always import itself.
+MODELS = "core data model tasks methods adapters engine"
+RUNS = f"{MODELS} training"
+WINGS = {
+    "core": "",
+    "data": "core",
+    "model": "core",
+    "launch": "core",
+    "tasks": "core data model",
+    "methods": "core model",
+    "adapters": "core data model tasks methods",
+    "engine": "core data model tasks methods adapters",
+    "training": MODELS,
+    "config": f"{RUNS} launch",
+    "results": RUNS,
+    "inference": RUNS,
+    "report": "core tasks results",
+    "study": f"{RUNS} launch config results inference report",
+    "brain.stories": "core",
+    "brain.vectors": f"{MODELS} brain.stories",
+    "brain.fmri": "core brain.stories",
+    "brain.ridge": "core brain.stories brain.fmri",
+    "brain.encoding": f"{RUNS} launch config results report study brain.stories brain.vectors brain.fmri brain.ridge",
+}
+TOP = {"cli", "api", "backbone", "__main__", "__init__"}  # they may import everything
+LOOSE = {"__init__", "__main__", "api", "backbone"}  # `backbone`: the name that model cards import from
+LONGEST = 350
 
 
-def layers() -> dict[str, int]:
-    """{module or subpackage: row} of the table; a row may name more of them in its last cell: `name`: or `a`, `b`:"""
-    rows = {}
-    table = (ROOT / "docs" / "design.md").read_text(encoding="utf-8").split("## Layers")[1].split("\n## ")[0]
-    for number, module, about in re.findall(r"^\| (\d+) \| (.+?) \| (.+) \|$", table, re.MULTILINE):
-        more = [names for names in re.findall(r"((?:`\w+/?`,? ?)+):", about)]
-        for name in re.findall(r"`(\w+)/?`", " ".join([module, *more])):
-            rows[name] = int(number)
-    return rows
+def modules() -> dict[str, Path]:
+    """{dotted name below encoderlab: file} of every module; a package goes by its own name."""
+    found = {}
+    for path in sorted(PACKAGE.rglob("*.py")):
+        name = ".".join(path.relative_to(PACKAGE).with_suffix("").parts)
+        found[name.removesuffix(".__init__")] = path
+    return found
+
+
+MODULES = modules()
+
+
+def wing(module: str) -> str:
+    parts = module.split(".")
+    return ".".join(parts[:2]) if parts[0] == "brain" and len(parts) > 1 else parts[0]
 
 
 def imported(tree: ast.AST, package: tuple[str, ...]) -> set[str]:
-    """The modules and subpackages of encoderlab that a file in `package` imports."""
+    """The modules of encoderlab that a file in `package` imports."""
     dotted: list[str] = []
     for node in ast.walk(tree):
         if isinstance(node, ast.Import):
             dotted += [alias.name for alias in node.names]
         elif isinstance(node, ast.ImportFrom):
             base = ".".join(package[: len(package) - node.level + 1]) + "." if node.level else ""
-            module = base + (node.module or "")
-            dotted += [f"{module.rstrip('.')}.{alias.name}" for alias in node.names]
-    inside = (name.split(".") for name in dotted)
-    return {parts[1] for parts in inside if parts[0] == "encoderlab" and len(parts) > 1 and parts[1] in UNITS}
-
-
-def dependencies(unit: str) -> set[str]:
-    folder = PACKAGE / unit
+            module = (base + (node.module or "")).rstrip(".")
+            dotted += [f"{module}.{alias.name}" for alias in node.names]
     found = set()
-    for path in sorted(folder.rglob("*.py")) if folder.is_dir() else [PACKAGE / f"{unit}.py"]:
-        package = ("encoderlab", *path.relative_to(PACKAGE).parts[:-1])
-        found |= imported(ast.parse(path.read_text(encoding="utf-8")), package)
-    return found - {unit}
+    for name in dotted:
+        parts = name.split(".")
+        if parts[0] != "encoderlab":
+            continue
+        inside = parts[1:]
+        while inside and ".".join(inside) not in MODULES:  # the last part may be a name in the module
+            inside = inside[:-1]
+        if inside:
+            found.add(".".join(inside))
+    return found
+
+
+def dependencies(module: str) -> set[str]:
+    path = MODULES[module]
+    package = ("encoderlab", *path.relative_to(PACKAGE).parts[:-1])
+    return imported(ast.parse(path.read_text(encoding="utf-8")), package) - {module}
+
+
+GRAPH = {module: dependencies(module) for module in MODULES if module != "__init__"}
 
 
 def test_the_reader_sees_every_way_to_import() -> None:
     source = """
-import encoderlab.errors
+import encoderlab.core.errors
 from encoderlab import data as d, __version__
-from encoderlab.stats import holm
-from ..backbone import load
-from .. import runs
-from . import neighbour
+from encoderlab.core.statistics import holm
+from ..model.load import load
+from .. import tasks
+from . import registry
 def lazily():
-    from encoderlab.demo import run
+    from encoderlab.study.demo import run
 """
     seen = imported(ast.parse(source), ("encoderlab", "methods"))
-    assert seen & {"errors", "stats", "demo", "methods"} == {"errors", "stats", "demo", "methods"} & set(UNITS)
-    assert {"data", "backbone", "runs"} & set(UNITS) <= seen
+    expected = {"core.errors", "data", "core.statistics", "model.load", "tasks", "methods.registry", "study.demo"}
+    assert seen == expected
 
 
-def test_the_layer_list_is_read() -> None:
-    rows = layers()
-    assert rows["errors"] == 1 and rows["data"] == rows["stats"] and rows["tasks"] == rows["backbone"]
-    assert (
-        rows["errors"] < rows["data"] < rows["backbone"] < rows["methods"] < rows["study"] < rows["demo"] < rows["cli"]
-    )
+@pytest.mark.parametrize("name", sorted(WINGS))
+def test_a_wing_imports_only_what_its_line_allows(name: str) -> None:
+    allowed = {name, *WINGS[name].split()}
+    inside = [module for module in GRAPH if wing(module) == name]
+    assert inside, f"there is no wing {name}"
+    wrong = [f"{m} imports {other}" for m in inside for other in sorted(GRAPH[m]) if wing(other) not in allowed]
+    assert not wrong, f"{name} may import {sorted(allowed)}:\n" + "\n".join(wrong)
 
 
-@pytest.mark.parametrize("unit", [unit for unit in UNITS if unit not in OUTSIDE])
-def test_imports_point_up(unit: str) -> None:
-    rows = layers()
-    assert unit in rows, f"{unit} has no row in docs/design.md, section Layers"
-    below = {other for other in dependencies(unit) if other not in OUTSIDE and rows.get(other, 0) > rows[unit]}
-    assert not below, f"{unit} (row {rows[unit]}) imports from below: {sorted(below)}"
+def test_every_module_lies_in_a_wing() -> None:
+    placed = set(WINGS) | TOP | {"brain"}
+    assert {module for module in MODULES if wing(module) not in placed} == set()
+    assert {path.stem for path in PACKAGE.glob("*.py")} <= LOOSE
 
 
 def test_no_cycle_between_modules() -> None:
-    TopologicalSorter({unit: dependencies(unit) - OUTSIDE for unit in UNITS}).prepare()
+    TopologicalSorter(GRAPH).prepare()
 
 
-@pytest.mark.parametrize("unit", ["cli", "data", "demo", "errors", "report", "results", "stats"])
-def test_torch_stays_out_at_import(unit: str) -> None:
+def test_no_file_is_long() -> None:
+    lines = {name: len(path.read_text(encoding="utf-8").splitlines()) for name, path in MODULES.items()}
+    assert {name: count for name, count in lines.items() if count > LONGEST} == {}
+
+
+def test_the_page_of_the_layout_names_every_wing() -> None:
+    page = (ROOT / "docs" / "design.md").read_text(encoding="utf-8").split("## Layers")[1].split("\n## ")[0]
+    assert [name for name in (*WINGS, "cli") if f"`{name.replace('.', '/')}`" not in page] == []
+
+
+LIGHT = ["cli.app", "study.demo", "core.errors", "core.statistics", "report.study_page", "results.collect"]
+PACKAGES = [name for name, path in MODULES.items() if path.name == "__init__.py"]
+
+
+@pytest.mark.parametrize("names", [LIGHT, PACKAGES], ids=["light modules", "packages"])
+def test_torch_stays_out_at_import(names: list[str]) -> None:
     """`--help` and everything that only reads tables start fast."""
-    code = f"import sys, encoderlab.{unit}; sys.exit('torch' in sys.modules)"
+    lines = [f"import encoderlab.{name}" if name != "__init__" else "import encoderlab" for name in names]
+    code = "import sys\n" + "\n".join(f"{line}\nassert 'torch' not in sys.modules, {line!r}" for line in lines)
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
-    assert done.returncode == 0, done.stderr or f"importing encoderlab.{unit} imports torch"
+    assert done.returncode == 0, done.stderr

@@ -1,1 +1,14 @@
-"""Adapter files: our own folder, PEFT's, AdapterHub's, loralib's, and the model card."""
+"""Adapter files: our own folder, PEFT's, AdapterHub's, loralib's, and the model card.
+
+Model cards that encoderlab wrote import `load_adapter` from here.
+"""
+
+from encoderlab.core.lazy import lazily
+
+PUBLIC = {"load_adapter": "folder", "read": "folder", "save": "folder"}
+
+__getattr__ = lazily(__name__, PUBLIC)
+
+
+def __dir__() -> list[str]:
+    return sorted(PUBLIC)

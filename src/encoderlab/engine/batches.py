@@ -5,8 +5,8 @@ of similar length and at most `budget` tokens, padding included: text lengths ar
 longest row holds more than twice its real tokens. Each row's loss is divided by the rows of the whole batch, so the
 summed gradient is that of the padded batch.
 
-Where the model takes its rows packed (`encoderlab.model.packing`) there is next to no padding, and a micro-batch is as many
-rows as the budget holds.
+Where the model takes its rows packed (`encoderlab.model.packing`) there is next to no padding, and a micro-batch is as
+many rows as the budget holds.
 """
 
 from __future__ import annotations

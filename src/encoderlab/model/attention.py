@@ -5,9 +5,10 @@ Registered with transformers under the name `encoderlab`, so that the families' 
 scaled-dot-product attention is the faster one without gradients. On a CPU it has no dropout, and in bf16 its backward
 pass is several times slower than written-out matrix products on short sequences (docs/performance.md).
 
-A module may carry `prefix_key`, `prefix_value` of shape (heads, length, head size) and `noise` (a `DropoutRNG`). Positions
-and the mask's own columns are untouched by a prefix: it is seen by every token, and all of the model's positions stay
-usable. Where a layout is active (`encoderlab.model.packing`), the one row holds many sequences, and each attends to itself.
+A module may carry `prefix_key`, `prefix_value` of shape (heads, length, head size) and `noise` (a `DropoutRNG`).
+Positions and the mask's own columns are untouched by a prefix: it is seen by every token, and all of the model's
+positions stay usable. Where a layout is active (`encoderlab.model.packing`), the one row holds many
+sequences, and each attends to itself.
 """
 
 from __future__ import annotations

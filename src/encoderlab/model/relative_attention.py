@@ -8,8 +8,8 @@ r"""Attention with relative positions, for the two families whose own code does 
     P_k, P_q: projected embeddings of distances, c: their buckets, t: one term for q k' and one for each term of b
 
 Each class stands in for the family's own module: it has the same parts under the same names and computes the same
-numbers, but hands q, k, v and b to `encoderlab.model.attention`, as the other families do. So a prefix, our dropout and the
-faster backward pass work here too. A prefix has no position, and its scores no b.
+numbers, but hands q, k, v and b to `encoderlab.model.attention`, as the other families do. So a prefix, our dropout
+and the faster backward pass work here too. A prefix has no position, and its scores no b.
 
 A distance is the same along a diagonal, so the products with the projected distances need one column a distance, not
 one a pair, and each row is a window into them that moves by one: a view, where transformers gathers.

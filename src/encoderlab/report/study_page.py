@@ -43,7 +43,7 @@ def write(out: Path) -> Path:
 
 def page(table: Table) -> str:
     """The HTML of a collected study."""
-    return templates.render("page.html.j2", _context(table))
+    return templates.render("study_page.html.j2", _context(table))
 
 
 def _context(table: Table) -> dict[str, Any]:

@@ -25,9 +25,10 @@ _FILTERS = {
 }
 
 
-def render(name: str, context: Mapping[str, Any]) -> str:
+def render(name: str, context: Mapping[str, Any], package: str = "encoderlab.report") -> str:
+    """Fill in the template `name` of `package` and put the shared style in it."""
     environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
     environment.filters |= _FILTERS
-    folder = files(__package__ or "encoderlab.report.study_page")
-    template = environment.from_string((folder / name).read_text(encoding="utf-8"))
-    return template.render(style=(folder / "style.css").read_text(encoding="utf-8"), **context)
+    template = environment.from_string((files(package) / name).read_text(encoding="utf-8"))
+    style = (files("encoderlab.report") / "style.css").read_text(encoding="utf-8")
+    return template.render(style=style, **context)

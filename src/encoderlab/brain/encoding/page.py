@@ -82,6 +82,7 @@ def page(out: Path, account: Mapping[str, Any]) -> str:
             "settings": json.dumps(account["study"], indent=1, ensure_ascii=False),
             "machine": json.dumps({"versions": account["versions"], "hardware": account["hardware"]}, indent=1),
         },
+        package="encoderlab.brain.encoding",
     )
 
 

@@ -6,7 +6,6 @@ import time
 from collections import Counter
 from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
@@ -19,13 +18,10 @@ from encoderlab.brain.ridge.alpha_selection import Work
 from encoderlab.brain.ridge.folds import Folds
 from encoderlab.brain.ridge.gram import rotate
 from encoderlab.brain.ridge.result import RidgeResult, Tables
+from encoderlab.brain.ridge.settings import RidgeSettings
 from encoderlab.brain.ridge.solver import Engine, HeldOut
 from encoderlab.brain.ridge.voxel_batches import Batch, batches, survey
 from encoderlab.core.errors import InputError
-
-if TYPE_CHECKING:
-    from encoderlab.brain.ridge.ridge import Ridge
-
 
 Progress = Callable[[int, int], None]
 
@@ -43,7 +39,7 @@ class Part:
 class Run:
     def __init__(
         self,
-        ridge: Ridge,
+        ridge: RidgeSettings,
         features: list[NDArray[np.floating]],
         responses: StoryResponses,
         folds: Folds,
