@@ -21,29 +21,39 @@ from fixtures_methods import CASES, CLASSES
 PAGE = Path(__file__).resolve().parents[1] / "docs" / "supported.md"
 HEAD = "AutoModelForSequenceClassification"
 INTRODUCTION = """\
-# What works on what
+# Supported methods and encoders
 
-Every "yes" is a cell of `tests/methods/test_matrix.py`, which holds it, on one text and on pairs, to this:
-
-- Step 0 is the unchanged model, for every method that promises it: all but prefix and prompt, whose learned vectors
-  start as real ones, qlora, whose weights are rounded, and those types of the bridge that PEFT starts elsewhere.
-- Only what the method adds or names trains, and the head; every one of these gets a gradient, and nothing else moves.
-- Saved and loaded in another process, the logits are the same to the bit (fp32, CPU). Poolers and heads that the
-  checkpoint lacks are in the file.
-- Merged, where a method merges, the logits are the same to 1e-5.
-
-`tests/tasks/test_token_classification.py` runs every cell with a label for every word, too: all but `prompt` with
-`placement = "front"`, whose virtual tokens such a head would answer.
-
-A family is what config.json calls `model_type`. Where a method cannot serve one, `encoderlab check` says why before
+This table shows which method runs on which family of encoders. A family is the `model_type` in
+config.json. If a method does not support a family, `encoderlab check` gives the reason before
 anything runs.
 """
-ADDING = """\
-To add a family, add its row of part names to `FAMILIES` in `src/encoderlab/model/families.py` and its sizes to
-`SHAPES` in `tests/conftest.py`; the tests run over both tables. A family that is not in the table is refused with this
-advice.
+MEANING = """\
+## What "yes" means
 
-This page is written by `python tests/supported_page.py`; a test holds it to the code.
+Every "yes" is a case of `tests/methods/test_matrix.py`, with one text and with pairs of texts. The test
+checks that:
+
+- At step 0 the model is unchanged. Exceptions are `prefix` and `prompt`, whose learned vectors
+  start as those of real tokens, `qlora`, whose weights are rounded, and the types of the method
+  `peft` that PEFT starts elsewhere.
+- The head trains, and the parameters that the method adds or names. Each of them gets a gradient.
+  No other parameter changes.
+- After saving, and loading in another process, the logits are the same to the bit (fp32, CPU). The
+  file contains poolers and heads that the checkpoint lacks.
+- If the method merges, the logits after merging are the same to 1e-5.
+
+`tests/tasks/test_token_classification.py` repeats every case with a label for every word. The exception
+is `prompt` with `placement = "front"`, because a token-classification head would also label the
+virtual tokens.
+"""
+ADDING = """\
+## Adding a family
+
+Add a row of part names to `FAMILIES` in `src/encoderlab/model/families.py`, and the sizes of a tiny model
+to `SHAPES` in `tests/conftest.py`. The tests run over both tables. For a family that is not in the
+table, encoderlab reports an error with this advice.
+
+`python tests/supported_page.py` writes this page, and a test compares it with the code.
 """
 
 
@@ -78,6 +88,7 @@ def page(load: Callable[[str], EncoderModel]) -> str:
         "| --- | --- |",
         *(f"| {family} | {row.note} |" for family, row in FAMILIES.items()),
         "",
+        MEANING,
         ADDING,
     ]
     return "\n".join(lines)

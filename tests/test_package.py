@@ -6,7 +6,6 @@ import ast
 import re
 import subprocess
 import sys
-import textwrap
 import tomllib
 import zipfile
 from importlib.metadata import entry_points, packages_distributions
@@ -90,8 +89,10 @@ def test_every_import_is_declared() -> None:
 
 
 def test_the_readmes_study_is_valid(tmp_path: Path) -> None:
-    blocks = re.findall(r"(?:^    .*\n)+", (ROOT / "README.md").read_text(encoding="utf-8"), re.MULTILINE)
-    (study,) = (textwrap.dedent(block) for block in blocks if block.startswith("    model"))
+    blocks = re.findall(
+        r"^```toml\n(.+?)^```$", (ROOT / "README.md").read_text(encoding="utf-8"), re.MULTILINE | re.DOTALL
+    )
+    (study,) = (block for block in blocks if block.startswith("model"))
     assert len(study.splitlines()) == 8
     path = tmp_path / "study.toml"
     path.write_text(study, encoding="utf-8")

@@ -64,13 +64,14 @@ _BERT = Family(
     after_ffn="output.dropout",
     ffn_norm="output.LayerNorm",
     residual="attention.output",
-    note="Classification reads the pooler. A masked-LM checkpoint has none: it is drawn anew, trained and saved.",
+    note="Classification reads the pooler. A masked-LM checkpoint has no pooler, so it is newly initialized, trained "
+    "and saved.",
 )
 _ROBERTA = replace(
     _BERT,
     counts_from_padding=True,
-    note="Positions count from the row after the padding row, so 514 rows are 512 tokens. Multiple choice reads a "
-    "pooler that the checkpoints lack: it is drawn anew, trained and saved.",
+    note="Positions start at the row after the padding row, so 514 rows hold 512 tokens. Multiple choice reads a "
+    "pooler that the checkpoints lack, so it is newly initialized, trained and saved.",
 )
 
 FAMILIES: dict[str, Family] = {
@@ -80,7 +81,7 @@ FAMILIES: dict[str, Family] = {
     "camembert": _ROBERTA,
     "electra": replace(
         _BERT,
-        note="No pooler. The small models' embeddings are narrower than their layers.",
+        note="No pooler. The embeddings of the small models are narrower than their layers.",
     ),
     "distilbert": Family(
         layers="transformer.layer",
@@ -95,7 +96,7 @@ FAMILIES: dict[str, Family] = {
         after_ffn="ffn",
         ffn_norm="output_layer_norm",
         encoder="transformer",
-        note="No pooler and no token types; its head has two layers, `pre_classifier` and `classifier`.",
+        note="No pooler and no token types. The head has two layers, `pre_classifier` and `classifier`.",
     ),
     "albert": Family(
         layers="encoder.albert_layer_groups.*.albert_layers",
@@ -109,8 +110,8 @@ FAMILIES: dict[str, Family] = {
         after_attention="attention.output_dropout",
         after_ffn="ffn_output",
         ffn_norm="full_layer_layer_norm",
-        note="All layers share one set of weights, so they count as one layer: what a method adds is shared as well, "
-        "and its parameters are counted once.",
+        note="All layers share one set of weights, so they count as one layer. The parameters that a method adds are "
+        "shared as well, and counted once.",
     ),
     "mpnet": Family(
         layers="encoder.layer",
@@ -124,8 +125,8 @@ FAMILIES: dict[str, Family] = {
         after_attention="attention.dropout",
         after_ffn="output.dropout",
         ffn_norm="output.LayerNorm",
-        note="Relative position bias in every layer; a learned prefix gets none. No token types. Positions count as "
-        "RoBERTa's do.",
+        note="Every layer has a relative position bias; a learned prefix gets none. No token types. Positions start as "
+        "in RoBERTa.",
         packs=False,
         stand_in=BiasedAttention,
     ),
@@ -141,9 +142,9 @@ FAMILIES: dict[str, Family] = {
         after_attention="attention.output.dropout",
         after_ffn="output.dropout",
         ffn_norm="output.LayerNorm",
-        note="DeBERTa-v2 and v3: disentangled attention; a learned prefix has content and no position. Query and key "
-        "may project positions too (v3), and what a method changes there changes them for both. Its pooler is part "
-        "of the head: drawn anew, trained and saved.",
+        note="DeBERTa-v2 and v3: disentangled attention. A learned prefix has content and no position. Query and key "
+        "may project positions too (v3); a change of these layers then applies to both. The pooler is part of the "
+        "head: newly initialized, trained and saved.",
         packs=False,
         stand_in=DisentangledAttention,
     ),
@@ -160,8 +161,8 @@ FAMILIES: dict[str, Family] = {
         after_ffn="mlp",
         ffn_norm=None,
         encoder="final_norm",
-        note="Query, key and value are one linear layer: LoRA on any of them changes all three. Layers normalise "
-        "before, so a Pfeiffer adapter reads what the feed-forward sublayer returns. A learned prefix is not rotated, "
-        "and tokens see it in local layers too.",
+        note="Query, key and value are one linear layer, so LoRA on one of them changes all three. Layers normalize "
+        "their input (pre-norm), so a Pfeiffer adapter reads the output of the feed-forward sublayer. A learned prefix "
+        "is not rotated, and all tokens attend to it, in local layers too.",
     ),
 }
