@@ -1,4 +1,4 @@
-"""Lines of benchmark results -> the tables of docs/performance.md, between its markers.
+"""Write the tables of docs/performance.md, between its markers, from lines of benchmark results.
 
 python benchmarks/lib/page.py RESULTS.jsonl docs/performance.md
 """
@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 START, END = "<!-- measured -->", "<!-- end -->"
-WAYS = {"fp32": "products in fp32", "own": "products in its own precision", "kernel": "torch's kernel"}
+WAYS = {"fp32": "matmul in fp32", "own": "matmul in the model's precision", "kernel": "torch's kernel"}
 
 
 def main() -> None:
@@ -25,7 +25,8 @@ def main() -> None:
 
 
 def tables(lines: Sequence[dict[str, Any]]) -> str:
-    parts = [f"{lines[0]['cpu']}, {lines[0]['threads']} thread(s). Medians; a ratio is the peer's time over ours.\n"]
+    machine = f"{lines[0]['cpu']}, {lines[0]['threads']} thread(s)"
+    parts = [f"{machine}. Medians; a ratio is the time of the peer over the time of encoderlab.\n"]
     raced = [line for line in lines if line["benchmark"] == "train_vs_peft"]
     if raced:
         parts.append(
@@ -35,11 +36,11 @@ def tables(lines: Sequence[dict[str, Any]]) -> str:
                     "method",
                     "batch",
                     "precision",
-                    "ours, ms",
+                    "encoderlab, ms",
                     "peer, ms",
                     "ratio",
-                    "ratio, wall",
-                    "peer's padding",
+                    "ratio, wall clock",
+                    "padding of the peer",
                 ),
                 [
                     (
@@ -54,7 +55,7 @@ def tables(lines: Sequence[dict[str, Any]]) -> str:
     timed = [line for line in lines if line["benchmark"] == "inference"]
     if timed:
         ways = tuple(timed[0]["cpu_ms_a_row"])
-        parts.append("Inference, milliseconds a row, fp32:\n")
+        parts.append("Inference, milliseconds per row, fp32:\n")
         parts.append(
             table(
                 ("model", "LoRA on", *ways, "largest difference of a logit"),
@@ -73,55 +74,55 @@ def tables(lines: Sequence[dict[str, Any]]) -> str:
         if one["benchmark"] == "published recipe":
             ours, peer = (one["cpu_ms"][side] / 60_000 for side in ("encoderlab", "peer"))
             parts.append(
-                f"The published recipe, {one['rows']:,} rows, {one['epochs']} epochs, ours in "
-                f"{one['precision']['encoderlab']}, the peer in fp32: {ours:.1f} min against {peer:.0f} min "
+                f"The published recipe, {one['rows']:,} rows, {one['epochs']} epochs: encoderlab in "
+                f"{one['precision']['encoderlab']} {ours:.1f} min, the peer in fp32 {peer:.0f} min "
                 f"({one['peer_steps_timed']} of its {one['steps']:,} steps timed), "
                 f"ratio {one['cpu_ratio']:.0f}.\n"
             )
         elif one["benchmark"] == "published recipe, macro F1":
             parts.append(
-                f"Its macro F1, {one['rows']:,} rows to train on, both in {one['precision']}, a number a seed: "
-                f"ours {_spread(one, 'encoderlab')}, peer {_spread(one, 'peer')}.\n"
+                f"Macro F1 of this recipe, {one['rows']:,} training rows, both in {one['precision']}, one value per "
+                f"seed: encoderlab {_spread(one, 'encoderlab')}, peer {_spread(one, 'peer')}.\n"
             )
         elif one["benchmark"] == "loss curves":
             parts.append(
-                f"Losses of {one['steps']} steps, fp32, no dropout, {one['model']} {one['method']}: largest distance "
-                f"to the peer's {one['largest_distance']:.1e}.\n"
+                f"Losses of {one['steps']} steps, fp32, no dropout, {one['model']} {one['method']}: largest difference "
+                f"to the peer {one['largest_distance']:.1e}.\n"
             )
         elif one["benchmark"] == "memory":
             ours, peer = one["encoderlab"], one["peer"]
             parts.append(
-                f"Peak memory, {one['model']}, LoRA, batch 32, 256 tokens, {ours['precision']}: {ours['peak_mb']:,} MB "
-                f"against {peer['peak_mb']:,} MB, ratio {one['ratio']:.2f}.\n"
+                f"Peak memory, {one['model']}, LoRA, batch 32, 256 tokens, {ours['precision']}: encoderlab "
+                f"{ours['peak_mb']:,} MB, peer {peer['peak_mb']:,} MB, ratio {one['ratio']:.2f}.\n"
             )
         elif one["benchmark"] == "growth":
-            parts.append(table(("tokens of a text", "us a token"), list(one["cpu_us_per_token"].items())))
+            parts.append(table(("tokens per text", "us per token"), list(one["cpu_us_per_token"].items())))
             parts.append(
-                table(("rows", "peak MB", "read and encoded in"), [
+                table(("rows", "peak MB", "time to read and tokenize"), [
                     (f"{int(rows):,}", f"{found['peak_mb']:,}", f"{found['read_and_encode_s']} s")
                     for rows, found in one["rows"].items()
                 ])
             )  # fmt: skip
             parts.append(
-                table(("runs of a study", "peak MB", "seconds a run"), [
+                table(("runs per study", "peak MB", "seconds per run"), [
                     (runs, f"{found['peak_mb']:,}", found["s_a_run"]) for runs, found in one["runs"].items()
                 ])
             )  # fmt: skip
         elif one["benchmark"] == "embed":
             parts.append(
-                f"Word vectors, {one['model']}, {one['precision']}: {one['words_per_s']['ours']:,} words a second, "
-                f"{one['ratio']['reference']} times the slow reference.\n"
+                f"Word vectors, {one['model']}, {one['precision']}: {one['words_per_s']['ours']:,} words per second, "
+                f"{one['ratio']['reference']} times the speed of the slow reference.\n"
             )
         elif one["benchmark"] == "ridge" and "repeats" in one:
             parts.append(
                 f"Ridge, {one['stories']} stories, {one['rows']:,} TRs, {one['features']:,} features, "
-                f"{one['voxels']:,} voxels, {one['alphas']} alphas: {one['seconds']['encoderlab']} s against "
-                f"himalaya's {one['seconds']['himalaya']} s, ratio {one['ratio']}.\n"
+                f"{one['voxels']:,} voxels, {one['alphas']} alphas: encoderlab {one['seconds']['encoderlab']} s, "
+                f"himalaya {one['seconds']['himalaya']} s, ratio {one['ratio']}.\n"
             )
         elif one["benchmark"] == "quality":
             parts.append(
                 f"IMDB, {one['rows']:,} rows, {one['max_length']} tokens, {one['epochs']} epoch(s), LoRA, accuracy on "
-                f"{one['test_rows']:,} test rows, a number a seed: ours {_spread(one, 'encoderlab')}, "
+                f"{one['test_rows']:,} test rows, one value per seed: encoderlab {_spread(one, 'encoderlab')}, "
                 f"peer {_spread(one, 'peer')}.\n"
             )
         elif one["benchmark"] == "attention":

@@ -198,7 +198,7 @@ def test_a_folder_that_is_no_run(refused: Refused, command: str) -> None:
 @pytest.mark.parametrize("out", [".", "none/answers.csv", os.devnull])
 def test_answers_that_cannot_be_written(refused: Refused, out: str) -> None:
     (line,) = refused(".", "test.csv", "-o", out, command="predict")
-    assert line == f"-o {out}: expected the name of a file, in a folder that exists"
+    assert line == f"-o {out}: expected a file name in an existing folder"
 
 
 def test_train_needs_one_method_and_one_seed(refused: Refused) -> None:

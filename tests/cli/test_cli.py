@@ -110,7 +110,15 @@ def test_check_shows_the_study_and_its_cost(folder: Path) -> None:
     done = command("check", "study.toml", "--time", cwd=folder)
     assert done.returncode == 0, done.stderr
     assert done.stderr == ""
-    for shown in ("tiny: ", "label neg", "rows cut", "good film", "lora", "0.001", "0 trials, 2 runs, 2 baselines"):
+    for shown in (
+        "tiny: ",
+        "label neg",
+        "rows truncated",
+        "good film",
+        "lora",
+        "0.001",
+        "0 trials, 2 runs, 2 baselines",
+    ):
         assert shown in done.stdout
     assert "warning: data.test is the same data as data.train" in done.stdout
     assert "whole study" in done.stdout and "MB" in done.stdout
@@ -274,9 +282,13 @@ def test_usage_errors_exit_2(folder: Path) -> None:
 @pytest.mark.parametrize(
     "error, code, said",
     [
-        (KeyboardInterrupt(), 130, "encoderlab: interrupted; the same command goes on where it stopped"),
-        (OSError(errno.ENOSPC, "No space left on device", "x/y"), 1, "encoderlab: x/y: No space left on device; what"),
-        (PermissionError(errno.EACCES, "Permission denied", "x/y"), 1, "encoderlab: x/y: Permission denied; what"),
+        (KeyboardInterrupt(), 130, "encoderlab: interrupted; run the same command again to resume"),
+        (
+            OSError(errno.ENOSPC, "No space left on device", "x/y"),
+            1,
+            "encoderlab: x/y: No space left on device; finished",
+        ),
+        (PermissionError(errno.EACCES, "Permission denied", "x/y"), 1, "encoderlab: x/y: Permission denied; finished"),
         (OSError(errno.EIO, "Input/output error", "x/y"), 1, "encoderlab: x/y: Input/output error"),
         (ConnectionError("no route to hub\nmore"), 1, "encoderlab: no route to hub"),
         (TimeoutError(), 1, "encoderlab: TimeoutError"),
@@ -295,7 +307,7 @@ def test_interruptions_are_one_line(
         app.main(["compare", "study.toml"])
     assert exit.value.code == code
     (line,) = capsys.readouterr().err.splitlines()
-    assert line.startswith(said) and line.endswith((said, "goes on from there"))
+    assert line.startswith(said) and line.endswith((said, "run the same command again to resume"))
 
 
 @pytest.mark.parametrize("size", [1, 1_000_000])

@@ -99,7 +99,7 @@ def test_the_local_twin_of_the_lab_has_no_problem(studies: Path, capsys: pytest.
     tiny = ["bert-tiny", *(f"bert-tiny + lora rank={rank}" for rank in (4, 8, 16))]
     assert rows[rows.index("feature") + 1 :][:9] == ["bag of words", "GloVe", *bge, *tiny]
     assert said.out.startswith("lab3-local: 12 stories, ") and "delays 1, 2, 3, 4" in said.out
-    assert f"13 alphas from 100 to 1e+08, chosen by nested; {9 * 12} fits of " in said.out
+    assert f"13 alphas from 100 to 1e+08, chosen by nested; {9 * 12} fits (" in said.out
 
 
 def test_stories_that_are_not_there_name_the_command_that_makes_them(tmp_path: Path) -> None:

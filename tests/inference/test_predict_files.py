@@ -156,7 +156,7 @@ def test_the_file_that_is_read_is_not_overwritten(study: Path, call: Run, run: s
     os.link(study / "mine.csv", study / "same.csv")
     for out in ("mine.csv", "./mine.csv", "same.csv"):
         code, _, err = call("predict", run, "mine.csv", "-o", out)
-        assert code == 2 and "the file that is read" in err and len(err.splitlines()) == 1
+        assert code == 2 and "is the input file" in err and len(err.splitlines()) == 1
     assert (study / "mine.csv").read_text() == "text\ngood\n"
 
 

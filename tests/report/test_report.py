@@ -132,7 +132,7 @@ def test_every_part_of_the_study_is_on_the_page(page: Page, out: Path) -> None:
     assert "loss is not finite at step 40" in page.text
     assert "2, 1 failed" in page.text and "2 pairs of seeds" in page.words
     assert "prefix length=16 (2; means over 2 and 3)" in page.text
-    assert "which method is recommended was chosen by the test rows" in page.text
+    assert "the recommended method itself was chosen on the test rows" in page.text
     assert "Every method had 3 candidates" in page.text
     assert '"max_length": 128' in page.text
     assert "2.13.0" in page.words
@@ -146,30 +146,31 @@ def test_the_headline_follows_from_the_tests(tmp_path: Path) -> None:
     assert choice["within"] == ["full", "lora rank=8"]
     told = headline.sentences(table)
     row = next(r for r in table.summary if r["variant"] == choice["variant"])
-    assert told[0] == f"Use {choice['variant']}: {text.percent(row['accuracy'])} % of 1,500 test rows right."
-    assert f"trains {row['adapter_parameters']:,} parameters" in told[1] and "a head of 148,610" in told[1]
-    assert told[2].startswith("The most accurate, full, got ") and "more than 1 point worse is ruled out" in told[2]
-    assert "Measurably worse than full: prefix length=16, head" in told[2]
-    assert "its training steps took" in told[1]
+    assert told[0] == f"Use {choice['variant']}: {text.percent(row['accuracy'])} % of 1,500 test rows correct."
+    assert f"trains {row['adapter_parameters']:,} parameters" in told[1] and "a head of 148,610 parameters" in told[1]
+    assert told[2].startswith("The most accurate method, full, reached ")
+    assert "more than 1 point worse is ruled out" in told[2]
+    assert "Significantly worse than full: prefix length=16, head" in told[2]
+    assert "The training steps of one run took" in told[1]
     ends = [text.percent(row[f"accuracy_{end}"]) for end in ("low", "high")]
-    assert f"it would get {ends[0]} to {ends[1]} % on average (95 %)" in told[3]
-    assert f"{100 * row['accuracy_row_share']:.0f} % of that variance comes from the rows" in told[3]
+    assert f"The 95 % interval of its mean over other seeds and other test rows is {ends[0]} to {ends[1]} %." in told[3]
+    assert f"The test rows cause {100 * row['accuracy_row_share']:.0f} % of this variance" in told[3]
 
 
 def test_full_fine_tuning_is_told_as_what_it_is(tmp_path: Path) -> None:
     told = headline.sentences(collect.collect(write_study(tmp_path, specs=SPECS[:1], rows=400)))
-    assert "trains 22,565,000 parameters (nearly all) and a head of 148,610" in told[1]
+    assert "trains 22,565,000 parameters (nearly all of the model) and a head of 148,610 parameters" in told[1]
 
 
 def test_a_method_that_learned_nothing_is_not_recommended(tmp_path: Path) -> None:
     spec = Spec("full", "", 0.5, 1000, 60.0, 1e-4)
     told = headline.sentences(collect.collect(write_study(tmp_path, specs=(spec,), rows=400)))
-    assert told[0].startswith("Use none of these yet")
+    assert told[0].startswith("Do not use any of these methods yet")
 
 
 def test_one_seed_says_what_it_cannot_know(tmp_path: Path) -> None:
     told = headline.sentences(collect.collect(write_study(tmp_path, specs=SPECS[:2], seeds=(0,), rows=400)))
-    assert "with one seed" in told[-1]
+    assert "with one seed, so the variation between seeds is unknown" in told[-1]
 
 
 def test_a_study_of_failures_still_has_a_page(tmp_path: Path) -> None:
@@ -244,7 +245,7 @@ def test_a_browser_shows_it_without_a_request(out: Path, tmp_path: Path) -> None
     address = (out / "report.html").as_uri()
     shown = subprocess.run([chromium, *flags.split(), "--dump-dom", address], capture_output=True, timeout=120)
     dom = shown.stdout.decode()
-    assert "measurably worse" in dom.lower() and dom.count("<svg") == 6
+    assert "significantly worse" in dom.lower() and dom.count("<svg") == 6
     assert "<script>alert" not in dom
     assert _requests_of_pages(log) == []
 
@@ -311,7 +312,7 @@ def test_a_grid_of_targets_is_drawn_with_the_mean_of_its_seeds(tmp_path: Path, m
 
 
 def test_the_search_is_drawn_as_validation(out: Path, page: Page) -> None:
-    assert "validation accuracy (%) of the search's trials" in page.words and "with a ring in the figure" in page.text
+    assert "validation accuracy (%) of the search trials" in page.words and "with a ring in the figure" in page.text
     study = json.loads((out / "study.json").read_text(encoding="utf-8"))
     look = {entry["variant"]: style.Style("#000000", "o", "--") for entry in study["search"]}
     several = search_figure.draw(study["search"], look, ACCURACY)

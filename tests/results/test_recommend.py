@@ -59,15 +59,15 @@ def test_a_cheap_equal_that_does_not_beat_the_majority_is_not_chosen(tmp_path: P
     assert choice["finalists"] == ["full", "head"] and choice["unproven"] == ["head"]
     assert choice["general"] is False and choice["worse"] == []
     assert (choice["variant"], choice["beats_majority"]) == ("full", True)
-    assert told(table).startswith("Use full: 67.0 % of 200 test rows right.")
-    assert "Not shown to be better than always giving one label: head." in told(table)
+    assert told(table).startswith("Use full: 67.0 % of 200 test rows correct.")
+    assert "Not shown to be better than always predicting one label: head." in told(table)
 
 
 def test_use_none_is_said_of_the_most_accurate(tmp_path: Path) -> None:
     table = collect.collect(study(tmp_path, FULL, HEAD, full=some(108, 1), head=some(104, 2)))
     assert table.recommendation is not None and table.recommendation["beats_majority"] is False
-    first = "Use none of these yet: the most accurate, full, is not shown to be better than always giving one label"
-    assert told(table).startswith(first)
+    first = "Do not use any of these methods yet: the most accurate one, full, is not shown to be better than always "
+    assert told(table).startswith(f"{first}predicting one label")
 
 
 def test_without_the_majority_s_predictions_nothing_is_claimed_about_it(tmp_path: Path) -> None:
@@ -75,7 +75,7 @@ def test_without_the_majority_s_predictions_nothing_is_claimed_about_it(tmp_path
     predictions(out / "runs" / "majority-None").unlink()
     table = collect.collect(out)
     assert table.recommendation is not None and table.recommendation["beats_majority"] is None
-    assert "Whether it is better than always giving one label could not be tested." in told(table)
+    assert "Whether it is better than always predicting one label could not be tested." in told(table)
 
 
 def missing(out: Path) -> None:
@@ -171,7 +171,8 @@ def test_a_cheap_method_is_chosen_where_it_is_shown_to_be_within_the_margin(tmp_
     choice = table.recommendation
     assert choice is not None and (choice["variant"], choice["best"]) == ("lora rank=4", "full")
     assert choice["within"] == ["full", "lora rank=4"] and choice["worse"] == ["head"] and choice["general"]
-    assert "more than 1 point worse is ruled out" in told(table) and "Measurably worse than full: head." in told(table)
+    assert "more than 1 point worse is ruled out" in told(table)
+    assert "Significantly worse than full: head." in told(table)
 
 
 def test_not_told_apart_is_no_reason_to_choose_a_cheap_method(tmp_path: Path) -> None:
@@ -180,8 +181,9 @@ def test_not_told_apart_is_no_reason_to_choose_a_cheap_method(tmp_path: Path) ->
     choice = table.recommendation
     assert choice is not None and choice["variant"] == choice["best"] == "full"
     assert choice["worse"] == [] and list(choice["cheaper"]) == ["lora rank=4"]
-    assert "lora rank=4 is cheaper; it may be" in told(table) and "within 1 point is not shown" in told(table)
-    assert "No method is shown to be worse than another." in told(table)
+    cheaper = "lora rank=4 is cheaper, but is not shown to be within 1 point of full (95 % interval of the difference: "
+    assert cheaper in told(table)
+    assert "No other method is shown to be worse than full." in told(table)
 
 
 def test_the_margin_and_the_cost_are_the_study_s(tmp_path: Path) -> None:

@@ -191,8 +191,8 @@ def test_runs_of_other_versions_and_machines_are_told(tmp_path: Path) -> None:
     older = {"versions": {"torch": "2.9.0", "numpy": "2"}, "hardware": {"cpu": "A", "threads": 2, "gpus": []}}
     change(out / "runs" / "full-1" / "result.json", **older)
     assert collect.collect(out).caveats == [
-        "The runs differ in versions, and their times are compared: torch 2.13.0 (6 runs), 2.9.0 (1 run).",
-        "The runs differ in hardware, and their times are compared: gpus H100 (6 runs), none (1 run).",
+        "The runs differ in versions, so their times are not comparable: torch 2.13.0 (6 runs), 2.9.0 (1 run).",
+        "The runs differ in hardware, so their times are not comparable: gpus H100 (6 runs), none (1 run).",
     ]
 
 

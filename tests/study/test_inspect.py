@@ -128,7 +128,16 @@ def test_a_hub_name_needs_its_config_alone(bert_base: Path, tmp_path: Path) -> N
 def test_the_table_shows_every_count(bert_base: Path, capsys: pytest.CaptureFixture[str]) -> None:
     code, out, err = run([str(bert_base), "--method", "lora", "-s", "rank=16", "--task-classes", "3"], capsys)
     assert (code, err) == (0, "")
-    for shown in ("12 layers, 768 wide", "28,348,416", "25.9%", "589,824", "2,307", "592,131", "0.5379 %", "2.37 MB"):
+    for shown in (
+        "12 layers, hidden size 768",
+        "28,348,416",
+        "25.9%",
+        "589,824",
+        "2,307",
+        "592,131",
+        "0.5379 %",
+        "2.37 MB",
+    ):
         assert shown in out
     assert "no weights on this machine" in out
 

@@ -89,7 +89,7 @@ def test_trials_are_sampled_pruned_and_counted_and_the_best_one_is_run(write_sea
         if result["status"] == "pruned":
             assert 1 <= result["epochs"] < 4 and "below the median" in result["reason"]
     text = page.read_text(encoding="utf-8")
-    assert "16 trials" in text and f"{sum(e['pruned'] for e in entries)} of them" in text
+    assert "16 trials" in text and f"{sum(e['pruned'] for e in entries)} trials were pruned" in text
 
 
 def test_no_model_sees_a_test_row_before_the_last_choice(write_search: Write, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -275,8 +275,8 @@ def test_lower_is_better_where_the_error_is_the_metric(out: Path, tmp_path: Path
     page = study_page.write(tmp_path / "out").read_text()
     ranked = re.findall(r'<th scope="row"><span class="dot"[^>]*></span>([^<]+)<', page)[: len(rows)]
     assert ranked == sorted(ranked, key=lambda name: rows[name]["mse"])
-    assert "Down and to the left is better" in page
-    assert ("Use none of these" in page) is not choice["beats_majority"]
+    assert "Lower and further left is better" in page
+    assert ("Do not use any of these" in page) is not choice["beats_majority"]
 
 
 @pytest.mark.parametrize("best", ["pearson", "spearman"])

@@ -447,7 +447,7 @@ def test_check_says_what_is_cut(out: Path, capsys: pytest.CaptureFixture[str]) -
         main(["check", str(out.parent / "study.toml")])
     said = capsys.readouterr().out
     assert stop.value.code == 0 and "label B-PER" in said
-    assert "compared with full by entity F1 (IOB2 labels of LOC, PER)" in said
+    assert "reference: full; metric: entity F1 (IOB2 labels of LOC, PER)" in said
 
 
 def test_prefix_and_prompt_are_among_the_cases() -> None:

@@ -1,6 +1,7 @@
-"""The commands. Results go to stdout, talk to stderr; exit 0 done, 1 failed, 2 wrong input, 130 interrupted.
+"""The commands. Results go to stdout, messages to stderr.
 
-What a command needs is imported inside it, so that `--help` answers at once.
+Exit codes: 0 success, 1 failure, 2 wrong input, 130 interrupted.
+A command imports what it needs inside its function, so that `--help` is fast.
 """
 
 from __future__ import annotations
@@ -26,40 +27,43 @@ app = typer.Typer(
     no_args_is_help=True,
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
-    help="Compare ways of fine-tuning a BERT-family encoder on your own data, fairly; use the winner.",
+    help="Compare fine-tuning methods for a BERT-family encoder on your own data, and use the best one.",
 )
 
-WRITING = (errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EPERM, errno.EROFS)  # errors that end a study half-way
+WRITING = (errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EPERM, errno.EROFS)  # errors that stop a study midway
 
 StudyFile = Annotated[Path, typer.Argument(metavar="STUDY", help="A study file (TOML).")]
 EncodingStudyFile = Annotated[
-    Path, typer.Argument(metavar="STUDY", help="An encoding study (TOML): [stories], [[features]], [encode].")
+    Path, typer.Argument(metavar="STUDY", help="An encoding study file (TOML): [stories], [[features]], [encode].")
 ]
 RunFolder = Annotated[Path, typer.Argument(metavar="RUN", help="The folder of a finished run: OUT/runs/ID.")]
 Overrides = Annotated[
-    list[str] | None, typer.Option("-s", metavar="KEY=VALUE", help="Set a key of the study file; repeatable.")
+    list[str] | None, typer.Option("-s", metavar="KEY=VALUE", help="Override a key of the study file. Repeatable.")
 ]
 Force = Annotated[
-    bool, typer.Option("--force", help="Take a base model that is not the one that the run was trained on.")
+    bool, typer.Option("--force", help="Use the base model even if it is not the one the run was trained on.")
 ]
 
 
 Base = Annotated[
     str | None,
-    typer.Option("--base", metavar="FOLDER", help="Where the base model lies now, if it was moved (or its hub name)."),
+    typer.Option("--base", metavar="FOLDER", help="The base model's folder, if it was moved, or its hub name."),
 ]
 
 
 Encoding = Annotated[
     str | None,
-    typer.Option("--encoding", metavar="NAME", help="Of a text file, e.g. cp1252. Default: found, or UTF-8."),
+    typer.Option(
+        "--encoding", metavar="NAME", help="Encoding of a text file, e.g. cp1252. Default: detected, or UTF-8."
+    ),
 ]
 Delimiter = Annotated[
-    str | None, typer.Option("--delimiter", metavar="SIGN", help="Between fields of a CSV or TSV file. Default: found.")
+    str | None,
+    typer.Option("--delimiter", metavar="CHAR", help="Field delimiter of a CSV or TSV file. Default: detected."),
 ]
 Columns = Annotated[
     str | None,
-    typer.Option("--columns", metavar="WORD,LABEL", help="Of a CoNLL file: numbers of its columns, e.g. 2,3."),
+    typer.Option("--columns", metavar="WORD,LABEL", help="Column numbers of a CoNLL file, e.g. 2,3."),
 ]
 
 
@@ -71,32 +75,32 @@ class Place(StrEnum):
 
 On = Annotated[
     Place | None,
-    typer.Option("--on", help="Where the work is done; sizes stand in [launch] of the study. Default: here."),
+    typer.Option("--on", help="Where to run the study; [launch] of the study sets the sizes. Default: here."),
 ]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")]
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Runs the command line and exits. What a user can meet becomes one line per problem on stderr."""
+    """Run the command line and exit. An expected error prints one line per problem to stderr, without a traceback."""
     try:
         try:
             app(arguments)
         finally:
-            sys.stdout.flush()  # here, where it can still be answered that nobody reads any more
+            sys.stdout.flush()  # a closed pipe must raise here, where it is handled below
     except SystemExit as stop:
         if stop.code == 130:
-            _say("interrupted; the same command goes on where it stopped")
+            _say("interrupted; run the same command again to resume")
         raise
     except EncoderlabError as error:
         _say(*str(error).splitlines())
         sys.exit(error.exit_code)
-    except BrokenPipeError:  # the reader of our output has left, as `head` does
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # for what Python flushes at its end
+    except BrokenPipeError:  # the reader of our output closed the pipe, as `head` does
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # Python flushes stdout again at exit
         sys.exit(1)
     except OSError as error:
         where = f"{error.filename}: " if error.filename else ""
         what = error.strerror or str(error).partition("\n")[0] or type(error).__name__
-        kept = "; what is finished is kept, the same command goes on from there" if error.errno in WRITING else ""
+        kept = "; finished work is kept, run the same command again to resume" if error.errno in WRITING else ""
         _say(f"{where}{what}{kept}")
         sys.exit(1)
 
@@ -107,13 +111,13 @@ def _say(*lines: str) -> None:
 
 
 def _quiet() -> None:
-    """Keeps the libraries' own talk out of the way. Before they are imported."""
-    for library in ("httpx", "httpx2", "urllib3", "bitsandbytes"):  # the last: of a kernel that nothing here uses
+    """Silence the messages of the libraries. Call it before they are imported."""
+    for library in ("httpx", "httpx2", "urllib3", "bitsandbytes"):  # bitsandbytes warns of a kernel not used here
         logging.getLogger(library).setLevel(logging.ERROR)
     os.environ.setdefault("HF_HUB_VERBOSITY", "error")
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
-    os.environ.setdefault("GOMP_SPINCOUNT", "10000")  # threads that wait give way: docs/decisions/0004
-    for cache in ("ONEDNN_PRIMITIVE_CACHE_CAPACITY", "LRU_CACHE_CAPACITY"):  # of kernels, one a shape: decisions/0009
+    os.environ.setdefault("GOMP_SPINCOUNT", "10000")  # waiting threads yield the core: docs/decisions/0004
+    for cache in ("ONEDNN_PRIMITIVE_CACHE_CAPACITY", "LRU_CACHE_CAPACITY"):  # kernels, one per shape: decisions/0009
         os.environ.setdefault(cache, "128")
     os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
     os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
@@ -133,7 +137,7 @@ def _version(asked: bool) -> None:
 
 
 def _beside() -> bool:
-    """Whether torchrun or `accelerate launch` started this process beside the one that tells what was done."""
+    """Return whether this is a secondary process of torchrun or `accelerate launch`, which must not print results."""
     return int(os.environ.get("WORLD_SIZE", "1")) > 1 and os.environ.get("RANK", "0") != "0"
 
 
@@ -147,13 +151,15 @@ def _top(
     if int(os.environ.get("WORLD_SIZE", "1")) > 1 and context.invoked_subcommand not in ("train", "compare"):
         if _beside():
             sys.exit(InputError.exit_code)
-        raise InputError(f"{context.invoked_subcommand}: runs in one process; under torchrun only train and compare do")
+        raise InputError(
+            f"{context.invoked_subcommand}: cannot run under torchrun or accelerate; only train and compare can"
+        )
     _quiet()
 
 
 @app.command()
 def compare(study: StudyFile, override: Overrides = None, on: On = None, json: Json = False) -> None:
-    """Train every method of a study with every seed, and write the report. Goes on where it was stopped."""
+    """Train every method of a study with every seed. Writes the report; resumes an interrupted study."""
     from encoderlab.study.compare import compare
 
     page = compare(study, _placed(override, on))
@@ -166,7 +172,7 @@ def _placed(override: list[str] | None, on: Place | None) -> list[str]:
 
 
 def _finish(report: Path, json: bool) -> None:
-    """Prints what a study found, its report's path last."""
+    """Print the results of a study and, on the last line, the path of its report."""
     import json as codec
 
     from encoderlab.cli import tables
@@ -176,20 +182,22 @@ def _finish(report: Path, json: bool) -> None:
         return
     settings = codec.loads((report.parent / "study.json").read_text(encoding="utf-8"))
     tables.summary(report.parent, settings["reference"])
-    if count := len(settings["warnings"]):  # printed in full before the first run, which may be hours ago
-        _say(f"{count} warning{'s' * (count > 1)} about data and settings: see the report, under Warnings")
+    if count := len(settings["warnings"]):  # they were printed before the first run, which may be hours ago
+        _say(f'{count} warning{"s" * (count > 1)} about data and settings: see "Warnings" in the report')
     print(report)
 
 
 @app.command()
 def train(
     study: StudyFile,
-    method: Annotated[str | None, typer.Option(help="Which variant, by its label, e.g. 'lora rank=8'.")] = None,
-    seed: Annotated[int | None, typer.Option(help="Which seed.")] = None,
-    learning_rate: Annotated[float | None, typer.Option(help="Default: the middle candidate of the study.")] = None,
+    method: Annotated[str | None, typer.Option(help="Label of the variant to train, e.g. 'lora rank=8'.")] = None,
+    seed: Annotated[int | None, typer.Option(help="Seed of the run.")] = None,
+    learning_rate: Annotated[
+        float | None, typer.Option(help="Learning rate. Default: the middle candidate of the study.")
+    ] = None,
     override: Overrides = None,
 ) -> None:
-    """Do one run of a study and print its folder. In several processes, on one machine or more:
+    """Train one run of a study and print its folder. To use several processes, on one machine or more:
     torchrun --nproc-per-node 2 -m encoderlab train STUDY."""
     from encoderlab.study.train import train
 
@@ -203,11 +211,12 @@ def check(
     study: StudyFile,
     override: Overrides = None,
     time: Annotated[
-        bool, typer.Option("--time", help="Time a few steps of every method; say how long the study takes.")
+        bool, typer.Option("--time", help="Time a few steps of every method and estimate the time of the study.")
     ] = False,
     json: Json = False,
 ) -> None:
-    """Report every problem of a study, of either kind, at once; if there is none, what it would do, and on what."""
+    """Check a study or an encoding study before it runs. Reports all problems at once; if there are none, shows what
+    the study would do."""
     from encoderlab.brain.encoding.load import is_encoding_study
     from encoderlab.cli import brain_tables, tables
     from encoderlab.study import check
@@ -217,7 +226,7 @@ def check(
         from encoderlab.brain.encoding.check import check as check_encoding
 
         if time:
-            raise InputError(f"--time: {study} is an encoding study; only what a fine-tuning study takes can be timed")
+            raise InputError(f"--time: {study} is an encoding study; only a fine-tuning study can be timed")
         found = check_encoding(study, override or ())
         _print_json(found.as_dict()) if json else brain_tables.encoding_checked(found)
         return
@@ -234,7 +243,7 @@ def check(
 @app.command()
 def evaluate(
     run: RunFolder,
-    file: Annotated[Path, typer.Argument(metavar="FILE", help="Labelled rows, in any format of [data].")],
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="A file of labelled rows, in any format of [data].")],
     force: Force = False,
     base: Base = None,
     encoding: Encoding = None,
@@ -242,7 +251,7 @@ def evaluate(
     columns: Columns = None,
     json: Json = False,
 ) -> None:
-    """Score a finished run on a labelled file."""
+    """Evaluate a finished run on a labelled file."""
     from encoderlab.cli import tables
     from encoderlab.inference import evaluate as inference_evaluate
     from encoderlab.inference import predict as inference_predict
@@ -255,15 +264,15 @@ def evaluate(
 @app.command()
 def predict(
     run: RunFolder,
-    file: Annotated[Path, typer.Argument(metavar="FILE", help="Rows with the text column(s) of the run.")],
-    out: Annotated[Path | None, typer.Option("-o", metavar="OUT", help="A CSV file; default: stdout.")] = None,
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="A file of rows with the run's text column(s).")],
+    out: Annotated[Path | None, typer.Option("-o", metavar="OUT", help="Output CSV file. Default: stdout.")] = None,
     force: Force = False,
     base: Base = None,
     encoding: Encoding = None,
     delimiter: Delimiter = None,
     columns: Columns = None,
 ) -> None:
-    """Add a label and probabilities to the rows of a file; writes CSV."""
+    """Predict labels and probabilities for the rows of a file. Writes CSV."""
     from encoderlab.core.files import write_atomically
     from encoderlab.inference.predict import command_source, predict
 
@@ -280,9 +289,9 @@ def predict(
 
     if out is not None:
         if (out.exists() and not out.is_file()) or not out.parent.is_dir():  # a device must not be replaced
-            raise InputError(f"-o {out}: expected the name of a file, in a folder that exists")
+            raise InputError(f"-o {out}: expected a file name in an existing folder")
         if out.exists() and file.exists() and out.samefile(file):
-            raise InputError(f"-o {out}: the file that is read; name another one, and nothing of yours is overwritten")
+            raise InputError(f"-o {out}: is the input file, which would be overwritten; choose another name")
         write_atomically(out, write)
     else:
         if isinstance(sys.stdout, io.TextIOWrapper):
@@ -294,19 +303,20 @@ def predict(
 @app.command()
 def inspect(
     model: Annotated[
-        str, typer.Argument(metavar="MODEL", help="A model folder (config.json is enough), or a hub name.")
+        str, typer.Argument(metavar="MODEL", help="A model folder (config.json is enough) or a hub name.")
     ],
     method: Annotated[
         list[str] | None,
-        typer.Option(help="A method of [[method]]; repeatable. Default: every one, with its defaults."),
+        typer.Option(help="A method name, as in [[method]]. Repeatable. Default: all methods with their defaults."),
     ] = None,
     settings: Annotated[
-        list[str] | None, typer.Option("-s", metavar="KEY=VALUE", help="Set a key of the methods named; repeatable.")
+        list[str] | None, typer.Option("-s", metavar="KEY=VALUE", help="Set a key of the chosen methods. Repeatable.")
     ] = None,
-    task_classes: Annotated[int, typer.Option(help="Classes of the head.")] = 2,
+    task_classes: Annotated[int, typer.Option(help="Number of classes of the head.")] = 2,
     json: Json = False,
 ) -> None:
-    """Count a model's parameters by component, and what each method would train of it. Trains nothing."""
+    """Count the parameters that each method would train. Also counts the model's parameters by component; trains
+    nothing."""
     from encoderlab.cli import tables
     from encoderlab.study import inspect as anatomy
 
@@ -316,7 +326,7 @@ def inspect(
 
 @app.command()
 def embed(study: EncodingStudyFile, override: Overrides = None, json: Json = False) -> None:
-    """Make the vectors of every word of every story, in every feature space. What is there already is left alone."""
+    """Compute the word vectors of every feature space and story. Skips vectors that are up to date."""
     from encoderlab.brain.encoding.embed import embed
     from encoderlab.cli import brain_tables
 
@@ -329,7 +339,8 @@ def embed(study: EncodingStudyFile, override: Overrides = None, json: Json = Fal
 
 @app.command()
 def encode(study: EncodingStudyFile, override: Overrides = None, on: On = None, json: Json = False) -> None:
-    """Predict the responses to every story from the others, in every feature space, and write the report."""
+    """Predict brain responses from every feature space. Predicts each story with models fitted to the others, and
+    writes the report."""
     import json as codec
 
     from encoderlab.brain.encoding.encode import encode
@@ -347,19 +358,23 @@ def encode(study: EncodingStudyFile, override: Overrides = None, on: On = None, 
 @app.command()
 def stories(
     source: Annotated[
-        Path, typer.Argument(metavar="FILE", help="raw_text.pkl, .parquet, or a file or folder of words with times.")
+        Path, typer.Argument(metavar="FILE", help="raw_text.pkl, .parquet, or a file or folder of timed words.")
     ],
-    out: Annotated[Path | None, typer.Option("-o", metavar="OUT", help="Write them to this .parquet file.")] = None,
-    tier: Annotated[str | None, typer.Option(help="The tier that holds the words: its name or number.")] = None,
-    mark: Annotated[
-        list[str] | None, typer.Option(help="A text that nobody said, as stories.marks. Repeatable.")
+    out: Annotated[
+        Path | None, typer.Option("-o", metavar="OUT", help="Write the stories to this .parquet file.")
     ] = None,
-    tr: Annotated[float, typer.Option(help="Seconds of a TR, for files of words.")] = 2.0,
+    tier: Annotated[str | None, typer.Option(help="Name or number of the tier with the words.")] = None,
+    mark: Annotated[
+        list[str] | None, typer.Option(help="A text that is not a spoken word, as in stories.marks. Repeatable.")
+    ] = None,
+    tr: Annotated[float, typer.Option(help="Repetition time (TR) in seconds, for timed words.")] = 2.0,
     before: Annotated[float, typer.Option(help="Seconds from the first TR to the start of the recording.")] = 10.0,
-    after: Annotated[float, typer.Option(help="Seconds from its end to that of the last TR.")] = 10.0,
+    after: Annotated[
+        float, typer.Option(help="Seconds from the end of the recording to the end of the last TR.")
+    ] = 10.0,
     json: Json = False,
 ) -> None:
-    """Read stories and say what is in them; with -o keep them in a form that is safe to share, and to train on."""
+    """Read stories and summarize them. With -o, saves them as Parquet, which is safe to share and to train on."""
     from encoderlab.brain.stories.read import read
     from encoderlab.brain.stories.saved import save
     from encoderlab.cli import brain_tables
@@ -378,13 +393,15 @@ def stories(
 @app.command()
 def export(
     run: RunFolder,
-    to: Annotated[str, typer.Option(metavar="FORMAT", help="merged, peft, adapterhub or onnx.")],
-    out: Annotated[Path | None, typer.Option(metavar="FOLDER", help="New or empty; default: RUN/FORMAT.")] = None,
+    to: Annotated[str, typer.Option(metavar="FORMAT", help="Format: merged, peft, adapterhub or onnx.")],
+    out: Annotated[
+        Path | None, typer.Option(metavar="FOLDER", help="New or empty output folder. Default: RUN/FORMAT.")
+    ] = None,
     force: Force = False,
     base: Base = None,
     json: Json = False,
 ) -> None:
-    """Write a finished run in a format of others, and check that it gives the run's logits."""
+    """Export a finished run to another format. Checks that the export gives the same logits."""
     from encoderlab.inference.export import export
 
     done = export(run, to, out, force=force, base=base)
@@ -394,22 +411,22 @@ def export(
     print(f"{done.format}: {done.bytes / 1e6:,.1f} MB")
     for line in done.checks():
         print(f"checked: {line}")
-    print(f"load it: {done.load}")
+    print(f"load with: {done.load}")
     print(done.folder)
 
 
 @app.command()
 def demo(
-    out: Annotated[Path, typer.Option(metavar="DIR", help="Folder of the demo's study and results.")] = Path(
+    out: Annotated[Path, typer.Option(metavar="DIR", help="Folder for the study and the results of the demo.")] = Path(
         "encoderlab-demo"
     ),
     encoder: Annotated[
         bool,
-        typer.Option("--encoder", help="Print the folder of the demo's encoder and stop, for a study of your own."),
+        typer.Option("--encoder", help="Print the folder of the demo encoder and exit, to use it in your own study."),
     ] = False,
     json: Json = False,
 ) -> None:
-    """Compare five methods on movie-review sentences, with a small encoder; fetches both once."""
+    """Compare five methods on movie reviews with a small encoder. Downloads both once."""
     from encoderlab.study import demo
 
     if encoder:

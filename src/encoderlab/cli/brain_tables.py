@@ -10,14 +10,14 @@ from encoderlab.brain.stories.story import Story
 from encoderlab.report.text import correlation, p_value, percent
 from encoderlab.study.progress import words as duration
 
-if TYPE_CHECKING:  # an encoding study's reports come with the libraries of brain data, which other commands do without
+if TYPE_CHECKING:  # these modules import the libraries for brain data, which other commands do not need
     from encoderlab.brain.encoding.check import EncodingReport
     from encoderlab.brain.encoding.embed import Embedded
 from encoderlab.cli.tables import table
 
 
 def encoding_checked(report: EncodingReport) -> None:
-    """What an encoding study would do, and on what."""
+    """Print the responses, the feature spaces and the settings of an encoding study."""
     print(f"{report.name}: {report.stories} stories, {report.words:,} words, {report.device}\n")
     if report.subjects:
         table(
@@ -26,12 +26,12 @@ def encoding_checked(report: EncodingReport) -> None:
             [(name, *(f"{number:,}" for number in one.values())) for name, one in report.subjects.items()],
         )
         print()
-    table("feature spaces", ("feature", "kind", "of"), report.features, text=3)
+    table("feature spaces", ("feature", "kind", "source"), report.features, text=3)
     low, high, count = report.alphas
     delays = ", ".join(map(str, report.delays))
-    print(f"\n{report.downsample} to TRs, {report.design}; delays {delays}")
+    print(f"\ndownsampling to TRs: {report.downsample}, {report.design}; delays {delays}")
     grid = f"{count} alphas from {low:g} to {high:g}, chosen by {report.scheme}" if count > 1 else f"alpha {low:g}"
-    print(f"{grid}; {report.fits:,} fits of a feature space and a subject to all stories but those of a fold")
+    print(f"{grid}; {report.fits:,} fits (one per fold, feature space and subject)")
     for line in report.alignment:
         print(line)
     for line in report.notes:
@@ -41,7 +41,7 @@ def encoding_checked(report: EncodingReport) -> None:
 
 
 def embedded(stories: Sequence[Story], made: Sequence[Embedded]) -> None:
-    """One line a feature space, and what was noticed in the stories."""
+    """Print one line per feature space, and the notes on the stories."""
     say_stories(stories)
     rows = []
     for one in made:
@@ -49,13 +49,13 @@ def embedded(stories: Sequence[Story], made: Sequence[Embedded]) -> None:
         zero = " + ".join(f"{count:,} {name}" for name in ("empty", "missing") if (count := file.counts.get(name)))
         took = "up to date" if one.seconds is None else duration(one.seconds)
         rows.append((file.label, file.kind, f"{file.dimensions:,}", f"{file.words:,}", zero, took, str(file.path)))
-    table("", ("feature", "kind", "dimensions", "words", "zero vectors", "made in", "file"), rows, text=2)
+    table("", ("feature", "kind", "dimensions", "words", "zero vectors", "time", "file"), rows, text=2)
     for line in dict.fromkeys(f"warning: {line}" for one in made for line in one.notes):
         print(line)
 
 
 def encoded(account: Mapping[str, Any]) -> None:
-    """One line a subject and feature space, best first."""
+    """Print one line per subject and feature space, best first."""
     reference = account["study"]["encode"]["reference"] or account["features"][0]
     for subject in account["subjects"]:
         rows = [row for row in account["rows"] if row["subject"] == subject]
@@ -63,7 +63,7 @@ def encoded(account: Mapping[str, Any]) -> None:
         columns = (
             "feature",
             "mean r",
-            "95 % stories",
+            "95 % interval",
             "median",
             "top 5 %",
             "pooled",
@@ -89,7 +89,7 @@ def encoded(account: Mapping[str, Any]) -> None:
 
 
 def stories(found: Sequence[Story]) -> None:
-    """One line a story, and what was noticed."""
+    """Print one line per story, and the notes on the stories."""
     rows = [
         (
             *(s.name, f"{len(s):,}", f"{len(s.tr_times):,}", f"{s.tr:g} s", f"{s.tr_times[0]:g} s"),
@@ -97,7 +97,7 @@ def stories(found: Sequence[Story]) -> None:
         )
         for s in found
     ]
-    table("", ("story", "words", "TRs", "TR", "first TR", "words from"), rows)
+    table("", ("story", "words", "TRs", "TR", "first TR", "word times"), rows)
     say_stories(found)
 
 

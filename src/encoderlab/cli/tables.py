@@ -1,4 +1,4 @@
-"""What the commands print: tables of a study, a check, an estimate, an evaluation."""
+"""Print what the commands show in the terminal: tables of a study, a check, an estimate or an evaluation."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ from encoderlab.study.inspect import Anatomy
 from encoderlab.study.progress import words as duration
 from encoderlab.tasks.metric import Metric
 
-if TYPE_CHECKING:  # an encoding study's reports come with the libraries of brain data, which other commands do without
+if TYPE_CHECKING:  # these modules import the libraries for brain data, which other commands do not need
     pass
 
 
 def table(title: str, columns: Sequence[str], rows: Sequence[Sequence[str]], text: int = 1) -> None:
-    """Prints to stdout, the first `text` columns left-aligned. Cells are plain: no markup, no control characters."""
+    """Print a table to stdout with the first `text` columns left-aligned. Cells lose markup and control characters."""
     grid = Table(title=title or None, title_justify="left", title_style="bold", box=None, padding=(0, 2, 0, 0))
     for i, name in enumerate(columns):
         grid.add_column(name, justify="left" if i < text else "right", no_wrap=True)
@@ -31,12 +31,12 @@ def table(title: str, columns: Sequence[str], rows: Sequence[Sequence[str]], tex
         grid.add_row(*("".join(c if c.isprintable() else " " for c in cell) for cell in row))
     console = Console(markup=False, highlight=False, emoji=False)
     if not console.is_terminal:
-        console.width = 500  # a file or a pipe has no width to fit into
+        console.width = 500  # a file or a pipe has no width
     console.print(grid)
 
 
 def summary(out: Path, reference: str) -> None:
-    """The rows of out/summary.csv, best first, and what to know before comparing them."""
+    """Print the rows of out/summary.csv, best first, and the caveats of the comparison."""
     with (out / "summary.csv").open(encoding="utf-8", newline="") as file:
         rows = list(csv.DictReader(file))
     said = json.loads((out / "summary.json").read_text(encoding="utf-8"))
@@ -90,13 +90,13 @@ def _count(cell: str) -> str:
 
 
 def checked(report: CheckReport) -> None:
-    """What a study would train, and on what."""
-    print(f"{report.name}: {report.model}, {report.max_length} tokens, {report.device}, {report.precision}\n")
+    """Print the data and the methods of a study."""
+    print(f"{report.name}: {report.model}, at most {report.max_length} tokens, {report.device}, {report.precision}\n")
     labels = list(report.splits["train"].labels)
     shown = labels if len(labels) <= 6 else []
     table(
         "data",
-        ("split", "from", "rows", *(f"label {name}" for name in shown), "rows cut", "tokens lost"),
+        ("split", "source", "rows", *(f"label {name}" for name in shown), "rows truncated", "tokens lost"),
         [
             (
                 name,
@@ -115,7 +115,7 @@ def checked(report: CheckReport) -> None:
     print()
     table(
         "methods",
-        ("variant", "learning rates", "adapter", "head", "trained"),
+        ("variant", "learning rates", "adapter", "head", "trainable"),
         [
             (
                 one.label,
@@ -130,7 +130,7 @@ def checked(report: CheckReport) -> None:
     )
     number = report.runs
     print(f"\n{number['trials']} trials, {number['runs']} runs, {number['baselines']} baselines; ", end="")
-    print(f"compared with {report.reference} by {report.metric}")
+    print(f"reference: {report.reference}; metric: {report.metric}")
     if report.visible:
         print(report.visible)
     for line in report.warnings:
@@ -138,10 +138,10 @@ def checked(report: CheckReport) -> None:
 
 
 def estimated(estimate: Estimate) -> None:
-    """Minutes and memory of a study, per variant and in all."""
+    """Print the expected time and memory of a study, per variant and in total."""
     print()
     table(
-        "expected on this machine",
+        "estimate for this machine",
         ("variant", "runs", "time", "peak memory"),
         [(one.label, str(one.runs), duration(one.seconds), _memory(one.memory_mb)) for one in estimate.costs]
         + [
@@ -159,16 +159,16 @@ def _memory(megabytes: float | None) -> str:
     return "unknown" if megabytes is None else f"{megabytes:,.0f} MB"
 
 
-UNBOUNDED = ("loss", "mse", "perplexity")  # in units of their own; others are shares and correlations
+UNBOUNDED = ("loss", "mse", "perplexity")  # these have their own units; the others are shares and correlations
 
 
 def _digits(value: float) -> str:
-    """Four significant digits at least, whatever the unit."""
+    """Format with at least four significant digits."""
     return f"{value:#.4g}" if abs(value) < 1000 or abs(value) >= 1e9 else f"{value:,.0f}"
 
 
 def evaluated(result: Mapping[str, Any]) -> None:
-    """Metrics of a run on a file."""
+    """Print the metrics of a run on a file."""
     for line in result["notes"]:
         print(f"note: {line}")
     single = {name: value for name, value in result.items() if isinstance(value, int | float)}
@@ -189,9 +189,10 @@ def evaluated(result: Mapping[str, Any]) -> None:
 
 
 def anatomy(found: Anatomy) -> None:
-    """A model by component, and what each method would train of it."""
-    size = f"{found.layers} layers, {found.hidden} wide"
-    print(f"{found.model}: {found.family}, {size}, {found.parameters:,} parameters with a head for {found.classes}\n")
+    """Print the parameters of a model by component, and those that each method would train."""
+    size = f"{found.layers} layers, hidden size {found.hidden}"
+    head = f"a head for {found.classes} classes"
+    print(f"{found.model}: {found.family}, {size}, {found.parameters:,} parameters including {head}\n")
     table(
         "parameters",
         ("component", "parameters", "share"),
@@ -200,8 +201,8 @@ def anatomy(found: Anatomy) -> None:
     print()
     fits = [one for one in found.shares if not one.problems]
     table(
-        "what would train",
-        ("method", "adapter", "head", "trained", "of all", "reduction", "file"),
+        "trainable parameters",
+        ("method", "adapter", "head", "trainable", "share", "reduction", "file"),
         [
             (
                 one.variant,
@@ -219,6 +220,9 @@ def anatomy(found: Anatomy) -> None:
         for line in one.problems:
             print(f"{one.variant}: {line}")
     if found.fresh:
-        print(f"note: the weights lack {', '.join(found.fresh)}; these train, counted with the head")
+        print(f"note: the checkpoint has no {', '.join(found.fresh)}; these are trained and counted with the head")
     elif found.fresh is None and found.components["pooler"]:
-        print("note: no weights on this machine; a pooler that they lack would train too, counted with the head")
+        print(
+            "note: no weights on this machine; if the checkpoint has no pooler, the pooler is trained and counted with "
+            "the head"
+        )

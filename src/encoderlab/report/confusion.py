@@ -1,4 +1,4 @@
-"""Confusion matrices and per-class scores of one variant, over its seeds: plain numbers for the page's tables."""
+"""Compute the confusion matrix and the per-class scores of one variant over its seeds, for the tables of the page."""
 
 from __future__ import annotations
 
@@ -16,8 +16,12 @@ MOST_PAIRS = 15
 
 @dataclass(frozen=True, kw_only=True)
 class Confusion:
-    """`cells`: gold x predicted, (count, share of its gold row), None for many classes; `pairs`: the most frequent
-    confusions as (gold, predicted, count); `classes`: label, precision, recall, F1 (means over seeds, %), support."""
+    """The confusions and the per-class scores of one variant.
+
+    cells: [gold][predicted] = (count, share of the gold label); None if there are too many classes
+    pairs: the most frequent confusions as (gold, predicted, count)
+    classes: label, precision, recall, F1 (means over seeds, %) and support of each class
+    """
 
     variant: str
     seeds: int
@@ -28,8 +32,10 @@ class Confusion:
 
 
 def read(variant: str, runs: Sequence[Mapping[str, Any]]) -> Confusion | None:
-    """Return the scores of single classes on test, and their confusion where a row has one class; None if no run has
-    them. Counts of answers are sums over the seeds: a test row counts once a seed."""
+    """Return the per-class test scores, and the confusions if a row has one class; None if no run has them.
+
+    Counts are sums over seeds: a test row counts once per seed.
+    """
     tests = [(run.get("splits") or {}).get("test") or {} for run in runs]
     tests = [test for test in tests if test.get("per_class")]
     if not tests:

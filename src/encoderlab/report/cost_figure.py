@@ -39,7 +39,7 @@ def cost(
     *,
     heads: bool,
 ) -> str:
-    """The metric against a cost on a log axis; 0 sits left of a break. `heads` marks the head's parameters apart."""
+    """Draw the metric against a cost on a log axis; 0 is drawn left of a break. `heads` marks the head parameters."""
     rows = [row for row in summary if row["kind"] == "run" and None not in (row[metric.key], row[key])]
     positive = [row[key] for row in rows if row[key] > 0]
     sizes = {row["head_parameters"] for row in rows if row["head_parameters"]} if heads else set()
@@ -67,7 +67,7 @@ def cost(
     if len(sizes) == 1:
         at = where(next(iter(sizes)))
         axes.axvline(at, color=SOFT, lw=0.9, ls=(0, (2, 3)), zorder=1)
-        note = f"head: {text.count(next(iter(sizes)))}, trained by every variant on top"
+        note = f"head: {text.count(next(iter(sizes)))} parameters, also trained by every variant"
         side = "right" if at > (left + right) / 2 else "left"
         axes.text(
             at + (-0.03 if side == "right" else 0.03),
@@ -92,8 +92,7 @@ def _label_points(
     at: Sequence[tuple[float, float]],
     look: Mapping[str, Style],
 ) -> None:
-    """Name every point next to it, with a hair line where the name had to move away. rows: (variant, ends of its
-    bar)."""
+    """Label every point, with a thin line to a label that had to move away. rows: (variant, ends of its bar)."""
     points = [tuple(map(float, axes.transData.transform(xy))) for xy in at]
     bars = []
     for (_, ends), (x, _) in zip(rows, points, strict=True):
@@ -134,7 +133,7 @@ def _frame(axes: Axes) -> Box:
 
 
 def _log_ticks(axes: Axes, left: float, right: float, zero: float | None, *, time: bool) -> None:
-    """Decades, or 1-2-5 steps where there are few of them; durations at the values clocks have."""
+    """Set ticks at decades, or at 1-2-5 steps if the range is short; durations get ticks in s, min and h."""
     if time:
         steps = [
             n * unit

@@ -1,7 +1,7 @@
-"""The figures of the report as SVG text, drawn with matplotlib's object interface: no window, no global state.
+"""Draw the figures of the report as SVG text with matplotlib's object interface: no window, no global state.
 
-One colour per method and one marker per variant, the same in every figure; the colours are those of Okabe & Ito, which
-people with any common colour blindness can tell apart.
+A method has one colour and a variant one marker in every figure. The colours are from Okabe & Ito: people with a common
+colour vision deficiency can distinguish them.
 """
 
 from __future__ import annotations
@@ -40,8 +40,7 @@ def curves(
     look: Mapping[str, Style],
     metric: Metric,
 ) -> str:
-    """The metric on validation and the training loss over epochs per variant; `lines` are levels of the metric drawn
-    from side to side."""
+    """Draw the validation metric and the training loss over epochs per variant; `lines` are horizontal lines."""
     columns, legend_height = legend_size((*found, *(f"{v} (level)" for v in lines)))
     height = 3.7 + legend_height
     figure = Figure(figsize=(WIDTH, height), dpi=72)
@@ -93,7 +92,7 @@ BINS_PER_CURVE = 30
 
 @dataclass(frozen=True, kw_only=True)
 class Curve:
-    """The metric on validation after each epoch and training loss over epochs, means over the seeds that got so far."""
+    """The validation metric after each epoch and the training loss: means over the seeds that reached that epoch."""
 
     epochs: list[float]
     scores: list[float]
@@ -102,7 +101,7 @@ class Curve:
 
 
 def read_curve(folders: Sequence[Path], key: str) -> Curve | None:
-    """The curve of the runs in `folders`, of the metric `key`; None if none of them has written an epoch."""
+    """Return the curve of the metric `key` over the runs in `folders`; None if no run has finished an epoch."""
     found: dict[float, list[float]] = {}
     times, losses = [], []
     for folder in folders:
@@ -127,7 +126,7 @@ def read_curve(folders: Sequence[Path], key: str) -> Curve | None:
 
 
 def _binned(times: np.ndarray, values: np.ndarray) -> tuple[list[float], list[float]]:
-    """Means over equal stretches of time, so that a long run's curve is neither noise nor megabytes."""
+    """Average over equal time bins, so that the curve of a long run is smooth and small."""
     if not times.size:
         return [], []
     width = times.max() / BINS_PER_CURVE

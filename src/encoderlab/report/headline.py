@@ -1,4 +1,4 @@
-"""The answer in a few sentences: which variant to use, what it costs, how sure that is; no claim without a test."""
+"""The report's answer in a few sentences: which variant to use, its cost and its uncertainty. Every claim is tested."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from encoderlab.tasks.metric import Metric
 
 
 def sentences(table: Table) -> list[str]:
-    """Plain text. The first sentence is the verdict, the second the cost, the others how sure that is."""
+    """Return the headline as plain text: the verdict, then the cost, then the uncertainty."""
     choice = table.recommendation
     if choice is None:
         return [
-            "No method can be recommended: no run was trained to its end.",
-            "The reasons are listed under failed runs.",
+            "No method can be recommended: no run finished training.",
+            'The reasons are listed under "Failed runs".',
         ]
     rows = {row["variant"]: row for row in table.summary}
     row = rows[choice["variant"]]
@@ -32,45 +32,46 @@ def _verdict(row: Mapping[str, Any], choice: Mapping[str, Any], table: Table) ->
     right = metric.said.format(value=text.score(row[metric.key], metric), rows=text.count(row["rows"]))
     if choice["beats_majority"] is False:
         return (
-            f"Use none of these yet: {metric.best}, {row['variant']}, is not shown to be better than "
+            f"Do not use any of these methods yet: {metric.best} one, {row['variant']}, is not shown to be better than "
             f"{table.task.always} ({right})."
         )
     return f"Use {row['variant']}: {right}."
 
 
 def _cost(row: Mapping[str, Any]) -> str:
-    head = f"a head of {text.count(row['head_parameters'])}"
+    head = f"a head of {text.count(row['head_parameters'])} parameters"
     if row["adapter_parameters"]:
         part = row["adapter_parameters"] / row["total_parameters"]
-        share = "nearly all" if part > 0.99 else f"{text.percent(part, 2)} % of the model"
-        trains = f"trains {text.count(row['adapter_parameters'])} parameters ({share}) and {head}"
+        share = "nearly all" if part > 0.99 else f"{text.percent(part, 2)} %"
+        trains = f"trains {text.count(row['adapter_parameters'])} parameters ({share} of the model) and {head}"
     else:
-        trains = f"trains nothing but {head} parameters"
-    speed = f"one example takes {text.milliseconds(row['inference_ms_per_example'])} ms"
-    run = f"its training steps took {text.duration(row['train_seconds'])}"
-    return f"It {trains}; {run}, its file is {text.size(row['adapter_bytes'])}, and {speed}."
+        trains = f"trains only {head}"
+    speed = f"inference takes {text.milliseconds(row['inference_ms_per_example'])} ms per example"
+    run = f"The training steps of one run took {text.duration(row['train_seconds'])}"
+    return f"It {trains}. {run}, the saved file has {text.size(row['adapter_bytes'])}, and {speed}."
 
 
 def _rivals(choice: Mapping[str, Any], rows: Mapping[str, Mapping[str, Any]], table: Table) -> str:
-    """What the choice rests on, what was shown of the other methods, and what was not."""
+    """Return why the variant was chosen, and what was and was not shown about the other methods."""
     best, chosen, metric = choice["best"], choice["variant"], table.metric
     told = []
     compared = len(choice["finalists"]) - len(choice["incomparable"]) > 1
     if len(choice["finalists"]) == 1:
-        told.append("Nothing else was trained to its end.")
+        told.append("No other method finished training.")
     elif chosen == best:
         told.append(f"It is {metric.best} of {len(choice['finalists'])} methods.")
     else:
         told.append(_within(choice, rows, table))
     if not choice["general"] and compared:
         told.append(
-            "With one seed a method, how much the seed matters is unknown: this ranks these runs, not the methods."
+            "Each method was trained with one seed, so the variation between seeds is unknown: the ranking holds for "
+            "these runs, not for the methods."
         )
     told += [_cheaper(name, ends, choice, table) for name, ends in choice["cheaper"].items()]
     if choice["worse"]:
-        told.append(f"Measurably worse than {best}: {_names(choice['worse'])}.")
+        told.append(f"Significantly worse than {best}: {_names(choice['worse'])}.")
     elif choice["general"] and compared:
-        told.append("No method is shown to be worse than another.")
+        told.append(f"No other method is shown to be worse than {best}.")
     always = table.task.always
     if choice["beats_majority"] is None:
         told.append(f"Whether it is better than {always} could not be tested.")
@@ -91,19 +92,19 @@ def _within(choice: Mapping[str, Any], rows: Mapping[str, Mapping[str, Any]], ta
     only = f" over {pairs} pair{'s' * (pairs > 1)} of seeds" if fewer else ""
     name = metric.best[0].upper() + metric.best[1:]
     return (
-        f"{name}, {choice['best']}, got {text.score(best[metric.key], metric)}{sign} at a higher cost. The difference "
-        f"is {text.gain(choice['difference'], metric)}{_points(metric)}{only} ({_between(choice, metric)}, 95 %), and "
-        f"more than {margin(choice, metric)} worse is ruled out (one-sided 95 %)."
+        f"{name} method, {choice['best']}, reached {text.score(best[metric.key], metric)}{sign} at a higher cost. The "
+        f"difference is {text.gain(choice['difference'], metric)}{_points(metric)}{only} (95 % interval: "
+        f"{_between(choice, metric)}); being more than {margin(choice, metric)} worse is ruled out (one-sided 95 %)."
     )
 
 
 def _cheaper(name: str, ends: Sequence[float], choice: Mapping[str, Any], table: Table) -> str:
-    """A cheaper method that is not chosen, because nothing shows that it is good enough."""
+    """Say why a cheaper method is not chosen: nothing shows that it is good enough."""
     metric = table.metric
     _, low, high = ends
     return (
-        f"{name} is cheaper; it may be {text.gain(low, metric)} to {text.gain(high, metric)}{_points(metric)} from "
-        f"{choice['best']} (95 %), so that within {margin(choice, metric)} is not shown."
+        f"{name} is cheaper, but is not shown to be within {margin(choice, metric)} of {choice['best']} (95 % interval "
+        f"of the difference: {text.gain(low, metric)} to {text.gain(high, metric)}{_points(metric)})."
     )
 
 
@@ -123,26 +124,26 @@ def _between(choice: Mapping[str, Any], metric: Metric) -> str:
 
 
 def _certainty(row: Mapping[str, Any], metric: Metric) -> str:
-    """One interval for the number in the first sentence, and where its width comes from."""
+    """Return the interval of the score in the first sentence, and where its variance comes from."""
     key, sign, points = metric.key, " %" if metric.percent else "", _points(metric)
     if row[f"{key}_low"] is None:
-        return "Its predictions are not on disk, so there is no interval."
+        return "Its test predictions are missing, so there is no interval."
     low, high = (text.score(row[f"{key}_{end}"], metric) for end in ("low", "high"))
     if row["seeds"] == 1:
         return (
-            f"On other test rows this run would get {low} to {high}{sign} (95 %); with one seed, how much another run "
-            "would differ is unknown."
+            f"The 95 % interval of this run over other test rows is {low} to {high}{sign}. It was trained with one "
+            "seed, so the variation between seeds is unknown."
         )
     share, sd = row[f"{key}_row_share"], text.score(row[f"{key}_sd"], metric, 1)
     return (
-        f"With other seeds and other test rows it would get {low} to {high}{sign} on average (95 %); {100 * share:.0f} "
-        f"% of that variance comes from the rows, the rest from its {row['seeds']} seeds, which differ by {sd}{points} "
-        "(sd)."
+        f"The 95 % interval of its mean over other seeds and other test rows is {low} to {high}{sign}. The test rows "
+        f"cause {100 * share:.0f} % of this variance; its {row['seeds']} seeds, with a standard deviation of "
+        f"{sd}{points}, cause the rest."
     )
 
 
 def _elsewhere(row: Mapping[str, Any], table: Table) -> list[str]:
-    """One sentence on the other test sets, where there are any."""
+    """Return one sentence on the other test sets, if there are any."""
     metric, sign = table.metric, " %" if table.metric.percent else ""
     scores = {name: row[f"{name}_{metric.key}"] for name in table.others}
     told = [f"{name} {text.score(value, metric)}{sign}" for name, value in scores.items() if value is not None]

@@ -1,4 +1,4 @@
-"""Place labels beside points so that none covers a point or another label: greedy, the nearest free spot first."""
+"""Place labels beside points without covering a point or another label (greedy, nearest free place first)."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Box:
-    """A rectangle in figure units, y upwards."""
+    """A rectangle in figure units; y points upwards."""
 
     x0: float
     y0: float
@@ -16,7 +16,7 @@ class Box:
     y1: float
 
     def overlap(self, other: Box) -> float:
-        """Shared area."""
+        """Return the shared area."""
         width = min(self.x1, other.x1) - max(self.x0, other.x0)
         height = min(self.y1, other.y1) - max(self.y0, other.y0)
         return max(0.0, width) * max(0.0, height)
@@ -34,10 +34,10 @@ def place(
     *,
     gap: float = 6.0,
 ) -> list[Box]:
-    """One box of the given (width, height) per point, all lengths in the same unit (points of 1/72 inch).
+    """Return one box of the given (width, height) per point. All lengths are in points of 1/72 inch.
 
-    Crowded labels go first. Each takes the candidate that covers least, then the nearest; candidates lie on growing
-    rings around the point. `obstacles` are faint and weigh little: a label on one of them can still be read.
+    Crowded labels are placed first. Each takes the candidate that covers least, then the nearest one. Candidates lie
+    on growing rings around the point. `obstacles` have a small weight: a label on top of one can still be read.
     """
     taken = [Box(x - gap, y - gap * 0.7, x + gap, y + gap * 0.7) for x, y in points]
     crowd = [sum(abs(y - v) < 30 and abs(x - u) < 150 for u, v in points) for x, y in points]
@@ -58,7 +58,7 @@ def place(
 
 
 def _candidates(point: tuple[float, float], size: tuple[float, float], gap: float) -> list[tuple[float, Box]]:
-    """(distance penalty, box) around a point: right, left, above and below, then further up and down."""
+    """Return (distance penalty, box) around a point: right, left, above and below, then further up and down."""
     (x, y), (w, h) = point, size
     found = []
     for ring in range(12):

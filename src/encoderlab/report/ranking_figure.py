@@ -33,7 +33,14 @@ def ranking(
     look: Mapping[str, Style],
     metric: Metric,
 ) -> str:
-    """Dot, interval and seeds per variant; `summary` best first, `seeds`: the metric on test by variant."""
+    """Draw the mean, interval and seeds of every variant.
+
+    Args:
+        summary: the rows of the summary, best first.
+        seeds: the test metric of every seed, by variant.
+        look: the style of every variant.
+        metric: the metric of the study.
+    """
     rows = [row for row in summary if row[metric.key] is not None]
     height = 0.62 + 0.31 * len(rows)
     left = min(0.42, 0.02 + text_width(max((row["variant"] for row in rows), key=len), 9.0) / (72 * WIDTH))
@@ -45,7 +52,7 @@ def ranking(
     ends = [e for row in trained for e in (*text_ends(row, metric), *drawn_all(seeds.get(row["variant"], ()), metric))]
     margin = 0.04 * (max(ends) - min(ends) or drawn(0.1, metric))
     low, high = min(ends) - 3 * margin, max(ends) + margin
-    if metric.lower_is_better:  # room for the baselines' arrows is on the side of the worse
+    if metric.lower_is_better:  # leave room for the arrows of the baselines on the worse side
         low, high = min(ends) - margin, max(ends) + 3 * margin
     axes.set_xlim(low, high)
     axes.set_ylim(len(rows) - 0.4, -0.6)
@@ -54,7 +61,7 @@ def ranking(
         style, mean = look[row["variant"]], drawn(row[metric.key], metric)
         if y % 2:
             axes.axhspan(y - 0.5, y + 0.5, color="#f7f7f7", zorder=0, lw=0)
-        if not low <= mean <= high:  # a baseline far off: say where it is instead of squeezing the others
+        if not low <= mean <= high:  # mark a distant baseline with an arrow, so that the others are not squeezed
             at, side, way = (low, "left", 1) if mean < low else (high, "right", -1)
             axes.plot([at + way * 0.4 * margin], [y], marker=f"{'<' if way > 0 else '>'}", color=style.colour, ms=6)
             axes.text(at + way * 0.9 * margin, y, "off the scale", color=SOFT, va="center", ha=side, fontsize=8)

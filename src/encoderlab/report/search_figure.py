@@ -1,4 +1,4 @@
-"""The search as a figure: what every learning rate that was tried reached on validation, a line a variant."""
+"""Draw the search: the validation score of every learning rate tried, one line per variant."""
 
 from __future__ import annotations
 
@@ -32,10 +32,16 @@ TALL = 2.9  # inches, without the legend
 def draw(
     search: Sequence[Mapping[str, Any]], look: Mapping[str, Style], metric: Metric, rows: int | None = None
 ) -> str | None:
-    """search: the entries of study.json. rows: of validation, for the standard error of an accuracy.
+    """Draw the candidates of every variant; return None if no variant has two candidates with a score.
 
-    A ring is what was chosen. Where other settings were sampled as well, the points are no line. None where no variant
-    has two candidates with a score."""
+    A ring marks the chosen candidate. If other settings were sampled as well, the points are not joined by a line.
+
+    Args:
+        search: the entries of `search` in study.json.
+        look: the style of each variant.
+        metric: the metric of the study.
+        rows: number of validation rows, for the standard error of an accuracy.
+    """
     found = {}
     for entry in search:
         scored = [c for c in entry["candidates"] if c.get(metric.key) is not None]
@@ -76,14 +82,14 @@ def draw(
     axes.set_xticks(ticks, [text.rate(tick) for tick in ticks])
     axes.minorticks_off()
     plain(axes, "both")
-    axes.set_title(f"{axis_label('validation', metric)} of the search's trials", loc="left", fontsize=9.5, color=INK)
-    axes.set_xlabel("learning rate, log axis", color=SOFT)
+    axes.set_title(f"{axis_label('validation', metric)} of the search trials", loc="left", fontsize=9.5, color=INK)
+    axes.set_xlabel("learning rate (log scale)", color=SOFT)
     legend(figure, handles, list(found), columns)
     return svg(figure, "candidates")
 
 
 def _ticks(rates: Sequence[float]) -> list[float]:
-    """Powers of ten, or 1-2-5 steps where there are few of them."""
+    """Return powers of ten, or 1-2-5 steps if the range is short."""
     low, high = math.log10(min(rates)), math.log10(max(rates))
     steps = (1, 2, 5) if high - low < 3 else (1,)
     every = [float(f"{n}e{power}") for power in range(math.floor(low), math.ceil(high) + 1) for n in steps]

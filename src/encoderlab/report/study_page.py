@@ -1,7 +1,7 @@
-"""Results -> report.html: one page that opens offline, with every number of the study and how sure it is.
+"""Write report.html: one offline page with every number of the study and its uncertainty.
 
-Text from the data (labels, names, paths, warnings, reasons) reaches the page through jinja2 with autoescape
-only; the figures, which matplotlib escapes, are the one thing put in as they are.
+Text from the data (labels, names, paths, warnings, reasons) reaches the page only through jinja2 with autoescape.
+The figures are inserted as they are, because matplotlib escapes their text.
 """
 
 from __future__ import annotations
@@ -34,7 +34,10 @@ from encoderlab.tasks.metric import Metric
 def write(out: Path) -> Path:
     """Collect the study in `out` (results.csv, summary.csv, summary.json), write `out`/report.html and return its path.
 
-    The same folder gives the same page, byte for byte. Raises InputError as `results.collect` does.
+    The same folder always gives the same page, byte for byte.
+
+    Raises:
+        InputError: as `results.collect` does.
     """
     path = Path(out) / "report.html"
     write_text(path, page(collect.collect(Path(out))))
@@ -42,7 +45,7 @@ def write(out: Path) -> Path:
 
 
 def page(table: Table) -> str:
-    """The HTML of a collected study."""
+    """Return the HTML page of a collected study."""
     return templates.render("study_page.html.j2", _context(table))
 
 
@@ -104,7 +107,7 @@ def _context(table: Table) -> dict[str, Any]:
 
 
 def _sampled(search: list[dict[str, Any]]) -> dict[str, int] | None:
-    """Of the trials of all variants, where settings were sampled: how many ended early, how many failed."""
+    """Count the pruned and the failed trials of all variants; None if no settings were sampled."""
     if not any("trials" in entry for entry in search):
         return None
     return {status: sum(entry.get(status, 0) for entry in search) for status in ("pruned", "failed")}
@@ -117,18 +120,18 @@ def _figures(
     look: Mapping[str, style.Style],
     panels: list[sweep_figure.Panel],
 ) -> dict[str, str | None]:
-    """SVG by name; None for a figure that has nothing to show."""
+    """Return the figures as SVG by name; None for a figure without data."""
     drawn: dict[str, str] = {}
     metric = table.metric
     if any(row[metric.key] is not None for row in summary):
         seeds = {variant: _scores(runs, "test", metric) for variant, runs in done.items()}
         drawn["ranking"] = ranking_figure.ranking(summary, seeds, look, metric)
     if any(row["kind"] == "run" and row[metric.key] is not None for row in summary):
-        label = "adapter parameters, log axis (the head's not included)"
+        label = "adapter parameters, without the head (log scale)"
         drawn["parameters"] = cost_figure.cost(
             summary, look, "adapter_parameters", label, "parameters", metric, heads=True
         )
-        label = "time of one run's training steps, log axis"
+        label = "training time of one run (log scale)"
         drawn["time"] = cost_figure.cost(summary, look, "train_seconds", label, "time", metric, heads=False)
     found, lines = {}, {}
     for row in summary:
@@ -156,7 +159,7 @@ def _figures(
 
 
 def _rank(value: float | None, metric: Metric) -> tuple[bool, float]:
-    """Sorts the best first, what has no value last."""
+    """Return a sort key: best value first, missing values last."""
     return value is None, -metric.sign * (value or 0.0)
 
 
@@ -166,7 +169,7 @@ def _scores(runs: list[dict[str, Any]], split: str, metric: Metric) -> list[floa
 
 
 def _warnings(table: Table) -> list[str]:
-    """The study's warnings, then those of runs, each once with how many runs had it."""
+    """List the warnings of the study, then each distinct warning of the runs with its number of runs."""
     own = [str(warning) for warning in table.study.get("warnings") or []]
     runs: dict[str, int] = {}
     for run in table.runs:

@@ -32,7 +32,7 @@ SETTINGS: dict[Any, Any] = {
 
 @dataclass(frozen=True)
 class Style:
-    """How one variant looks in every figure."""
+    """The style of one variant in every figure."""
 
     colour: str
     marker: str
@@ -40,7 +40,7 @@ class Style:
 
 
 def styles(summary: Sequence[Mapping[str, Any]], reference: str | None) -> dict[str, Style]:
-    """Colour by method, marker and dash by variant within the method; the reference's method is black."""
+    """Return a style per variant: colour by method, marker and dash by variant. The reference's method is black."""
     trained = [row for row in summary if row["kind"] == "run"]
     black = next((row["method"] for row in trained if row["variant"] == reference), None)
     methods = list(dict.fromkeys(row["method"] for row in trained if row["method"] != black))
@@ -56,13 +56,13 @@ def styles(summary: Sequence[Mapping[str, Any]], reference: str | None) -> dict[
 
 
 def legend_size(names: Sequence[str]) -> tuple[int, float]:
-    """(columns, inches of height) of a `legend` with these names."""
+    """Return (columns, height in inches) of a `legend` with these names."""
     columns = max(1, min(4, int(72 * WIDTH // (text_width(max(names, key=len), 8.5) + 44))))
     return columns, 0.2 * -(-len(names) // columns) + 0.15
 
 
 def legend(figure: Figure, handles: Sequence[Artist], names: Sequence[str], columns: int) -> None:
-    """Below everything else, at the left."""
+    """Add the legend at the bottom left, below everything else."""
     made = figure.legend(
         handles,
         names,
@@ -88,17 +88,17 @@ def plain(axes: Axes, grid: str) -> None:
 
 
 def readable(colour: str) -> tuple[float, ...]:
-    """The colour darkened enough to be read as text on white."""
+    """Darken the colour so that text in it is readable on white."""
     return tuple(0.68 * part for part in to_rgb(colour))
 
 
 def text_width(words: str, size: float) -> float:
-    """About the width of a text in points, for a wide sans serif; the reader's own font is mostly narrower."""
+    """Estimate the width of a text in points for a wide sans serif font; most fonts are narrower."""
     return 0.56 * size * len(words)
 
 
 def drawn(value: float, metric: Metric) -> float:
-    """A value of the metric as an axis has it."""
+    """Return a value of the metric in the unit of the axis."""
     return 100 * value if metric.percent else value
 
 
@@ -111,14 +111,14 @@ def drawn_all(values: Sequence[float], metric: Metric) -> list[float]:
 
 
 def text_ends(row: Mapping[str, Any], metric: Metric) -> tuple[float, float]:
-    """The interval over seeds and rows, or the mean twice where there is none."""
+    """Return the interval over seeds and rows, or the mean twice if there is no interval."""
     ends = (row[f"{metric.key}_low"], row[f"{metric.key}_high"])
     low, high = (row[metric.key] if end is None else end for end in ends)
     return drawn(low, metric), drawn(high, metric)
 
 
 def svg(figure: Figure, name: str) -> str:
-    """SVG to put into HTML: no declaration, no metadata, sized by the page, ids of its own."""
+    """Return the figure as SVG for HTML: no declaration, no metadata, sized by the page, with unique ids."""
     file = io.StringIO()
     figure.savefig(file, format="svg", transparent=True, metadata=dict.fromkeys(("Date", "Creator", "Format", "Type")))
     svg = file.getvalue()

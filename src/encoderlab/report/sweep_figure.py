@@ -1,9 +1,9 @@
-"""A grid as a figure: the metric on validation against the swept value; a thin line a seed, a thick one the mean.
+"""Draw a grid of settings: the validation metric against the swept value, a thin line per seed, a thick one the mean.
 
-Validation rows, because a setting is something to choose, and the test rows are for the choice that was made.
+The figure uses the validation rows, because settings are chosen on them; the test rows are kept for the final choice.
 
-Variants of one method whose labels differ in one setting belong together: "lora rank=4", "lora rank=8". Numbers lie
-where they are on the axis, other values (targets, layers, truth values) side by side in the order of the study.
+Variants of one method whose labels differ in one setting form a sweep: "lora rank=4", "lora rank=8". Numbers are placed
+to scale on the axis. Other values (targets, layers, booleans) are placed side by side in the order of the study.
 """
 
 from __future__ import annotations
@@ -21,14 +21,14 @@ from matplotlib.figure import Figure
 from encoderlab.report.style import INK, SETTINGS, SOFT, WIDTH, Style, axis_label, drawn, plain, svg
 from encoderlab.tasks.metric import Metric
 
-PANELS = 12  # of a figure; the page names those that are left out
+PANELS = 12  # at most in the figure; the page names the ones left out
 TALL, TITLE_LINE, TICK_LINE = 2.0, 0.17, 0.16  # inches of a panel, and of a line of text above and below it
 Sweep = dict[float | str, str]  # swept value -> label of the variant
 
 
 @dataclass(frozen=True, kw_only=True)
 class Panel:
-    """One swept setting. scores: {value: {seed: the metric on validation, as drawn}}, in the order of the axis."""
+    """One swept setting. scores: {value: {seed: validation metric as drawn}}, in the order of the axis."""
 
     title: str
     colour: str
@@ -36,8 +36,10 @@ class Panel:
 
 
 def find(labels: Sequence[str]) -> dict[str, Sweep]:
-    """{title: the variants by the value that differs}, of at least two each; a title names the method and the key.
-    Where every value is a number the numbers ascend; other values keep the order of the labels."""
+    """Return {title: {value: label}} for every setting that is the only difference between two or more variants.
+
+    A title names the method and the key. Numbers ascend; other values keep the order of the labels.
+    """
     found: dict[str, dict[str, str]] = {}
     for label in labels:
         name, *settings = label.split(" ")
@@ -61,7 +63,7 @@ def read(
     look: Mapping[str, Style],
     metric: Metric,
 ) -> list[Panel]:
-    """A panel of every sweep of which two values have a score. `runs`: the finished ones of every variant."""
+    """Return a panel for every sweep with scores for two values. `runs` holds the finished runs of every variant."""
     panels = []
     for title, sweep in sweeps.items():
         scores: dict[float | str, dict[int, float]] = {}
@@ -115,11 +117,11 @@ def draw(panels: Sequence[Panel], metric: Metric) -> str:
 
 
 def _names(panel: Panel, width: int) -> list[str]:
-    """The values below the axis, in lines that fit beside each other in `width` letters."""
+    """Return the tick labels, wrapped so that they fit side by side in `width` characters."""
     values = [value if isinstance(value, str) else f"{value:g}" for value in panel.scores]
     return [_wrapped(value, max(6, width // len(values) - 1)) for value in values]
 
 
 def _wrapped(words: str, width: int) -> str:
-    """In lines of at most `width` letters, which end at a space or a plus where they can."""
+    """Wrap to lines of at most `width` characters, at a space or a plus sign if possible."""
     return "\n".join(line.replace("+ ", "+") for line in textwrap.wrap(words.replace("+", "+ "), width))

@@ -1,4 +1,4 @@
-"""A page from its template, with the one style of all pages in it: nothing is fetched when it is opened."""
+"""Render a page from its template with the shared style sheet inlined, so that the page opens offline."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Numbers as a reader wants them: strings for tables, figures and sentences. None becomes an en dash."""
+"""Format numbers for tables, figures and sentences. None becomes an en dash."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ MINUS = "−"
 
 
 def percent(value: float | None, digits: int = 1) -> str:
-    """A share in [0, 1] as per cent, without the sign: 0.874 -> '87.4'."""
+    """Format a share in [0, 1] in per cent, without the per cent sign: 0.874 -> '87.4'."""
     return NOTHING if value is None else f"{100 * value:.{digits}f}"
 
 
 def points(value: float | None, digits: int = 1) -> str:
-    """A difference of shares in percentage points, always with its sign: -0.0023 -> '−0.2'."""
+    """Format a difference of shares in percentage points, always with its sign: -0.0023 -> '−0.2'."""
     if value is None:
         return NOTHING
     text = f"{100 * value:+.{digits}f}".replace("-", MINUS)
@@ -24,15 +24,17 @@ def points(value: float | None, digits: int = 1) -> str:
 
 
 def score(value: float | None, metric: Metric, extra: int = 0) -> str:
-    """A value of a study's metric without its unit: '87.4' of a percentage, '0.874' of a plain number, '112' of a large
-    one. extra: digits more."""
+    """Format a value of a study's metric without its unit: '87.4' (percentage), '0.874' (plain number), '112' (large).
+
+    `extra` adds digits.
+    """
     if metric.percent or value is None:
         return percent(value, 1 + extra)
     return _number(value, metric, extra).replace("-", MINUS, value < 0)
 
 
 def gain(value: float | None, metric: Metric) -> str:
-    """A difference of two values of the metric, always with its sign."""
+    """Format a difference of two values of the metric, always with its sign."""
     if metric.percent or value is None:
         return points(value)
     text = ("+" * (value >= 0) + _number(value, metric)).replace("-", MINUS, value < 0)
@@ -40,19 +42,19 @@ def gain(value: float | None, metric: Metric) -> str:
 
 
 def _number(value: float, metric: Metric, extra: int = 0) -> str:
-    """A correlation has as many decimals whatever its size; what has a unit has three digits that are not 0."""
+    """Format a bounded metric with fixed decimals, and a metric with a unit with three significant digits."""
     if math.isinf(metric.bounds[1]) and 0 < abs(value) < 0.1:
         return f"{value:#.{3 + extra}g}"
     return f"{value:.{_decimals(value) + extra}f}"
 
 
 def _decimals(value: float) -> int:
-    """So that there are three digits from 1 on, and as many behind the point below."""
+    """Return the number of decimals for three significant digits, or three decimals below 1."""
     return 3 if abs(value) < 1 else max(0, 3 - len(str(int(abs(value)))))
 
 
 def heading(metric: Metric) -> str:
-    """The metric's name with its unit: 'accuracy, %'."""
+    """Return the name of the metric with its unit: 'accuracy, %'."""
     return f"{metric.label}, %" if metric.percent else metric.label
 
 
@@ -61,7 +63,7 @@ def count(value: float | None) -> str:
 
 
 def short_count(value: float) -> str:
-    """1500 -> '1.5k', 22565000 -> '22.6M'."""
+    """Format a count with a unit prefix: 1500 -> '1.5k', 22565000 -> '22.6M'."""
     for size, unit in ((1e9, "G"), (1e6, "M"), (1e3, "k")):
         if value >= size:
             return f"{value / size:.3g}{unit}"
@@ -69,7 +71,7 @@ def short_count(value: float) -> str:
 
 
 def correlation(value: float | None, digits: int = 4, *, sign: bool = False) -> str:
-    """A correlation as papers print it: 0.0543 -> '.0543'."""
+    """Format a correlation without its leading zero, as papers print it: 0.0543 -> '.0543'."""
     if value is None:
         return NOTHING
     text = f"{value:+.{digits}f}" if sign else f"{value:.{digits}f}"
@@ -95,7 +97,7 @@ def duration(seconds: float | None) -> str:
 
 
 def size(number: float | None) -> str:
-    """Bytes as kB, MB or GB (powers of ten, as file managers show them)."""
+    """Format a number of bytes in kB, MB or GB (powers of ten)."""
     if number is None:
         return NOTHING
     for unit, scale in (("GB", 1e9), ("MB", 1e6), ("kB", 1e3)):
@@ -114,7 +116,7 @@ def milliseconds(value: float | None) -> str:
 
 
 def rate(value: float | None) -> str:
-    """A learning rate: 0.0005 -> '5e-4'."""
+    """Format a learning rate: 0.0005 -> '5e-4'."""
     if value is None:
         return NOTHING
     mantissa, exponent = f"{value:.2e}".split("e")

@@ -24,7 +24,7 @@ def uncompared(found: Sequence[Variant], reference: str | None, compared: Mappin
     ]
     if fewer:
         told.append(
-            f"Some differences to {reference} are over fewer pairs of seeds than the means, because a run failed "
+            f"Some differences to {reference} use fewer pairs of seeds than the means, because a run failed "
             f"or its predictions are missing: {', '.join(fewer)}."
         )
     return told
@@ -46,5 +46,5 @@ def mixed(runs: Iterable[Mapping[str, Any]]) -> list[str]:
             if len(counts) > 1
         ]
         if different:
-            told.append(f"The runs differ in {what}, and their times are compared: {'; '.join(different)}.")
+            told.append(f"The runs differ in {what}, so their times are not comparable: {'; '.join(different)}.")
     return told

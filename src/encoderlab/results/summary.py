@@ -41,8 +41,8 @@ def one_seed(found: Sequence[Variant]) -> list[str]:
     if len(trained) < 2 or any(len(variant.done) > 1 for variant in trained):
         return []
     return [
-        "Every method was trained with one seed: intervals and p values of differences are about these runs on other "
-        "test rows, and say nothing of how another seed would do."
+        "Every method was trained with one seed: the intervals and p-values of differences hold for these runs on "
+        "other test rows, but not for other seeds."
     ]
 
 

@@ -96,7 +96,7 @@ def _visible(study: Study, rows: int, class_names: Sequence[str]) -> str | None:
         return None
     seeds, sd = len(study.seeds), study.report.seed_sd / 100
     if seeds == 1:
-        return "one seed a method: no difference between methods can be shown; use 3 seeds or more"
+        return "with one seed per method, no difference between methods can be shown; use 3 seeds or more"
     more_rows, more_seeds = what_halves_it(rows, seeds, sd)
     ways = [
         f"{count:,} {what}" for count, what in ((more_rows, "test rows"), (more_seeds, "seeds")) if count is not None
@@ -104,9 +104,9 @@ def _visible(study: Study, rows: int, class_names: Sequence[str]) -> str | None:
     both = f"{4 * rows:,} test rows with {4 * seeds} seeds"
     least = 100 * smallest_visible(rows, seeds, sd)
     return (
-        f"with {rows:,} test rows and {seeds} seeds, two methods have to be {least:.1f} points apart to be told apart "
-        f"(80 % power, seeds differing by {100 * sd:g} points); "
-        f"{' or '.join(ways) or both} would halve that"
+        f"with {rows:,} test rows and {seeds} seeds, the smallest detectable difference of two methods is {least:.1f} "
+        f"points (80 % power, standard deviation between seeds {100 * sd:g} points); "
+        f"{' or '.join(ways) or both} would halve it"
     )
 
 

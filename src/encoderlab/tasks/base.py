@@ -41,7 +41,7 @@ class Task(ABC):
     has_classes: ClassVar[bool] = True
     has_probe: ClassVar[bool] = True
     baseline: ClassVar[str | None] = "majority"
-    always: ClassVar[str] = "always giving one label"
+    always: ClassVar[str] = "always predicting one label"
     further: ClassVar[tuple[str, ...]] = ()
 
     @property

@@ -240,7 +240,7 @@ class MaskedLM(Task):
         }
 
     def metric(self, class_names: Sequence[str]) -> Metric:
-        return replace(ACCURACY, said="{value} % of {rows} test windows' masked tokens right")
+        return replace(ACCURACY, said="{value} % of the masked tokens of {rows} test windows correct")
 
     def value(self, metrics: Mapping[str, Any]) -> float:
         """The loss says more than the share of tokens guessed right: it knows how near a guess was."""

@@ -43,5 +43,5 @@ def perplexity(loss: float) -> float:
 
 
 ACCURACY = Metric(
-    key="accuracy", label="accuracy", said="{value} % of {rows} test rows right", best="the most accurate"
+    key="accuracy", label="accuracy", said="{value} % of {rows} test rows correct", best="the most accurate"
 )

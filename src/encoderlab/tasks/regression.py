@@ -83,7 +83,7 @@ class Regression(Task):
     problem_type: ClassVar[str | None] = "regression"
     has_classes: ClassVar[bool] = False
     baseline: ClassVar[str | None] = "mean"
-    always: ClassVar[str] = "always giving the training labels' mean"
+    always: ClassVar[str] = "always predicting the mean training label"
     further: ClassVar[tuple[str, ...]] = ("pearson", "spearman", "mse")
 
     @property

@@ -36,7 +36,7 @@ if TYPE_CHECKING:
 MOST_WORDS = 10_000  # of a row: far more than any model has positions, and every row takes the space of the longest
 ENTITY_F1 = Metric(key="entity_f1", label="entity F1", said="entity F1 {value} % on {rows} test rows")
 WORD_ACCURACY = Metric(
-    key="accuracy", label="word accuracy", said="{value} % of the words of {rows} test rows right", best="the best"
+    key="accuracy", label="word accuracy", said="{value} % of the words of {rows} test rows correct", best="the best"
 )
 
 
@@ -54,7 +54,7 @@ class TokenClassification(Task):
 
     head: ClassVar[str] = "AutoModelForTokenClassification"
     has_classes: ClassVar[bool] = False
-    always: ClassVar[str] = "always giving the commonest label"
+    always: ClassVar[str] = "always predicting the most frequent label"
     further: ClassVar[tuple[str, ...]] = ("entity_precision", "entity_recall")
 
     @property

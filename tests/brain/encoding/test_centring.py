@@ -72,7 +72,7 @@ def test_pieces_banded_and_the_laboratory(lab: Lab) -> None:
     assert pieces["bag-of-words"] == pytest.approx(right["bag-of-words"], abs=1e-4)
     assert means(huth, reference)["bag-of-words"] != pytest.approx(lab_right["bag-of-words"], abs=1e-3)
     page = (lab.folder / "results" / "study" / "report.html").read_text(encoding="utf-8")
-    assert "Responses: as they are stored, not centred." in page
+    assert "Responses: as stored, not centred." in page
 
 
 def scrubbed(lab: Lab, seed: int = 4) -> tuple[dict[str, np.ndarray], dict[str, np.ndarray]]:

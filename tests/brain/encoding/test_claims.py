@@ -79,7 +79,7 @@ def test_one_space_is_not_the_best() -> None:
 def test_equal_spaces_are_not_told_apart(stories: int) -> None:
     headline, claims = said({"a": 0.1, "b": 0.0999}, stories)
     first = claims["S1"]["feature"]
-    assert headline == f"{first} predicts S1 best, not distinguishable from {'b' if first == 'a' else 'a'}"
+    assert headline == f"{first} predicts S1 best, but is not shown to be better than {'b' if first == 'a' else 'a'}"
 
 
 def test_scores_that_are_the_same_to_the_last_digit() -> None:
@@ -93,7 +93,7 @@ def test_the_best_is_held_against_every_other_space() -> None:
     headline, claims = said({"a": 0.02, "b": 0.2, "c": 0.199, "d": 0.05}, 25)
     claim = claims["S1"]
     assert {claim["feature"], *claim["equals"]} == {"b", "c"} and claim["tested"]
-    assert "predicts S1 best, not distinguishable from" in headline
+    assert "predicts S1 best, but is not shown to be better than" in headline
     headline, claims = said({"a": 0.02, "b": 0.2, "d": 0.05}, 25)
     assert headline == "b predicts S1 best" and claims["S1"]["equals"] == []
     assert all(
@@ -113,21 +113,21 @@ def test_the_p_of_the_best_by_hand() -> None:
 
 def test_five_stories_are_too_few_for_a_test() -> None:
     headline, claims = said({"a": 0.02, "b": 0.4}, 5, noise=0.001)
-    assert headline == "b has the highest mean r in S1, not tested: 5 of the 6 stories that a test asks for"
+    assert headline == "b has the highest mean r in S1, not tested (5 stories, a test needs 6)"
     assert claims["S1"]["others"][0]["p"] is None
     rows = summary_table.rows(lab({"a": 0.02, "b": 0.4}, 5, noise=0.001), ["a", "b"], Encode())
     assert [row["p"] for row in rows] == [None, None] and [row["holm_p"] for row in rows] == [None, None]
     assert rows[1]["difference_low"] is not None
     assert said({"a": 0.02, "b": 0.4}, 6, noise=0.001)[0] == "b predicts S1 best"
     headline, _ = said({"a": 0.02, "b": 0.4}, 4, ("S1", "S2"))
-    assert headline == "Too few stories to say which feature space predicts 2 subjects best"
+    assert headline == "There are too few stories to test which feature space predicts 2 subjects best"
 
 
 def test_several_subjects_are_counted() -> None:
     headline, _ = said({"a": 0.02, "b": 0.4}, 30, ("S1", "S2", "S3"))
     assert headline == "b predicts 3 of 3 subjects best"
     headline, _ = said({"a": 0.1, "b": 0.1}, 30, ("S1", "S2", "S3"), noise=0.05)
-    assert headline == "No feature space is shown to predict any of 3 subjects best"
+    assert headline == "No feature space is shown to be the best for any of 3 subjects"
     found = lab({"a": 0.02, "b": 0.4}, 30, ("S1", "S2")) | lab({"a": 0.1, "b": 0.1}, 30, ("S3",), noise=0.05)
     claims = summary_table.best(found, ["a", "b"], Encode())
     drawn = [{"name": name, "rows": [{"feature": "b", "mean": 0.1}]} for name in ("S1", "S2", "S3")]
@@ -137,7 +137,7 @@ def test_several_subjects_are_counted() -> None:
 def test_nothing_scored() -> None:
     found = {("S1", name): held(np.full((8, 6), np.nan)) for name in ("a", "b")}
     claim = summary_table.best(found, ["a", "b"], Encode())["S1"]
-    assert claim["feature"] is None and sentence("S1", claim) == "nothing could be scored in S1"
+    assert claim["feature"] is None and sentence("S1", claim) == "No feature space could be scored for S1"
 
 
 def test_equal_spaces_are_told_apart_in_at_most_one_study_of_twenty() -> None:

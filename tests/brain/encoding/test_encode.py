@@ -115,7 +115,7 @@ def test_one_space_and_one_alpha_make_no_winner_and_no_picture(study: Path, caps
     study.write_text(STUDY.replace('path = ["true.txt", "other.txt"]', 'path = "true.txt"'))
     report = encode(study, ["encode.alphas=[100]", "encode.permutations=0"])
     page = report.read_text(encoding="utf-8")
-    assert page.count("<svg") == 4 and "One alpha was given, 100: there was nothing to choose." in page
+    assert page.count("<svg") == 4 and "The study gives one alpha, 100, so none was chosen." in page
     assert "true predicts S1 best" in capsys.readouterr().err
     study.write_text(study.read_text().partition("[[features]]")[0] + '[[features]]\nkind = "word-rate"\n')
     page = encode(study, ["out=one"]).read_text(encoding="utf-8")
@@ -411,7 +411,7 @@ def test_banded_ridge_over_all_spaces(study: Path) -> None:
     assert held is not None and held.spaces == ["bag-of-words", "true", "other", "word-length"]
     np.testing.assert_allclose(held.split.sum(axis=0), held.mean, atol=1e-4)
     assert held.split.mean(axis=1).argmax() == 1, "most of it comes from the space that made the responses"
-    assert "What each space gives" in (out / "report.html").read_text(encoding="utf-8")
+    assert "Contribution of each space" in (out / "report.html").read_text(encoding="utf-8")
 
 
 def test_the_reference_pipeline(study: Path) -> None:

@@ -1,4 +1,4 @@
-"""What an encoding study claims of its feature spaces, in words."""
+"""Put the claims of an encoding study about its feature spaces into words."""
 
 from __future__ import annotations
 
@@ -9,15 +9,15 @@ from encoderlab.brain.fmri.paired import FEWEST
 
 
 def sentence(subject: str, claim: Mapping[str, Any]) -> str:
-    """What the claim says, without a number."""
+    """Return the claim about one subject as a clause without numbers."""
     first, others = claim["feature"], claim["others"]
     if first is None:
-        return f"nothing could be scored in {subject}"
+        return f"No feature space could be scored for {subject}"
     if not others:
         return f"{first} in {subject}"
     if not claim["tested"]:
-        few = f"{claim['stories']} of the {FEWEST} stories that a test asks for"
-        return f"{first} has the highest mean r in {subject}, not tested: {few}"
+        few = f"{claim['stories']} stories, a test needs {FEWEST}"
+        return f"{first} has the highest mean r in {subject}, not tested ({few})"
     if not claim["equals"]:
         return f"{first} predicts {subject} best"
-    return f"{first} predicts {subject} best, not distinguishable from {', '.join(claim['equals'])}"
+    return f"{first} predicts {subject} best, but is not shown to be better than {', '.join(claim['equals'])}"

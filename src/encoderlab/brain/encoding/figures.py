@@ -1,4 +1,4 @@
-"""The figures of an encoding study as SVG text. One colour a feature space, the same in every figure."""
+"""Draw the figures of an encoding study as SVG text. A feature space has the same colour in every figure."""
 
 from __future__ import annotations
 
@@ -15,18 +15,18 @@ from encoderlab.report.style import INK, PALETTE, SETTINGS, SOFT, WIDTH, plain, 
 
 Arrays = Mapping[str, np.ndarray]
 DASHES = ("-", "--", ":", "-.")
-PANELS = 8  # of feature against feature
+PANELS = 8  # at most in the scatter figure
 
 
 def colours(features: Sequence[str]) -> dict[str, tuple[str, str]]:
-    """(colour, dash) of every feature space."""
+    """Return the (colour, dash) of every feature space."""
     count = len(PALETTE)
     return {f: (PALETTE[i % count], DASHES[i // count % len(DASHES)]) for i, f in enumerate(features)}
 
 
 @matplotlib.rc_context(SETTINGS)
 def ranking(rows: Sequence[Mapping[str, Any]], look: Mapping[str, tuple[str, str]]) -> str:
-    """Mean r over stories and voxels with its interval, best first."""
+    """Draw the mean r over stories and voxels with its interval, best first."""
     rows = sorted((row for row in rows if row["mean"] is not None), key=lambda row: row["mean"])
     figure = Figure(figsize=(WIDTH, 0.9 + 0.34 * len(rows)), dpi=72)
     axes = figure.add_axes((0.28, 0.5 / figure.get_figheight(), 0.68, 1 - 0.62 / figure.get_figheight()))
@@ -47,7 +47,7 @@ def ranking(rows: Sequence[Mapping[str, Any]], look: Mapping[str, tuple[str, str
 
 @matplotlib.rc_context(SETTINGS)
 def distributions(means: Arrays, look: Mapping[str, tuple[str, str]]) -> str:
-    """Left: how many voxels have which r. Right: voxels from best to worst."""
+    """Draw the histogram of r over voxels (left) and the voxels from best to worst (right)."""
     figure = Figure(figsize=(WIDTH, 4.2 + 0.22 * math.ceil(len(means) / 3)), dpi=72)
     bottom = (0.62 + 0.22 * math.ceil(len(means) / 3)) / figure.get_figheight()
     left = figure.add_axes((0.065, bottom, 0.42, 0.92 - bottom))
@@ -64,9 +64,9 @@ def distributions(means: Arrays, look: Mapping[str, tuple[str, str]]) -> str:
         share = (np.arange(values.size) + 0.5) / max(values.size, 1) * 100
         handles += right.plot(share, np.sort(values)[::-1], color=colour, ls=dash, lw=1.4)
     left.set_xlabel("mean r of a voxel", color=SOFT)
-    left.set_title("voxels", loc="left", fontsize=9.5, color=INK)
-    right.set_xlabel("voxels from best to worst, %", color=SOFT)
-    right.set_title("mean r", loc="left", fontsize=9.5, color=INK)
+    left.set_title("number of voxels", loc="left", fontsize=9.5, color=INK)
+    right.set_xlabel("voxels from best to worst (%)", color=SOFT)
+    right.set_title("mean r of a voxel", loc="left", fontsize=9.5, color=INK)
     for axes in (left, right):
         plain(axes, "both")
     _legend(figure, handles, list(kept))
@@ -75,7 +75,7 @@ def distributions(means: Arrays, look: Mapping[str, tuple[str, str]]) -> str:
 
 @matplotlib.rc_context(SETTINGS)
 def scatter(means: Arrays, reference: str, look: Mapping[str, tuple[str, str]]) -> str:
-    """Each feature space against the reference, one point a voxel; at most `PANELS` of them, the best ones."""
+    """Draw the best `PANELS` feature spaces against the reference, one point per voxel."""
     others = sorted((n for n in means if n != reference), key=lambda n: -_mean(means[n]))[:PANELS]
     columns = min(4, max(1, len(others)))
     lines = math.ceil(len(others) / columns)
@@ -107,7 +107,7 @@ def scatter(means: Arrays, reference: str, look: Mapping[str, tuple[str, str]]) 
         axes.set_ylim(low - pad, high + pad)
         plain(axes, "both")
         axes.tick_params(labelsize=7.5)
-    figure.supxlabel(f"r of {reference}", color=SOFT, fontsize=9, parse_math=False)
+    figure.supxlabel(f"mean r of {reference}", color=SOFT, fontsize=9, parse_math=False)
     figure.subplots_adjust(
         left=0.06,
         right=0.985,
@@ -123,7 +123,7 @@ Entry = tuple[str, int, int, float, float, float]
 
 
 def ranks(rows: Sequence[Mapping[str, Any]]) -> list[Entry]:
-    """(label without rank and seed, seed, rank, mean r, ends of its interval) of the rows whose label has a rank."""
+    """Return (label without rank and seed, seed, rank, mean r, low, high) of the rows whose label has a rank."""
     found = []
     for row in rows:
         match = re.search(r" \+ .*\brank=(\d+)", row["feature"])
@@ -139,8 +139,11 @@ def ranks(rows: Sequence[Mapping[str, Any]]) -> list[Entry]:
 
 @matplotlib.rc_context(SETTINGS)
 def sweep(rows: Sequence[Mapping[str, Any]], look: Mapping[str, tuple[str, str]]) -> str:
-    """Mean r against the rank: a thin line a seed, a thick one for their mean, bars for the interval over stories;
-    dashed the encoder without adapter."""
+    """Draw the mean r against the rank.
+
+    Thin lines are seeds, the thick line is their mean, bars are intervals over stories, and the dashed line is the
+    encoder without adapter.
+    """
     found = ranks(rows)
     figure = Figure(figsize=(WIDTH, 3.6), dpi=72)
     axes = figure.add_axes((0.09, 0.16, 0.66, 0.76))
@@ -155,7 +158,7 @@ def sweep(rows: Sequence[Mapping[str, Any]], look: Mapping[str, tuple[str, str]]
         means = [np.mean([entry[3] for entry in mine if entry[2] == value]) for value in values]
         handles += axes.plot(values, means, color=colour, lw=2, marker="o")
         at, lows, highs = zip(*((rank, low, high) for _, _, rank, _, low, high in mine), strict=True)
-        # over stories: what a difference between ranks is to be held against
+        # intervals over stories, so that differences between ranks are not overread
         axes.vlines(at, lows, highs, color=colour, lw=6, alpha=0.2)
         names.append(encoder)
         alone = encoder.rpartition(" + ")[0]
@@ -177,7 +180,7 @@ def sweep(rows: Sequence[Mapping[str, Any]], look: Mapping[str, tuple[str, str]]
 
 @matplotlib.rc_context(SETTINGS)
 def alphas(chosen: Arrays, grid: np.ndarray, look: Mapping[str, tuple[str, str]]) -> str:
-    """Share of the (fold, voxel) pairs that chose each alpha of the grid."""
+    """Draw the share of (fold, voxel) pairs that chose each alpha of the grid."""
     rows = math.ceil(len(chosen) / 3)
     figure = Figure(figsize=(WIDTH, 3.2 + 0.22 * rows), dpi=72)
     bottom = (0.62 + 0.22 * rows) / figure.get_figheight()
@@ -190,7 +193,7 @@ def alphas(chosen: Arrays, grid: np.ndarray, look: Mapping[str, tuple[str, str]]
     axes.set_xscale("log")
     axes.set_ylim(bottom=0)
     axes.set_xlabel("alpha", color=SOFT)
-    axes.set_title("folds x voxels that chose it, %", loc="left", fontsize=9.5, color=INK)
+    axes.set_title("(fold, voxel) pairs that chose this alpha (%)", loc="left", fontsize=9.5, color=INK)
     plain(axes, "both")
     _legend(figure, handles, list(chosen))
     return svg(figure, "alphas")
@@ -198,7 +201,7 @@ def alphas(chosen: Arrays, grid: np.ndarray, look: Mapping[str, tuple[str, str]]
 
 @matplotlib.rc_context(SETTINGS)
 def doctor(found: Mapping[str, Any]) -> str:
-    """How closely the responses follow the number of words, at every lag."""
+    """Draw the correlation of the responses with the number of words per TR at every lag."""
     figure = Figure(figsize=(WIDTH, 2.9), dpi=72)
     axes = figure.add_axes((0.065, 0.19, 0.915, 0.7))
     lags, tr = np.array(found["lags"]), found["tr"]
@@ -209,7 +212,7 @@ def doctor(found: Mapping[str, Any]) -> str:
     axes.plot([found["peak"]], [found["curve"][at]], "o", color=PALETTE[1], ms=8)
     axes.set_xticks(lags)
     axes.set_ylim(bottom=0)
-    axes.set_xlabel("TRs from words to response (shaded: 4 to 6 s; dashed: 99 % of peaks by chance)", color=SOFT)
+    axes.set_xlabel("lag from words to response in TRs (shaded: 4 to 6 s; dashed: 99 % of chance peaks)", color=SOFT)
     axes.set_title("root mean square r over voxels", loc="left", fontsize=9.5, color=INK)
     plain(axes, "both")
     return svg(figure, "doctor")

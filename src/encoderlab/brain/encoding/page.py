@@ -1,4 +1,4 @@
-"""An encoding study's folder -> report.html: one page that opens offline, from encoding.json and the score files."""
+"""Write the report of an encoding study: one offline page, from encoding.json and the score files."""
 
 from __future__ import annotations
 
@@ -18,7 +18,11 @@ from encoderlab.report import templates, text
 
 
 def write(out: Path) -> Path:
-    """The same folder gives the same page. InputError where a file of the study is not readable."""
+    """Write `out`/report.html and return its path. The same folder always gives the same page.
+
+    Raises:
+        InputError: a file of the study cannot be read.
+    """
     path = Path(out) / "report.html"
     write_text(path, page(Path(out), read_json(Path(out) / "encoding.json")))
     return path
@@ -104,15 +108,15 @@ def _words(
         between = f" ({text.correlation(first['mean_low'])} to {text.correlation(first['mean_high'])})"
         line = f"{sentence(subject['name'], claim)}: mean r {text.correlation(first['mean'])}{between}"
         if first["feature"] != reference and first["difference"] is not None:
-            line += f", {text.correlation(first['difference'], sign=True)} to {reference}"
+            line += f", {text.correlation(first['difference'], sign=True)} vs {reference}"
             if first["holm_p"] is not None:
-                line += f" (p {text.p_value(first['holm_p'])} after Holm)"
+                line += f" (p {text.p_value(first['holm_p'])}, Holm-adjusted)"
         lead.append(f"{line}. Alignment: {subject['doctor']['summary']}.")
     return _headline(subjects, claims), lead
 
 
 def _headline(subjects: list[dict[str, Any]], claims: Mapping[str, Mapping[str, Any]]) -> str:
-    """One subject: its claim. Several: in how many of them one space is shown to be the best."""
+    """Return the claim about a single subject, or the number of subjects that each space predicts best."""
     if len(subjects) == 1:
         name = subjects[0]["name"]
         if claims[name]["feature"] is not None and not claims[name]["others"]:
@@ -125,10 +129,10 @@ def _headline(subjects: list[dict[str, Any]], claims: Mapping[str, Mapping[str, 
         span = f"{text.correlation(means[0])} to {text.correlation(means[-1])}" if means else text.NOTHING
         return f"{label} predicts {len(subjects)} subjects with mean r of {span}"
     if not any(claim["tested"] for claim in claims.values()):
-        return f"Too few stories to say which feature space predicts {len(subjects)} subjects best"
+        return f"There are too few stories to test which feature space predicts {len(subjects)} subjects best"
     shown = Counter(claim["feature"] for claim in claims.values() if claim["tested"] and not claim["equals"])
     if not shown:
-        return f"No feature space is shown to predict any of {len(subjects)} subjects best"
+        return f"No feature space is shown to be the best for any of {len(subjects)} subjects"
     return "; ".join(f"{label} predicts {count} of {len(subjects)} subjects best" for label, count in shown.items())
 
 
@@ -137,28 +141,29 @@ def _how(settings: Mapping[str, Any], study: Mapping[str, Any], notes: Mapping[s
     front, back = settings["trim"]
     held_out = "one story at a time." if settings["folds"] is None else f"{settings['folds']} groups of stories."
     where = (
-        "after stacking the stories, across their borders"
+        "made after the stories were stacked (so they cross story boundaries)"
         if settings["after_stacking"] or pipeline
-        else "within each story"
+        else "made within each story"
     )
     lines = [
-        f"Words to TRs: {settings['downsample']}; the first {front} and the last {back} TRs left out; features "
-        f"{'z-scored within each story' if settings['zscore'] else 'not scaled'}; delays "
-        f"{', '.join(map(str, settings['delays']))} TRs, made {where}.",
+        f"Features: downsampled to TRs ({settings['downsample']}), without the first {front} and the last {back} TRs, "
+        f"{'z-scored within each story' if settings['zscore'] else 'not scaled'}, with delays of "
+        f"{', '.join(map(str, settings['delays']))} TRs {where}.",
         "Responses: "
-        + ("centred within each story." if settings["centre"] and not pipeline else "as they are stored, not centred."),
+        + ("centred within each story." if settings["centre"] and not pipeline else "as stored, not centred."),
         f"Held out: {'the test stories, ' + ', '.join(study['reference']['test']) if pipeline else held_out}",
     ]
     if settings["permutations"] and not pipeline:
         lines.append(
             f"Significance: {settings['permutations']:,} permutations of blocks of {settings['block']} TRs within "
-            "stories, p of the voxel's z among its own permutations (t tail), Benjamini-Hochberg at q = "
-            f"{settings['q']:g}. What all stories share by position, such as an onset, is not in the null."
+            "stories. The p-value of a voxel is the t tail of its z-score among its own permutations "
+            f"(Benjamini-Hochberg at q = {settings['q']:g}). The null distribution does not include effects that all "
+            "stories share at the same position, such as the response to the onset."
         )
     adapted = (
-        "Adapters: trained on the words of all stories, the held-out ones among them (never on responses)."
+        "Adapters: trained on the words of all stories, including the held-out ones (never on responses)."
         if settings["adapt"] == "all stories"
-        else f"Adapters: trained again for each of {settings['fitted']} groups of held-out stories, without these."
+        else f"Adapters: trained once for each of {settings['fitted']} groups of held-out stories, without that group."
     )
     lines += [adapted] if any(feature.get("study") or feature.get("adapter") for feature in features) else []
     for line, labels in _by_line(notes).items():
