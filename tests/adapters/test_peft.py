@@ -23,7 +23,7 @@ from encoderlab.methods.lora_plus import LoraPlus
 from encoderlab.methods.prefix import Prefix
 from encoderlab.methods.prompt import Prompt
 from encoderlab.model import families as encoder
-from fixtures_peft import Make, batch, plain, same, theirs
+from fixtures_peft import Make, batch, make, plain, same, theirs  # noqa: F401  (a fixture)
 
 FAMILIES = ["bert", "roberta", "distilbert"]
 SIX = ("query", "key", "value", "attention_out", "ffn_in", "ffn_out")

@@ -29,7 +29,7 @@ from encoderlab.model import load
 from encoderlab.model.dropout import Dropout, DropoutRNG
 from encoderlab.tasks.classification import Classification
 from encoderlab.training.settings import Train
-from fixtures_training import CLASSES, CPU, TASK, Build
+from fixtures_training import CLASSES, CPU, TASK, Build, build  # noqa: F401  (a fixture)
 
 EACH: list[Method] = [Full(), Head(), Lora(dropout=0.1), Adapter(), Adapter(placement="houlsby"), Prefix()]
 
