@@ -36,6 +36,7 @@ CASES: list[Method] = [
     Qlora(),
     Qlora(rank=2, layers="last", double_quantization=False),
 ]
+IN_PLACE = (BitFit,)  # these train tensors of the encoder and add none
 REFUSED = {("bitfit", "modernbert")}  # pairs where `Method.problems` says why there is nothing to train
 CHANGES_STEP_0 = (Prefix, Prompt, Qlora)  # what these insert is no identity; all others leave the model as it is
 CLASSES = ["no", "maybe", "yes"]

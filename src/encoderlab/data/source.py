@@ -17,7 +17,8 @@ from encoderlab.data.foreign import foreign
 
 DELIMITERS = (",", ";", "\t", "|")
 TEXT_FORMATS = ("csv", "tsv", "json", "jsonl", "conll")
-FILE_FORMATS = (*TEXT_FORMATS, "parquet")
+BINARY_FORMATS = ("parquet",)  # compressed inside, if at all: never .gz
+FILE_FORMATS = (*TEXT_FORMATS, *BINARY_FORMATS)
 # How `datasets.save_to_disk` marks its folders: one data set, or several by name.
 _ADDRESS = re.compile(r"(?:^|/)(https?|ftp|s3|gs|hf|file):/+(.*)")
 DATASET_FOLDER, DATASET_DICT_FOLDER = "dataset_info.json", "dataset_dict.json"
@@ -28,7 +29,7 @@ def file_format(path: Path) -> str | None:
     suffixes = [suffix.lower().removeprefix(".") for suffix in path.suffixes]
     compressed = suffixes[-1:] == ["gz"]
     last = (suffixes[:-1] if compressed else suffixes)[-1:]
-    if not last or last[0] not in FILE_FORMATS or (compressed and last[0] == "parquet"):
+    if not last or last[0] not in FILE_FORMATS or (compressed and last[0] in BINARY_FORMATS):
         return None
     return last[0]
 
@@ -57,7 +58,8 @@ def path_problem(path: Path) -> str | None:
         return problem
     if form is None:
         known = ", ".join(f".{name}" for name in FILE_FORMATS)
-        return f"{path} has no known ending; expected one of {known} (all but .parquet also with .gz)"
+        binary = ", ".join(f".{name}" for name in BINARY_FORMATS)
+        return f"{path} has no known ending; expected one of {known} (all but {binary} also with .gz)"
     return None
 
 
