@@ -27,7 +27,7 @@ from encoderlab.methods.head import Head
 from encoderlab.model import load as model_load
 from encoderlab.model.encoder import EncoderModel
 from encoderlab.model.families import FAMILIES
-from fixtures_methods import CASES, CHANGES_STEP_0, CLASSES, REFUSED
+from fixtures_methods import CASES, CHANGES_STEP_0, CLASSES, IN_PLACE, REFUSED
 from fixtures_reload import EXPECTED, copied
 from supported_page import PAGE, page
 
