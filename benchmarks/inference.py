@@ -25,7 +25,8 @@ from encoderlab.data.readers import read
 from encoderlab.data.source import Source
 from encoderlab.data.tokenized import Encoded
 from encoderlab.engine.batches import without_gradients
-from encoderlab.engine.runner import ModelRunner, logits
+from encoderlab.engine.logits import logits
+from encoderlab.engine.runner import ModelRunner
 from encoderlab.methods.lora import Lora
 from encoderlab.model import load
 from encoderlab.model.families import ROLES

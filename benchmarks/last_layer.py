@@ -28,7 +28,7 @@ from sklearn.metrics import f1_score
 from encoderlab.data.tokenized import take
 from encoderlab.engine.batches import epoch_batches
 from encoderlab.engine.device import choose_precision
-from encoderlab.engine.frozen_layers import TrunkCache
+from encoderlab.engine.state_cache import TrunkCache
 from encoderlab.methods.lora import Lora
 from encoderlab.training.settings import Train
 

@@ -25,7 +25,7 @@ from encoderlab.core.machine import hardware
 from encoderlab.core.rng import numpy_generator
 from encoderlab.data.rows import Rows
 from encoderlab.data.tokenized import Encoded
-from encoderlab.engine.runner import logits
+from encoderlab.engine.logits import logits
 from encoderlab.methods.base import Method
 from encoderlab.model import load
 from encoderlab.model.encoder import EncoderModel

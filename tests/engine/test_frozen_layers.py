@@ -13,9 +13,9 @@ import pytest
 import torch
 
 from encoderlab.data.rows import Rows
-from encoderlab.engine import frozen_layers as trunk
-from encoderlab.engine import tuned_model
-from encoderlab.engine.frozen_layers import TrunkCache, frozen_layers
+from encoderlab.engine import state_cache, tuned_model
+from encoderlab.engine.frozen_layers import frozen_layers
+from encoderlab.engine.state_cache import TrunkCache
 from encoderlab.methods.adapter import Adapter
 from encoderlab.methods.base import Method
 from encoderlab.methods.bitfit import BitFit
@@ -133,7 +133,7 @@ def test_files_of_earlier_commands_make_room(tmp_path: Path, caplog: pytest.LogC
     size = (tmp_path / "now.npy").stat().st_size
 
     def room(files: float, **since: float) -> bool:
-        return trunk.room(TrunkCache(folder=tmp_path, bytes=int(files * size), **since), size)
+        return state_cache.room(TrunkCache(folder=tmp_path, bytes=int(files * size), **since), size)
 
     def there() -> list[str]:
         return sorted(path.name for path in tmp_path.iterdir())
@@ -143,7 +143,7 @@ def test_files_of_earlier_commands_make_room(tmp_path: Path, caplog: pytest.LogC
     assert not room(0.5, since=50) and len(there()) == 6  # never, so nothing goes for it
     assert room(3, since=50)
     assert there() == ["now.json", "now.npy", "old.json", "old.npy"]
-    assert trunk.opened(tmp_path / "old.npy", (100, 10), torch.float32) is not None  # used again
+    assert state_cache.opened(tmp_path / "old.npy", (100, 10), torch.float32) is not None  # used again
     assert not room(2, since=50) and len(there()) == 4
     os.utime(tmp_path / "old.npy", (10, 10))
     assert room(2, since=50) and there() == ["now.json", "now.npy"]

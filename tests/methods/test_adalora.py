@@ -16,7 +16,7 @@ from encoderlab.adapters import folder as adapters
 from encoderlab.core.errors import InputError
 from encoderlab.data.rows import Rows
 from encoderlab.engine.batches import collate, epoch_batches
-from encoderlab.engine.runner import logits
+from encoderlab.engine.logits import logits
 from encoderlab.methods.adalora import AdaLora, AdaLoraLinear
 from encoderlab.methods.low_rank import low_rank_layers
 from encoderlab.model import load as model_load

@@ -21,7 +21,7 @@ from encoderlab.methods import peft_library
 from encoderlab.methods.lora import Lora
 from encoderlab.methods.peft_library import Peft
 from encoderlab.model import load
-from encoderlab.model.dropout import Dropout
+from encoderlab.model.dropout import Dropout, DropoutRNG, use_rng
 from encoderlab.model.encoder import EncoderModel
 from encoderlab.model.families import FAMILIES
 
@@ -179,8 +179,8 @@ def test_what_is_drawn_in_training_comes_from_the_steps_noise(method: Peft, make
             module.p = 0.0  # BERT's own
 
     def logits(step: int) -> Tensor:
-        tuned.noise.reset(0, step)
-        return tuned.model(**batch(tuned)).logits
+        with use_rng(DropoutRNG(0, step)):
+            return tuned.model(**batch(tuned)).logits
 
     tuned.model.train()
     torch.manual_seed(1)

@@ -16,7 +16,7 @@ from safetensors.torch import load_file
 
 from encoderlab.config.load import load as load_study
 from encoderlab.data.rows import Rows
-from encoderlab.engine.runner import logits
+from encoderlab.engine.logits import logits
 from encoderlab.inference import evaluate
 from encoderlab.inference.export import export
 from encoderlab.methods.full import Full

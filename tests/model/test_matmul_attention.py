@@ -22,9 +22,11 @@ GROUPS = (Group(2, 5, PADDED), Group(3, 2, None), Group(1, 1, None))
 class Same(DropoutRNG):
     """Draws the same in every call, as finite differences need it."""
 
+    def __init__(self) -> None:
+        super().__init__(3)
+
     def mask(self, like: Tensor, p: float) -> Tensor:
-        self.reset(3)
-        return super().mask(like, p)
+        return DropoutRNG(3).mask(like, p)
 
 
 def drawn(*sizes: int, dtype: torch.dtype = torch.float64) -> Tensor:
@@ -71,7 +73,7 @@ def test_context_and_gradient(asking: int, prefixed: bool, dropout: float) -> No
 
     def attend(query: Tensor, key: Tensor, value: Tensor, *prefix: Tensor) -> Tensor:
         pair = (prefix[0], prefix[1]) if prefix else None
-        return matmul_attention.attend(query, key, value, GROUPS, 0.7, prefix=pair, noise=Same(), dropout=dropout)
+        return matmul_attention.attend(query, key, value, GROUPS, 0.7, prefix=pair, rng=Same(), dropout=dropout)
 
     lengths = [(g, (1 if asking == SEQUENCES else g.length) * (g.length + 2 * prefixed)) for g in GROUPS]
     pairs = HEADS * sum(group.count * size for group, size in lengths)

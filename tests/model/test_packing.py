@@ -22,7 +22,7 @@ from encoderlab.methods.peft_library import Peft
 from encoderlab.methods.prefix import Prefix
 from encoderlab.methods.prompt import Prompt
 from encoderlab.model import attention, load, packing
-from encoderlab.model.dropout import Dropout
+from encoderlab.model.dropout import Dropout, DropoutRNG
 from encoderlab.tasks.base import Task
 from encoderlab.tasks.classification import Classification
 from fixtures_packing import PACKING, choices, classification, masked
@@ -133,10 +133,10 @@ def test_the_last_layers_attention_drops_weights_in_training(family: str, tiny_m
         module.p = 0.5 if module is last else 0.0
     assert last in dropouts
     pad = backbone.tokenizer.pad_token_id
-    one, other = (model.run(encoded, np.arange(9), pad, CPU) for _ in range(2))
+    one, other = (model.run(encoded, np.arange(9), pad, CPU, rng=DropoutRNG(0, step)) for step in range(2))
     assert (one - other).abs().max() > 1e-6
     last.p = 0.0  # type: ignore[assignment]
-    one, other = (model.run(encoded, np.arange(9), pad, CPU) for _ in range(2))
+    one, other = (model.run(encoded, np.arange(9), pad, CPU, rng=DropoutRNG(0, step)) for step in range(2))
     assert torch.equal(one, other)  # nothing else drops
 
 
@@ -205,7 +205,10 @@ def test_a_packed_row_is_the_tokens_end_to_end(tiny_tokenizer) -> None:
         encoded, rows, 99, 0.0, torch.float32, CPU
     )  # groups cost nothing: no padding at all
     assert inputs["input_ids"].shape == (1, int(encoded.lengths[rows].sum()))
-    assert layout.starts.tolist() == starts.tolist()
+    assert layout.starts.tolist() == starts.tolist() == layout.cu_seqlens[layout.ranks].tolist()
+    assert layout.cu_seqlens.dtype == torch.int32 and layout.cu_seqlens[-1] == inputs["input_ids"].numel()
+    assert layout.cu_seqlens.diff()[layout.ranks].tolist() == encoded.lengths[rows].tolist()
+    assert layout.max_seqlen == encoded.lengths[rows].max()
     for row, start in zip(rows, starts, strict=True):
         own = encoded.ids[encoded.offsets[row] : encoded.offsets[row + 1]]
         assert inputs["input_ids"][0, start : start + len(own)].tolist() == own.tolist()

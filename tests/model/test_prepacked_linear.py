@@ -184,7 +184,7 @@ def loaded(tiny_model: Callable[[str], Path], family: str) -> encoder.EncoderMod
 
 
 def uses_copies(module: Any) -> bool:
-    return getattr(getattr(module, "weight", None), "prepacked", prepacked_linear._Copies()).state is not None
+    return getattr(getattr(module, "weight", None), "prepacked", prepacked_linear._Copies()).current is not None
 
 
 def logits(model: nn.Module) -> Tensor:

@@ -16,6 +16,7 @@ from encoderlab.engine.runner import ModelRunner
 from encoderlab.methods.lora import Lora
 from encoderlab.methods.prefix import Prefix
 from encoderlab.model import load as model_load
+from encoderlab.model.dropout import DropoutRNG, use_rng
 from encoderlab.model.encoder import EncoderModel
 from encoderlab.model.relative_attention import BiasedAttention, DisentangledAttention
 
@@ -106,7 +107,7 @@ def test_padding_and_order_matter_as_they_should(folder: Path) -> None:
         torch.testing.assert_close(model.model(**longer).logits, logits, rtol=0, atol=1e-5)
 
 
-def test_dropout_draws_from_our_noise_alone(folder: Path) -> None:
+def test_dropout_draws_from_our_generator_alone(folder: Path) -> None:
     model = load(folder)
     model.model.train()
     for module in model.model.modules():  # in attention only, so that it is attention's that is seen
@@ -117,8 +118,8 @@ def test_dropout_draws_from_our_noise_alone(folder: Path) -> None:
     given, state = batch(model, [9, 4]), torch.get_rng_state()
 
     def draw(*counters: int) -> Tensor:
-        model.noise.reset(0, *counters)
-        return model.model(**given).logits
+        with use_rng(DropoutRNG(0, *counters)):
+            return model.model(**given).logits
 
     one = draw(1)
     assert torch.equal(draw(1), one) and not torch.allclose(draw(2), one, atol=1e-3)

@@ -23,7 +23,8 @@ from encoderlab.core.errors import InputError
 from encoderlab.data.rows import Rows
 from encoderlab.data.tokenized import Encoded
 from encoderlab.engine.batches import collate
-from encoderlab.engine.runner import ModelRunner, logits, scores
+from encoderlab.engine.logits import logits, scores
+from encoderlab.engine.runner import ModelRunner
 from encoderlab.methods.base import Method
 from encoderlab.methods.full import Full
 from encoderlab.methods.head import Head
@@ -215,10 +216,8 @@ def test_every_method_learns_and_moves_to_the_bare_encoder(
     trained, before = dict(tuned.trainable()), {n: p.detach().clone() for n, p in tuned.model.named_parameters()}
     assert isinstance(method, Full) or not any(plain.is_head(name) for name in trained), "a pretrained head is frozen"
     optimizer = torch.optim.AdamW(trained.values(), lr=2e-2)
-    model, steps = (
-        ModelRunner(tuned, torch.float32, CPU).eval(),
-        3,
-    )  # B of LoRA is zero: A moves from the second step on
+    model = ModelRunner(tuned, torch.float32, CPU).eval()
+    steps = 3  # B of LoRA is zero: A moves from the second step on
     losses = []
     for step in range(1, steps + 1):
         found = scores(model, TASK, encoded, np.arange(2), pad_id=pad, device=CPU, draw=(0, 1))

@@ -24,7 +24,8 @@ from encoderlab.data.rows import Rows
 from encoderlab.data.splits import Splits
 from encoderlab.data.tokenized import Encoded, take
 from encoderlab.engine.batches import GROUP_COST, by_row, collate, micro_batches
-from encoderlab.engine.runner import ModelRunner, logits
+from encoderlab.engine.logits import logits
+from encoderlab.engine.runner import ModelRunner
 from encoderlab.inference import evaluate, predict
 from encoderlab.inference.export import export
 from encoderlab.methods.base import Method

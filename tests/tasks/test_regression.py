@@ -25,7 +25,7 @@ from encoderlab.cli.app import main
 from encoderlab.core.errors import InputError
 from encoderlab.data.rows import Rows
 from encoderlab.data.splits import Splits
-from encoderlab.engine.runner import logits
+from encoderlab.engine.logits import logits
 from encoderlab.inference.evaluate import evaluate
 from encoderlab.inference.export import export
 from encoderlab.inference.predict import predict

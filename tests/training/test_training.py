@@ -17,7 +17,7 @@ from encoderlab.core.errors import RunFailed
 from encoderlab.core.rng import derive
 from encoderlab.engine.batches import GROUP_COST, collate, epoch_batches, micro_batches
 from encoderlab.engine.device import _bf16_speed_up, choose_precision
-from encoderlab.engine.runner import logits
+from encoderlab.engine.logits import logits
 from encoderlab.methods.adapter import Adapter
 from encoderlab.methods.base import Method
 from encoderlab.methods.full import Full
@@ -204,22 +204,20 @@ def test_learning_rate_rises_and_falls_in_straight_lines(build: Build) -> None:
 
 
 def test_dropout_is_exact_in_distribution_and_comes_from_its_place_in_the_run() -> None:
-    noise = DropoutRNG()
     like = torch.empty(1000, 1003)
     for dtype in (torch.float32, torch.bfloat16):
-        noise.reset(3, 5, 1)
-        mask = noise.mask(like.to(dtype), 0.1)
+        mask = DropoutRNG(3, 5, 1).mask(like.to(dtype), 0.1)
         assert mask.dtype == dtype and mask.shape == like.shape
         dropped, scale = (mask == 0).float().mean().item(), mask.max().item()
         p = round(0.1 * 256) / 256
         assert abs(dropped - p) < 5 * math.sqrt(p * (1 - p) / like.numel())
         assert scale == pytest.approx(1 / (1 - p), rel=2**-8 if dtype == torch.bfloat16 else 1e-6)
         assert set(mask.unique().tolist()) == {0.0, scale}
-    noise.reset(3, 5, 1)
-    again = noise.mask(like.to(torch.bfloat16), 0.1)
+    rng = DropoutRNG(3, 5, 1)
+    again = rng.mask(like.to(torch.bfloat16), 0.1)
     assert torch.equal(mask, again)
-    noise.reset(3, 5, 2)
-    assert not torch.equal(mask, noise.mask(like.to(torch.bfloat16), 0.1))
+    assert not torch.equal(mask, rng.mask(like.to(torch.bfloat16), 0.1))  # it draws on
+    assert not torch.equal(mask, DropoutRNG(3, 5, 2).mask(like.to(torch.bfloat16), 0.1))
     rows_kept = (again != 0).float().mean(dim=1)  # no row or column is favoured
     assert (rows_kept - (1 - 26 / 256)).abs().max() < 6 * math.sqrt(0.1 * 0.9 / 1003)
 

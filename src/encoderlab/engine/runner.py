@@ -1,4 +1,4 @@
-"""A model in its compute precision, and one pass over rows without gradients.
+"""A model in its compute precision: forward passes over rows of a split, packed or padded.
 
 Frozen weights are cast to the compute precision once. Trainable ones stay fp32, with their optimizer state, and are
 cast at use, so their gradients arrive in fp32. The head runs in fp32 throughout: it is small, and its logits should
@@ -9,10 +9,11 @@ from __future__ import annotations
 
 import contextlib
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
-from functools import partial
+from threading import RLock
 from typing import Any
+from weakref import WeakKeyDictionary
 
 import numpy as np
 import torch
@@ -21,25 +22,38 @@ from torch.func import functional_call
 
 from encoderlab.core.errors import InputError
 from encoderlab.data.tokenized import Encoded, Masked
-from encoderlab.engine import frozen_layers
-from encoderlab.engine.batches import by_row, collate, first_tokens, full_batches, micro_batches, pack
-from encoderlab.engine.distributed import ALONE, Ranks
-from encoderlab.engine.frozen_layers import replaced
-from encoderlab.model import attention, packing, positions
+from encoderlab.engine import frozen_layers, state_cache
+from encoderlab.engine.batches import collate, first_tokens, full_batches, micro_batches, pack
+from encoderlab.engine.call import ForwardCall
+from encoderlab.engine.last_layer import LastLayer
+from encoderlab.engine.state_cache import TrunkCache, as_tensor
+from encoderlab.model import positions
+from encoderlab.model.dropout import DropoutRNG
 from encoderlab.model.encoder import EncoderModel
-from encoderlab.model.families import Family
 from encoderlab.model.packing import Layout
 from encoderlab.model.prepacked_linear import prepack
-from encoderlab.tasks.base import Task
 
 GROUP_MULTIPLIES = 640_000  # multiply-adds of a layer, over its width squared: the time of one more attention group
 GROUP_ON_GPU = 1000.0  # the same in tokens where it is the launches that take time
 
+_TURNS: WeakKeyDictionary[nn.Module, RLock] = WeakKeyDictionary()  # of models whose parameters are cast in each pass
+
 
 class ModelRunner(nn.Module):
-    """A backbone's model, run in `dtype`. Casts the frozen tensors in place; call it after `Method.inject` or
-    `merge`. `packs`: it can take the sequences of a batch end to end. frozen: leading layers that are the pretrained
-    ones; default: those that nothing trains."""
+    """A backbone's model, run in one precision.
+
+    What belongs to a call is a `ForwardCall`, so several threads can run one model at the same time.
+
+    Args:
+        backbone: the model, with its method injected or merged. Its frozen tensors are cast in place.
+        dtype: the compute precision.
+        device: where the model goes, and runs.
+        frozen: how many leading layers are the pretrained ones; None: those that nothing trains.
+
+    Attributes:
+        packs: whether the sequences of a batch lie end to end in one row.
+        trunk: the frozen leading layers, and the states that are kept of them.
+    """
 
     def __init__(
         self, backbone: EncoderModel, dtype: torch.dtype, device: torch.device, frozen: int | None = None
@@ -65,80 +79,112 @@ class ModelRunner(nn.Module):
             for head in heads:
                 head.register_forward_pre_hook(_to_fp32)
         self.packs = _packs(backbone)
-        self.layout: Layout | None = None  # of the pass that runs; a model may be wrapped more than once
-        self.places: Tensor | None = None
-        self.picked = False  # whether the encoder's states are those of `places` already
         self.padding: int | None = None  # the token that counts as no position, where the family has one
         if self.packs:
             table = positions.table(backbone.trunk)
             self.padding = None if table is None else table.padding_idx
             hidden: int = backbone.model.config.hidden_size
             self.group_cost = GROUP_MULTIPLIES / hidden**2 if device.type == "cpu" else GROUP_ON_GPU
-            if backbone.family.residual is not None:
-                self._ask_first(backbone.layers()[-1], backbone.family)
-                backbone.part(-1, backbone.family.residual).register_forward_pre_hook(self._narrow)
-            backbone.trunk.get_submodule(backbone.family.encoder).register_forward_hook(self._first)
+        self.owner = object()  # of the calls: a model may be wrapped more than once
+        # Both put hooks behind the encoder; the states that are kept are those that the head reads.
+        LastLayer(backbone, self.packs, self.owner)
         resting = frozen_layers.frozen_layers(backbone) if frozen is None else frozen
-        self.trunk = frozen_layers.Trunk(backbone, resting if self.packs else 0, resting)
-        backbone.trunk.register_forward_hook(self._pick)  # after those of a method
+        self.trunk = frozen_layers.Trunk(backbone, resting if self.packs else 0, resting, self.owner)
 
     def train(self, mode: bool = True) -> ModelRunner:
-        """Dropout on, but not in front of what trains."""
+        """Switch dropout on for passes that have a `DropoutRNG`, but not in front of what trains."""
         super().train(mode)
         self.trunk.rest()
         return self
 
-    def forward(self, places: Tensor | None = None, layout: Layout | None = None, **inputs: Tensor) -> Tensor:
-        """The logits, fp32; of a head that answers token by token. places: (n,) in the flattened tokens: the head sees
-        these alone, and gives (1, n, c). layout: of a packed row."""
-        self.places, self.picked, self.layout = places, False, layout
-        try:
-            with packing.use(layout):
-                if not self.cast:
-                    return self.model(**inputs).logits
+    def forward(
+        self,
+        places: Tensor | None = None,
+        layout: Layout | None = None,
+        states: Tensor | None = None,
+        rng: DropoutRNG | None = None,
+        **inputs: Tensor,
+    ) -> Tensor:
+        """Compute the logits of a batch.
+
+        Args:
+            places, layout, states, rng: as in `ForwardCall`.
+            inputs: what the model takes, by name; (1, tokens) where there is a layout, else (batch, tokens).
+
+        Returns:
+            fp32 (sequences, c); of a head that answers token by token (batch, tokens, c), or (1, n, c) with places.
+        """
+        call = ForwardCall(owner=self.owner, layout=layout, places=places, states=states, rng=rng)
+        return self._pass(call, inputs)
+
+    def _pass(self, call: ForwardCall, inputs: Mapping[str, Tensor]) -> Tensor:
+        with call.running():
+            if not self.cast:
+                return self.model(**inputs).logits
+            # functional_call puts the cast tensors into the modules until it returns, so such passes take turns. In a
+            # model that was loaded for inference nothing trains, so nothing is cast here.
+            with _TURNS.setdefault(self.model, RLock()):
                 parameters = {name: self.model.get_parameter(name).to(self.dtype) for name in self.cast}
-                return functional_call(self.model, parameters, args=(), kwargs=inputs).logits
-        finally:
-            self.places = self.layout = None
+                return functional_call(self.model, parameters, args=(), kwargs=dict(inputs)).logits
 
     def micro_batches(self, encoded: Encoded, rows: np.ndarray, budget: int) -> list[np.ndarray]:
-        """`rows` in groups of at most `budget` tokens, or one row."""
+        """Cut `rows` into groups of at most `budget` tokens, or one row."""
         if self.packs:
             return full_batches(encoded.tokens, encoded.longest, rows, budget)
         return micro_batches(encoded.longest, rows, budget, encoded.sizes)
 
     def run(
-        self, encoded: Encoded, rows: np.ndarray, pad_id: int, device: torch.device, masked: Masked | None = None
+        self,
+        encoded: Encoded,
+        rows: np.ndarray,
+        pad_id: int,
+        device: torch.device,
+        masked: Masked | None = None,
+        *,
+        rng: DropoutRNG | None = None,
+        cached: bool = True,
     ) -> Tensor:
-        """The logits of some rows, in one forward pass; of their masked tokens, or of the first tokens of their words,
-        where the task reads those: (n, c)."""
-        kept = self.trunk.kept.get(encoded.fingerprint) if masked is None else None
+        """Compute the logits of some rows, in one forward pass.
+
+        Args:
+            encoded: a split.
+            rows: (n,), the numbers of its rows.
+            pad_id: the token that fills a batch.
+            device: where the model is.
+            masked: which tokens are hidden from the model, and asked for.
+            rng: what dropout draws from; None: no dropout.
+            cached: whether states that are kept of these rows stand in for the frozen layers.
+
+        Returns:
+            (sequences, c); or, where the task reads tokens, of each masked token or first token of a word, (n, c).
+        """
+        kept = self.trunk.kept.get(encoded.fingerprint) if cached and masked is None else None
         if kept is not None and self.trunk.whole:
-            states = frozen_layers.as_tensor(kept[encoded.sequences(rows)], self.dtype, device)
-            with self.trunk.standing_in(states.unsqueeze(1)):
-                return self(**first_tokens(self.typed(encoded), rows, device))
+            # Of each sequence the first token's states, (sequences, hidden): a batch of sequences of one token.
+            states = as_tensor(kept[encoded.sequences(rows)], self.dtype, device)
+            return self(states=states.unsqueeze(1), rng=rng, **first_tokens(self.typed(encoded), rows, device))
         states = layout = places = None
         if self.packs:
+            # batch: (1, tokens); starts: (sequences,); source: (tokens,), which of the split's tokens, -1 for padding
             batch, layout, starts, source = self.pack(encoded, rows, pad_id, device)
             if kept is not None:
-                states = frozen_layers.as_tensor(kept[np.maximum(source, 0)], self.dtype, device).unsqueeze(0)
+                states = as_tensor(kept[np.maximum(source, 0)], self.dtype, device).unsqueeze(0)  # (1, tokens, hidden)
         else:
-            batch = collate(self.typed(encoded), rows, pad_id, device)
-            starts = np.arange(len(rows)) * batch["input_ids"].size(-1)
+            batch = collate(self.typed(encoded), rows, pad_id, device)  # (sequences, length)
+            starts = np.arange(len(rows)) * batch["input_ids"].size(-1)  # in the flattened tokens
         if (read := _read(encoded, rows, masked)) is not None:
             places = torch.from_numpy(starts[read[0]] + read[1]).to(device)
         if masked is not None:
             batch["input_ids"].view(-1)[places] = torch.from_numpy(masked.inputs).to(device)
-        with self.trunk.standing_in(states):
-            found = self(places=places, layout=layout, **batch)
+        found = self(places=places, layout=layout, states=states, rng=rng, **batch)
         return found if places is None else found[0]
 
     def typed(self, encoded: Encoded) -> Encoded:
-        """The rows without token types that the encoder has no use, or no room, for."""
+        """Leave out token types that the encoder has no use, or no room, for."""
         return encoded if self.has_types or encoded.type_ids is None else replace(encoded, type_ids=None)
 
     def pack(self, encoded: Encoded, rows: np.ndarray, pad_id: int, device: torch.device) -> Any:
-        """`batches.pack`, with positions as the model counts them."""
+        """Pack some rows as `batches.pack` does, with positions as the model counts them."""
         found = pack(self.typed(encoded), rows, pad_id, self.group_cost, self.dtype, device)
         if self.padding is not None:
             found[0]["position_ids"] = positions.packed(
@@ -147,19 +193,20 @@ class ModelRunner(nn.Module):
         return found
 
     def states_shape(self, encoded: Encoded) -> tuple[int, int]:
-        """Of what `keep` keeps of a split: a row for each token, or sequence, of the encoder's width."""
+        """The shape of what `keep` keeps of a split: (tokens, hidden), or (sequences, hidden) under a head alone."""
         rows = len(encoded.lengths) if self.trunk.whole else int(encoded.offsets[-1])
         return rows, int(self.model.config.hidden_size)
 
     def states_bytes(self, encoded: Encoded) -> int:
-        return math.prod(self.states_shape(encoded)) * frozen_layers.NUMPY[self.dtype].itemsize
+        """How many bytes `keep` keeps of a split."""
+        return math.prod(self.states_shape(encoded)) * state_cache.NUMPY[self.dtype].itemsize
 
     @torch.no_grad()
-    def keep(
-        self, encoded: Encoded, cache: frozen_layers.TrunkCache, pad_id: int, budget: int, device: torch.device
-    ) -> float:
-        """From now on the frozen leading layers are not run for these rows: their states come from the cache, where
-        they are put if there is room. The seconds that they took, now or in another run."""
+    def keep(self, encoded: Encoded, cache: TrunkCache, pad_id: int, budget: int, device: torch.device) -> float:
+        """Take the frozen layers' states of these rows from the cache from now on, and put them there if there is room.
+
+        Returns the seconds that they took to compute, now or in another run; 0 where they are not kept.
+        """
         kept = self.trunk
         if not kept.count or encoded.vocabulary is not None:  # tokens that are masked are others each time
             return 0.0
@@ -167,84 +214,40 @@ class ModelRunner(nn.Module):
             return 0.0
         shape = self.states_shape(encoded)
         model = f"{self.fingerprint}{positions.mark(encoded.ids, self.padding)}"
-        path = frozen_layers.path_of(cache, model, kept, encoded, self.dtype)
-        found = frozen_layers.opened(path, shape, self.dtype)
-        if found is None and frozen_layers.room(cache, self.states_bytes(encoded)):
+        path = state_cache.path_of(cache, model, kept, encoded, self.dtype)
+        found = state_cache.opened(path, shape, self.dtype)
+        if found is None and state_cache.room(cache, self.states_bytes(encoded)):
             with contextlib.suppress(InputError):  # a cache that cannot be written costs time, and is no reason to stop
-                frozen_layers.written(path, shape, self.dtype, self._states(encoded, pad_id, budget, device))
-            found = frozen_layers.opened(path, shape, self.dtype)
+                state_cache.written(path, shape, self.dtype, self._states(encoded, pad_id, budget, device))
+            found = state_cache.opened(path, shape, self.dtype)
         if found is None:
             return 0.0
         kept.kept[encoded.fingerprint] = found
-        return frozen_layers.seconds(path)
+        return state_cache.seconds(path)
 
     def _states(
         self, encoded: Encoded, pad_id: int, budget: int, device: torch.device
     ) -> Iterator[tuple[np.ndarray, Tensor]]:
+        """Compute the states of a split batch by batch, as `state_cache.written` takes them."""
         self.eval()
         for chosen in self.micro_batches(encoded, np.arange(len(encoded)), budget):
             batch, layout, _, source = self.pack(encoded, chosen, pad_id, device)
-            states = self.trunk.states(partial(self, layout=layout, **batch))
+            try:
+                self._pass(ForwardCall(owner=self.owner, layout=layout, only_states=True), batch)
+                raise AssertionError("the pass went by the states")
+            except frozen_layers.Reached as reached:
+                states = reached.states  # (1, tokens, hidden); if whole, (sequences, 1, hidden)
             if self.trunk.whole:
                 yield encoded.sequences(chosen), states[:, 0]
             else:
-                yield source[source >= 0], states[0, torch.from_numpy(source >= 0).to(device)]
-
-    def _wanted(self) -> Tensor | None:
-        """The places of a packed row that the head reads."""
-        layout = self.layout
-        return None if layout is None else layout.starts if self.places is None else self.places
-
-    def _ask_first(self, layer: nn.Module, family: Family) -> None:
-        """In the last layer's attention, where the head reads first tokens, no other token asks."""
-        module: Any = layer.get_submodule(family.attention)
-        own = module.forward
-
-        def forward(hidden_states: Tensor, *args: Any, **kwargs: Any) -> Any:
-            if self.layout is None or self.places is not None:
-                return own(hidden_states, *args, **kwargs)
-            starts, order = self.layout.starts.sort()
-            asking = hidden_states.index_select(1, starts)
-            query, key, value = (
-                layer.get_submodule(role)(states).unflatten(-1, (-1, module.attention_head_size)).transpose(1, 2)
-                for role, states in (
-                    (family.query, asking),
-                    (family.key, hidden_states),
-                    (family.value, hidden_states),
-                )
-            )
-            dropout = module.dropout.p if module.training else 0.0
-            context, _ = attention.attention(module, query, key, value, None, module.scaling, dropout)
-            return context.flatten(-2).index_select(1, order.argsort()), None
-
-        module.forward = forward
-
-    def _narrow(self, module: nn.Module, args: tuple[Tensor, ...]) -> tuple[Tensor, ...] | None:
-        """After the last layer's attention nothing meets any more: what the head does not read is left out."""
-        wanted = self._wanted()
-        if wanted is None:
-            return None
-        self.picked = True
-        read, states = args
-        return read if self.places is None else read.index_select(1, wanted), states.index_select(1, wanted)
-
-    def _first(self, encoder: nn.Module, args: Any, output: Any) -> Any:
-        """Of a packed row, where the head reads each sequence's first token: (1, tokens, hidden) to (sequences, 1,
-        hidden)."""
-        wanted = self._wanted()
-        if wanted is None or self.places is not None:
-            return output
-        return replaced(output, lambda x: (x[0] if self.picked else x[0].index_select(0, wanted)).unsqueeze(1))
-
-    def _pick(self, trunk: nn.Module, args: Any, output: Any) -> Any:
-        places = self.places
-        if places is None or self.picked:
-            return output
-        return replaced(output, lambda x: x.reshape(-1, x.size(-1))[places].unsqueeze(0))
+                yield source[source >= 0], states[0, torch.from_numpy(source >= 0).to(device)]  # without padding
 
 
 def _read(encoded: Encoded, rows: np.ndarray, masked: Masked | None) -> tuple[np.ndarray, np.ndarray] | None:
-    """Of the tokens that the head reads: the row of the batch, and the place in it. None: each sequence's first."""
+    """Find the tokens that the head reads: each one's row of the batch, (n,), and its place in that row, (n,).
+
+    None: the head reads each sequence's first token, or all tokens.
+    """
     if masked is not None:
         return np.divmod(masked.places, int(encoded.lengths[rows].max()))
     if encoded.places is None:
@@ -255,76 +258,10 @@ def _read(encoded: Encoded, rows: np.ndarray, masked: Masked | None) -> tuple[np
 
 
 def _packs(backbone: EncoderModel) -> bool:
-    """Whether the family's code goes by `position_ids` alone, no method changes what the trunk is called with or mixes
-    tokens, and the head reads first tokens, or tokens."""
-    # The trunk is called with keywords: a hook that takes none changes nothing.
-    rewritten = bool(backbone.trunk._forward_pre_hooks_with_kwargs)
-    mixed = getattr(backbone.trunk, "mixes_tokens", False)
+    """Whether the family's code goes by `position_ids` alone, the method allows it, and the head averages no tokens."""
     mean = getattr(backbone.model.config, "classifier_pooling", "cls") == "mean"
-    return backbone.family.packs and not rewritten and not mixed and not mean
+    return backbone.family.packs and getattr(backbone.trunk, "packs", True) and not mean
 
 
 def _to_fp32(module: nn.Module, args: tuple[Any, ...]) -> tuple[Any, ...]:
     return tuple(a.float() if isinstance(a, Tensor) and a.is_floating_point() else a for a in args)
-
-
-def scores(
-    model: ModelRunner,
-    task: Task,
-    encoded: Encoded,
-    rows: np.ndarray,
-    *,
-    pad_id: int,
-    device: torch.device,
-    draw: tuple[int, ...],
-) -> Tensor:
-    """(rows, c), or (rows, words, c): what `task.losses` and `task.metrics` take of some rows, in one forward pass.
-    draw: what a task that hides tokens from the model draws them from."""
-    masked = task.masked(encoded, rows, draw)
-    found = model.run(encoded, rows, pad_id, device, masked)
-    if masked is not None:
-        return task.masked_scores(found, masked)
-    if encoded.places is not None:
-        return _at_words(found, encoded.places[rows])
-    return by_row(found, encoded, rows)
-
-
-def _at_words(found: Tensor, places: np.ndarray) -> Tensor:
-    """The answers of the places that are there, in their order -> (rows, words, c); -inf where a row has no such word,
-    or no token of it."""
-    whole = found.new_full((*places.shape, found.size(1)), -torch.inf)
-    return whole.index_put(torch.from_numpy(places >= 0).to(found.device).nonzero(as_tuple=True), found)
-
-
-@torch.no_grad()
-def logits(
-    model: ModelRunner,
-    task: Task,
-    encoded: Encoded,
-    *,
-    pad_id: int,
-    budget: int,
-    device: torch.device,
-    tick: Any = None,
-    ranks: Ranks = ALONE,
-) -> np.ndarray:
-    """The scores of all rows in their order, float32 (rows, c), -inf where a row has fewer, or (rows, words, c). Rows
-    run in batches of similar length, each on one of the ranks; `tick(tokens)` after each. What is hidden from the model
-    is the same in every call."""
-    model.eval()
-    rows, tokens, widest = np.arange(len(encoded)), encoded.tokens, int(encoded.sizes.max(initial=0))
-    out: np.ndarray | None = None
-    groups = model.micro_batches(encoded, rows, budget)
-    mine: list[tuple[int, np.ndarray]] = []
-    for number in ranks.deal([int(tokens[chosen].sum()) for chosen in groups]):
-        found = scores(model, task, encoded, groups[number], pad_id=pad_id, device=device, draw=(0, 0))
-        mine.append((number, found.float().cpu().numpy()))
-        if tick is not None:
-            tick(int(tokens[groups[number]].sum()))
-    for number, result in (one for some in ranks.all(mine) for one in some):
-        if out is None:
-            width = result.shape[1] if encoded.groups is None else widest
-            out = np.full((len(rows), width, *result.shape[2:]), -np.inf, dtype=np.float32)
-        out[groups[number], : result.shape[1]] = result
-    assert out is not None, "no rows"
-    return out

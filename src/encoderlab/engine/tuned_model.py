@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -18,9 +17,11 @@ from encoderlab.adapters.tensor_names import our_name
 from encoderlab.data.tokenized import Encoded
 from encoderlab.engine.batches import without_gradients
 from encoderlab.engine.distributed import ALONE, Ranks
-from encoderlab.engine.frozen_layers import TrunkCache, frozen_layers
+from encoderlab.engine.frozen_layers import frozen_layers
+from encoderlab.engine.logits import logits as forward_logits
 from encoderlab.engine.runner import ModelRunner
-from encoderlab.engine.runner import logits as forward_logits
+from encoderlab.engine.state_cache import TrunkCache
+from encoderlab.inference.load_run import _leave_out_bias, _without_bias
 from encoderlab.methods.base import Method
 from encoderlab.model import load
 from encoderlab.model.encoder import EncoderModel
@@ -76,7 +77,9 @@ def assemble(
         adapters.fill(backbone, method, tensors, origin)
         method.merge(backbone)
         bias = tensors.get(our_name(backbone, f"{backbone.output_layer()}.bias"))
-        mean = float(bias) if bias is not None and bias.dtype == torch.float64 else None
+        if bias is not None and bias.dtype == torch.float64:
+            mean = float(bias)
+            backbone.model.get_submodule(backbone.output_layer()).register_forward_hook(_leave_out_bias)
     backbone.model.requires_grad_(False)
     return Loaded(
         backbone=backbone,
@@ -103,7 +106,7 @@ def logits(
     budget = without_gradients(loaded.token_budget)
     if cache is not None:
         ranks.one_after_another(partial(loaded.model.keep, encoded, cache, pad_id, budget, loaded.device))
-    with _without_mean(loaded):
+    with _without_bias(loaded.mean is not None):
         found = forward_logits(
             loaded.model,
             loaded.task,
@@ -117,21 +120,6 @@ def logits(
     return found if loaded.mean is None else found.astype(np.float64) + loaded.mean
 
 
-@contextmanager
-def _without_mean(loaded: Loaded) -> Iterator[None]:
-    """The head does not add the mean that is added in float64 after it."""
-    if loaded.mean is None:
-        yield
-        return
-    bias = loaded.backbone.model.get_parameter(f"{loaded.backbone.output_layer()}.bias")
-    kept = bias.detach().clone()
-    try:
-        bias.data.zero_()
-        yield
-    finally:
-        bias.data.copy_(kept)
-
-
 def seconds_without_cache(loaded: Loaded, encoded: Encoded) -> float | None:
     """A row's share of a pass over the first TIMED_ROWS with every layer run, as a user of the model runs it; None
     where the cache gave nothing, so that the pass that scored the rows has told it."""
@@ -139,12 +127,8 @@ def seconds_without_cache(loaded: Loaded, encoded: Encoded) -> float | None:
     if not model.trunk.kept:
         return None
     rows = np.arange(min(TIMED_ROWS, len(encoded)))
-    kept, model.trunk.kept = model.trunk.kept, {}
-    try:
-        start = time.perf_counter()
-        for chosen in model.micro_batches(encoded, rows, without_gradients(loaded.token_budget)):
-            with torch.no_grad():
-                model.run(encoded, chosen, loaded.backbone.pad_id, loaded.device).cpu()
-        return (time.perf_counter() - start) / len(rows)
-    finally:
-        model.trunk.kept = kept
+    start = time.perf_counter()
+    for chosen in model.micro_batches(encoded, rows, without_gradients(loaded.token_budget)):
+        with torch.no_grad():
+            model.run(encoded, chosen, loaded.backbone.pad_id, loaded.device, cached=False).cpu()
+    return (time.perf_counter() - start) / len(rows)

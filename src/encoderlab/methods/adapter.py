@@ -17,6 +17,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from threading import get_ident
 from typing import Any, ClassVar, Literal, final
 
 import torch
@@ -53,15 +54,14 @@ class Parallel(Bottleneck):
     def __init__(self, hidden: int, bottleneck: int, activation: str, generator: torch.Generator, scale: float) -> None:
         super().__init__(hidden, bottleneck, activation, generator)
         self.scale = scale
-        self.x: Tensor | None = None  # between the sublayer's start and its end
+        # The sublayer's input between its start and its end, by thread: several may run the model at the same time.
+        self.inputs: dict[int, Tensor] = {}
 
     def read(self, module: nn.Module, args: tuple[Tensor, ...]) -> None:
-        self.x = args[0]
+        self.inputs[get_ident()] = args[0]
 
     def add(self, module: nn.Module, args: tuple[Any, ...], h: Tensor) -> Tensor:
-        assert self.x is not None
-        x, self.x = self.x, None
-        return h + self.scale * self(x)
+        return h + self.scale * self(self.inputs.pop(get_ident()))
 
 
 def _after_sublayer(module: nn.Module, args: tuple[Any, ...], h: Tensor) -> Tensor:

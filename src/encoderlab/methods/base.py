@@ -33,9 +33,15 @@ class Method(ABC):
         """Freeze the model, insert the method's parts, and let the head and every fresh tensor train. In place."""
         backbone.model.requires_grad_(False)
         self.insert(backbone, seed)
+        backbone.trunk.packs = self.packs  # type: ignore[assignment]
         for name, parameter in backbone.model.named_parameters():
             if backbone.is_head(name):
                 parameter.requires_grad_(True)
+
+    @property
+    def packs(self) -> bool:
+        """Whether sequences can lie end to end: the method mixes no tokens, and leaves the encoder's inputs alone."""
+        return True
 
     def merge(self, backbone: EncoderModel) -> None:  # noqa: B027  (nothing to fold is the common case, not an omission)
         """Fold the method into the pretrained weights where that gives the same function. In place."""

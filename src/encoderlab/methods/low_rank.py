@@ -87,7 +87,7 @@ class LowRank(Method):
                     f"rank = {self.first_rank}: larger than the layer {path} ({base.in_features} to "
                     f"{base.out_features}); use at most {min(base.in_features, base.out_features)}"
                 )
-            dropout = Dropout(self.dropout, backbone.noise)
+            dropout = Dropout(self.dropout)
             replace_module(backbone.trunk, path, self.wrap(base, dropout, torch_generator(seed, f"lora:{path}")))
 
     def merge(self, backbone: EncoderModel) -> None:

@@ -24,6 +24,7 @@ import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from functools import cache
+from threading import RLock, get_ident
 from typing import Any, ClassVar, Literal, final, get_type_hints
 
 import torch
@@ -33,7 +34,7 @@ from torch import Tensor, nn
 from encoderlab.core.errors import InputError
 from encoderlab.core.rng import derive
 from encoderlab.methods.base import Method
-from encoderlab.model.dropout import DropoutRNG, use_dropout_rng
+from encoderlab.model.dropout import active_rng, replace_dropout
 from encoderlab.model.encoder import EncoderModel
 from encoderlab.model.families import ROLES
 
@@ -92,9 +93,8 @@ class Peft(Method):
             layer.register_forward_pre_hook(_cast_buffers)
         if self.type in FP32_ONLY:
             backbone.trunk.register_forward_pre_hook(_refuse_bf16)
-        backbone.trunk.mixes_tokens = self.type in MIXING  # type: ignore[assignment]
-        use_dropout_rng(backbone.trunk, backbone.noise)
-        draws = _Draws(backbone.noise)
+        replace_dropout(backbone.trunk)
+        draws = _Draws()
         backbone.trunk.register_forward_pre_hook(draws.begin)
         backbone.trunk.register_forward_hook(draws.end, always_call=True)
         backbone.trunk.train(backbone.trunk.training)  # PEFT's layers begin in training mode
@@ -105,6 +105,10 @@ class Peft(Method):
         if "target_modules" in settable(self.type):
             options.setdefault("target_modules", self._targets(backbone))
         return options
+
+    @property
+    def packs(self) -> bool:
+        return self.type not in MIXING
 
     def config(self, backbone: EncoderModel) -> Any:
         """PEFT's config, for this model with the method in it or without."""
@@ -191,22 +195,28 @@ def settable(type_name: str) -> dict[str, Any]:
 
 
 class _Draws:
-    """Some types draw from torch's global generator when they are called. For the length of a call it is set, in
-    training from our noise, so that a resumed run draws the same, and then put back."""
+    """Seeds torch's global generator for the length of a call, because some types draw from it.
 
-    def __init__(self, noise: DropoutRNG) -> None:
-        self.noise = noise
-        self.kept: Tensor | None = None
+    In training the seed comes from the call's `DropoutRNG`, so that a resumed run draws the same. Afterwards the
+    generator is as it was. It is one for the whole process, so the calls of several threads take turns.
+    """
+
+    turns = RLock()
+
+    def __init__(self) -> None:
+        self.kept: dict[int, Tensor] = {}  # by thread, the generator's state before the call
 
     def begin(self, trunk: nn.Module, args: Any) -> None:
-        self.kept = torch.random.get_rng_state()
-        bits = self.noise.mask(torch.empty(48), 0.5).ne(0).tolist() if trunk.training else []
+        self.turns.acquire()
+        self.kept[get_ident()] = torch.random.get_rng_state()
+        rng = active_rng() if trunk.training else None
+        bits = [] if rng is None else rng.mask(torch.empty(48), 0.5).ne(0).tolist()
         torch.manual_seed(sum(bit << i for i, bit in enumerate(bits)))
 
     def end(self, trunk: nn.Module, args: Any, output: Any) -> None:
-        if self.kept is not None:
-            torch.random.set_rng_state(self.kept)
-            self.kept = None
+        if (state := self.kept.pop(get_ident(), None)) is not None:  # None: the call failed before `begin`
+            torch.random.set_rng_state(state)
+            self.turns.release()
 
 
 def layers(trunk: nn.Module) -> dict[str, Any]:

@@ -5,10 +5,12 @@ Registered with transformers under the name `encoderlab`, so that the families' 
 scaled-dot-product attention is the faster one without gradients. On a CPU it has no dropout, and in bf16 its backward
 pass is several times slower than written-out matrix products on short sequences (docs/performance.md).
 
-A module may carry `prefix_key`, `prefix_value` of shape (heads, length, head size) and `noise` (a `DropoutRNG`).
-Positions and the mask's own columns are untouched by a prefix: it is seen by every token, and all of the model's
-positions stay usable. Where a layout is active (`encoderlab.model.packing`), the one row holds many
-sequences, and each attends to itself.
+A module may carry `prefix_key` and `prefix_value` of shape (heads, length, head size). Positions and the mask's own
+columns are untouched by a prefix: it is seen by every token, and all of the model's positions stay usable.
+
+Nothing that belongs to one call lies in a module. Where a layout is active (`encoderlab.model.packing`), the one row
+holds many sequences, and each attends to itself. Dropped weights come from the active `DropoutRNG`;
+without one none are.
 """
 
 from __future__ import annotations
@@ -24,6 +26,7 @@ from transformers import AttentionInterface
 from transformers.masking_utils import AttentionMaskInterface, eager_mask
 
 from encoderlab.model import matmul_attention, packing
+from encoderlab.model.dropout import active_rng
 from encoderlab.model.packing import Group
 
 NAME = "encoderlab"
@@ -32,7 +35,7 @@ LONG = {torch.float32: 256, torch.bfloat16: 1024}
 
 
 def attention(
-    module: Any,  # the family's attention module; what it may carry is said above
+    module: Any,
     query: Tensor,
     key: Tensor,
     value: Tensor,
@@ -42,12 +45,20 @@ def attention(
     sliding_window: int | None = None,
     **_: object,
 ) -> tuple[Tensor, None]:
-    """query, key, value: (batch, heads, tokens, head size); mask: None, or additive and of a shape that
-    widens to (batch, heads, tokens, tokens). A bias of the scores, and a sliding window, are part of it; of a packed
-    row the window is put on here: tokens less than `sliding_window` apart see each other. A packed row may have queries
-    of its sequences' first tokens alone, one a sequence, in their order in the row.
+    """Attend, as transformers calls it.
 
-    Returns the context as (batch, tokens, heads, head size), and no weights.
+    Args:
+        module: the family's attention module, which may carry a prefix.
+        query, key, value: (batch, heads, tokens, head size). A packed row may have queries for its sequences' first
+            tokens alone, one a sequence, in the order of the row.
+        attention_mask: None, or additive and of a shape that widens to (batch, heads, tokens, tokens). It includes a
+            bias of the scores and a sliding window.
+        scaling: what the scores are multiplied with; None: 1 / sqrt(head size).
+        dropout: the probability that a weight is dropped; 0 outside training.
+        sliding_window: in a packed row, tokens less than this far apart see each other.
+
+    Returns:
+        The context, (batch, tokens, heads, head size), and no weights.
     """
     scale = query.size(-1) ** -0.5 if scaling is None else scaling
     batch, bias = query.size(0), attention_mask
@@ -56,16 +67,17 @@ def attention(
         groups, bias = layout.groups, None
         if sliding_window is not None:
             groups = [_local(group, sliding_window, query) for group in groups]
+    # (batch, heads, tokens, head size) -> (batch x tokens, heads, head size): the padded batch is a packed row too
     query, key, value = (x.transpose(1, 2).flatten(0, 1) for x in (query, key, value))
-    if dropout == 0 and (not torch.is_grad_enabled() or _fused(key, groups, bias)):
+    rng = active_rng() if dropout > 0 else None
+    if rng is None and (not torch.is_grad_enabled() or _fused(key, groups, bias)):
         context = _kernel(module, query, key, value, groups, bias, scale)
     else:
         prefix = None
         if getattr(module, "prefix_key", None) is not None:
             prefix = module.prefix_key, module.prefix_value
-        noise = module.noise if dropout > 0 else None
         context = matmul_attention.attend(
-            query, key, value, groups, scale, prefix=prefix, bias=bias, noise=noise, dropout=dropout
+            query, key, value, groups, scale, prefix=prefix, bias=bias, rng=rng, dropout=dropout
         )
     return context.unflatten(0, (batch, -1)), None
 

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+
 import numpy as np
 import torch
 from torch import Tensor, nn
@@ -10,18 +14,23 @@ from encoderlab.core.rng import derive
 
 
 class DropoutRNG:
-    """The dropout masks of one micro-batch: `reset` before each forward pass, then every `mask` call draws on."""
+    """The dropout masks of one forward pass. Every call of `mask` draws on; two threads never share an object.
 
-    def __init__(self) -> None:
-        self.reset(0)
+    Args:
+        seed: the seed of the run.
+        counters: which of the run's passes it is, such as step and micro-batch.
+    """
 
-    def reset(self, seed: int, *counters: int) -> None:
+    def __init__(self, seed: int, *counters: int) -> None:
         self._seed = derive(seed, "dropout", *counters)
         self._bits = np.random.SFC64(self._seed)
         self._generators: dict[torch.device, torch.Generator] = {}
 
     def mask(self, like: Tensor, p: float) -> Tensor:
-        """Shape, dtype and device of `like`; 0 with probability round(256 p)/256, else 1/(1 - that probability)."""
+        """Draw a mask with the shape, dtype and device of `like`.
+
+        An element is 0 with probability q = round(256 p) / 256, else 1 / (1 - q).
+        """
         threshold = min(round(p * 256), 255)
         scale = 256 / (256 - threshold)
         if like.device.type != "cpu":
@@ -44,20 +53,40 @@ class DropoutRNG:
         return self._generators[device]
 
 
-class Dropout(nn.Module):
-    """Dropout that draws from a shared `DropoutRNG`; the identity outside training."""
+# Each thread has its own value.
+_ACTIVE: ContextVar[DropoutRNG | None] = ContextVar("dropout_rng", default=None)
 
-    def __init__(self, p: float, noise: DropoutRNG) -> None:
+
+@contextmanager
+def use_rng(rng: DropoutRNG | None) -> Iterator[None]:
+    """Let dropout inside the block draw from `rng`. None: no dropout, also in a model that is in training mode."""
+    token = _ACTIVE.set(rng)
+    try:
+        yield
+    finally:
+        _ACTIVE.reset(token)
+
+
+def active_rng() -> DropoutRNG | None:
+    """The `rng` of the innermost `use_rng` around this call; None outside."""
+    return _ACTIVE.get()
+
+
+class Dropout(nn.Module):
+    """Dropout that draws from the RNG of the forward pass; the identity outside training, and where there is no RNG."""
+
+    def __init__(self, p: float) -> None:
         super().__init__()
-        self.p, self.noise = p, noise
+        self.p = p
 
     def forward(self, x: Tensor) -> Tensor:
-        return x * self.noise.mask(x, self.p) if self.training and self.p > 0 else x
+        rng = active_rng() if self.training and self.p > 0 else None
+        return x if rng is None else x * rng.mask(x, self.p)
 
 
-def use_dropout_rng(model: nn.Module, noise: DropoutRNG) -> None:
-    """Replace every `nn.Dropout` inside `model` by one that draws from `noise`, in place."""
+def replace_dropout(model: nn.Module) -> None:
+    """Replace every `nn.Dropout` inside `model` by our `Dropout`, in place."""
     for module in list(model.modules()):
         for name, child in list(module.named_children()):
             if isinstance(child, nn.Dropout):
-                setattr(module, name, Dropout(child.p, noise))
+                setattr(module, name, Dropout(child.p))

@@ -5,13 +5,12 @@ from __future__ import annotations
 import difflib
 import inspect
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 from torch import nn
 
 from encoderlab.core.errors import InputError
-from encoderlab.model.dropout import DropoutRNG
 from encoderlab.model.families import ROLES, Family
 
 
@@ -20,7 +19,6 @@ class EncoderModel:
     """A model with a task head, and what is known about it.
 
     `fresh`: names of the parameters that the checkpoint did not hold, drawn anew from (seed, "head").
-    `noise`: what every dropout inside the model draws from.
     `frozen_head`: the head is a pretrained one that stays as it is (masked LM), so that only the adapter moves.
     `fingerprint`: sha256 over the trunk: its pretrained tensors, and its config as far as it shapes the function. The
     same under every head, so without the pooler, which some heads have no use for.
@@ -40,7 +38,6 @@ class EncoderModel:
     tokenizer_fingerprint: str = ""
     head_fingerprint: str = ""
     notes: tuple[str, ...] = ()
-    noise: DropoutRNG = field(default_factory=DropoutRNG)
     frozen_head: bool = False
 
     @property

@@ -13,7 +13,7 @@ from encoderlab.core.errors import InputError
 from encoderlab.core.rng import derive
 from encoderlab.model import attention, checkpoint_config, fingerprints, heads
 from encoderlab.model.checkpoint_config import one_line, quiet, read
-from encoderlab.model.dropout import DropoutRNG, use_dropout_rng
+from encoderlab.model.dropout import replace_dropout
 from encoderlab.model.encoder import EncoderModel
 
 # Keys of a config that say where a model is from or what its head answers, not what the encoder computes.
@@ -66,10 +66,7 @@ def load(
     sizes = {key[0]: tuple(key[1]) for key in info["mismatched_keys"]}
     unread = {*info["missing_keys"], *sizes}
     fresh = frozenset(unread) & {n for n, _ in model.named_parameters()}
-    noise = DropoutRNG()
-    use_dropout_rng(
-        model, noise
-    )  # before a method inserts its parts: hooks on a dropout module stay where they are put
+    replace_dropout(model)  # before a method inserts its parts: hooks on a dropout module stay where they are put
     backbone = EncoderModel(
         name=name,
         model=model,
@@ -77,14 +74,12 @@ def load(
         family=family,
         fresh=fresh,
         fingerprint="",
-        noise=noise,
         frozen_head=head == "AutoModelForMaskedLM",
     )
     for path, module in zip(backbone.layer_paths(), backbone.attentions(), strict=True):
         if family.stand_in is not None:
             module = family.stand_in(module)
             backbone.trunk.set_submodule(f"{path}.{family.attention}", module)
-        module.noise = noise  # type: ignore[assignment]
     if problems := [*_trunk_problems(backbone), *_tokenizer_problems(backbone)]:
         raise InputError(*(f"model {name!r}: {problem}" for problem in problems))
     notes += _left_over(backbone, info["unexpected_keys"])

@@ -20,6 +20,7 @@ import torch.nn.functional as F
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
+from encoderlab.model.dropout import DropoutRNG
 from encoderlab.model.packing import Group
 
 SMALL = 14_000  # scores of a group's head, below which attention in fp32 is the faster one in a bf16 model, on a CPU
@@ -34,15 +35,23 @@ def attend(
     *,
     prefix: tuple[Tensor, Tensor] | None = None,
     bias: Tensor | None = None,
-    noise: Any = None,  # a `DropoutRNG`
+    rng: DropoutRNG | None = None,
     dropout: float = 0.0,
 ) -> Tensor:
-    """The context of each query: (queries, heads, head size).
+    """Attend to each sequence of a packed row by itself.
 
-    key, value: (tokens, heads, head size), the sequences end to end; query: (queries, heads, head size), of each token
-    one, or of each sequence as many. groups: which sequences those are, in their order; masks are additive. prefix:
-    keys and values that every token sees too, (heads, length, head size). bias: a mask that may train, of one group
-    alone, of a shape that widens to (sequences, heads, queries, keys).
+    Args:
+        query: (queries, heads, head size); one query a token, or equally many a sequence.
+        key, value: (tokens, heads, head size), the sequences end to end.
+        groups: which sequences those are, in their order; masks are additive.
+        scale: what the scores are multiplied with.
+        prefix: keys and values that every token sees too, (heads, length, head size) each.
+        bias: a mask that may train, for one group alone; its shape widens to (sequences, heads, queries, keys).
+        rng: draws which attention weights are dropped; None: none are.
+        dropout: the probability that a weight is dropped.
+
+    Returns:
+        The context of each query, (queries, heads, head size).
     """
     inner = precision(key, groups)
     seen = 0 if prefix is None else prefix[0].size(1)
@@ -50,8 +59,8 @@ def attend(
     if bias is not None and seen:
         bias = F.pad(bias, (seen, 0))
     kept = None
-    if dropout > 0:
-        kept = noise.mask(query.new_empty((), dtype=inner).expand(parts[-1].scores.stop), dropout)
+    if rng is not None and dropout > 0:
+        kept = rng.mask(query.new_empty((), dtype=inner).expand(parts[-1].scores.stop), dropout)
     return _Attention.apply(query, key, value, *(prefix or (None, None)), bias, kept, parts, scale, inner)  # type: ignore[no-any-return]
 
 
@@ -131,26 +140,30 @@ class _Attention(torch.autograd.Function):
         scale: float,
         inner: torch.dtype,
     ) -> Tensor:
+        # The scores of all groups lie in one flat tensor, (sum of sequences x heads x queries x keys,), so that dropout
+        # is one product. `part.square` is the view of one group, (sequences x heads, queries, keys).
         weights = query.new_empty(parts[-1].scores.stop, dtype=inner)
         scores = torch.empty_like(weights)
         inputs = []
         for part in parts:
+            # q: (sequences, heads, queries, head size); k, v: (sequences, heads, prefix + length, head size)
             q = part.matrices(query, part.queries, inner)
             k, v = (
                 behind(prefix, part.matrices(x, part.keys, inner))
                 for prefix, x in ((prefix_key, key), (prefix_value, value))
             )
-            q, k, v = (x.flatten(0, 1) for x in (q, k, v))
-            square = part.square(scores)
+            q, k, v = (x.flatten(0, 1) for x in (q, k, v))  # (sequences x heads, ...), as batched products take them
+            square = part.square(scores)  # S = scale Q K' + mask
             torch.baddbmm(square, q, k.transpose(1, 2), beta=0, alpha=scale, out=square)
             for mask in (part.mask, bias):
                 if mask is not None:
                     square.unflatten(0, (part.count, part.heads)).add_(mask.to(inner))
             torch.softmax(square, -1, out=part.square(weights))
             inputs += [q, k, v]
+        # D = P * kept. The scores are no longer needed, so their memory holds it.
         dropped = weights if kept is None else torch.mul(weights, kept, out=scores)
         context = torch.empty(query.shape, dtype=query.dtype, device=query.device)
-        for part, v in zip(parts, inputs[2::3], strict=True):
+        for part, v in zip(parts, inputs[2::3], strict=True):  # O = D V
             part.put(context, part.queries, torch.bmm(part.square(dropped), v))
         ctx.save_for_backward(weights, kept, *inputs)
         ctx.parts, ctx.scale = parts, scale
@@ -163,19 +176,24 @@ class _Attention(torch.autograd.Function):
         weights, kept, *inputs = ctx.saved_tensors
         parts, needed = ctx.parts, ctx.needs_input_grad
         asked, there, prefixed, biased = ctx.shapes
+        # D anew: to keep it would take as much memory again as P.
         dropped = weights if kept is None else weights * kept
         d_weights = torch.empty_like(weights)
         d_query, d_key, d_value = (grads[0].new_empty(shape, dtype=dtype) for shape, dtype in (asked, there, there))
         d_prefix = [None if prefixed is None else weights.new_zeros(prefixed[0]) for _ in range(2)]
         d_bias = None
+        # First the values' side of every group: dV = D' dO, and dO V', the gradient of D.
         for part, v in zip(parts, inputs[2::3], strict=True):
-            grad = part.matrices(grads[0], part.queries, weights.dtype).flatten(0, 1)
+            grad = part.matrices(grads[0], part.queries, weights.dtype).flatten(0, 1)  # dO of the group, as q
             torch.bmm(grad, v.transpose(1, 2), out=part.square(d_weights))
             if needed[2] or prefixed is not None:
+                # (sequences x heads, prefix + length, head size); the prefix's rows are summed over the sequences
                 found = torch.bmm(part.square(dropped).transpose(1, 2), grad)
                 part.put(d_value, part.keys, _apart(found, part.count, d_prefix[1]))
+        # dP = (dO V') * kept, over all groups at once.
         if kept is not None:
             d_weights *= kept
+        # Then the scores' side: dS = P * (dP - rowsum(dP * P)), dQ = scale dS K, dK = scale dS' Q.
         for part, q, k in zip(parts, inputs[::3], inputs[1::3], strict=True):
             square = part.square(weights)
             d_scores = torch.ops.aten._softmax_backward_data(part.square(d_weights), square, -1, square.dtype)
@@ -185,6 +203,7 @@ class _Attention(torch.autograd.Function):
             if needed[1] or prefixed is not None:
                 found = torch.baddbmm(k, d_scores.transpose(1, 2), q, beta=0, alpha=ctx.scale)
                 part.put(d_key, part.keys, _apart(found, part.count, d_prefix[0]))
+            # The scores' gradient is the bias's own, summed where the bias was widened.
             if needed[5] and biased is not None:
                 d_bias = d_scores.unflatten(0, (part.count, part.heads)).sum_to_size(biased[0]).to(biased[1])
         if prefixed is not None:

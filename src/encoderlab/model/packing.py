@@ -8,7 +8,8 @@ Attention runs group by group: a group's queries are a view of shape (sequences,
 left only inside a group, a few per cent of the tokens; which sequences share a group is chosen so that padding and the
 time that one more group takes are least together.
 
-The layout reaches the attention function through `active`: the models between pass tensors only.
+The layout belongs to one forward pass. It reaches the attention function through `active`, because the models between
+pass tensors only; each thread has its own.
 """
 
 from __future__ import annotations
@@ -43,11 +44,23 @@ class Group:
 @final
 @dataclass(frozen=True, eq=False)
 class Layout:
-    """Where the sequences of a batch lie. starts: int64 (sequences,), the place of each one's first token, in the order
-    of the batch. groups: in the order of the places."""
+    """Where the sequences of a batch lie in a packed row.
+
+    Attributes:
+        groups: the groups, in the order of the row.
+        cu_seqlens: int32 (sequences + 1,), in the order of the row: where each sequence starts, and where the last one
+            ends. The padding behind a sequence counts as part of it.
+        max_seqlen: tokens of the longest sequence.
+        starts: int64 (sequences,), in the order of the batch: the place of each sequence's first token.
+        ranks: int64 (sequences,), in the order of the batch: which sequence of the row each one is, so that
+            `cu_seqlens[ranks]` equals `starts`.
+    """
 
     groups: tuple[Group, ...]
+    cu_seqlens: Tensor
+    max_seqlen: int
     starts: Tensor
+    ranks: Tensor
 
 
 @contextmanager
@@ -92,13 +105,15 @@ def groups(lengths: np.ndarray, cost: float) -> list[np.ndarray]:
 
 
 def arrange(lengths: np.ndarray, cost: float, dtype: torch.dtype, device: torch.device) -> tuple[Layout, np.ndarray]:
-    """The layout of sequences of these lengths, and the row's number of tokens per place of a sequence:
-    places int64 (sequences,), as `starts` on the host."""
-    starts, made, place = np.zeros(len(lengths), dtype=np.int64), [], 0
-    for members in groups(lengths, cost):
+    """Lay sequences of these lengths, int64 (sequences,), end to end. `cost` is that of `groups`.
+
+    Returns:
+        The layout, and its `starts` as an array on the host.
+    """
+    made, members_of, widths = [], groups(lengths, cost), []
+    for members in members_of:
         count, length = len(members), int(lengths[members[0]])
-        starts[members] = place + length * np.arange(count)
-        place += count * length
+        widths += [length] * count  # of each sequence in the row, padding included
         mask = None
         if int(lengths[members[-1]]) < length:
             empty = torch.from_numpy(np.arange(length)[None, :] >= lengths[members][:, None])
@@ -107,4 +122,8 @@ def arrange(lengths: np.ndarray, cost: float, dtype: torch.dtype, device: torch.
             )
             mask = mask.to(device, non_blocking=True)
         made.append(Group(count, length, mask))
-    return Layout(tuple(made), torch.from_numpy(starts).to(device, non_blocking=True)), starts
+    cu_seqlens = np.concatenate([[0], np.cumsum(widths)]).astype(np.int32)
+    ranks = np.argsort(np.concatenate(members_of))  # the inverse: which sequence of the row is each of the batch
+    starts = cu_seqlens[ranks].astype(np.int64)
+    bounds, firsts, order = (torch.from_numpy(x).to(device, non_blocking=True) for x in (cu_seqlens, starts, ranks))
+    return Layout(tuple(made), bounds, max(widths), firsts, order), starts

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import platform
 from collections.abc import Container
-from functools import cache
+from functools import cache, cached_property
 from typing import Any, final
 
 import torch
@@ -51,7 +51,7 @@ def linear(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
         return F.linear(x, weight, bias)
     if torch.is_grad_enabled():
         return _Linear.apply(x, weight, bias, None, None, copies)  # type: ignore[no-any-return]
-    return _product(x, copies.forward, bias)
+    return _product(x, copies.of(weight).forward, bias)
 
 
 def with_low_rank(x: Tensor, weight: Tensor, bias: Tensor | None, dropped: Tensor, a: Tensor, b: Tensor) -> Tensor:
@@ -65,7 +65,7 @@ def with_low_rank(x: Tensor, weight: Tensor, bias: Tensor | None, dropped: Tenso
 
 
 def _copies(x: Tensor, weight: Tensor) -> _Copies | None:
-    """Those of a weight that x is multiplied with; None where the plain product is the way."""
+    """The copies of a weight that x is multiplied with; None where the plain product is used."""
     if torch.compiler.is_compiling():  # or traced, for ONNX say
         return None
     copies: _Copies | None = getattr(weight, "prepacked", None)
@@ -73,40 +73,43 @@ def _copies(x: Tensor, weight: Tensor) -> _Copies | None:
         return None
     if x.device.type != "cpu" or x.dtype != weight.dtype or not _known(x.dtype):
         return None
-    return copies.follow(weight)
+    return copies
 
 
 @final
 class _Copies:
-    """Of one weight, made when they are first asked for."""
+    """What a weight carries: its copies, for as long as the weight stays as it is."""
 
     def __init__(self) -> None:
-        self.state: tuple[Any, ...] | None = None
+        self.current: _Ordered | None = None
 
-    def follow(self, weight: Tensor) -> _Copies:
-        """Forget the copies where something else is in the weight by now."""
+    def of(self, weight: Tensor) -> _Ordered:
+        """Return the copies of what is in the weight now. They are replaced as a whole, for threads that use others."""
         state = weight.data_ptr(), weight._version, weight.dtype, weight.shape, weight.stride()
-        if state != self.state:
-            self.state, self.weight = state, weight.detach()
-            self._forward: Tensor | None = None
-            self._backward: Tensor | None = None
-        return self
+        current = self.current
+        if current is None or current.state != state:
+            current = self.current = _Ordered(state, weight.detach())
+        return current
 
     def __reduce__(self) -> Any:
         """A file gets none of them."""
         return _Copies, ()
 
-    @property
-    def forward(self) -> Tensor:
-        if self._forward is None:
-            self._forward = _reordered(self.weight)
-        return self._forward
 
-    @property
+@final
+class _Ordered:
+    """The copies of one weight in one state, each made at first use; two threads may make the same one twice."""
+
+    def __init__(self, state: tuple[Any, ...], weight: Tensor) -> None:
+        self.state, self.weight = state, weight
+
+    @cached_property
+    def forward(self) -> Tensor:
+        return _reordered(self.weight)
+
+    @cached_property
     def backward(self) -> Tensor:
-        if self._backward is None:
-            self._backward = _reordered(self.weight.t().contiguous())
-        return self._backward
+        return _reordered(self.weight.t().contiguous())
 
 
 class _Linear(torch.autograd.Function):
@@ -116,7 +119,7 @@ class _Linear(torch.autograd.Function):
     def forward(
         ctx: Any, x: Tensor, weight: Tensor, bias: Tensor | None, a: Tensor | None, b: Tensor | None, copies: _Copies
     ) -> Tensor:
-        y, low, rows = _product(x, copies.forward, bias), None, None
+        y, low, rows = _product(x, copies.of(weight).forward, bias), None, None
         if a is not None and b is not None:
             rows = x.reshape(-1, x.size(-1))
             low = a @ rows.t()
@@ -129,7 +132,7 @@ class _Linear(torch.autograd.Function):
     @once_differentiable
     def backward(ctx: Any, *grads: Tensor) -> Any:  # pyright: ignore[reportIncompatibleMethodOverride]
         (grad,), (weight, a, b, low, rows), needed = grads, ctx.saved_tensors, ctx.needs_input_grad
-        d_x = _product(grad, ctx.copies.follow(weight).backward, None) if needed[0] else None
+        d_x = _product(grad, ctx.copies.of(weight).backward, None) if needed[0] else None
         d_bias = grad.sum_to_size(grad.shape[-1:]) if needed[2] else None
         if low is None:
             return d_x, None, d_bias, None, None, None

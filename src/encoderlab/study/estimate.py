@@ -16,7 +16,7 @@ from encoderlab.config.settings import Study, Variant
 from encoderlab.core import machine
 from encoderlab.data.tokenized import Encoded, take
 from encoderlab.engine.batches import epoch_batches, without_gradients
-from encoderlab.engine.runner import logits
+from encoderlab.engine.logits import logits
 from encoderlab.study import prepare
 from encoderlab.study.context import open_context
 from encoderlab.study.jobs import planned, run_job

@@ -26,10 +26,12 @@ from encoderlab.core.errors import RunFailed
 from encoderlab.data.tokenized import Encoded
 from encoderlab.engine.batches import epoch_batches, without_gradients
 from encoderlab.engine.distributed import ALONE, Ranks
-from encoderlab.engine.frozen_layers import TrunkCache
-from encoderlab.engine.runner import ModelRunner, logits, scores
+from encoderlab.engine.logits import logits, scores
+from encoderlab.engine.runner import ModelRunner
+from encoderlab.engine.state_cache import TrunkCache
 from encoderlab.methods.base import Method
 from encoderlab.model import heads
+from encoderlab.model.dropout import DropoutRNG
 from encoderlab.model.encoder import EncoderModel
 from encoderlab.tasks.base import Task
 from encoderlab.training import checkpoint
@@ -147,7 +149,6 @@ class Trainer:
         groups = self.model.micro_batches(self.train, rows, self.settings.token_budget)
         for micro in self.ranks.deal([int(self.tokens[chosen].sum()) for chosen in groups]):
             chosen = groups[micro]
-            self.backbone.noise.reset(self.seed, step, micro)
             found = scores(
                 self.model,
                 self.task,
@@ -156,6 +157,7 @@ class Trainer:
                 pad_id=self.pad_id,
                 device=self.device,
                 draw=(self.seed, epoch),
+                rng=DropoutRNG(self.seed, step, micro),
             )
             labels = torch.from_numpy(self.labels[chosen]).to(self.device)
             loss = self.task.losses(found, labels).sum() / len(rows)

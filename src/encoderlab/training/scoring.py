@@ -15,7 +15,7 @@ from encoderlab.core import machine
 from encoderlab.core.errors import RunFailed
 from encoderlab.data.tokenized import Encoded
 from encoderlab.engine import tuned_model
-from encoderlab.engine.frozen_layers import TrunkCache
+from encoderlab.engine.state_cache import TrunkCache
 from encoderlab.training import run_folder
 from encoderlab.training.loop import Tick
 from encoderlab.training.run_context import Job, RunContext

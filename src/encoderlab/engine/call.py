@@ -1,0 +1,59 @@
+"""What belongs to one forward pass: an object of the call, not attributes of the model.
+
+The models of transformers pass tensors only, so hooks inside a model look their call up: `active` reads a context
+variable, of which each thread has its own value. Two threads can therefore run one model at the same time.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+from dataclasses import dataclass
+from typing import final
+
+from torch import Tensor
+
+from encoderlab.model import dropout, packing
+from encoderlab.model.dropout import DropoutRNG
+from encoderlab.model.packing import Layout
+
+_ACTIVE: ContextVar[ForwardCall | None] = ContextVar("forward_call", default=None)
+
+
+@final
+@dataclass(frozen=True, eq=False, kw_only=True)
+class ForwardCall:
+    """One forward pass of a `ModelRunner`.
+
+    Attributes:
+        owner: whose pass it is. A model may be wrapped more than once, and each wrapper's hooks act in its own passes.
+        layout: of a packed row, (1, tokens); None: the batch is padded.
+        places: int64 (n,), in the flattened tokens: the head reads these alone. None: it reads as the model is made.
+        states: stand in for what the frozen leading layers give, (1, tokens, hidden) or (sequences, 1, hidden).
+        rng: what dropout draws from; None: no dropout.
+        only_states: the pass ends in front of the first trained layer, with `Reached`.
+    """
+
+    owner: object
+    layout: Layout | None = None
+    places: Tensor | None = None
+    states: Tensor | None = None
+    rng: DropoutRNG | None = None
+    only_states: bool = False
+
+    @contextmanager
+    def running(self) -> Iterator[None]:
+        """Be the active call, for hooks, attention and dropout inside."""
+        token = _ACTIVE.set(self)
+        try:
+            with packing.use(self.layout), dropout.use_rng(self.rng):
+                yield
+        finally:
+            _ACTIVE.reset(token)
+
+
+def active(owner: object) -> ForwardCall | None:
+    """The call that runs around this one in this thread, if it is `owner`'s."""
+    call = _ACTIVE.get()
+    return call if call is not None and call.owner is owner else None

@@ -1,0 +1,102 @@
+"""The logits of rows: of a few in one forward pass, or of a whole split without gradients."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from encoderlab.data.tokenized import Encoded
+from encoderlab.engine.batches import by_row
+from encoderlab.engine.distributed import ALONE, Ranks
+from encoderlab.engine.runner import ModelRunner
+from encoderlab.model.dropout import DropoutRNG
+from encoderlab.tasks.base import Task
+
+
+def scores(
+    model: ModelRunner,
+    task: Task,
+    encoded: Encoded,
+    rows: np.ndarray,
+    *,
+    pad_id: int,
+    device: torch.device,
+    draw: tuple[int, ...],
+    rng: DropoutRNG | None = None,
+) -> Tensor:
+    """Compute what `task.losses` and `task.metrics` take of some rows, in one forward pass.
+
+    Args:
+        model, task, encoded: the runner, and a split of the task's rows.
+        rows: (n,), the numbers of rows.
+        pad_id: the token that fills a batch.
+        device: where the model is.
+        draw: what a task that hides tokens from the model draws them from.
+        rng: what dropout draws from; None: no dropout.
+
+    Returns:
+        (n, c), or (n, words, c) where each word has an answer.
+    """
+    masked = task.masked(encoded, rows, draw)
+    found = model.run(encoded, rows, pad_id, device, masked, rng=rng)
+    if masked is not None:
+        return task.masked_scores(found, masked)
+    if encoded.places is not None:
+        return _at_words(found, encoded.places[rows])
+    return by_row(found, encoded, rows)
+
+
+def _at_words(found: Tensor, places: np.ndarray) -> Tensor:
+    """Put the answers of the words that are there in their places: (n, c) -> (rows, words, c).
+
+    places: (rows, words), below 0 where a row has no such word, or no token of it; the answer there is -inf.
+    """
+    whole = found.new_full((*places.shape, found.size(1)), -torch.inf)
+    return whole.index_put(torch.from_numpy(places >= 0).to(found.device).nonzero(as_tuple=True), found)
+
+
+@torch.no_grad()
+def logits(
+    model: ModelRunner,
+    task: Task,
+    encoded: Encoded,
+    *,
+    pad_id: int,
+    budget: int,
+    device: torch.device,
+    tick: Any = None,
+    ranks: Ranks = ALONE,
+) -> np.ndarray:
+    """Compute the scores of all rows, without dropout. What is hidden from the model is the same in every call.
+
+    Rows run in batches of similar length, each on one of the ranks.
+
+    Args:
+        model, task, encoded, pad_id, device: as for `scores`.
+        budget: tokens of a batch.
+        tick: gets the tokens of each batch after it.
+        ranks: the processes that share the work.
+
+    Returns:
+        float32 (rows, c), -inf where a row has fewer; or (rows, words, c). In the rows' order.
+    """
+    model.eval()
+    rows, tokens, widest = np.arange(len(encoded)), encoded.tokens, int(encoded.sizes.max(initial=0))
+    out: np.ndarray | None = None
+    groups = model.micro_batches(encoded, rows, budget)
+    mine: list[tuple[int, np.ndarray]] = []
+    for number in ranks.deal([int(tokens[chosen].sum()) for chosen in groups]):
+        found = scores(model, task, encoded, groups[number], pad_id=pad_id, device=device, draw=(0, 0))
+        mine.append((number, found.float().cpu().numpy()))
+        if tick is not None:
+            tick(int(tokens[groups[number]].sum()))
+    for number, result in (one for some in ranks.all(mine) for one in some):
+        if out is None:
+            width = result.shape[1] if encoded.groups is None else widest
+            out = np.full((len(rows), width, *result.shape[2:]), -np.inf, dtype=np.float32)
+        out[groups[number], : result.shape[1]] = result
+    assert out is not None, "no rows"
+    return out
