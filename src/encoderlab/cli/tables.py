@@ -218,7 +218,7 @@ def anatomy(found: Anatomy) -> None:
     for one in found.shares:
         for line in one.problems:
             print(f"{one.variant}: {line}")
-    if found.fresh:
-        print(f"note: the weights lack {', '.join(found.fresh)}; these train, counted with the head")
-    elif found.fresh is None and found.components["pooler"]:
+    if found.newly_initialized:
+        print(f"note: the weights lack {', '.join(found.newly_initialized)}; these train, counted with the head")
+    elif found.newly_initialized is None and found.components["pooler"]:
         print("note: no weights on this machine; a pooler that they lack would train too, counted with the head")

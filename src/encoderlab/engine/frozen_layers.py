@@ -32,7 +32,7 @@ from torch import Tensor, nn
 
 from encoderlab.core.errors import InputError
 from encoderlab.core.files import read_json, write_atomically, write_json
-from encoderlab.data.tokenized import Encoded
+from encoderlab.data.tokenized import TokenizedRows
 from encoderlab.model import fingerprints
 from encoderlab.model.encoder import EncoderModel
 
@@ -57,12 +57,10 @@ class Reached(Exception):
     """The states that were asked for are there; the rest of the forward pass is not needed."""
 
 
-def frozen_layers(backbone: EncoderModel) -> int:
+def frozen_layers(encoder: EncoderModel) -> int:
     """How many leading layers nothing trains: all of them under a head alone, none where the embeddings train."""
-    paths = backbone.layer_paths()
-    trained = {
-        name.removeprefix(backbone.trunk_prefix) for name, _ in backbone.trainable() if _in_trunk(backbone, name)
-    }
+    paths = encoder.layer_paths()
+    trained = {name.removeprefix(encoder.base_prefix) for name, _ in encoder.trainable() if _in_trunk(encoder, name)}
     inside = [i for i, path in enumerate(paths) if any(name.startswith(f"{path}.") for name in trained)]
     others = [name for name in trained if not any(name.startswith(f"{path}.") for path in paths)]
     if others:
@@ -70,8 +68,8 @@ def frozen_layers(backbone: EncoderModel) -> int:
     return min(inside, default=len(paths))
 
 
-def _in_trunk(backbone: EncoderModel, name: str) -> bool:
-    return name.startswith(backbone.trunk_prefix) and not backbone.in_pooler(name)
+def _in_trunk(encoder: EncoderModel, name: str) -> bool:
+    return name.startswith(encoder.base_prefix) and not encoder.in_pooler(name)
 
 
 class Trunk:
@@ -82,13 +80,13 @@ class Trunk:
     fingerprint of their rows, one row of the array a token, or a sequence where `whole`.
     """
 
-    def __init__(self, backbone: EncoderModel, count: int, resting: int) -> None:
-        layers = backbone.layers()
+    def __init__(self, encoder: EncoderModel, count: int, resting: int) -> None:
+        layers = encoder.layers()
         self.count, self.whole = count, count == len(layers)
-        children = backbone.trunk.named_children()
+        children = encoder.base_model.named_children()
         self.frozen: list[nn.Module] = [*layers[:resting]]
         if resting:
-            self.frozen += [m for name, m in children if name != backbone.family.pooler and not _holds(m, layers)]
+            self.frozen += [m for name, m in children if name != encoder.family.pooler and not _holds(m, layers)]
         self.given: Tensor | None = None
         self.asked = False
         self.seen: Tensor | None = None
@@ -98,7 +96,7 @@ class Trunk:
         for layer in layers[:count]:
             layer.forward = self._through(layer.forward)  # type: ignore[method-assign]
         if self.whole:
-            backbone.trunk.get_submodule(backbone.family.encoder).register_forward_hook(self._behind)
+            encoder.base_model.get_submodule(encoder.family.encoder).register_forward_hook(self._behind)
         else:
             layers[count].register_forward_pre_hook(self._before)
 
@@ -174,9 +172,9 @@ def _holds(module: nn.Module, layers: list[nn.Module]) -> bool:
     return any(layer in mine for layer in layers)
 
 
-def path_of(cache: TrunkCache, model: str, trunk: Trunk, encoded: Encoded, dtype: torch.dtype) -> Path:
+def path_of(cache: TrunkCache, model: str, trunk: Trunk, tokenized: TokenizedRows, dtype: torch.dtype) -> Path:
     """model: the fingerprint of the base, whose config says what its tensors compute."""
-    key = f"{model}:{trunk.fingerprint}:{encoded.fingerprint}:{trunk.count}:{trunk.whole}:{dtype}"
+    key = f"{model}:{trunk.fingerprint}:{tokenized.fingerprint}:{trunk.count}:{trunk.whole}:{dtype}"
     return cache.folder / f"{hashlib.sha256(key.encode()).hexdigest()[:16]}.npy"
 
 

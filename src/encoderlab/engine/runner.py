@@ -20,7 +20,7 @@ from torch import Tensor, nn
 from torch.func import functional_call
 
 from encoderlab.core.errors import InputError
-from encoderlab.data.tokenized import Encoded, Masked
+from encoderlab.data.tokenized import Masked, TokenizedRows
 from encoderlab.engine import frozen_layers
 from encoderlab.engine.batches import by_row, collate, first_tokens, full_batches, micro_batches, pack
 from encoderlab.engine.distributed import ALONE, Ranks
@@ -37,19 +37,19 @@ GROUP_ON_GPU = 1000.0  # the same in tokens where it is the launches that take t
 
 
 class ModelRunner(nn.Module):
-    """A backbone's model, run in `dtype`. Casts the frozen tensors in place; call it after `Method.inject` or
+    """An encoder's model, run in `dtype`. Casts the frozen tensors in place; call it after `Method.inject` or
     `merge`. `packs`: it can take the sequences of a batch end to end. frozen: leading layers that are the pretrained
     ones; default: those that nothing trains."""
 
     def __init__(
-        self, backbone: EncoderModel, dtype: torch.dtype, device: torch.device, frozen: int | None = None
+        self, encoder: EncoderModel, dtype: torch.dtype, device: torch.device, frozen: int | None = None
     ) -> None:
         super().__init__()
-        self.model, self.dtype = backbone.model, dtype
-        self.fingerprint = backbone.fingerprint
-        self.has_types = backbone.has_types
+        self.model, self.dtype = encoder.model, dtype
+        self.fingerprint = encoder.fingerprint
+        self.has_types = encoder.has_types
         # A pretrained head that stays frozen is a part of the encoder, whose word embeddings it shares.
-        heads = [] if backbone.frozen_head else backbone.heads()
+        heads = [] if encoder.frozen_head else encoder.heads()
         in_head = {id(p) for head in heads for p in head.parameters()}
         for parameter in self.model.parameters():
             if not parameter.requires_grad and id(parameter) not in in_head:
@@ -64,23 +64,23 @@ class ModelRunner(nn.Module):
         if dtype != torch.float32:
             for head in heads:
                 head.register_forward_pre_hook(_to_fp32)
-        self.packs = _packs(backbone)
+        self.packs = _packs(encoder)
         self.layout: Layout | None = None  # of the pass that runs; a model may be wrapped more than once
         self.places: Tensor | None = None
         self.picked = False  # whether the encoder's states are those of `places` already
         self.padding: int | None = None  # the token that counts as no position, where the family has one
         if self.packs:
-            table = positions.table(backbone.trunk)
+            table = positions.table(encoder.base_model)
             self.padding = None if table is None else table.padding_idx
-            hidden: int = backbone.model.config.hidden_size
+            hidden: int = encoder.model.config.hidden_size
             self.group_cost = GROUP_MULTIPLIES / hidden**2 if device.type == "cpu" else GROUP_ON_GPU
-            if backbone.family.residual is not None:
-                self._ask_first(backbone.layers()[-1], backbone.family)
-                backbone.part(-1, backbone.family.residual).register_forward_pre_hook(self._narrow)
-            backbone.trunk.get_submodule(backbone.family.encoder).register_forward_hook(self._first)
-        resting = frozen_layers.frozen_layers(backbone) if frozen is None else frozen
-        self.trunk = frozen_layers.Trunk(backbone, resting if self.packs else 0, resting)
-        backbone.trunk.register_forward_hook(self._pick)  # after those of a method
+            if encoder.family.residual is not None:
+                self._ask_first(encoder.layers()[-1], encoder.family)
+                encoder.part(-1, encoder.family.residual).register_forward_pre_hook(self._narrow)
+            encoder.base_model.get_submodule(encoder.family.encoder).register_forward_hook(self._first)
+        resting = frozen_layers.frozen_layers(encoder) if frozen is None else frozen
+        self.trunk = frozen_layers.Trunk(encoder, resting if self.packs else 0, resting)
+        encoder.base_model.register_forward_hook(self._pick)  # after those of a method
 
     def train(self, mode: bool = True) -> ModelRunner:
         """Dropout on, but not in front of what trains."""
@@ -101,31 +101,36 @@ class ModelRunner(nn.Module):
         finally:
             self.places = self.layout = None
 
-    def micro_batches(self, encoded: Encoded, rows: np.ndarray, budget: int) -> list[np.ndarray]:
+    def micro_batches(self, tokenized: TokenizedRows, rows: np.ndarray, budget: int) -> list[np.ndarray]:
         """`rows` in groups of at most `budget` tokens, or one row."""
         if self.packs:
-            return full_batches(encoded.tokens, encoded.longest, rows, budget)
-        return micro_batches(encoded.longest, rows, budget, encoded.sizes)
+            return full_batches(tokenized.tokens, tokenized.longest, rows, budget)
+        return micro_batches(tokenized.longest, rows, budget, tokenized.sizes)
 
     def run(
-        self, encoded: Encoded, rows: np.ndarray, pad_id: int, device: torch.device, masked: Masked | None = None
+        self,
+        tokenized: TokenizedRows,
+        rows: np.ndarray,
+        pad_id: int,
+        device: torch.device,
+        masked: Masked | None = None,
     ) -> Tensor:
         """The logits of some rows, in one forward pass; of their masked tokens, or of the first tokens of their words,
         where the task reads those: (n, c)."""
-        kept = self.trunk.kept.get(encoded.fingerprint) if masked is None else None
+        kept = self.trunk.kept.get(tokenized.fingerprint) if masked is None else None
         if kept is not None and self.trunk.whole:
-            states = frozen_layers.as_tensor(kept[encoded.sequences(rows)], self.dtype, device)
+            states = frozen_layers.as_tensor(kept[tokenized.sequences(rows)], self.dtype, device)
             with self.trunk.standing_in(states.unsqueeze(1)):
-                return self(**first_tokens(self.typed(encoded), rows, device))
+                return self(**first_tokens(self.typed(tokenized), rows, device))
         states = layout = places = None
         if self.packs:
-            batch, layout, starts, source = self.pack(encoded, rows, pad_id, device)
+            batch, layout, starts, source = self.pack(tokenized, rows, pad_id, device)
             if kept is not None:
                 states = frozen_layers.as_tensor(kept[np.maximum(source, 0)], self.dtype, device).unsqueeze(0)
         else:
-            batch = collate(self.typed(encoded), rows, pad_id, device)
+            batch = collate(self.typed(tokenized), rows, pad_id, device)
             starts = np.arange(len(rows)) * batch["input_ids"].size(-1)
-        if (read := _read(encoded, rows, masked)) is not None:
+        if (read := _read(tokenized, rows, masked)) is not None:
             places = torch.from_numpy(starts[read[0]] + read[1]).to(device)
         if masked is not None:
             batch["input_ids"].view(-1)[places] = torch.from_numpy(masked.inputs).to(device)
@@ -133,60 +138,60 @@ class ModelRunner(nn.Module):
             found = self(places=places, layout=layout, **batch)
         return found if places is None else found[0]
 
-    def typed(self, encoded: Encoded) -> Encoded:
+    def typed(self, tokenized: TokenizedRows) -> TokenizedRows:
         """The rows without token types that the encoder has no use, or no room, for."""
-        return encoded if self.has_types or encoded.type_ids is None else replace(encoded, type_ids=None)
+        return tokenized if self.has_types or tokenized.type_ids is None else replace(tokenized, type_ids=None)
 
-    def pack(self, encoded: Encoded, rows: np.ndarray, pad_id: int, device: torch.device) -> Any:
+    def pack(self, tokenized: TokenizedRows, rows: np.ndarray, pad_id: int, device: torch.device) -> Any:
         """`batches.pack`, with positions as the model counts them."""
-        found = pack(self.typed(encoded), rows, pad_id, self.group_cost, self.dtype, device)
+        found = pack(self.typed(tokenized), rows, pad_id, self.group_cost, self.dtype, device)
         if self.padding is not None:
             found[0]["position_ids"] = positions.packed(
                 found[0]["input_ids"].view(1, -1), found[0]["position_ids"], self.padding
             )
         return found
 
-    def states_shape(self, encoded: Encoded) -> tuple[int, int]:
+    def states_shape(self, tokenized: TokenizedRows) -> tuple[int, int]:
         """Of what `keep` keeps of a split: a row for each token, or sequence, of the encoder's width."""
-        rows = len(encoded.lengths) if self.trunk.whole else int(encoded.offsets[-1])
+        rows = len(tokenized.lengths) if self.trunk.whole else int(tokenized.offsets[-1])
         return rows, int(self.model.config.hidden_size)
 
-    def states_bytes(self, encoded: Encoded) -> int:
-        return math.prod(self.states_shape(encoded)) * frozen_layers.NUMPY[self.dtype].itemsize
+    def states_bytes(self, tokenized: TokenizedRows) -> int:
+        return math.prod(self.states_shape(tokenized)) * frozen_layers.NUMPY[self.dtype].itemsize
 
     @torch.no_grad()
     def keep(
-        self, encoded: Encoded, cache: frozen_layers.TrunkCache, pad_id: int, budget: int, device: torch.device
+        self, tokenized: TokenizedRows, cache: frozen_layers.TrunkCache, pad_id: int, budget: int, device: torch.device
     ) -> float:
         """From now on the frozen leading layers are not run for these rows: their states come from the cache, where
         they are put if there is room. The seconds that they took, now or in another run."""
         kept = self.trunk
-        if not kept.count or encoded.vocabulary is not None:  # tokens that are masked are others each time
+        if not kept.count or tokenized.vocabulary is not None:  # tokens that are masked are others each time
             return 0.0
-        if kept.whole and encoded.places is not None:  # what is kept then are first tokens
+        if kept.whole and tokenized.places is not None:  # what is kept then are first tokens
             return 0.0
-        shape = self.states_shape(encoded)
-        model = f"{self.fingerprint}{positions.mark(encoded.ids, self.padding)}"
-        path = frozen_layers.path_of(cache, model, kept, encoded, self.dtype)
+        shape = self.states_shape(tokenized)
+        model = f"{self.fingerprint}{positions.mark(tokenized.ids, self.padding)}"
+        path = frozen_layers.path_of(cache, model, kept, tokenized, self.dtype)
         found = frozen_layers.opened(path, shape, self.dtype)
-        if found is None and frozen_layers.room(cache, self.states_bytes(encoded)):
+        if found is None and frozen_layers.room(cache, self.states_bytes(tokenized)):
             with contextlib.suppress(InputError):  # a cache that cannot be written costs time, and is no reason to stop
-                frozen_layers.written(path, shape, self.dtype, self._states(encoded, pad_id, budget, device))
+                frozen_layers.written(path, shape, self.dtype, self._states(tokenized, pad_id, budget, device))
             found = frozen_layers.opened(path, shape, self.dtype)
         if found is None:
             return 0.0
-        kept.kept[encoded.fingerprint] = found
+        kept.kept[tokenized.fingerprint] = found
         return frozen_layers.seconds(path)
 
     def _states(
-        self, encoded: Encoded, pad_id: int, budget: int, device: torch.device
+        self, tokenized: TokenizedRows, pad_id: int, budget: int, device: torch.device
     ) -> Iterator[tuple[np.ndarray, Tensor]]:
         self.eval()
-        for chosen in self.micro_batches(encoded, np.arange(len(encoded)), budget):
-            batch, layout, _, source = self.pack(encoded, chosen, pad_id, device)
+        for chosen in self.micro_batches(tokenized, np.arange(len(tokenized)), budget):
+            batch, layout, _, source = self.pack(tokenized, chosen, pad_id, device)
             states = self.trunk.states(partial(self, layout=layout, **batch))
             if self.trunk.whole:
-                yield encoded.sequences(chosen), states[:, 0]
+                yield tokenized.sequences(chosen), states[:, 0]
             else:
                 yield source[source >= 0], states[0, torch.from_numpy(source >= 0).to(device)]
 
@@ -243,25 +248,25 @@ class ModelRunner(nn.Module):
         return replaced(output, lambda x: x.reshape(-1, x.size(-1))[places].unsqueeze(0))
 
 
-def _read(encoded: Encoded, rows: np.ndarray, masked: Masked | None) -> tuple[np.ndarray, np.ndarray] | None:
+def _read(tokenized: TokenizedRows, rows: np.ndarray, masked: Masked | None) -> tuple[np.ndarray, np.ndarray] | None:
     """Of the tokens that the head reads: the row of the batch, and the place in it. None: each sequence's first."""
     if masked is not None:
-        return np.divmod(masked.places, int(encoded.lengths[rows].max()))
-    if encoded.places is None:
+        return np.divmod(masked.places, int(tokenized.lengths[rows].max()))
+    if tokenized.places is None:
         return None
-    places = encoded.places[rows]
+    places = tokenized.places[rows]
     row, word = np.nonzero(places >= 0)
     return row, places[row, word]
 
 
-def _packs(backbone: EncoderModel) -> bool:
+def _packs(encoder: EncoderModel) -> bool:
     """Whether the family's code goes by `position_ids` alone, no method changes what the trunk is called with or mixes
     tokens, and the head reads first tokens, or tokens."""
     # The trunk is called with keywords: a hook that takes none changes nothing.
-    rewritten = bool(backbone.trunk._forward_pre_hooks_with_kwargs)
-    mixed = getattr(backbone.trunk, "mixes_tokens", False)
-    mean = getattr(backbone.model.config, "classifier_pooling", "cls") == "mean"
-    return backbone.family.packs and not rewritten and not mixed and not mean
+    rewritten = bool(encoder.base_model._forward_pre_hooks_with_kwargs)
+    mixed = getattr(encoder.base_model, "mixes_tokens", False)
+    mean = getattr(encoder.model.config, "classifier_pooling", "cls") == "mean"
+    return encoder.family.packs and not rewritten and not mixed and not mean
 
 
 def _to_fp32(module: nn.Module, args: tuple[Any, ...]) -> tuple[Any, ...]:
@@ -271,7 +276,7 @@ def _to_fp32(module: nn.Module, args: tuple[Any, ...]) -> tuple[Any, ...]:
 def scores(
     model: ModelRunner,
     task: Task,
-    encoded: Encoded,
+    tokenized: TokenizedRows,
     rows: np.ndarray,
     *,
     pad_id: int,
@@ -280,13 +285,13 @@ def scores(
 ) -> Tensor:
     """(rows, c), or (rows, words, c): what `task.losses` and `task.metrics` take of some rows, in one forward pass.
     draw: what a task that hides tokens from the model draws them from."""
-    masked = task.masked(encoded, rows, draw)
-    found = model.run(encoded, rows, pad_id, device, masked)
+    masked = task.masked(tokenized, rows, draw)
+    found = model.run(tokenized, rows, pad_id, device, masked)
     if masked is not None:
         return task.masked_scores(found, masked)
-    if encoded.places is not None:
-        return _at_words(found, encoded.places[rows])
-    return by_row(found, encoded, rows)
+    if tokenized.places is not None:
+        return _at_words(found, tokenized.places[rows])
+    return by_row(found, tokenized, rows)
 
 
 def _at_words(found: Tensor, places: np.ndarray) -> Tensor:
@@ -300,7 +305,7 @@ def _at_words(found: Tensor, places: np.ndarray) -> Tensor:
 def logits(
     model: ModelRunner,
     task: Task,
-    encoded: Encoded,
+    tokenized: TokenizedRows,
     *,
     pad_id: int,
     budget: int,
@@ -312,18 +317,18 @@ def logits(
     run in batches of similar length, each on one of the ranks; `tick(tokens)` after each. What is hidden from the model
     is the same in every call."""
     model.eval()
-    rows, tokens, widest = np.arange(len(encoded)), encoded.tokens, int(encoded.sizes.max(initial=0))
+    rows, tokens, widest = np.arange(len(tokenized)), tokenized.tokens, int(tokenized.sizes.max(initial=0))
     out: np.ndarray | None = None
-    groups = model.micro_batches(encoded, rows, budget)
+    groups = model.micro_batches(tokenized, rows, budget)
     mine: list[tuple[int, np.ndarray]] = []
     for number in ranks.deal([int(tokens[chosen].sum()) for chosen in groups]):
-        found = scores(model, task, encoded, groups[number], pad_id=pad_id, device=device, draw=(0, 0))
+        found = scores(model, task, tokenized, groups[number], pad_id=pad_id, device=device, draw=(0, 0))
         mine.append((number, found.float().cpu().numpy()))
         if tick is not None:
             tick(int(tokens[groups[number]].sum()))
     for number, result in (one for some in ranks.all(mine) for one in some):
         if out is None:
-            width = result.shape[1] if encoded.groups is None else widest
+            width = result.shape[1] if tokenized.groups is None else widest
             out = np.full((len(rows), width, *result.shape[2:]), -np.inf, dtype=np.float32)
         out[groups[number], : result.shape[1]] = result
     assert out is not None, "no rows"

@@ -29,7 +29,7 @@ from encoderlab.model.dropout import Dropout
 class _Relative(nn.Module):
     """The parts of the module it stands in for, and what both families do with a bias.
 
-    `noise` is the `DropoutRNG` that attention draws from; `backbone.load` sets it.
+    `noise` is the `DropoutRNG` that attention draws from; `model.load.load` sets it.
     """
 
     dropout: Dropout
