@@ -95,7 +95,7 @@ def memory(arguments: Any, folder: Path) -> dict[str, float]:
     clock = work.Clock()
     with clock.running():
         side = _side(arguments, read(Source(path=str(file)), Path()), folder, 32, folder / "tokens")
-    for step, rows in enumerate(epoch_batches(len(side.encoded), 32, 0, 1)[:STEPS]):
+    for step, rows in enumerate(epoch_batches(len(side.tokenized), 32, 0, 1)[:STEPS]):
         side.trainer.step(step, rows)
     peak = machine.peak_memory_mb(torch.device("cpu"))
     assert peak is not None, "this system does not say how much memory a process has"

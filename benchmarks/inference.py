@@ -23,7 +23,7 @@ from lib.peer import Peer, build, same_start
 from encoderlab.data.prepare import prepare
 from encoderlab.data.readers import read
 from encoderlab.data.source import Source
-from encoderlab.data.tokenized import Encoded
+from encoderlab.data.tokenized import TokenizedRows
 from encoderlab.engine.batches import without_gradients
 from encoderlab.engine.logits import logits
 from encoderlab.engine.runner import ModelRunner
@@ -46,7 +46,7 @@ def main() -> None:
     rows = prepare(read(Source(path=str(demo.prepare().train)), Path()), text=("text",), label="label")
     method = Lora(rank=arguments.rank, target=ROLES if arguments.every else ("query", "value"))
     with tempfile.TemporaryDirectory() as folder:
-        ways, encoded = sides(
+        ways, tokenized = sides(
             work.model_folder(arguments.model, Path(folder)), method, rows.take(range(arguments.rows))
         )
     clocks = {way: work.Clock() for way in ways}
@@ -54,7 +54,7 @@ def main() -> None:
     for number in range(arguments.rounds + 2):  # two to warm up
         for way in list(ways)[:: 1 if number % 2 else -1]:
             with (clocks[way] if number >= 2 else work.Clock()).running():
-                scores[way] = ways[way](encoded)
+                scores[way] = ways[way](tokenized)
     apart = {way: float(np.abs(found - scores["merged"]).max()) for way, found in scores.items()}
     assert max(apart.values()) < 1e-4, apart
     merged = clocks["merged"]
@@ -63,7 +63,7 @@ def main() -> None:
         "benchmark": "inference",
         "model": arguments.model,
         "lora_on": list(method.target),
-        "cpu_ms_a_row": {way: round(1000 * np.median(clock.cpu) / len(encoded), 2) for way, clock in clocks.items()},
+        "cpu_ms_a_row": {way: round(1000 * np.median(clock.cpu) / len(tokenized), 2) for way, clock in clocks.items()},
         "cpu_ratio": {way: found["cpu_ratio"] for way, found in compared.items()},
         "wall_ratio": {way: found["wall_ratio"] for way, found in compared.items()},
         "largest_difference": apart,
@@ -71,31 +71,33 @@ def main() -> None:
     work.say(result, arguments.json)
 
 
-def sides(model: str, method: Lora, rows: work.Rows) -> tuple[dict[str, Callable[[Encoded], np.ndarray]], Encoded]:
+def sides(
+    model: str, method: Lora, rows: work.Rows
+) -> tuple[dict[str, Callable[[TokenizedRows], np.ndarray]], TokenizedRows]:
     """From rows to logits in each of the ways; and the rows."""
     task, cpu, classes = work.TEXTS, torch.device("cpu"), work.classes(rows)
     peers = {way: build(model, task, classes, method) for way in ("peer, merged", "peer")}
-    ways: dict[str, Callable[[Encoded], np.ndarray]] = {}
+    ways: dict[str, Callable[[TokenizedRows], np.ndarray]] = {}
     for way in ("merged", "unmerged"):
-        backbone = load.load(model, head=task.head, class_names=classes, seed=0)
-        method.inject(backbone, 0)
+        encoder = load.load(model, head=task.head, class_names=classes, seed=0)
+        method.inject(encoder, 0)
         generator = torch.Generator().manual_seed(0)
-        for parameter, tensor in backbone.trainable():
+        for parameter, tensor in encoder.trainable():
             if "lora_B" in parameter:
                 tensor.data.normal_(std=0.02, generator=generator)
         if way == "merged":
-            method.merge(backbone)
+            method.merge(encoder)
         else:
             for theirs in peers.values():
-                same_start(theirs, backbone.model)
-        ways[way] = _ours(ModelRunner(backbone, torch.float32, cpu), backbone.tokenizer.pad_token_id)
-    encoded = task.encode(rows, backbone.tokenizer, 128, classes)
+                same_start(theirs, encoder.model)
+        ways[way] = _ours(ModelRunner(encoder, torch.float32, cpu), encoder.tokenizer.pad_token_id)
+    tokenized = task.tokenize(rows, encoder.tokenizer, 128, classes)
     peers["peer, merged"] = cast(Any, peers["peer, merged"]).merge_and_unload()
-    ways |= {way: Peer(theirs, backbone.tokenizer, encoded, Path()).logits for way, theirs in peers.items()}
-    return ways, encoded
+    ways |= {way: Peer(theirs, encoder.tokenizer, tokenized, Path()).logits for way, theirs in peers.items()}
+    return ways, tokenized
 
 
-def _ours(model: ModelRunner, pad_id: int) -> Callable[[Encoded], np.ndarray]:
+def _ours(model: ModelRunner, pad_id: int) -> Callable[[TokenizedRows], np.ndarray]:
     return lambda held: logits(
         model,
         work.TEXTS,

@@ -58,7 +58,7 @@ def ours(arguments: Any, rows: Any, folder: Path, seed: int = 0) -> work.Side:
     model = work.model_folder("minilm", folder)
     side = work.ours(model, work.PAIRS, rows, METHOD, folder / f"run{seed}", settings=settings, dtype=dtype, seed=seed)
     side.trainer.cache = TrunkCache(folder=folder / "trunk", bytes=10**10)
-    side.trainer.validation = take(side.encoded, np.arange(8))
+    side.trainer.validation = take(side.tokenized, np.arange(8))
     return side
 
 
@@ -70,9 +70,9 @@ def times(arguments: Any, folder: Path) -> dict[str, Any]:
         side = ours(arguments, rows, folder / str(repeat))
         with mine_clock.running():
             side.trainer.run()
-        theirs = build(side.backbone.name, work.PAIRS, side.class_names, METHOD)
-        same_start(theirs, side.backbone.model)
-        peer = Peer(theirs, side.backbone.tokenizer, side.encoded, folder / "peer", pad_to=LENGTH)
+        theirs = build(side.encoder.name, work.PAIRS, side.class_names, METHOD)
+        same_start(theirs, side.encoder.model)
+        peer = Peer(theirs, side.encoder.tokenizer, side.tokenized, folder / "peer", pad_to=LENGTH)
         batches = _whole_batches(arguments, 0)
         seconds = peer.run(batches if arguments.whole else batches[: STEPS + 1], bf16=False)[1][1:]
         peer_clock.wall.append(float(np.median(seconds[:, 0])) * steps)
@@ -93,13 +93,13 @@ def scores(arguments: Any, folder: Path) -> dict[str, Any]:
     found: dict[str, list[float]] = {"encoderlab": [], "peer": []}
     for seed in range(arguments.scores):
         side = ours(arguments, rows, folder / str(seed), seed)
-        held = work.PAIRS.encode(test, side.backbone.tokenizer, LENGTH, side.class_names)
-        theirs = build(side.backbone.name, work.PAIRS, side.class_names, METHOD)
-        same_start(theirs, side.backbone.model)
+        held = work.PAIRS.tokenize(test, side.encoder.tokenizer, LENGTH, side.class_names)
+        theirs = build(side.encoder.name, work.PAIRS, side.class_names, METHOD)
+        same_start(theirs, side.encoder.model)
         side.trainer.run()
         found["encoderlab"].append(_f1(side.answers(held), held.labels))
         batches = _whole_batches(arguments, seed)
-        peer = Peer(theirs, side.backbone.tokenizer, side.encoded, folder / "peer")
+        peer = Peer(theirs, side.encoder.tokenizer, side.tokenized, folder / "peer")
         peer.run(batches, bf16=side.trainer.dtype == torch.bfloat16, seed=seed)
         found["peer"].append(_f1(peer.answers(held), held.labels))
     about = {"rows": arguments.rows, "epochs": arguments.epochs, "precision": arguments.precision}

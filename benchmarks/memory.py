@@ -58,7 +58,7 @@ def measure(arguments: Any, folder: Path) -> dict[str, Any]:
     side = work.ours(model, work.TEXTS, rows, method, folder, settings=settings, dtype=dtype)
     batches = epoch_batches(len(rows), BATCH, 0, 1)
     if arguments.side == "peer":
-        peer = Peer(build(model, work.TEXTS, side.class_names, method), side.backbone.tokenizer, side.encoded, folder)
+        peer = Peer(build(model, work.TEXTS, side.class_names, method), side.encoder.tokenizer, side.tokenized, folder)
         del side
         gc.collect()  # a trainer and its model hold each other
     machine.reset_peak_memory()

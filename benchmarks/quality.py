@@ -52,13 +52,13 @@ def one(arguments: Any, seed: int, folder: Path) -> dict[str, float]:
     settings = Train(batch_size=BATCH, max_length=arguments.max_length, epochs=arguments.epochs)
     side = work.ours(model, work.TEXTS, rows, method, folder, settings=settings, dtype=dtype, seed=seed)
     theirs = build(model, work.TEXTS, side.class_names, method)
-    same_start(theirs, side.backbone.model)
-    held = work.TEXTS.encode(test, side.backbone.tokenizer, arguments.max_length, side.class_names)
+    same_start(theirs, side.encoder.model)
+    held = work.TEXTS.tokenize(test, side.encoder.tokenizer, arguments.max_length, side.class_names)
     epochs = range(1, arguments.epochs + 1)
     batches = [b for epoch in epochs for b in epoch_batches(len(rows), BATCH, seed, epoch) if len(b) == BATCH]
     for step, chosen in enumerate(batches):
         side.trainer.step(step, chosen)
-    peer = Peer(theirs, side.backbone.tokenizer, side.encoded, folder / "peer")
+    peer = Peer(theirs, side.encoder.tokenizer, side.tokenized, folder / "peer")
     warmup = round(settings.warmup * len(batches))
     peer.run(batches, bf16=dtype == torch.bfloat16, warmup=warmup, seed=seed)
     answers = {"encoderlab": side.answers(held), "peer": peer.answers(held)}

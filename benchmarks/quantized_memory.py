@@ -36,11 +36,11 @@ def main() -> None:
         ]
         plain = 0
         for name, method in rows:
-            backbone = load.load(model, head="AutoModelForSequenceClassification", class_names=["0", "1"], seed=0)
+            encoder = load.load(model, head="AutoModelForSequenceClassification", class_names=["0", "1"], seed=0)
             start = time.perf_counter()
-            method.inject(backbone, 0)
+            method.inject(encoder, 0)
             seconds = time.perf_counter() - start
-            layers, whole = frozen_bytes(backbone, layers=True), frozen_bytes(backbone)
+            layers, whole = frozen_bytes(encoder, layers=True), frozen_bytes(encoder)
             plain = plain or whole
             print(
                 f"{name:12} layers {layers / 2**20:7.1f} MB, with embeddings {whole / 2**20:7.1f} MB "
@@ -48,9 +48,9 @@ def main() -> None:
             )
 
 
-def frozen_bytes(backbone: EncoderModel, *, layers: bool = False) -> int:
+def frozen_bytes(encoder: EncoderModel, *, layers: bool = False) -> int:
     """Bytes of the frozen parameters and of the buffers; of the encoder's layers alone, or of the whole model."""
-    modules = backbone.layers() if layers else [backbone.model]
+    modules = encoder.layers() if layers else [encoder.model]
     tensors = {
         id(t): t for m in modules for t in (*m.parameters(), *m.buffers()) if not t.requires_grad
     }  # one that is shared counts once

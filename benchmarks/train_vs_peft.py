@@ -56,8 +56,8 @@ def sides(
     theirs = build(model, work.PAIRS, mine.class_names, method)
     if not dropout:
         work.no_dropout(theirs)
-    same_start(theirs, mine.backbone.model)
-    peer = Peer(theirs, mine.backbone.tokenizer, mine.encoded, folder / "peer")
+    same_start(theirs, mine.encoder.model)
+    peer = Peer(theirs, mine.encoder.tokenizer, mine.tokenized, folder / "peer")
     return mine, peer, epoch_batches(len(rows), arguments.batch_size, 0, 1)
 
 
@@ -74,7 +74,7 @@ def race(arguments: Any, dtype: torch.dtype, folder: Path) -> dict[str, Any]:
         seconds = peer.run(some, bf16=dtype == torch.bfloat16)[1][SKIPPED:]
         clocks[1].wall += seconds[:, 0].tolist()
         clocks[1].cpu += seconds[:, 1].tolist()
-        lengths = [mine.encoded.lengths[rows] for rows in some]
+        lengths = [mine.tokenized.lengths[rows] for rows in some]
         real += sum(int(one.sum()) for one in lengths)
         padded += sum(int(one.max()) * len(one) for one in lengths)
     return {

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from encoderlab.data.rows import Rows
-from encoderlab.data.tokenized import Encoded
+from encoderlab.data.tokenized import TokenizedRows
 from encoderlab.model.families import FAMILIES
 from encoderlab.tasks.base import Task
 from encoderlab.tasks.classification import Classification
@@ -21,13 +21,13 @@ def texts(count: int, seed: int, shortest: int = 1, longest: int = 34) -> list[s
     return [" ".join(rng.choice(WORDS, size=rng.integers(shortest, longest))) for _ in range(count)]
 
 
-def classification(tokenizer) -> tuple[Task, Encoded, list[str]]:
+def classification(tokenizer) -> tuple[Task, TokenizedRows, list[str]]:
     task = Classification(text=("premise", "hypothesis"))
     columns = {"premise": texts(9, 0), "hypothesis": texts(9, 1), "label": ["yes", "no", "no"] * 3}
-    return task, task.encode(Rows(columns, "made", np.arange(9)), tokenizer, 60, ["no", "yes"]), ["no", "yes"]
+    return task, task.tokenize(Rows(columns, "made", np.arange(9)), tokenizer, 60, ["no", "yes"]), ["no", "yes"]
 
 
-def choices(tokenizer) -> tuple[Task, Encoded, list[str]]:
+def choices(tokenizer) -> tuple[Task, TokenizedRows, list[str]]:
     task, made = MultipleChoice(), texts(60, 2)
     rows = [
         {"question": made[i], "choices": made[10 + 5 * i : 10 + 5 * i + 3 + i % 3], "answer": "ABC"[i % 3]}
@@ -35,10 +35,10 @@ def choices(tokenizer) -> tuple[Task, Encoded, list[str]]:
     ]
     columns = {name: [row[name] for row in rows] for name in rows[0]}
     found = task.prepare(Rows(columns, "made", np.arange(9)), labelled=True)
-    return task, task.encode(found, tokenizer, 60, list("ABCDE")), list("ABCDE")
+    return task, task.tokenize(found, tokenizer, 60, list("ABCDE")), list("ABCDE")
 
 
-def masked(tokenizer) -> tuple[Task, Encoded, list[str]]:
+def masked(tokenizer) -> tuple[Task, TokenizedRows, list[str]]:
     task = MaskedLM()
     rows = task.prepare(Rows({"text": texts(6, 3, 32, 57)}, "made", np.arange(6)), labelled=True)
-    return task, task.encode(rows, tokenizer, 60, ["masked"]), ["masked"]
+    return task, task.tokenize(rows, tokenizer, 60, ["masked"]), ["masked"]

@@ -53,10 +53,10 @@ def plain(folder: Path | str, head: str = CLASSIFY) -> Any:
     return getattr(transformers, head).from_pretrained(folder, **extra).eval()
 
 
-def batch(backbone: EncoderModel, choices: int = 0) -> dict[str, Tensor]:
+def batch(encoder: EncoderModel, choices: int = 0) -> dict[str, Tensor]:
     texts: list[Any] = ["a good film", "the plot was not very good and the acting bad", "bad"]
-    made = backbone.tokenizer(texts, ["not bad", "a film", "the acting"], padding=True, return_tensors="pt")
-    made.pop("token_type_ids", None) if backbone.model.config.model_type == "distilbert" else None
+    made = encoder.tokenizer(texts, ["not bad", "a film", "the acting"], padding=True, return_tensors="pt")
+    made.pop("token_type_ids", None) if encoder.model.config.model_type == "distilbert" else None
     return {k: v.unsqueeze(0) for k, v in made.items()} if choices else dict(made)
 
 

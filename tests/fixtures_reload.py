@@ -23,14 +23,14 @@ from encoderlab.model.encoder import EncoderModel
 EXPECTED = "expected.safetensors"
 
 
-def copied(backbone: EncoderModel) -> EncoderModel:
-    """A backbone of its own, but for the tokenizer."""
-    return copy.deepcopy(backbone, {id(backbone.tokenizer): backbone.tokenizer})
+def copied(encoder: EncoderModel) -> EncoderModel:
+    """An encoder of its own, but for the tokenizer."""
+    return copy.deepcopy(encoder, {id(encoder.tokenizer): encoder.tokenizer})
 
 
 def equal(fresh: EncoderModel, folder: Path) -> list[str]:
-    backbone = copied(fresh)
-    adapters.load_adapter(backbone, folder)
+    encoder = copied(fresh)
+    adapters.load_adapter(encoder, folder)
     expected = load_file(folder / EXPECTED)
     kinds = {name.partition(".")[0] for name in expected}
     found = []
@@ -38,7 +38,7 @@ def equal(fresh: EncoderModel, folder: Path) -> list[str]:
         given = {n.removeprefix(f"{kind}."): t for n, t in expected.items() if n.startswith(f"{kind}.")}
         logits = given.pop("logits")
         with torch.no_grad():
-            if torch.equal(backbone.model(**given).logits, logits):
+            if torch.equal(encoder.model(**given).logits, logits):
                 found.append(kind)
     return found
 

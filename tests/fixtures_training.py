@@ -40,13 +40,13 @@ def build(tiny_model: Callable[[str], Path], tmp_path: Path) -> Build:
     def make(
         method: Method, *, folder: str = "run", family: str = "bert", dropout: bool = True, **changes: Any
     ) -> Trainer:
-        backbone = load.load(str(tiny_model(family)), head=TASK.head, class_names=CLASSES, seed=0)
-        method.inject(backbone, 0)
+        encoder = load.load(str(tiny_model(family)), head=TASK.head, class_names=CLASSES, seed=0)
+        method.inject(encoder, 0)
         if not dropout:
-            for module in backbone.model.modules():
+            for module in encoder.model.modules():
                 if isinstance(module, Dropout):
                     module.p = 0.0
-        encode = lambda r: TASK.encode(r, backbone.tokenizer, 64, CLASSES)  # noqa: E731
+        encode = lambda r: TASK.tokenize(r, encoder.tokenizer, 64, CLASSES)  # noqa: E731
         keywords: dict[str, Any] = {
             "settings": Train(epochs=2, batch_size=8, max_length=64),
             "learning_rate": 1e-2,
@@ -56,7 +56,7 @@ def build(tiny_model: Callable[[str], Path], tmp_path: Path) -> Build:
         }
         keywords |= changes
         return Trainer(
-            backbone=backbone,
+            encoder=encoder,
             method=method,
             task=TASK,
             validation=encode(rows(16, 2)),

@@ -29,7 +29,7 @@ from transformers import (
 from transformers import Trainer as HfTrainer
 from transformers.masking_utils import AttentionMaskInterface, sdpa_mask
 
-from encoderlab.data.tokenized import Encoded
+from encoderlab.data.tokenized import TokenizedRows
 from encoderlab.engine.batches import collate
 from encoderlab.methods.base import Method
 from encoderlab.methods.lora import Lora
@@ -45,14 +45,14 @@ def build(model: str, task: Classification, class_names: Sequence[str], method: 
     """The peer's model in fp32, what it trains marked."""
     if isinstance(method, Lora):
         return _peft(model, class_names, method)
-    backbone = load.load(model, head=task.head, class_names=class_names, seed=0)
-    for module in list(backbone.model.modules()):
+    encoder = load.load(model, head=task.head, class_names=class_names, seed=0)
+    for module in list(encoder.model.modules()):
         for name, child in list(module.named_children()):
             if isinstance(child, Dropout):
                 setattr(module, name, nn.Dropout(child.p))
-    method.inject(backbone, 0)
-    backbone.model.set_attn_implementation(PREFIXED if method.name == "prefix" else "sdpa")
-    return backbone.model
+    method.inject(encoder, 0)
+    encoder.model.set_attn_implementation(PREFIXED if method.name == "prefix" else "sdpa")
+    return encoder.model
 
 
 def _peft(model: str, class_names: Sequence[str], method: Lora) -> nn.Module:
@@ -103,8 +103,10 @@ class _InOrder(HfTrainer):
 class Peer:
     """Batches of rows in a given order, through `Trainer.train()`."""
 
-    def __init__(self, model: nn.Module, tokenizer: Any, encoded: Encoded, folder: Path, *, pad_to: int | None = None):
-        self.model, self.encoded, self.folder = model, encoded, folder
+    def __init__(
+        self, model: nn.Module, tokenizer: Any, tokenized: TokenizedRows, folder: Path, *, pad_to: int | None = None
+    ):
+        self.model, self.tokenized, self.folder = model, tokenized, folder
         padding: dict[str, Any] = {"padding": "max_length", "max_length": pad_to} if pad_to else {"padding": True}
         self.pad_id = tokenizer.pad_token_id
         self.collator = DataCollatorWithPadding(tokenizer, **padding)
@@ -151,12 +153,12 @@ class Peer:
         losses = [entry["loss"] for entry in trainer.state.log_history if "loss" in entry]
         return losses, np.diff(clock.ends, axis=0)
 
-    def answers(self, held: Encoded) -> np.ndarray:
+    def answers(self, held: TokenizedRows) -> np.ndarray:
         """The class numbers that the model gives now."""
         return self.logits(held).argmax(1)
 
     @torch.no_grad()
-    def logits(self, held: Encoded) -> np.ndarray:
+    def logits(self, held: TokenizedRows) -> np.ndarray:
         """float32 (rows, classes), rows in their order, 32 at a time, padded to the longest of these."""
         self.model.eval()
         found = []
@@ -166,10 +168,10 @@ class Peer:
         return np.concatenate(found)
 
     def _example(self, row: int) -> dict[str, Any]:
-        span = slice(self.encoded.offsets[row], self.encoded.offsets[row + 1])
-        found = {"input_ids": self.encoded.ids[span].tolist(), "labels": int(self.encoded.labels[row])}
-        if self.encoded.type_ids is not None:
-            found["token_type_ids"] = self.encoded.type_ids[span].tolist()
+        span = slice(self.tokenized.offsets[row], self.tokenized.offsets[row + 1])
+        found = {"input_ids": self.tokenized.ids[span].tolist(), "labels": int(self.tokenized.labels[row])}
+        if self.tokenized.type_ids is not None:
+            found["token_type_ids"] = self.tokenized.type_ids[span].tolist()
         return found
 
 

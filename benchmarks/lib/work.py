@@ -24,7 +24,7 @@ from transformers import AutoConfig, AutoModel, AutoTokenizer
 from encoderlab.core.machine import hardware
 from encoderlab.core.rng import numpy_generator
 from encoderlab.data.rows import Rows
-from encoderlab.data.tokenized import Encoded
+from encoderlab.data.tokenized import TokenizedRows
 from encoderlab.engine.logits import logits
 from encoderlab.methods.base import Method
 from encoderlab.model import load
@@ -92,13 +92,13 @@ class Side:
     """Training set up and ready: `trainer.step(number, rows)` does one step."""
 
     trainer: Trainer
-    encoded: Encoded
-    backbone: EncoderModel
+    tokenized: TokenizedRows
+    encoder: EncoderModel
     class_names: list[str]
 
-    def answers(self, held: Encoded) -> np.ndarray:
+    def answers(self, held: TokenizedRows) -> np.ndarray:
         """The class numbers that the model gives now."""
-        pad_id = self.backbone.tokenizer.pad_token_id
+        pad_id = self.encoder.tokenizer.pad_token_id
         model, task = self.trainer.model, self.trainer.task
         return logits(model, task, held, pad_id=pad_id, budget=8192, device=torch.device("cpu")).argmax(1)
 
@@ -121,18 +121,18 @@ def ours(
     seed: int = 0,
     cache: Path | None = None,
 ) -> Side:
-    backbone = load.load(model, head=task.head, class_names=classes(rows), seed=seed)
+    encoder = load.load(model, head=task.head, class_names=classes(rows), seed=seed)
     if not dropout:
-        no_dropout(backbone.model)
-    encoded = task.encode(rows, backbone.tokenizer, settings.max_length, classes(rows), cache)
-    method.inject(backbone, seed)
+        no_dropout(encoder.model)
+    tokenized = task.tokenize(rows, encoder.tokenizer, settings.max_length, classes(rows), cache)
+    method.inject(encoder, seed)
     AcceleratorState._reset_state(reset_partial_state=True)  # a peer before it may have asked for another precision
     trainer = Trainer(
-        backbone=backbone,
+        encoder=encoder,
         method=method,
         task=task,
-        train=encoded,
-        validation=encoded,
+        train=tokenized,
+        validation=tokenized,
         class_names=classes(rows),
         settings=settings,
         learning_rate=rate,
@@ -141,7 +141,7 @@ def ours(
         device=torch.device("cpu"),
         folder=folder,
     )
-    return Side(trainer=trainer, encoded=encoded, backbone=backbone, class_names=classes(rows))
+    return Side(trainer=trainer, tokenized=tokenized, encoder=encoder, class_names=classes(rows))
 
 
 def no_dropout(model: Any) -> None:

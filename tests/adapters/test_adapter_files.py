@@ -136,7 +136,7 @@ def test_full_fine_tuning_moves_with_the_pooler_where_both_have_one(make: Make, 
         moved = make("bert", head=head)
         folder.load_adapter(moved, tmp_path, head=False)
         assert torch.equal(hidden(moved), hidden(tuned))
-        pooler = dict(moved.trunk.named_parameters()).get("pooler.dense.weight")
+        pooler = dict(moved.base_model.named_parameters()).get("pooler.dense.weight")
         assert (pooler is None) == (head == MLM) and (
             pooler is None or torch.equal(pooler, tensors["pooler.dense.weight"])
         )

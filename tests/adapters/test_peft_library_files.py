@@ -71,28 +71,28 @@ def make(tiny_model: Callable[[str], Path]) -> Make:
     return build
 
 
-def batch(backbone: EncoderModel) -> Any:
-    return backbone.tokenizer(TEXTS, padding=True, return_tensors="pt")
+def batch(encoder: EncoderModel) -> Any:
+    return encoder.tokenizer(TEXTS, padding=True, return_tensors="pt")
 
 
-def trained(backbone: EncoderModel) -> torch.Tensor:
+def trained(encoder: EncoderModel) -> torch.Tensor:
     """The logits after a few real steps, so that nothing is where it started."""
-    optimizer = torch.optim.AdamW([p for _, p in backbone.trainable()], lr=3e-2)
+    optimizer = torch.optim.AdamW([p for _, p in encoder.trainable()], lr=3e-2)
     for _ in range(3):
         optimizer.zero_grad()
-        torch.nn.functional.cross_entropy(backbone.model(**batch(backbone)).logits, torch.tensor([0, 1, 2])).backward()
+        torch.nn.functional.cross_entropy(encoder.model(**batch(encoder)).logits, torch.tensor([0, 1, 2])).backward()
         optimizer.step()
-    return logits(backbone.model, backbone)
+    return logits(encoder.model, encoder)
 
 
-def logits(model: Any, backbone: EncoderModel) -> torch.Tensor:
+def logits(model: Any, encoder: EncoderModel) -> torch.Tensor:
     with torch.no_grad():
-        return model(**batch(backbone)).logits
+        return model(**batch(encoder)).logits
 
 
-def by_peft(backbone: EncoderModel, folder: Path) -> Any:
+def by_peft(encoder: EncoderModel, folder: Path) -> Any:
     torch.manual_seed(99)
-    plain = AutoModelForSequenceClassification.from_pretrained(backbone.name, num_labels=3)
+    plain = AutoModelForSequenceClassification.from_pretrained(encoder.name, num_labels=3)
     return peft.PeftModel.from_pretrained(plain, folder).eval()
 
 
@@ -161,7 +161,7 @@ def test_the_encoders_part_moves_to_a_bare_encoder(make: Make, tmp_path: Path) -
     bare = make("bert", head="")
     adapters.load_adapter(bare, tmp_path, head=False)
     with torch.no_grad():
-        states = [made.trunk(**batch(bare)).last_hidden_state for made in (bare, tuned)]
+        states = [made.base_model(**batch(bare)).last_hidden_state for made in (bare, tuned)]
     assert torch.equal(*states)
 
 
@@ -172,7 +172,7 @@ def test_what_bf16_rounds_is_not_saved(type_name: str, make: Make, tmp_path: Pat
     wanted = trained(tuned)
     with torch.no_grad():
         ModelRunner(tuned, torch.bfloat16, torch.device("cpu"))(**batch(tuned))
-    assert any(p.dtype == torch.bfloat16 for p in tuned.trunk.parameters())
+    assert any(p.dtype == torch.bfloat16 for p in tuned.base_model.parameters())
     adapters.save(tuned, method, adapters.adapter_tensors(tuned), tmp_path)
     torch.testing.assert_close(logits(by_peft(tuned, tmp_path), tuned), wanted, rtol=0, atol=1e-6)
     ours = make("bert")

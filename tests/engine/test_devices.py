@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 import torch
 
-from encoderlab.data.tokenized import Encoded
+from encoderlab.data.tokenized import TokenizedRows
 from encoderlab.engine.runner import ModelRunner
 from encoderlab.methods.base import Method
 from encoderlab.methods.lora import Lora
@@ -33,19 +33,19 @@ KINDS: list[Any] = [kind for kind in METHODS if kind not in (Peft, Qlora, Prompt
 
 
 def step(folder: Path, make: Callable, method: Method, dtype: torch.dtype) -> None:
-    backbone = load.load(str(folder), head="AutoModel", class_names=["x"], seed=0)
+    encoder = load.load(str(folder), head="AutoModel", class_names=["x"], seed=0)
     task: Task
-    encoded: Encoded
-    task, encoded, names = make(backbone.tokenizer)
-    backbone = load.load(str(folder), head=task.head, class_names=names, seed=0)
-    method.inject(backbone, 0)
-    model = ModelRunner(backbone, dtype, META).train()
+    tokenized: TokenizedRows
+    task, tokenized, names = make(encoder.tokenizer)
+    encoder = load.load(str(folder), head=task.head, class_names=names, seed=0)
+    method.inject(encoder, 0)
+    model = ModelRunner(encoder, dtype, META).train()
     rows = np.array([4, 0, 3, 5])
-    hidden = task.masked(encoded, rows, (0, 0))
-    logits = model.run(encoded, rows, backbone.tokenizer.pad_token_id, META, hidden, rng=DropoutRNG(0))
+    hidden = task.masked(tokenized, rows, (0, 0))
+    logits = model.run(tokenized, rows, encoder.tokenizer.pad_token_id, META, hidden, rng=DropoutRNG(0))
     assert model.packs and logits.device == META
     logits.sum().backward()
-    trained = [parameter for _, parameter in backbone.trainable()]
+    trained = [parameter for _, parameter in encoder.trainable()]
     assert trained and all(p.grad is not None and p.grad.device == META for p in trained)
 
 

@@ -51,11 +51,11 @@ def build(tiny_model: Callable[[str], Path], tmp_path: Path) -> Callable[..., Tr
     def make(method: Method, family: str, folder: str, cache: TrunkCache | None, **changes: Any) -> Trainer:
         given: dict[str, Any] = {"dtype": torch.float32, "seed": 0} | changes
         model = given.pop("model", None) or tiny_model(family)
-        backbone = load.load(str(model), head=TASK.head, class_names=CLASSES, seed=given["seed"])
-        method.inject(backbone, 0)
-        train, validation = (TASK.encode(r, backbone.tokenizer, 64, CLASSES) for r in (rows(40, 1), rows(16, 2)))
+        encoder = load.load(str(model), head=TASK.head, class_names=CLASSES, seed=given["seed"])
+        method.inject(encoder, 0)
+        train, validation = (TASK.tokenize(r, encoder.tokenizer, 64, CLASSES) for r in (rows(40, 1), rows(16, 2)))
         return Trainer(
-            backbone=backbone, method=method, task=TASK, train=train, validation=validation, class_names=CLASSES,
+            encoder=encoder, method=method, task=TASK, train=train, validation=validation, class_names=CLASSES,
             settings=Train(epochs=3, batch_size=8, max_length=64), learning_rate=1e-2, device=CPU,
             folder=tmp_path / folder, cache=cache, **given,
         )  # fmt: skip
@@ -106,7 +106,7 @@ def test_what_the_first_layers_train_is_never_kept(build, tmp_path: Path) -> Non
     cache = TrunkCache(folder=tmp_path / "trunk", bytes=10**9)
     for method in (Full(), BitFit(), Lora(rank=2), Adapter(layers=(0,))):
         trainer = build(method, "bert", method.name, cache)
-        assert frozen_layers(trainer.backbone) == 0
+        assert frozen_layers(trainer.encoder) == 0
         trainer.run()
     assert not (tmp_path / "trunk").exists()
 
@@ -194,7 +194,7 @@ def test_a_pooler_that_trains_is_no_part_of_what_is_frozen(
     model = tiny_masked_lm("bert")
     for seed in (0, 1):
         trainer = build(Head(), "bert", f"s{seed}", cache, model=model, seed=seed)
-        assert any("pooler" in name for name, _ in trainer.backbone.trainable())
+        assert any("pooler" in name for name, _ in trainer.encoder.trainable())
         before = trainer.model.trunk.fingerprint
         trainer.run()
         del trainer.model.trunk.__dict__["fingerprint"]
@@ -230,7 +230,7 @@ def test_a_merged_model_takes_states_only_of_layers_that_did_not_change(build, t
 
     def scored(cache: TrunkCache | None, timed: bool = False) -> np.ndarray:
         loaded = tuned_model.assemble(
-            model=trainer.backbone.name, task=TASK, method=trainer.method, class_names=CLASSES, seed=0,
+            model=trainer.encoder.name, task=TASK, method=trainer.method, class_names=CLASSES, seed=0,
             train={"max_length": 64, "token_budget": 500}, read=lambda _: trained.tensors, origin="a", device=CPU,
             dtype=torch.float32,
         )  # fmt: skip
@@ -238,7 +238,7 @@ def test_a_merged_model_takes_states_only_of_layers_that_did_not_change(build, t
         assert bool(loaded.model.trunk.kept) == (cache is not None)
         if timed:  # what inference takes is told by a pass that runs every layer
             ran: list[int] = []
-            loaded.backbone.part(0, "attention.self").register_forward_hook(lambda *_: ran.append(1))
+            loaded.encoder.part(0, "attention.self").register_forward_hook(lambda *_: ran.append(1))
             tuned_model.logits(loaded, trainer.validation, cache=cache)
             assert not ran
             assert (tuned_model.seconds_without_cache(loaded, trainer.validation) or 0) > 0

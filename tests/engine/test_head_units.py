@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from encoderlab.data.rows import Rows
-from encoderlab.data.tokenized import Encoded
+from encoderlab.data.tokenized import TokenizedRows
 from encoderlab.engine import head_units
 from encoderlab.inference.export import export
 from encoderlab.model.encoder import EncoderModel
@@ -44,11 +44,11 @@ def test_the_next_study_in_another_unit_starts_from_a_new_head(
     assert json.loads((tmp_path / "other" / "out" / "study.json").read_text())["warnings"][:1] == [note]
 
 
-def encoded(made: EncoderModel, labels: np.ndarray) -> tuple[Regression, Encoded]:
+def tokenized(made: EncoderModel, labels: np.ndarray) -> tuple[Regression, TokenizedRows]:
     task = Regression(text="text", label="score")
     texts = [f"{'very ' * (i % 5)}good {'film' if i % 2 else 'plot'}" for i in range(len(labels))]
     rows = Rows({"text": texts, "score": labels.tolist()}, "rows", np.arange(len(labels)))
-    return task, task.encode(rows, made.tokenizer, 16, ["score"])
+    return task, task.tokenize(rows, made.tokenizer, 16, ["score"])
 
 
 @pytest.mark.parametrize("names", [["score"], ["LABEL_0"]])
@@ -71,17 +71,21 @@ def test_what_the_answers_are_held_to(
     made = loaded(checkpoint(tiny_model("bert"), tmp_path, SEQUENCE, 1, **named(*names)), SEQUENCE, ["score"])
     with torch.no_grad():
         made.model.get_submodule(made.output_layer()).weight.mul_(10)
-    task, first = encoded(made, np.arange(60.0))
+    task, first = tokenized(made, np.arange(60.0))
     own = np.empty(60)
     order = np.arange(60)
     own[order] = head_units._answers(made, first, order)
     labels = unit * (own + shift * own.std())
-    task, train = encoded(made, labels)
+    task, train = tokenized(made, labels)
     settled, anew = head_units.settle(made, task, train)
     if becomes == "anew":
         assert anew in settled.notes and not any("own head is used" in line for line in settled.notes)
-        assert f"{made.output_layer()}.weight" in settled.fresh
+        assert f"{made.output_layer()}.weight" in settled.newly_initialized
         assert settled.fingerprint == made.fingerprint and settled.head_fingerprint != made.head_fingerprint
     else:
-        assert not anew and settled.fresh == made.fresh and settled.head_fingerprint == made.head_fingerprint
+        assert (
+            not anew
+            and settled.newly_initialized == made.newly_initialized
+            and settled.head_fingerprint == made.head_fingerprint
+        )
         assert any("may answer in another unit" in line for line in settled.notes) == (becomes == "doubtful")

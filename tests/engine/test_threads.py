@@ -17,7 +17,7 @@ from torch import Tensor
 from encoderlab.adapters.folder import adapter_tensors
 from encoderlab.adapters.tensor_names import our_name
 from encoderlab.data.rows import Rows
-from encoderlab.data.tokenized import Encoded
+from encoderlab.data.tokenized import TokenizedRows
 from encoderlab.engine import tuned_model
 from encoderlab.engine.runner import ModelRunner
 from encoderlab.engine.state_cache import TrunkCache
@@ -73,25 +73,25 @@ def texts(count: int, seed: int, shortest: int = 1) -> list[str]:
     return [" ".join(rng.choice(WORDS, size=rng.integers(shortest, 40))) for _ in range(count)]
 
 
-def split(task: Task, columns: dict[str, list[Any]], tokenizer: Any, names: list[str]) -> Encoded:
+def split(task: Task, columns: dict[str, list[Any]], tokenizer: Any, names: list[str]) -> TokenizedRows:
     rows = Rows(columns, "made", np.arange(len(next(iter(columns.values())))))
-    return task.encode(task.prepare(rows, labelled=True), tokenizer, 48, names)
+    return task.tokenize(task.prepare(rows, labelled=True), tokenizer, 48, names)
 
 
 def tuned(folder: Path, task: Task, names: list[str], method: Method) -> EncoderModel:
     """A model with trained numbers: a change that starts at zero would show nothing."""
-    backbone = load.load(str(folder), head=task.head, class_names=names, seed=0)
-    method.inject(backbone, 0)
+    encoder = load.load(str(folder), head=task.head, class_names=names, seed=0)
+    method.inject(encoder, 0)
     generator = torch.Generator().manual_seed(0)
-    for _, parameter in backbone.trainable():
+    for _, parameter in encoder.trainable():
         parameter.data.add_(torch.randn(parameter.shape, generator=generator), alpha=0.1)
-    return backbone
+    return encoder
 
 
-def classified(folder: Path, method: Method) -> tuple[EncoderModel, Encoded]:
-    backbone = tuned(folder, Classification(), ["no", "yes"], method)
+def classified(folder: Path, method: Method) -> tuple[EncoderModel, TokenizedRows]:
+    encoder = tuned(folder, Classification(), ["no", "yes"], method)
     columns = {"text": texts(ROWS, 0), "label": ["no", "yes"] * (ROWS // 2)}
-    return backbone, split(Classification(), columns, backbone.tokenizer, ["no", "yes"])
+    return encoder, split(Classification(), columns, encoder.tokenizer, ["no", "yes"])
 
 
 def batches(seed: int) -> list[np.ndarray]:
@@ -130,80 +130,80 @@ def compare(one: Pass, other: Pass, meetings: Sequence[torch.nn.Module] = ()) ->
             assert torch.equal(got, wanted), number
 
 
-def dropping(model: ModelRunner, encoded: Encoded, seed: int) -> Pass:
+def dropping(model: ModelRunner, tokenized: TokenizedRows, seed: int) -> Pass:
     """Passes of training: dropout, and the attention whose gradient is written out."""
     rows = batches(seed)
-    return lambda number: model.run(encoded, rows[number], PAD, CPU, rng=DropoutRNG(seed, number)).detach()
+    return lambda number: model.run(tokenized, rows[number], PAD, CPU, rng=DropoutRNG(seed, number)).detach()
 
 
-def scoring(model: ModelRunner, encoded: Encoded, seed: int, cached: bool = True) -> Pass:
+def scoring(model: ModelRunner, tokenized: TokenizedRows, seed: int, cached: bool = True) -> Pass:
     """Passes without dropout and without gradients."""
     rows = batches(seed)
 
     def run(number: int) -> Tensor:
         with torch.no_grad():
-            return model.run(encoded, rows[number], PAD, CPU, cached=cached)
+            return model.run(tokenized, rows[number], PAD, CPU, cached=cached)
 
     return run
 
 
 @pytest.mark.parametrize(("family", "method"), CASES, ids=[f"{family}-{method.name}" for family, method in CASES])
 def test_one_with_dropout_and_one_without(family: str, method: Method, tiny_model: Callable[[str], Path]) -> None:
-    backbone, encoded = classified(tiny_model(family), method)
-    model = ModelRunner(backbone, torch.float32, CPU).train()
-    assert model.packs == (backbone.family.packs and method.packs)
-    compare(dropping(model, encoded, 1), scoring(model, encoded, 2), backbone.attentions())
-    one, again = (model.run(encoded, np.arange(3), PAD, CPU, rng=DropoutRNG(0, step)) for step in range(2))
+    encoder, tokenized = classified(tiny_model(family), method)
+    model = ModelRunner(encoder, torch.float32, CPU).train()
+    assert model.packs == (encoder.family.packs and method.packs)
+    compare(dropping(model, tokenized, 1), scoring(model, tokenized, 2), encoder.attentions())
+    one, again = (model.run(tokenized, np.arange(3), PAD, CPU, rng=DropoutRNG(0, step)) for step in range(2))
     assert not torch.equal(one, again)  # dropout is on
 
 
 @pytest.mark.parametrize("method", [Lora(rank=2, dropout=0.1), Prompt(length=3)], ids=lambda method: method.name)
 def test_each_with_dropout_of_its_own(method: Method, tiny_model: Callable[[str], Path]) -> None:
-    backbone, encoded = classified(tiny_model("bert"), method)
-    model = ModelRunner(backbone, torch.float32, CPU).train()
-    compare(dropping(model, encoded, 1), dropping(model, encoded, 2), backbone.attentions())
+    encoder, tokenized = classified(tiny_model("bert"), method)
+    model = ModelRunner(encoder, torch.float32, CPU).train()
+    compare(dropping(model, tokenized, 1), dropping(model, tokenized, 2), encoder.attentions())
 
 
 @pytest.mark.usefixtures("often")
 @pytest.mark.parametrize("method", [Head(), Lora(rank=2, layers="last", dropout=0.1)], ids=lambda m: m.name)
 def test_states_of_frozen_layers(method: Method, tiny_model: Callable[[str], Path], tmp_path: Path) -> None:
     """They stand in for the layers in one thread, while the other one runs the layers."""
-    backbone, encoded = classified(tiny_model("bert"), method)
-    model = ModelRunner(backbone, torch.float32, CPU)
-    model.keep(encoded, TrunkCache(folder=tmp_path, bytes=10**9), PAD, 500, CPU)
+    encoder, tokenized = classified(tiny_model("bert"), method)
+    model = ModelRunner(encoder, torch.float32, CPU)
+    model.keep(tokenized, TrunkCache(folder=tmp_path, bytes=10**9), PAD, 500, CPU)
     assert model.trunk.kept
     model.train()
-    compare(dropping(model, encoded, 1), scoring(model, encoded, 2, cached=False))
+    compare(dropping(model, tokenized, 1), scoring(model, tokenized, 2, cached=False))
 
 
 def test_masked_tokens(tiny_masked_lm: Callable[[str], Path]) -> None:
     """Each pass has places of its own that the head reads."""
     task = MaskedLM()
-    backbone = tuned(tiny_masked_lm("bert"), task, ["masked"], Lora(rank=2))
-    encoded = split(task, {"text": texts(ROWS, 0, 30)}, backbone.tokenizer, ["masked"])
-    model = ModelRunner(backbone, torch.float32, CPU).eval()
+    encoder = tuned(tiny_masked_lm("bert"), task, ["masked"], Lora(rank=2))
+    tokenized = split(task, {"text": texts(ROWS, 0, 30)}, encoder.tokenizer, ["masked"])
+    model = ModelRunner(encoder, torch.float32, CPU).eval()
 
     def passes(seed: int) -> Pass:
-        rows = [chosen[chosen < len(encoded)] for chosen in batches(seed)]
+        rows = [chosen[chosen < len(tokenized)] for chosen in batches(seed)]
         rows = [chosen if len(chosen) else np.arange(2) for chosen in rows]
 
         def run(number: int) -> Tensor:
-            masked = task.masked(encoded, rows[number], (seed, number))
+            masked = task.masked(tokenized, rows[number], (seed, number))
             with torch.no_grad():
-                return model.run(encoded, rows[number], PAD, CPU, masked)
+                return model.run(tokenized, rows[number], PAD, CPU, masked)
 
         return run
 
-    compare(passes(1), passes(2), backbone.attentions())
+    compare(passes(1), passes(2), encoder.attentions())
 
 
 @pytest.mark.usefixtures("often")
 def test_trained_tensors_of_a_bf16_model_stay_its_own(tiny_model: Callable[[str], Path]) -> None:
     """They are cast for each pass, in the modules themselves."""
-    backbone, encoded = classified(tiny_model("bert"), Full())
-    model = ModelRunner(backbone, torch.bfloat16, CPU).train()
+    encoder, tokenized = classified(tiny_model("bert"), Full())
+    model = ModelRunner(encoder, torch.bfloat16, CPU).train()
     before = {name: (p, p.detach().clone()) for name, p in model.named_parameters()}
-    compare(dropping(model, encoded, 1), scoring(model, encoded, 2))
+    compare(dropping(model, tokenized, 1), scoring(model, tokenized, 2))
     after = dict(model.named_parameters())
     assert after.keys() == before.keys()
     assert all(after[name] is p and torch.equal(p, value) for name, (p, value) in before.items())
@@ -212,10 +212,10 @@ def test_trained_tensors_of_a_bf16_model_stay_its_own(tiny_model: Callable[[str]
 @pytest.mark.usefixtures("often")
 def test_what_peft_draws_from_the_global_generator(tiny_model: Callable[[str], Path]) -> None:
     pytest.importorskip("peft")
-    backbone, encoded = classified(tiny_model("bert"), Peft(type="LOHA", options={"rank_dropout": 0.5}))
-    model = ModelRunner(backbone, torch.float32, CPU).train()
+    encoder, tokenized = classified(tiny_model("bert"), Peft(type="LOHA", options={"rank_dropout": 0.5}))
+    model = ModelRunner(encoder, torch.float32, CPU).train()
     before = torch.random.get_rng_state()
-    compare(dropping(model, encoded, 1), dropping(model, encoded, 2))
+    compare(dropping(model, tokenized, 1), dropping(model, tokenized, 2))
     assert torch.equal(torch.random.get_rng_state(), before)
 
 
@@ -223,38 +223,38 @@ def test_what_peft_draws_from_the_global_generator(tiny_model: Callable[[str], P
 def test_a_head_that_leaves_out_its_mean(tiny_model: Callable[[str], Path]) -> None:
     """Labels so far from zero that float32 cannot hold the answers: the mean is added in float64."""
     task, names = Regression(), ["label"]
-    backbone = tuned(tiny_model("bert"), task, names, Full())
-    encoded = split(
-        task, {"text": texts(ROWS, 0), "label": [1e9 + row for row in range(ROWS)]}, backbone.tokenizer, names
+    encoder = tuned(tiny_model("bert"), task, names, Full())
+    tokenized = split(
+        task, {"text": texts(ROWS, 0), "label": [1e9 + row for row in range(ROWS)]}, encoder.tokenizer, names
     )
-    bias = f"{backbone.output_layer()}.bias"
+    bias = f"{encoder.output_layer()}.bias"
     mean = torch.tensor([1e9 + 0.25], dtype=torch.float64)
-    tensors = {**adapter_tensors(backbone), our_name(backbone, bias): mean}
+    tensors = {**adapter_tensors(encoder), our_name(encoder, bias): mean}
     loaded = tuned_model.assemble(
-        model=backbone.name, task=task, method=Full(), class_names=names, seed=0,
+        model=encoder.name, task=task, method=Full(), class_names=names, seed=0,
         train={"max_length": 48, "token_budget": 50}, read=lambda _: tensors, origin="made", device=CPU,
         dtype=torch.float32,
     )  # fmt: skip
     assert loaded.mean == 1e9 + 0.25
-    before = loaded.backbone.model.get_parameter(bias).clone()
+    before = loaded.encoder.model.get_parameter(bias).clone()
 
     def run(_: int) -> Tensor:
-        return torch.from_numpy(tuned_model.logits(loaded, encoded))
+        return torch.from_numpy(tuned_model.logits(loaded, tokenized))
 
     compare(run, run)
     assert (run(0) - mean).abs().max() < 100
-    assert torch.equal(loaded.backbone.model.get_parameter(bias), before)
-    assert float(loaded.model(**first_batch(encoded)).abs().min()) > 1e8  # elsewhere the head adds it
+    assert torch.equal(loaded.encoder.model.get_parameter(bias), before)
+    assert float(loaded.model(**first_batch(tokenized)).abs().min()) > 1e8  # elsewhere the head adds it
 
 
-def first_batch(encoded: Encoded) -> dict[str, Tensor]:
-    return {"input_ids": torch.from_numpy(encoded.ids[: encoded.offsets[1]].astype(np.int64)).unsqueeze(0)}
+def first_batch(tokenized: TokenizedRows) -> dict[str, Tensor]:
+    return {"input_ids": torch.from_numpy(tokenized.ids[: tokenized.offsets[1]].astype(np.int64)).unsqueeze(0)}
 
 
 def test_a_model_that_is_wrapped_twice(tiny_model: Callable[[str], Path]) -> None:
     """Each wrapper's hooks leave the other's passes alone."""
-    backbone, encoded = classified(tiny_model("bert"), Lora(rank=2))
-    models = [ModelRunner(backbone, torch.float32, CPU).eval() for _ in range(2)]
-    one, other = (scoring(model, encoded, 1) for model in models)
-    compare(one, other, backbone.attentions())
+    encoder, tokenized = classified(tiny_model("bert"), Lora(rank=2))
+    models = [ModelRunner(encoder, torch.float32, CPU).eval() for _ in range(2)]
+    one, other = (scoring(model, tokenized, 1) for model in models)
+    compare(one, other, encoder.attentions())
     assert torch.equal(one(0), other(0))

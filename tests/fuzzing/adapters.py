@@ -82,8 +82,8 @@ def check_adapter(case: tuple[str, Path], made: Models) -> list[str]:
     return []
 
 
-def _ours(backbone: EncoderModel, method: Method, tensors: dict[str, Tensor], folder: Path) -> None:
-    adapters.save(backbone, method, tensors, folder)
+def _ours(encoder: EncoderModel, method: Method, tensors: dict[str, Tensor], folder: Path) -> None:
+    adapters.save(encoder, method, tensors, folder)
 
 
 def _target(methods: Sequence[Method], write: Callable[..., Any]) -> Target:

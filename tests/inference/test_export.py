@@ -60,20 +60,20 @@ def make_run(tiny_model: Callable[[str], Path], tmp_path: Path, monkeypatch: pyt
 
     def make(family: str, method: Method) -> Path:
         model = str(tiny_model(family))
-        backbone = load.load(model, head=TASK.head, class_names=CLASSES, seed=0)
+        encoder = load.load(model, head=TASK.head, class_names=CLASSES, seed=0)
         rows = Rows({"text": TEXTS}, "rows", np.arange(len(TEXTS)))
-        encoded = TASK.encode(rows, backbone.tokenizer, 32, CLASSES, files.cache_folder() / "tokens")
-        method.inject(backbone, 0)
+        tokenized = TASK.tokenize(rows, encoder.tokenizer, 32, CLASSES, files.cache_folder() / "tokens")
+        method.inject(encoder, 0)
         generator = torch.Generator().manual_seed(0)
-        for _, parameter in backbone.trainable():
+        for _, parameter in encoder.trainable():
             parameter.data.add_(torch.randn(parameter.shape, generator=generator), alpha=0.2)
         folder = tmp_path / "runs" / f"{family}-{method.name}"
         plain = asdict(replace(method, learning_rate=None))
         config = {
-            "model": {"name": model, "fingerprint": backbone.fingerprint},
+            "model": {"name": model, "fingerprint": encoder.fingerprint},
             "task": asdict(TASK),
             "class_names": CLASSES,
-            "data": {"test": {"fingerprint": encoded.fingerprint}},
+            "data": {"test": {"fingerprint": tokenized.fingerprint}},
             "train": {"max_length": 32, "token_budget": 512},
             "precision": "float32",
             "method": plain,
@@ -83,7 +83,7 @@ def make_run(tiny_model: Callable[[str], Path], tmp_path: Path, monkeypatch: pyt
         result = {"status": "done", "reason": None, "splits": {}, "config": as_json(config)}
         files.write_json(folder / "result.json", result)
         about = {"task": asdict(TASK), "class_names": CLASSES, "max_length": 32, "seed": 0, "head": TASK.head}
-        adapters.save(backbone, method, adapters.adapter_tensors(backbone), folder / "adapter", about)
+        adapters.save(encoder, method, adapters.adapter_tensors(encoder), folder / "adapter", about)
         return folder
 
     return make
@@ -93,7 +93,7 @@ def wanted_logits(run: Path) -> torch.Tensor:
     """What the run itself answers, row by row."""
     loaded = load_run.load_run(run, device="cpu", precision="fp32")
     rows = Rows({"text": TEXTS}, "rows", np.arange(len(TEXTS)))
-    return torch.tensor(tuned_model.logits(loaded, TASK.encode(rows, loaded.tokenizer, 32, CLASSES)))
+    return torch.tensor(tuned_model.logits(loaded, TASK.tokenize(rows, loaded.tokenizer, 32, CLASSES)))
 
 
 def plain_logits(folder: Path) -> torch.Tensor:
@@ -172,7 +172,7 @@ def test_peft_alone_loads_what_we_export(family: str, make_run: MakeRun, tmp_pat
     assert done.difference <= 1e-6
     loaded = load_run.load_run(run, device="cpu", precision="fp32")
     auto = transformers.AutoModelForSequenceClassification
-    theirs = peft.PeftModel.from_pretrained(auto.from_pretrained(loaded.backbone.name, num_labels=3), tmp_path / "out")
+    theirs = peft.PeftModel.from_pretrained(auto.from_pretrained(loaded.encoder.name, num_labels=3), tmp_path / "out")
     inputs = loaded.tokenizer(TEXTS, padding=True, truncation=True, max_length=32, return_tensors="pt")
     with torch.no_grad():
         logits = theirs.eval()(**inputs).logits

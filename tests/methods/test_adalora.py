@@ -54,14 +54,14 @@ def build(tiny_model: Tiny, tmp_path: Path) -> Build:
     def make(
         method: AdaLora = METHOD, *, folder: str = "run", still: bool = False, clip: float = 1.0, **changes: Any
     ) -> Trainer:
-        backbone = load(tiny_model)
-        method.inject(backbone, 0)
+        encoder = load(tiny_model)
+        method.inject(encoder, 0)
         if still:
-            no_dropout(backbone.model)
-        encode = lambda r: TASK.encode(r, backbone.tokenizer, 64, CLASSES)  # noqa: E731
+            no_dropout(encoder.model)
+        encode = lambda r: TASK.tokenize(r, encoder.tokenizer, 64, CLASSES)  # noqa: E731
         keywords: dict[str, Any] = {"learning_rate": 3e-2, "dtype": torch.float32} | changes
         return Trainer(
-            backbone=backbone,
+            encoder=encoder,
             method=method,
             task=TASK,
             train=encode(rows(40, 1)),
@@ -83,8 +83,8 @@ def no_dropout(model: nn.Module) -> None:
             module.p = 0.0
 
 
-def layers(backbone: EncoderModel) -> dict[str, AdaLoraLinear]:
-    return {path: layer for path, layer in low_rank_layers(backbone) if isinstance(layer, AdaLoraLinear)}
+def layers(encoder: EncoderModel) -> dict[str, AdaLoraLinear]:
+    return {path: layer for path, layer in low_rank_layers(encoder) if isinstance(layer, AdaLoraLinear)}
 
 
 def peft_twin(ours: EncoderModel, tiny_model: Tiny) -> Any:
@@ -119,11 +119,11 @@ def theirs_of(theirs: Any, path: str) -> Any:
 def test_change_logits_and_regulariser_are_pefts(build: Build, tiny_model: Tiny) -> None:
     ours = build(still=True)
     generator = torch.Generator().manual_seed(2)
-    for layer in layers(ours.backbone).values():
+    for layer in layers(ours.encoder).values():
         layer.lora_E.data.normal_(generator=generator)
         layer.lora_A.data.normal_(std=0.5, generator=generator)
-    theirs = peft_twin(ours.backbone, tiny_model)
-    for path, layer in layers(ours.backbone).items():
+    theirs = peft_twin(ours.encoder, tiny_model)
+    for path, layer in layers(ours.encoder).items():
         wanted = theirs_of(theirs, path).get_delta_weight("default")
         torch.testing.assert_close(layer.delta(), wanted)
         assert wanted.abs().max() > 1e-3
@@ -133,16 +133,16 @@ def test_change_logits_and_regulariser_are_pefts(build: Build, tiny_model: Tiny)
         out = theirs.base_model(**batch, labels=target)
         torch.testing.assert_close(ours.model(**batch), out.logits, rtol=0, atol=1e-6)
         wanted = out.loss - nn.functional.cross_entropy(out.logits, target)
-    found = METHOD.regulariser(ours.backbone)
+    found = METHOD.regulariser(ours.encoder)
     assert found is not None and wanted > 0.1
     torch.testing.assert_close(found.detach(), wanted, rtol=1e-5, atol=0)
-    assert replace(METHOD, orthogonality=0.0).regulariser(ours.backbone) is None
+    assert replace(METHOD, orthogonality=0.0).regulariser(ours.encoder) is None
 
 
 def test_the_same_ranks_go_as_with_pefts_allocator(build: Build, tiny_model: Tiny) -> None:
     """A whole run on the same rows: every loss, and after every step which ranks are zero."""
     ours = build(still=True, clip=1e9)
-    theirs = peft_twin(ours.backbone, tiny_model)
+    theirs = peft_twin(ours.encoder, tiny_model)
     trained = [p for p in theirs.parameters() if p.requires_grad]
     optimizer = torch.optim.AdamW(
         [
@@ -163,13 +163,13 @@ def test_the_same_ranks_go_as_with_pefts_allocator(build: Build, tiny_model: Tin
         optimizer.step()
         theirs.base_model.update_and_allocate(step + 1)
         optimizer.zero_grad()
-        zero = {path: layer.lora_E.view(-1) == 0 for path, layer in layers(ours.backbone).items()}
+        zero = {path: layer.lora_E.view(-1) == 0 for path, layer in layers(ours.encoder).items()}
         for path, found in zero.items():
             assert torch.equal(found, theirs_of(theirs, path).lora_E["default"].view(-1) == 0), (step, path)
         left.append(sum(int((~found).sum()) for found in zero.values()))
     assert left[3] == 6 * 4 and left[13:] == [6 * 2] * 7
     assert 6 * 2 < left[7] < 6 * 4  # and something went on the way
-    widths = {int(layer.in_use.sum()) for layer in layers(ours.backbone).values()}
+    widths = {int(layer.in_use.sum()) for layer in layers(ours.encoder).values()}
     assert len(widths) > 1  # the budget is not spread evenly: that is the method's point
 
 
@@ -183,34 +183,36 @@ def test_every_run_has_a_schedule(warmup: float, final: float) -> None:
         budgets = [method.budget(step, steps, 3) for step in range(steps + 1)]
         assert budgets == sorted(budgets, reverse=True)
         assert budgets[start] == 12 and set(budgets[end:]) == {6}
-        assert [method.settled(step, steps) for step in range(steps + 1)] == [step >= end for step in range(steps + 1)]
+        assert [method.can_be_best(step, steps) for step in range(steps + 1)] == [
+            step >= end for step in range(steps + 1)
+        ]
 
 
 def test_the_budget_is_pefts(build: Build, tiny_model: Tiny) -> None:
-    theirs = peft_twin(build().backbone, tiny_model).base_model.rankallocator
+    theirs = peft_twin(build().encoder, tiny_model).base_model.rankallocator
     for step in range(1, STEPS + 1):
         assert METHOD.budget(step, STEPS, 6) == theirs.budget_schedule(step)[0], step
 
 
 def test_equal_scores_leave_exactly_the_budget(build: Build) -> None:
     """A threshold on the scores would drop every rank here."""
-    backbone = build().backbone
-    for _, parameter in backbone.trainable():
+    encoder = build().encoder
+    for _, parameter in encoder.trainable():
         parameter.grad = torch.zeros_like(parameter)
-    for layer in layers(backbone).values():
+    for layer in layers(encoder).values():
         layer.lora_E.data.fill_(1.0)
     for step in range(1, STEPS + 1):
-        METHOD.after_step(backbone, step, STEPS)
-    assert sum(int((layer.lora_E != 0).sum()) for layer in layers(backbone).values()) == 6 * 2
+        METHOD.after_step(encoder, step, STEPS)
+    assert sum(int((layer.lora_E != 0).sum()) for layer in layers(encoder).values()) == 6 * 2
 
 
 def test_a_run_ends_with_fewer_ranks_and_reloads_to_the_same_function(
     build: Build, tiny_model: Tiny, tmp_path: Path
 ) -> None:
     trainer = build()
-    began = {name: tensor.shape for name, tensor in adapters.adapter_tensors(trainer.backbone).items()}
+    began = {name: tensor.shape for name, tensor in adapters.adapter_tensors(trainer.encoder).items()}
     trained = trainer.run()
-    assert METHOD.settled(5 * trained.best_epoch, STEPS)  # 5 steps an epoch
+    assert METHOD.can_be_best(5 * trained.best_epoch, STEPS)  # 5 steps an epoch
     ranks = {n.removesuffix(".lora_E"): len(t) for n, t in trained.tensors.items() if n.endswith("lora_E")}
     assert sum(ranks.values()) == 6 * 2 < sum(shape[0] for n, shape in began.items() if n.endswith("lora_E"))
     for path, rank in ranks.items():
@@ -222,18 +224,18 @@ def test_a_run_ends_with_fewer_ranks_and_reloads_to_the_same_function(
     )
     progress, _ = checkpoint.read(tmp_path / "run" / "checkpoint")
     whole = checkpoint.best(tmp_path / "run" / "checkpoint", progress)
-    adapters.fill(trainer.backbone, METHOD, whole, "untrimmed")
+    adapters.fill(trainer.encoder, METHOD, whole, "untrimmed")
     wanted = show(trainer.model)
 
-    adapters.save(trainer.backbone, METHOD, trained.tensors, tmp_path / "adapter")
+    adapters.save(trainer.encoder, METHOD, trained.tensors, tmp_path / "adapter")
     found = []
     for seed in (3, 4):
-        backbone = load(tiny_model, seed)
-        method = adapters.load_adapter(backbone, tmp_path / "adapter")
-        assert {p: len(layer.lora_E) for p, layer in layers(backbone).items()} == ranks
-        found.append(show(type(trainer.model)(backbone, torch.float32, CPU)))
-        method.merge(backbone)
-        np.testing.assert_allclose(show(type(trainer.model)(backbone, torch.float32, CPU)), wanted, atol=1e-5)
+        encoder = load(tiny_model, seed)
+        method = adapters.load_adapter(encoder, tmp_path / "adapter")
+        assert {p: len(layer.lora_E) for p, layer in layers(encoder).items()} == ranks
+        found.append(show(type(trainer.model)(encoder, torch.float32, CPU)))
+        method.merge(encoder)
+        np.testing.assert_allclose(show(type(trainer.model)(encoder, torch.float32, CPU)), wanted, atol=1e-5)
     np.testing.assert_array_equal(found[0], found[1])
     np.testing.assert_allclose(found[0], wanted, atol=1e-6)
     assert np.abs(wanted - show(type(trainer.model)(load(tiny_model), torch.float32, CPU))).max() > 1e-3
@@ -260,7 +262,7 @@ def test_a_resumed_run_equals_the_undisturbed_one_to_the_bit(killed: int, build:
     assert got.best_epoch == wanted.best_epoch and got.tensors.keys() == wanted.tensors.keys()
     for name, tensor in wanted.tensors.items():
         assert torch.equal(tensor, got.tensors[name]), name
-    memory, other = METHOD.state(whole.backbone), METHOD.state(again.backbone)
+    memory, other = METHOD.state(whole.encoder), METHOD.state(again.encoder)
     assert len(memory) == 6 * 7 and any(bool(t.any()) for t in memory.values())
     for name, tensor in memory.items():
         assert torch.equal(tensor, other[name]), name
@@ -312,10 +314,10 @@ def test_bf16_keeps_parameters_and_memory_in_fp32(build: Build) -> None:
     exact.learning_rate = 3e-3
     for step, chosen in enumerate(epoch_batches(40, 8, 0, 1)):
         assert half.step(step, chosen)[0] == pytest.approx(exact.step(step, chosen)[0], abs=0.02)
-    kinds: set[torch.dtype] = {t.dtype for t in METHOD.state(half.backbone).values()}
+    kinds: set[torch.dtype] = {t.dtype for t in METHOD.state(half.encoder).values()}
     assert kinds == {torch.float32, torch.bool}
-    assert all(p.dtype == torch.float32 for _, p in half.backbone.trainable())
-    scores: list[Tensor] = [layer.scores() for layer in layers(half.backbone).values()]
+    assert all(p.dtype == torch.float32 for _, p in half.encoder.trainable())
+    scores: list[Tensor] = [layer.scores() for layer in layers(half.encoder).values()]
     assert all((score > 0).all() for score in scores)
 
 

@@ -27,15 +27,15 @@ def load(folder: Path, seed: int = 0) -> EncoderModel:
 @pytest.mark.parametrize("family", FAMILIES)
 def test_all_biases_of_the_encoder_and_nothing_else_train(family: str, tiny_model: Callable[[str], Path]) -> None:
     made = load(tiny_model(family))
-    vectors = {n for n, p in made.trunk.named_parameters() if n.split(".")[-1] == "bias" and p.ndim == 1}
+    vectors = {n for n, p in made.base_model.named_parameters() if n.split(".")[-1] == "bias" and p.ndim == 1}
     problems = BitFit().problems(made)
     if not any("layer" in name for name in vectors):
         assert family == "modernbert" and len(problems) == 1 and "have no bias vectors" in problems[0]
         return
     assert problems == []
     BitFit().inject(made, 0)
-    trained = {n.removeprefix(made.trunk_prefix) for n, _ in made.trainable() if not made.is_head(n)}
-    in_head = {n.removeprefix(made.trunk_prefix) for n, _ in made.trainable() if made.is_head(n)}
+    trained = {n.removeprefix(made.base_prefix) for n, _ in made.trainable() if not made.is_head(n)}
+    in_head = {n.removeprefix(made.base_prefix) for n, _ in made.trainable() if made.is_head(n)}
     assert trained == vectors - in_head and len(trained) > 8
 
 
@@ -61,7 +61,7 @@ def test_the_count_of_the_paper_on_bert_base() -> None:
     with torch.device("meta"):
         model = AutoModelForSequenceClassification.from_config(config)
     made = EncoderModel(
-        name="bert", model=model, tokenizer=None, family=FAMILIES["bert"], fresh=frozenset(), fingerprint=""
+        name="bert", model=model, tokenizer=None, family=FAMILIES["bert"], newly_initialized=frozenset(), fingerprint=""
     )
     BitFit().inject(made, 0)
     assert made.counts()["adapter"] == 12 * 8_448 + 768 + 768 == 102_912

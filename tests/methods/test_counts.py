@@ -26,7 +26,12 @@ def counts(family: str, method: Method, classes: int = 2) -> dict[str, int]:
     with torch.device("meta"):
         model = AutoModelForSequenceClassification.from_config(config)
         made = EncoderModel(
-            name=family, model=model, tokenizer=words, family=FAMILIES[family], fresh=frozenset(), fingerprint=""
+            name=family,
+            model=model,
+            tokenizer=words,
+            family=FAMILIES[family],
+            newly_initialized=frozenset(),
+            fingerprint="",
         )
         method.inject(made, 0)
     return made.counts()

@@ -36,8 +36,8 @@ def make(tiny_model: Callable[[str], Path]) -> Callable[..., EncoderModel]:
     return build
 
 
-def batch(backbone: EncoderModel) -> Any:
-    return backbone.tokenizer(TEXTS, padding=True, return_tensors="pt")
+def batch(encoder: EncoderModel) -> Any:
+    return encoder.tokenizer(TEXTS, padding=True, return_tensors="pt")
 
 
 @pytest.mark.parametrize("family", ["bert", "roberta", "distilbert"])
@@ -46,7 +46,7 @@ def test_peft_with_the_same_vectors_gives_the_same_logits(family: str, make: Cal
     tuned, plain = make(family, Ia3()), make(family)
     ours = {name.removesuffix(".ia3_l"): p for name, p in tuned.trainable() if name.endswith("ia3_l")}
     row = plain.family
-    prefix = [f"{plain.trunk_prefix}{path}." for path in plain.layer_paths()]
+    prefix = [f"{plain.base_prefix}{path}." for path in plain.layer_paths()]
     feedforward = [path + row.ffn_out for path in prefix]
     targets = [path + part for path in prefix for part in (row.key, row.value)] + feedforward
     assert sorted(ours) == sorted(targets)
@@ -110,7 +110,7 @@ def test_the_count_of_the_paper_on_bert_base() -> None:
     with torch.device("meta"):
         model = AutoModelForSequenceClassification.from_config(config)
     made = EncoderModel(
-        name="bert", model=model, tokenizer=None, family=FAMILIES["bert"], fresh=frozenset(), fingerprint=""
+        name="bert", model=model, tokenizer=None, family=FAMILIES["bert"], newly_initialized=frozenset(), fingerprint=""
     )
     Ia3().inject(made, 0)
     assert made.counts()["adapter"] == 55_296

@@ -51,12 +51,12 @@ def load(tiny_model: Tiny, family: str = "bert") -> EncoderModel:
 @pytest.fixture
 def build(tiny_model: Tiny, tmp_path: Path) -> Build:
     def make(method: Method, *, dtype: torch.dtype = torch.float32, rate: float = 1e-2, **settings: Any) -> Trainer:
-        backbone = load(tiny_model)
-        method.inject(backbone, 0)
-        still(backbone.model)
-        encode = lambda r: TASK.encode(r, backbone.tokenizer, 64, CLASSES)  # noqa: E731
+        encoder = load(tiny_model)
+        method.inject(encoder, 0)
+        still(encoder.model)
+        encode = lambda r: TASK.tokenize(r, encoder.tokenizer, 64, CLASSES)  # noqa: E731
         return Trainer(
-            backbone=backbone,
+            encoder=encoder,
             method=method,
             task=TASK,
             train=encode(rows(40, 1)),
@@ -98,10 +98,10 @@ def peft_twin(ours: EncoderModel, tiny_model: Tiny, family: str = "bert", **conf
     return theirs
 
 
-def stir(backbone: EncoderModel, size: float = 0.3) -> None:
+def stir(encoder: EncoderModel, size: float = 0.3) -> None:
     """Random values for every trained tensor of a low-rank layer, so that nothing is zero or as it began."""
     generator = torch.Generator().manual_seed(5)
-    for name, parameter in backbone.trainable():
+    for name, parameter in encoder.trainable():
         if "lora_" in name:
             parameter.data += torch.randn(parameter.shape, generator=generator) * size
 
@@ -110,9 +110,9 @@ def stir(backbone: EncoderModel, size: float = 0.3) -> None:
 def test_dora_trains_as_peft_does(rslora: bool, build: Build, tiny_model: Tiny) -> None:
     """Same tensors and rows, fp32: the logits and the losses of 20 steps agree to 1e-5."""
     ours = build(Dora(rank=4, alpha=8, rslora=rslora, target=("query", "value", "ffn_in")))
-    stir(ours.backbone)
+    stir(ours.encoder)
     theirs = peft_twin(
-        ours.backbone,
+        ours.encoder,
         tiny_model,
         r=4,
         lora_alpha=8,
@@ -130,7 +130,7 @@ def test_dora_trains_as_peft_does(rslora: bool, build: Build, tiny_model: Tiny) 
             {"params": [p for p in trained if p.ndim <= 1], "weight_decay": 0.0},
         ]
     )
-    magnitudes = [m.lora_magnitude_vector.detach().clone() for _, m in dora_layers(ours.backbone)]
+    magnitudes = [m.lora_magnitude_vector.detach().clone() for _, m in dora_layers(ours.encoder)]
     theirs.train()
     for step, chosen in enumerate(c for epoch in range(1, 5) for c in epoch_batches(40, 8, 0, epoch)):
         loss, _ = ours.step(step, chosen)
@@ -142,12 +142,12 @@ def test_dora_trains_as_peft_does(rslora: bool, build: Build, tiny_model: Tiny) 
             group["lr"] = ours.rate(step)
         optimizer.step()
         assert loss == pytest.approx(other.item(), abs=1e-5), step
-    for before, (_, module) in zip(magnitudes, dora_layers(ours.backbone), strict=True):
+    for before, (_, module) in zip(magnitudes, dora_layers(ours.encoder), strict=True):
         assert (module.lora_magnitude_vector - before).abs().max() > 1e-3
 
 
-def dora_layers(backbone: EncoderModel) -> list[tuple[str, DoraLinear]]:
-    return [(n, m) for n, m in low_rank_layers(backbone) if isinstance(m, DoraLinear)]
+def dora_layers(encoder: EncoderModel) -> list[tuple[str, DoraLinear]]:
+    return [(n, m) for n, m in low_rank_layers(encoder) if isinstance(m, DoraLinear)]
 
 
 def test_dora_drops_what_peft_drops() -> None:
@@ -210,7 +210,7 @@ def test_dora_in_bf16_stays_near_fp32(build: Build) -> None:
         torch.testing.assert_close(half.model(**batch), plain.model(**batch), rtol=0, atol=0.02)
     for step, chosen in enumerate(epoch_batches(40, 8, 0, 1)):
         assert half.step(step, chosen)[0] == pytest.approx(exact.step(step, chosen)[0], abs=0.02)
-    for _, module in dora_layers(half.backbone):
+    for _, module in dora_layers(half.encoder):
         assert module.lora_magnitude_vector.dtype == torch.float32 and module.weight.dtype == torch.bfloat16
 
 
@@ -218,7 +218,7 @@ def test_dora_in_bf16_stays_near_fp32(build: Build) -> None:
 def test_lora_plus_trains_as_adamw_with_two_rates(ratio: float, build: Build, tiny_model: Tiny) -> None:
     """20 steps against a hand-made AdamW on PEFT's LoRA; with ratio 1 it is LoRA to the bit."""
     ours = build(LoraPlus(rank=4, alpha=8, ratio=ratio), rate=1e-3)
-    theirs = peft_twin(ours.backbone, tiny_model, r=4, lora_alpha=8, target_modules=["query", "value"])
+    theirs = peft_twin(ours.encoder, tiny_model, r=4, lora_alpha=8, target_modules=["query", "value"])
     trained = [(n, p) for n, p in theirs.named_parameters() if p.requires_grad]
     groups = [
         {"params": [p for n, p in trained if "lora_B" in n], "weight_decay": 0.01, "ratio": ratio},
@@ -239,7 +239,7 @@ def test_lora_plus_trains_as_adamw_with_two_rates(ratio: float, build: Build, ti
         optimizer.step()
         assert loss == pytest.approx(other.item(), abs=1e-5), step
         plain.step(step, chosen)
-    pairs = list(zip(plain.backbone.trainable(), ours.backbone.trainable(), strict=True))
+    pairs = list(zip(plain.encoder.trainable(), ours.encoder.trainable(), strict=True))
     assert all(torch.equal(p, q) for (_, p), (_, q) in pairs) == (ratio == 1.0)
 
 
@@ -247,7 +247,7 @@ def test_lora_plus_gives_a_and_b_the_rates_of_pefts_optimizer(build: Build, tiny
     from peft.optimizers import create_loraplus_optimizer
 
     ours = build(LoraPlus(rank=4), rate=1e-3)
-    theirs = peft_twin(ours.backbone, tiny_model, r=4, lora_alpha=16, target_modules=["query", "value"])
+    theirs = peft_twin(ours.encoder, tiny_model, r=4, lora_alpha=16, target_modules=["query", "value"])
     optimizer = create_loraplus_optimizer(theirs, torch.optim.AdamW, lr=1e-3, loraplus_lr_ratio=16)
     wanted = {id(p): group["lr"] for group in optimizer.param_groups for p in group["params"]}
     rates = {id(p): 1e-3 * g["factor"] for g in ours.optimizer.param_groups for p in g["params"]}
@@ -255,18 +255,18 @@ def test_lora_plus_gives_a_and_b_the_rates_of_pefts_optimizer(build: Build, tiny
     for name, parameter in theirs.named_parameters():
         if "lora_" in name:
             mine = name.removeprefix("base_model.model.").replace(".default", "")
-            assert rates[id(ours.backbone.model.get_parameter(mine))] == pytest.approx(wanted[id(parameter)])
+            assert rates[id(ours.encoder.model.get_parameter(mine))] == pytest.approx(wanted[id(parameter)])
             checked += 1
     assert checked == 8
-    assert set(ours.method.rate_factors(ours.backbone)) == {n for n, _ in ours.backbone.trainable() if "lora_B" in n}
+    assert set(ours.method.rate_factors(ours.encoder)) == {n for n, _ in ours.encoder.trainable() if "lora_B" in n}
 
 
 def test_lora_plus_rates_reach_the_parameters(build: Build) -> None:
     """Adam's first step is the rate times the sign: B moves 16 times the warm rate."""
     trainer = build(LoraPlus(), rate=1e-3, weight_decay=0.0, warmup=0.0)
-    before = {n: p.detach().clone() for n, p in trainer.backbone.trainable()}
+    before = {n: p.detach().clone() for n, p in trainer.encoder.trainable()}
     trainer.step(0, np.arange(8))
-    for name, parameter in trainer.backbone.trainable():
+    for name, parameter in trainer.encoder.trainable():
         largest = (parameter - before[name]).abs().max().item()
         if "lora_A" not in name:  # its first gradient is zero, as B is
             assert largest == pytest.approx(16e-3 if "lora_B" in name else 1e-3, rel=0.05), name

@@ -76,22 +76,22 @@ class Cell:
     moved: set[str] = field(default_factory=set)  # frozen and changed
 
 
-def inputs(backbone: EncoderModel, kind: str) -> dict[str, Tensor]:
+def inputs(encoder: EncoderModel, kind: str) -> dict[str, Tensor]:
     """Four texts or pairs of different lengths; for multiple choice, two questions of two."""
     texts: Any = ["a good film", "the plot was not very good and the acting bad", "bad", "not the plot"]
     second: Any = ["not bad", "a film", "the acting was good", "good good good"] if kind == "pair" else None
-    given = backbone.tokenizer(texts, second, padding=True, return_tensors="pt")
-    choice = type(backbone.model).__name__.endswith("ForMultipleChoice")
+    given = encoder.tokenizer(texts, second, padding=True, return_tensors="pt")
+    choice = type(encoder.model).__name__.endswith("ForMultipleChoice")
     return {name: t.view(2, 2, -1) if choice else t for name, t in given.items()}
 
 
 @torch.no_grad()
-def logits(backbone: EncoderModel) -> dict[str, Tensor]:
-    return {kind: backbone.model(**inputs(backbone, kind)).logits for kind in KINDS}
+def logits(encoder: EncoderModel) -> dict[str, Tensor]:
+    return {kind: encoder.model(**inputs(encoder, kind)).logits for kind in KINDS}
 
 
-def backward(backbone: EncoderModel, kind: str) -> None:
-    answers = backbone.model(**inputs(backbone, kind)).logits
+def backward(encoder: EncoderModel, kind: str) -> None:
+    answers = encoder.model(**inputs(encoder, kind)).logits
     torch.nn.functional.cross_entropy(answers, torch.arange(len(answers)) % answers.size(1)).backward()
 
 
@@ -256,7 +256,7 @@ def test_a_fresh_pooler_is_trained_saved_and_in_every_file(
     setting: str, methods: list[Method], load: Load, measured: Measured
 ) -> None:
     pooler = "pooler.dense.weight"
-    (name,) = (name for name in load(setting).fresh if name.endswith(pooler))
+    (name,) = (name for name in load(setting).newly_initialized if name.endswith(pooler))
     for method in methods:
         cell = measured(setting, method)
         if not cell.problems:

@@ -47,17 +47,17 @@ def make(tiny_model: Callable[[str], Path]) -> Make:
     return build
 
 
-def inputs(backbone: EncoderModel, pair: bool) -> dict[str, Tensor]:
+def inputs(encoder: EncoderModel, pair: bool) -> dict[str, Tensor]:
     texts: list[Any] = ["a good film", "the plot was not very good and the acting bad", "bad"]
     second = ["not bad", "a film", "the acting was good"] if pair else None
-    return backbone.tokenizer(texts, second, padding=True, return_tensors="pt")
+    return encoder.tokenizer(texts, second, padding=True, return_tensors="pt")
 
 
 @pytest.mark.parametrize("family", FAMILIES)
 def test_lora_merges_to_w_plus_scaled_ba_and_unmerges_to_the_bit(family: str, make: Make) -> None:
     method = Lora(rank=2, alpha=7, target=("query", "ffn_in"))
     tuned = make(family, method)
-    layers = {n: m for n, m in tuned.trunk.named_modules() if isinstance(m, LoraLinear)}
+    layers = {n: m for n, m in tuned.base_model.named_modules() if isinstance(m, LoraLinear)}
     assert len(layers) == 2 * len(tuned.layers())
     generator = torch.Generator().manual_seed(0)
     for layer in layers.values():
@@ -83,7 +83,7 @@ def test_prefix_shifts_no_position_and_leaves_every_position_usable(
     for made in (plain, tuned):
         made.model.config.num_hidden_layers = len(made.layers())  # once through the layer that ALBERT would repeat
         made.model.config.local_attention = 2 * length  # ModernBERT: each token sees all others, as it sees a prefix
-        for name, parameter in made.trunk.named_parameters():
+        for name, parameter in made.base_model.named_parameters():
             if "relative_attention_bias" in name or "rel_embeddings" in name:
                 parameter.data.zero_()  # MPNet, DeBERTa: a prefix has no position, so for once nothing has
     ids = torch.randint(5, len(plain.tokenizer), (1, length), generator=torch.Generator().manual_seed(0))

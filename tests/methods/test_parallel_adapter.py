@@ -31,22 +31,22 @@ def make(tiny_model: Callable[[str], Path]) -> Callable[..., EncoderModel]:
     return build
 
 
-def watch(backbone: EncoderModel) -> dict[str, Tensor]:
+def watch(encoder: EncoderModel) -> dict[str, Tensor]:
     """What the first pass through the first layer gives: x, the feed-forward input; s, the normalised sum; out."""
     seen: dict[str, Tensor] = {}
-    row = backbone.family
+    row = encoder.family
 
     def keep(name: str) -> Any:
         return lambda module, args: seen.setdefault(name, args[0]) is None or None
 
-    backbone.part(0, row.ffn_in).register_forward_pre_hook(keep("x"))
+    encoder.part(0, row.ffn_in).register_forward_pre_hook(keep("x"))
     if row.ffn_norm is not None:
-        backbone.part(0, row.ffn_norm).register_forward_pre_hook(keep("s"))
+        encoder.part(0, row.ffn_norm).register_forward_pre_hook(keep("s"))
 
     def out(module: Any, args: Any, y: Any) -> None:
         seen.setdefault("out", y if isinstance(y, Tensor) else y[0])
 
-    backbone.layers()[0].register_forward_hook(out)
+    encoder.layers()[0].register_forward_hook(out)
     return seen
 
 

@@ -60,16 +60,16 @@ def make(tiny_model: Callable[[str], Path]) -> Make:
     return build
 
 
-def batch(backbone: EncoderModel) -> Any:
-    return backbone.tokenizer(TEXTS, padding=True, return_tensors="pt")
+def batch(encoder: EncoderModel) -> Any:
+    return encoder.tokenizer(TEXTS, padding=True, return_tensors="pt")
 
 
-def train(backbone: EncoderModel) -> None:
+def train(encoder: EncoderModel) -> None:
     """A few real steps, so that nothing is where it started."""
-    optimizer = torch.optim.AdamW([p for _, p in backbone.trainable()], lr=3e-2)
+    optimizer = torch.optim.AdamW([p for _, p in encoder.trainable()], lr=3e-2)
     for _ in range(3):
         optimizer.zero_grad()
-        torch.nn.functional.cross_entropy(backbone.model(**batch(backbone)).logits, torch.tensor([0, 1, 2])).backward()
+        torch.nn.functional.cross_entropy(encoder.model(**batch(encoder)).logits, torch.tensor([0, 1, 2])).backward()
         optimizer.step()
 
 
@@ -125,7 +125,7 @@ def test_roles_are_exact_paths_in_every_family(family: str, make: Make) -> None:
     method = Peft(type="LOHA", options={"r": 2, "target_modules": ["key", "ffn_in"]})
     tuned = make(family, method)
     paths = {p for role in ("key", "ffn_in") for p in tuned.linear_paths(role, tuned.layer_numbers("all"))}
-    own = {name.removeprefix(tuned.trunk_prefix).split(".hada_")[0] for name, _ in tuned.trainable() if "hada" in name}
+    own = {name.removeprefix(tuned.base_prefix).split(".hada_")[0] for name, _ in tuned.trainable() if "hada" in name}
     assert own == paths
 
 
@@ -155,7 +155,7 @@ def test_draws_depend_on_the_seed_alone_and_what_is_not_saved_on_nothing(make: M
     tensors = [dict(made.trainable()) for made in (one, two, other)]
     assert all(torch.equal(p, tensors[1][name]) for name, p in tensors[0].items())
     assert any(not torch.equal(p, tensors[2][name]) for name, p in tensors[0].items())
-    frozen = [dict(make("bert", method, method_seed=seed).trunk.named_buffers()) for seed in (1, 2)]
+    frozen = [dict(make("bert", method, method_seed=seed).base_model.named_buffers()) for seed in (1, 2)]
     assert any("vera_A" in name for name in frozen[0])
     assert all(torch.equal(b, frozen[1][name]) for name, b in frozen[0].items())
 
@@ -171,7 +171,7 @@ def test_draws_depend_on_the_seed_alone_and_what_is_not_saved_on_nothing(make: M
 )
 def test_what_is_drawn_in_training_comes_from_the_steps_noise(method: Peft, make: Make) -> None:
     tuned = make("bert", method)
-    for parameter in tuned.trunk.parameters():
+    for parameter in tuned.base_model.parameters():
         if parameter.requires_grad:
             parameter.data.add_(0.5)
     for module in tuned.model.modules():
@@ -259,7 +259,7 @@ def test_a_fresh_pooler_stays_the_heads(make: Make, tiny_model: Callable[[str], 
     made = make("bert")
     made.tokenizer.save_pretrained(folder)
     made = load.load(str(folder), head="AutoModelForSequenceClassification", class_names=["no", "yes"], seed=0)
-    assert any("pooler" in name for name in made.fresh)
+    assert any("pooler" in name for name in made.newly_initialized)
     with pytest.raises(InputError, match="bert.pooler.dense.* is not in the checkpoint, so it trains as a whole"):
         Peft(type="LOHA", options={"target_modules": "all-linear"}).inject(made, 0)
 

@@ -39,12 +39,12 @@ def make(tiny_model: Callable[[str], Path]) -> Make:
     return build
 
 
-def prompt(backbone: EncoderModel) -> Tensor:
-    return backbone.trunk.prompt_embeddings  # type: ignore[return-value]
+def prompt(encoder: EncoderModel) -> Tensor:
+    return encoder.base_model.prompt_embeddings  # type: ignore[return-value]
 
 
-def batch(backbone: EncoderModel) -> Any:
-    return backbone.tokenizer(TEXTS, padding=True, return_tensors="pt")
+def batch(encoder: EncoderModel) -> Any:
+    return encoder.tokenizer(TEXTS, padding=True, return_tensors="pt")
 
 
 @pytest.mark.parametrize("family", FAMILIES)
@@ -72,7 +72,7 @@ def test_after_cls_by_hand_on_bert(make: Make) -> None:
     """[CLS] P text, the virtual tokens at position 0, the text at 1, 2, ..., and a pooler that reads [CLS]."""
     tuned, plain = make("bert", Prompt(length=3)), make("bert")
     rows = plain.tokenizer(TEXTS, ["not bad", "a film", "good"], padding=True, return_tensors="pt")
-    trunk: Any = plain.trunk
+    trunk: Any = plain.base_model
     ids, types, mask = rows["input_ids"], rows["token_type_ids"], rows["attention_mask"]
     with torch.no_grad():
         table = trunk.embeddings
@@ -97,15 +97,15 @@ def test_after_cls_by_hand_on_bert(make: Make) -> None:
 def test_positions_are_counted_as_the_family_counts_them(family: str, make: Make) -> None:
     plain = make(family)
     rows = batch(plain)
-    if positions.table(plain.trunk) is None:
+    if positions.table(plain.base_model) is None:
         assert family in ("deberta-v2", "modernbert")  # relative and rotary: where a token stands is its position
         return
-    explicit = positions.counted(plain.trunk, rows).expand(len(TEXTS), -1)
+    explicit = positions.counted(plain.base_model, rows).expand(len(TEXTS), -1)
     with torch.no_grad():
         assert torch.equal(plain.model(**rows, position_ids=explicit).logits, plain.model(**rows).logits)
         other = plain.model(**rows, position_ids=explicit.flip(1)).logits
     assert not torch.equal(other, plain.model(**rows).logits)
-    assert positions.usable(plain.trunk) == 64
+    assert positions.usable(plain.base_model) == 64
 
 
 @pytest.mark.parametrize("family", FAMILIES)
@@ -113,7 +113,7 @@ def test_after_cls_keeps_every_position_and_every_real_token(family: str, make: 
     tuned = make(family, Prompt(length=7))
     ids = torch.randint(5, len(tuned.tokenizer), (2, 64), generator=torch.Generator().manual_seed(0))
     with torch.no_grad():
-        states = tuned.trunk(ids, output_hidden_states=True)  # all 64 positions, given by place
+        states = tuned.base_model(ids, output_hidden_states=True)  # all 64 positions, given by place
         assert {tuple(s.shape[:2]) for s in (states.last_hidden_state, *states.hidden_states)} == {(2, 64)}
         assert len(states.hidden_states) == 3
         rows = batch(tuned)
@@ -148,7 +148,7 @@ def test_a_mean_over_tokens_and_a_token_wise_head_see_the_real_tokens(make: Make
     assert "averages over the real tokens" in Prompt(placement="front").problems(tuned)[0]
     rows = batch(tuned)
     with torch.no_grad():
-        states = tuned.trunk(**rows).last_hidden_state
+        states = tuned.base_model(**rows).last_hidden_state
         mask = rows["attention_mask"][..., None]
         pooled = (states * mask).sum(1) / mask.sum(1)
         wanted = tuned.model.classifier(tuned.model.head(pooled))
@@ -157,7 +157,7 @@ def test_a_mean_over_tokens_and_a_token_wise_head_see_the_real_tokens(make: Make
 
 def test_the_prompt_starts_as_words_of_the_vocabulary(make: Make) -> None:
     tuned = make("bert", Prompt(length=6))
-    words = tuned.trunk.get_input_embeddings().weight.data  # type: ignore[operator]
+    words = tuned.base_model.get_input_embeddings().weight.data  # type: ignore[operator]
     assert all((words == row).all(dim=1).any() for row in prompt(tuned).data)
     assert tuned.counts()["adapter"] == 6 * 32
     assert prompt(make("albert", Prompt(length=6))).shape == (6, 16)  # the width of the embeddings

@@ -54,8 +54,8 @@ def load(tiny_model: Tiny, family: str = "bert", seed: int = 0) -> EncoderModel:
     return made
 
 
-def batch(backbone: EncoderModel) -> dict[str, Tensor]:
-    return backbone.tokenizer(["good film", "the plot was not very good"], padding=True, return_tensors="pt")
+def batch(encoder: EncoderModel) -> dict[str, Tensor]:
+    return encoder.tokenizer(["good film", "the plot was not very good"], padding=True, return_tensors="pt")
 
 
 def rows(count: int, seed: int) -> Rows:
@@ -66,11 +66,11 @@ def rows(count: int, seed: int) -> Rows:
 
 
 def trainer(tiny_model: Tiny, folder: Path, method: Any, dtype: torch.dtype = torch.float32, **more: Any) -> Trainer:
-    backbone = load(tiny_model)
-    method.inject(backbone, 0)
-    encode = lambda r: TASK.encode(r, backbone.tokenizer, 64, CLASSES)  # noqa: E731
+    encoder = load(tiny_model)
+    method.inject(encoder, 0)
+    encode = lambda r: TASK.tokenize(r, encoder.tokenizer, 64, CLASSES)  # noqa: E731
     return Trainer(
-        backbone=backbone,
+        encoder=encoder,
         method=method,
         task=TASK,
         train=encode(rows(40, 1)),
@@ -117,7 +117,7 @@ def test_every_linear_of_the_layers_is_quantised_and_nothing_else(family: str, t
     method = Qlora(target=ROLES)
     assert method.problems(tuned) == []
     method.inject(tuned, 0)
-    inside = tuple(f"{tuned.trunk_prefix}{path}." for path in tuned.layer_paths())
+    inside = tuple(f"{tuned.base_prefix}{path}." for path in tuned.layer_paths())
     linears = {n for n, m in plain.model.named_modules() if isinstance(m, nn.Linear) and n.startswith(inside)}
     quantised = {n for n, m in tuned.model.named_modules() if isinstance(m, QuantizedLinear)}
     assert quantised == linears
@@ -147,9 +147,9 @@ def test_it_is_lora_over_the_dequantised_weights_and_merges_to_it(family: str, d
     tuned = load(tiny_model, family)
     method.inject(tuned, 0)
     twin = load(tiny_model, family)
-    for name, layer in tuned.trunk.named_modules():
+    for name, layer in tuned.base_model.named_modules():
         if isinstance(layer, QuantizedLinear):
-            twin.trunk.get_parameter(f"{name}.weight").data.copy_(layer.whole())
+            twin.base_model.get_parameter(f"{name}.weight").data.copy_(layer.whole())
     Lora(rank=3, alpha=5, rslora=True, target=ROLES).inject(twin, 0)
     generator = torch.Generator().manual_seed(0)
     for (name, mine), (other, theirs) in zip(tuned.trainable(), twin.trainable(), strict=True):
@@ -178,14 +178,14 @@ def test_it_is_lora_over_the_dequantised_weights_and_merges_to_it(family: str, d
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
 def test_it_trains_on_a_cpu_with_the_base_in_four_bits(dtype: torch.dtype, tiny_model: Tiny, tmp_path: Path) -> None:
     made = trainer(tiny_model, tmp_path, Qlora(), dtype)
-    packed = {n: b.clone() for n, b in made.backbone.model.named_buffers()}
+    packed = {n: b.clone() for n, b in made.encoder.model.named_buffers()}
     done = made.run()
     losses = [entry["train_loss"] for entry in done.history]
     assert losses[-1] < losses[0] - 0.03
-    for name, buffer in made.backbone.model.named_buffers():
+    for name, buffer in made.encoder.model.named_buffers():
         assert buffer.dtype == packed[name].dtype and torch.equal(buffer, packed[name]), name
     assert {t.dtype for n, t in packed.items() if n.endswith("quantized.packed")} == {torch.uint8}
-    assert all(p.dtype == torch.float32 for _, p in made.backbone.trainable())
+    assert all(p.dtype == torch.float32 for _, p in made.encoder.trainable())
     assert not [name for name in done.tensors if "quantized" in name]
 
 
@@ -215,18 +215,18 @@ def test_the_backward_pass_keeps_no_weight(tiny_model: Tiny) -> None:
 
 
 def test_copies_and_the_check_of_a_study(tiny_model: Tiny) -> None:
-    backbone = load(tiny_model)
+    encoder = load(tiny_model)
     method = Qlora()
-    counts = _insert(backbone, Variant(method=method, label="qlora", learning_rates=(1e-3,)))
-    lora = _insert(backbone, Variant(method=Lora(), label="lora", learning_rates=(1e-3,)))
+    counts = _insert(encoder, Variant(method=method, label="qlora", learning_rates=(1e-3,)))
+    lora = _insert(encoder, Variant(method=Lora(), label="lora", learning_rates=(1e-3,)))
     assert counts == lora  # of adapter, head and all, though a quantised weight is no parameter
-    method.inject(backbone, 0)
-    twin = copy.deepcopy(backbone.model)
-    inputs = batch(backbone)
+    method.inject(encoder, 0)
+    twin = copy.deepcopy(encoder.model)
+    inputs = batch(encoder)
     with torch.no_grad():
-        wanted = backbone.model(**inputs).logits
+        wanted = encoder.model(**inputs).logits
         assert torch.equal(twin(**inputs).logits, wanted)
-        for module in backbone.model.modules():
+        for module in encoder.model.modules():
             if isinstance(module, Nf4Weight):
                 module.packed.zero_()
         assert torch.equal(twin(**inputs).logits, wanted)  # nothing is shared
@@ -236,14 +236,14 @@ def test_the_file_holds_lora_and_head_and_gives_the_same_logits(tiny_model: Tiny
     """The base is quantised anew when it is loaded, to the same bits."""
     made = trainer(tiny_model, tmp_path / "run", Qlora())
     done = made.run()
-    adapters.save(made.backbone, made.method, done.tensors, tmp_path / "adapter")
+    adapters.save(made.encoder, made.method, done.tensors, tmp_path / "adapter")
     assert all("lora_" in n or n.startswith("head.") for n in done.tensors)
     loaded = load(tiny_model, seed=5)
     assert adapters.load_adapter(loaded, tmp_path / "adapter") == made.method
-    adapters.fill(made.backbone, made.method, done.tensors, "the best epoch")
+    adapters.fill(made.encoder, made.method, done.tensors, "the best epoch")
     prepack(loaded.model)  # as training did
     with torch.no_grad():
-        wanted = made.backbone.model.eval()(**batch(loaded)).logits
+        wanted = made.encoder.model.eval()(**batch(loaded)).logits
         assert torch.equal(loaded.model(**batch(loaded)).logits, wanted)
 
 
@@ -251,7 +251,7 @@ def test_a_target_outside_the_layers_stays_plain(tiny_model: Tiny) -> None:
     tuned = load(tiny_model)
     method = Qlora(target=("query", "pooler.dense"))
     method.inject(tuned, 0)
-    assert not isinstance(tuned.trunk.get_submodule("pooler.dense"), QuantizedLinear)
+    assert not isinstance(tuned.base_model.get_submodule("pooler.dense"), QuantizedLinear)
     tuned.model.get_parameter("bert.pooler.dense.lora_B.weight").data.fill_(0.1)
     inputs = batch(tuned)
     with torch.no_grad():

@@ -49,7 +49,7 @@ def answers(folder: Path) -> list[Tensor]:
     found = []
     for method in (Lora(), Prompt(length=3)):
         made = loaded(folder)
-        encoded = TASK.encode(ROWS, made.tokenizer, 32, CLASSES)
+        encoded = TASK.tokenize(ROWS, made.tokenizer, 32, CLASSES)
         method.inject(made, 0)
         model = ModelRunner(made, torch.float32, CPU)
         assert model.packs == (made.family.packs and method.name == "lora")
@@ -304,7 +304,7 @@ def test_a_padding_token_inside_a_text_has_the_position_that_transformers_gives_
 ) -> None:
     made = loaded(tiny_model(family))
     columns = {"a": ["good [PAD] film", "[PAD] the plot", "a film [PAD] [PAD]"], "b": COLUMNS["b"]}
-    encoded = TASK.encode(Rows(columns, "rows", np.arange(3)), made.tokenizer, 32, CLASSES)
+    encoded = TASK.tokenize(Rows(columns, "rows", np.arange(3)), made.tokenizer, 32, CLASSES)
     assert (encoded.ids == made.tokenizer.pad_token_id).sum() == 5
     model = ModelRunner(made, torch.float32, CPU).eval()
     assert model.packs
@@ -314,6 +314,6 @@ def test_a_padding_token_inside_a_text_has_the_position_that_transformers_gives_
         for row, (a, b) in enumerate(zip(columns["a"], columns["b"], strict=True)):
             alone = made.tokenizer(a, b, return_tensors="pt")
             states = plain(**alone).last_hidden_state
-            theirs = made.trunk(**alone).last_hidden_state
+            theirs = made.base_model(**alone).last_hidden_state
             torch.testing.assert_close(theirs, states, rtol=0, atol=1e-5)
             torch.testing.assert_close(made.model(**alone).logits[0], packed[row], rtol=0, atol=1e-6)

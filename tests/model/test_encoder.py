@@ -40,8 +40,10 @@ def change(folder: Path, file: str, **keys: Any) -> None:
 @pytest.mark.parametrize("family", FAMILIES)
 def test_fresh_tensors_are_the_heads_and_depend_on_the_seed(family: str, tiny_model: Callable[[str], Path]) -> None:
     one, same, other = (load(tiny_model(family), seed) for seed in (0, 0, 1))
-    assert one.fresh and not any(name.startswith(one.trunk_prefix) for name in one.fresh)
-    drawn = [n for n in one.fresh if one.model.get_parameter(n).ndim == 2]  # the others start as ones or zeros
+    assert one.newly_initialized and not any(name.startswith(one.base_prefix) for name in one.newly_initialized)
+    drawn = [
+        n for n in one.newly_initialized if one.model.get_parameter(n).ndim == 2
+    ]  # the others start as ones or zeros
     assert "classifier.weight" in drawn or "classifier.out_proj.weight" in drawn
     for name in drawn:
         a, b, c = (x.model.get_parameter(name) for x in (one, same, other))
@@ -53,7 +55,7 @@ def test_a_pooler_that_the_checkpoint_lacks_is_fresh_and_counts_as_head(copied: 
     weights = load_file(copied / "model.safetensors")
     save_file({n: t for n, t in weights.items() if "pooler" not in n}, copied / "model.safetensors", {"format": "pt"})
     lacking = load(copied)
-    assert {"bert.pooler.dense.weight", "bert.pooler.dense.bias"} < lacking.fresh
+    assert {"bert.pooler.dense.weight", "bert.pooler.dense.bias"} < lacking.newly_initialized
     assert lacking.is_head("bert.pooler.dense.weight")
 
 
@@ -78,8 +80,8 @@ def test_a_checkpoints_own_head_is_kept_fingerprinted_or_drawn_anew(copied: Path
         for file in copied.glob("tokenizer*"):
             shutil.copy(file, tmp_path / name)
     two, three = load(tmp_path / "two"), load(tmp_path / "three")
-    assert not two.fresh
-    assert three.fresh == {"classifier.weight", "classifier.bias"}
+    assert not two.newly_initialized
+    assert three.newly_initialized == {"classifier.weight", "classifier.bias"}
     assert two.fingerprint == three.fingerprint == load(copied).fingerprint
     assert two.head_fingerprint != three.head_fingerprint == load(copied).head_fingerprint
 
@@ -94,23 +96,28 @@ def test_a_masked_lm_checkpoint_keeps_its_head_and_lacks_a_pooler(
         model_load.load(str(tiny_masked_lm(family)), head=head, class_names=["no", "yes"], seed=0) for head in heads
     )
     assert len({m.fingerprint for m in (masked, bare, classifier, choice)}) == 1
-    assert not masked.fresh and masked.head_fingerprint and not bare.fresh and not bare.head_fingerprint
+    assert (
+        not masked.newly_initialized
+        and masked.head_fingerprint
+        and not bare.newly_initialized
+        and not bare.head_fingerprint
+    )
     for made in (masked, bare):
         Head().inject(made, 0)
         assert not list(made.trainable())  # a pretrained masked-LM head stays as it is
-        assert getattr(made.trunk, made.family.pooler, None) is None
+        assert getattr(made.base_model, made.family.pooler, None) is None
     for made in (classifier, choice):
         Head().inject(made, 0)
         names = {name for name, _ in made.trainable()}
         assert names == {n for head in made.heads() for n in _names(made, head)} | {n for n in names if ".pooler." in n}
-        assert names >= made.fresh
+        assert names >= made.newly_initialized
 
     given = bare.tokenizer(["a good film", "bad"], padding=True, return_tensors="pt")
     outputs = []
     for made in (masked, bare, classifier):
         made.model.eval()
         with torch.no_grad():
-            outputs.append(made.trunk(**given).last_hidden_state)
+            outputs.append(made.base_model(**given).last_hidden_state)
     assert torch.equal(outputs[0], outputs[1]) and torch.equal(outputs[0], outputs[2])
 
 
@@ -120,7 +127,7 @@ def _names(made: EncoderModel, module: torch.nn.Module) -> set[str]:
 
 def test_a_bare_encoder_keeps_the_pooler_of_its_checkpoint(tiny_model: Callable[[str], Path]) -> None:
     bare = model_load.load(str(tiny_model("bert")), head="AutoModel", class_names=[], seed=0)
-    assert bare.trunk.pooler is not None and bare.pooler_fingerprint
+    assert bare.base_model.pooler is not None and bare.pooler_fingerprint
     assert bare.fingerprint == load(tiny_model("bert")).fingerprint
 
 
@@ -128,7 +135,7 @@ def test_positions_that_a_model_takes(tiny_model: Callable[[str], Path]) -> None
     """The 64 of every tiny model, whatever else has 64 or 66 rows; and that many tokens do run."""
     for family in FAMILIES:
         made = load(tiny_model(family))
-        assert usable(made.trunk) == 64, family
+        assert usable(made.base_model) == 64, family
         made.model.eval()
         with torch.no_grad():
             ids = torch.full((1, 64), made.tokenizer.cls_token_id)

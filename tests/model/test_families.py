@@ -33,12 +33,12 @@ def load(tiny_model: Callable[[str], Path]) -> Load:
     return get
 
 
-def random_batch(backbone: EncoderModel, *lengths: int) -> dict[str, Tensor]:
-    pad = backbone.tokenizer.pad_token_id
+def random_batch(encoder: EncoderModel, *lengths: int) -> dict[str, Tensor]:
+    pad = encoder.tokenizer.pad_token_id
     ids = torch.full((len(lengths), max(lengths)), pad)
     generator = torch.Generator().manual_seed(0)
     for row, length in zip(ids, lengths, strict=True):
-        row[:length] = torch.randint(5, len(backbone.tokenizer), (length,), generator=generator)
+        row[:length] = torch.randint(5, len(encoder.tokenizer), (length,), generator=generator)
     return {"input_ids": ids, "attention_mask": (ids != pad).long()}
 
 
@@ -95,10 +95,10 @@ def test_the_logits_are_transformers_own(
 
 
 def test_a_poolers_family_is_where_the_table_says(load: Load) -> None:
-    with_pooler = {family for family in FAMILIES if getattr(load(family).trunk, "pooler", None) is not None}
+    with_pooler = {family for family in FAMILIES if getattr(load(family).base_model, "pooler", None) is not None}
     assert with_pooler == {"bert", "albert"}  # under a classification head
-    assert {"pooler.dense.weight", "pooler.dense.bias"} < load("deberta-v2").fresh
-    assert {"pre_classifier.weight", "classifier.weight"} < load("distilbert").fresh
+    assert {"pooler.dense.weight", "pooler.dense.bias"} < load("deberta-v2").newly_initialized
+    assert {"pre_classifier.weight", "classifier.weight"} < load("distilbert").newly_initialized
 
 
 def test_albert_repeats_one_layer_and_counts_it_once(load: Load) -> None:
@@ -114,7 +114,7 @@ def test_albert_repeats_one_layer_and_counts_it_once(load: Load) -> None:
 def test_modernberts_three_projections_are_one(load: Load) -> None:
     tuned = load("modernbert")
     Lora(rank=2, target=("query", "key", "value")).inject(tuned, 0)
-    wrapped = [name for name, module in tuned.trunk.named_modules() if isinstance(module, LoraLinear)]
+    wrapped = [name for name, module in tuned.base_model.named_modules() if isinstance(module, LoraLinear)]
     assert wrapped == ["layers.0.attn.Wqkv", "layers.1.attn.Wqkv"]
     qkv: Any = tuned.part(0, tuned.family.query)
     own = qkv(torch.ones(1, 1, 32)).view(3, 2, 16)  # transformers: three, heads, head size
@@ -144,7 +144,7 @@ def test_a_modernbert_prefix_is_seen_beyond_the_window(load: Load) -> None:
     tuned = load("modernbert")
     Prefix(length=2, layers=(1,)).inject(tuned, 0)
     assert tuned.model.config.layer_types[1] == "sliding_attention"
-    states = tuned.trunk(**random_batch(tuned, 40)).last_hidden_state
+    states = tuned.base_model(**random_batch(tuned, 40)).last_hidden_state
     assert tuned.model.config.local_attention < 40
     (gradient,) = torch.autograd.grad(states[0, -1, 0], tuned.attentions()[1].prefix_value)  # type: ignore[arg-type]
     assert gradient.abs().max() > 0

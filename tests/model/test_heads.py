@@ -56,7 +56,7 @@ def test_rows_are_put_in_the_order_of_the_studys_classes(
 ) -> None:
     folder = checkpoint(tiny_model(family), tmp_path, head, 3, **named("yes", "no", "maybe"))
     made = loaded(folder, head, ["maybe", "no", "yes"])
-    assert not made.fresh and made.head_fingerprint
+    assert not made.newly_initialized and made.head_fingerprint
     torch.testing.assert_close(ours(made), theirs(folder, head)[..., [2, 1, 0]], rtol=0, atol=1e-5)
     (note,) = made.notes
     assert note.endswith("its classes (yes, no, maybe) are put in the study's order (maybe, no, yes)")
@@ -83,7 +83,7 @@ def test_one_name_in_several_spellings(
 ) -> None:
     folder = checkpoint(tiny_model("bert"), tmp_path, SEQUENCE, **says)
     made = loaded(folder, SEQUENCE, classes)
-    assert not made.fresh and len(made.notes) == 1
+    assert not made.newly_initialized and len(made.notes) == 1
     torch.testing.assert_close(ours(made), theirs(folder, SEQUENCE)[:, order], rtol=0, atol=1e-5)
 
 
@@ -124,9 +124,9 @@ def test_another_head_is_drawn_anew_and_said(
     made, other = (loaded(folder, wanted, classes, seed) for seed in (0, 1))
     (note,) = made.notes
     assert said in note and note.endswith("its last layer is drawn anew")
-    lacking = {n for n in made.fresh if made.in_pooler(n)}  # a checkpoint for words has no pooler
+    lacking = {n for n in made.newly_initialized if made.in_pooler(n)}  # a checkpoint for words has no pooler
     assert bool(lacking) == (head == TOKEN and wanted == SEQUENCE)
-    assert made.fresh - lacking == {"classifier.weight", "classifier.bias"} and not made.head_fingerprint
+    assert made.newly_initialized - lacking == {"classifier.weight", "classifier.bias"} and not made.head_fingerprint
     bare = loaded(tiny_model("bert"), wanted, classes)
     assert bare.notes == ()
     assert not torch.equal(made.model.classifier.weight, bare.model.classifier.weight)
@@ -153,7 +153,10 @@ def test_names_that_say_nothing_are_taken_in_their_order_with_a_warning(
 ) -> None:
     made = loaded(checkpoint(tiny_model("bert"), tmp_path, SEQUENCE), SEQUENCE, ["no", "yes"])
     (note,) = made.notes
-    assert not made.fresh and "have no names (LABEL_0, LABEL_1): they are taken for no, yes in this order" in note
+    assert (
+        not made.newly_initialized
+        and "have no names (LABEL_0, LABEL_1): they are taken for no, yes in this order" in note
+    )
 
 
 def test_heads_without_labels_are_left_alone(tiny_masked_lm: Callable[[str], Path]) -> None:
@@ -199,18 +202,18 @@ def test_a_number_without_a_name_is_taken_in_the_labels_unit_with_a_warning(
 ) -> None:
     folder = checkpoint(tiny_model("bert"), tmp_path, SEQUENCE, 1)
     made = loaded(folder, SEQUENCE, ["score"])
-    assert not made.fresh and "taken to answer with 'score' in the unit of the labels" in made.notes[0]
+    assert not made.newly_initialized and "taken to answer with 'score' in the unit of the labels" in made.notes[0]
     wanted = ours(made).double()
     task = Regression(text="text", label="score")
     table = Rows({"text": TEXTS, "score": [440.0, 450.0, 455.0, 470.0]}, "rows", np.arange(4))
-    encoded = task.encode(table, made.tokenizer, 16, ["score"])
+    tokenized = task.tokenize(table, made.tokenizer, 16, ["score"])
     Full().inject(made, 0)
     trainer = Trainer(
-        backbone=made,
+        encoder=made,
         method=Full(),
         task=task,
-        train=encoded,
-        validation=encoded,
+        train=tokenized,
+        validation=tokenized,
         class_names=["score"],
         settings=load_study(study(tmp_path / "s", folder, NUMBER)).train,
         learning_rate=1e-3,
@@ -219,7 +222,7 @@ def test_a_number_without_a_name_is_taken_in_the_labels_unit_with_a_warning(
         device=torch.device("cpu"),
         folder=tmp_path / "run",
     )
-    found = logits(trainer.model, task, encoded, pad_id=0, budget=512, device=torch.device("cpu"))
+    found = logits(trainer.model, task, tokenized, pad_id=0, budget=512, device=torch.device("cpu"))
     labels = np.array(table.columns["score"])
     np.testing.assert_allclose(found, (wanted.numpy() - labels.mean()) / labels.std(), rtol=1e-4)
 
@@ -262,7 +265,7 @@ def test_a_head_drawn_anew_is_not_the_start_of_the_one_before(
         shutil.copy(file, tmp_path)
     made = [loaded(tmp_path, head, classes) for _ in range(2)]
     layer = f"{first.output_layer()}.weight"
-    assert layer in made[0].fresh
+    assert layer in made[0].newly_initialized
     old, new, again = (one.model.get_parameter(layer).detach().numpy() for one in (first, *made))
     np.testing.assert_array_equal(new, again)
     for ours in new:

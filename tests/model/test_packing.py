@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import torch
 
-from encoderlab.data.tokenized import Encoded
+from encoderlab.data.tokenized import TokenizedRows
 from encoderlab.engine.batches import by_row, collate, full_batches, pack
 from encoderlab.engine.runner import ModelRunner
 from encoderlab.methods.adapter import Adapter
@@ -41,20 +41,20 @@ METHODS: list[Method] = [
 
 def computed(folder: Path, task: Task, names: list[str], method: Method | None = None) -> ModelRunner:
     """The model with weights so large that words make a difference."""
-    backbone = load.load(str(folder), head=task.head, class_names=names, seed=0)
+    encoder = load.load(str(folder), head=task.head, class_names=names, seed=0)
     with torch.no_grad():
-        for parameter in backbone.model.parameters():
+        for parameter in encoder.model.parameters():
             parameter.mul_(6 if parameter.ndim > 1 else 1)
     if method is not None:
-        method.inject(backbone, 0)
+        method.inject(encoder, 0)
         generator = torch.Generator().manual_seed(0)
-        for _, parameter in backbone.trainable():  # or a change that starts at zero shows nothing
+        for _, parameter in encoder.trainable():  # or a change that starts at zero shows nothing
             parameter.data.add_(torch.randn(parameter.shape, generator=generator), alpha=0.1)
-    return ModelRunner(backbone, torch.float32, CPU).eval()
+    return ModelRunner(encoder, torch.float32, CPU).eval()
 
 
-def padded(model: ModelRunner, encoded: Encoded, rows: np.ndarray, pad: int) -> torch.Tensor:
-    return by_row(model(**collate(encoded, rows, pad, CPU)), encoded, rows)
+def padded(model: ModelRunner, tokenized: TokenizedRows, rows: np.ndarray, pad: int) -> torch.Tensor:
+    return by_row(model(**collate(tokenized, rows, pad, CPU)), tokenized, rows)
 
 
 @pytest.mark.parametrize("make", [classification, choices], ids=["classification", "choices"])
@@ -62,25 +62,25 @@ def padded(model: ModelRunner, encoded: Encoded, rows: np.ndarray, pad: int) -> 
 def test_logits_are_those_of_the_padded_batch(family: str, make, tiny_model: Callable[[str], Path]) -> None:
     folder = tiny_model(family)
     tokenizer = load.load(str(folder), head="AutoModel", class_names=["x"], seed=0).tokenizer
-    task, encoded, names = make(tokenizer)
+    task, tokenized, names = make(tokenizer)
     model, rows = computed(folder, task, names), np.array([4, 0, 8, 3, 5])
     assert model.packs
-    packed = by_row(model.run(encoded, rows, tokenizer.pad_token_id, CPU), encoded, rows)
+    packed = by_row(model.run(tokenized, rows, tokenizer.pad_token_id, CPU), tokenized, rows)
     assert packed[packed.isfinite()].std() > 1e-2
-    torch.testing.assert_close(packed, padded(model, encoded, rows, tokenizer.pad_token_id), rtol=0, atol=1e-5)
+    torch.testing.assert_close(packed, padded(model, tokenized, rows, tokenizer.pad_token_id), rtol=0, atol=1e-5)
 
 
 @pytest.mark.parametrize("family", PACKING)
 def test_masked_tokens_are_those_of_the_padded_batch(family: str, tiny_masked_lm: Callable[[str], Path]) -> None:
     folder = tiny_masked_lm(family)
     tokenizer = load.load(str(folder), head="AutoModel", class_names=["x"], seed=0).tokenizer
-    task, encoded, names = masked(tokenizer)
+    task, tokenized, names = masked(tokenizer)
     model, rows = computed(folder, task, names), np.array([2, 5, 0, 3])
-    found = task.masked(encoded, rows, (0, 1))
+    found = task.masked(tokenized, rows, (0, 1))
     assert found is not None and model.packs
     with torch.no_grad():
-        packed = model.run(encoded, rows, tokenizer.pad_token_id, CPU, found)
-        batch = collate(encoded, rows, tokenizer.pad_token_id, CPU)
+        packed = model.run(tokenized, rows, tokenizer.pad_token_id, CPU, found)
+        batch = collate(tokenized, rows, tokenizer.pad_token_id, CPU)
         batch["input_ids"].view(-1)[found.places] = torch.from_numpy(found.inputs)
         whole = model.model(**batch).logits.flatten(0, 1)[found.places]
     assert len(found.places) > 10
@@ -94,13 +94,13 @@ def test_gradients_are_those_of_the_padded_batch(
 ) -> None:
     folder = tiny_model(family)
     tokenizer = load.load(str(folder), head="AutoModel", class_names=["x"], seed=0).tokenizer
-    task, encoded, names = classification(tokenizer)
+    task, tokenized, names = classification(tokenizer)
     model, rows = computed(folder, task, names, method), np.arange(9)
     assert model.packs
-    labels, gradients = torch.from_numpy(encoded.labels), []
+    labels, gradients = torch.from_numpy(tokenized.labels), []
     for logits in (
-        lambda: model.run(encoded, rows, tokenizer.pad_token_id, CPU),
-        lambda: padded(model, encoded, rows, tokenizer.pad_token_id),
+        lambda: model.run(tokenized, rows, tokenizer.pad_token_id, CPU),
+        lambda: padded(model, tokenized, rows, tokenizer.pad_token_id),
     ):
         model.zero_grad()
         task.losses(logits(), labels).mean().backward()
@@ -123,20 +123,20 @@ def test_the_bridges_layers_are_packed_too(type_name: str, tiny_model: Callable[
 def test_the_last_layers_attention_drops_weights_in_training(family: str, tiny_model: Callable[[str], Path]) -> None:
     """Its first tokens ask through a way of their own."""
     folder = tiny_model(family)
-    backbone = load.load(str(folder), head=Classification.head, class_names=["no", "yes"], seed=0)
-    _, encoded, _ = classification(backbone.tokenizer)
-    Full().inject(backbone, 0)
-    model = ModelRunner(backbone, torch.float32, CPU).train()
-    last = backbone.layers()[-1].get_submodule("attention.self.dropout")
-    dropouts = [module for module in backbone.model.modules() if isinstance(module, Dropout)]
+    encoder = load.load(str(folder), head=Classification.head, class_names=["no", "yes"], seed=0)
+    _, tokenized, _ = classification(encoder.tokenizer)
+    Full().inject(encoder, 0)
+    model = ModelRunner(encoder, torch.float32, CPU).train()
+    last = encoder.layers()[-1].get_submodule("attention.self.dropout")
+    dropouts = [module for module in encoder.model.modules() if isinstance(module, Dropout)]
     for module in dropouts:
         module.p = 0.5 if module is last else 0.0
     assert last in dropouts
-    pad = backbone.tokenizer.pad_token_id
-    one, other = (model.run(encoded, np.arange(9), pad, CPU, rng=DropoutRNG(0, step)) for step in range(2))
+    pad = encoder.tokenizer.pad_token_id
+    one, other = (model.run(tokenized, np.arange(9), pad, CPU, rng=DropoutRNG(0, step)) for step in range(2))
     assert (one - other).abs().max() > 1e-6
     last.p = 0.0  # type: ignore[assignment]
-    one, other = (model.run(encoded, np.arange(9), pad, CPU, rng=DropoutRNG(0, step)) for step in range(2))
+    one, other = (model.run(tokenized, np.arange(9), pad, CPU, rng=DropoutRNG(0, step)) for step in range(2))
     assert torch.equal(one, other)  # nothing else drops
 
 
@@ -152,12 +152,12 @@ def test_local_layers_see_as_far_as_in_the_padded_batch(tiny_model: Callable[[st
     """ModernBERT's window is shorter than the texts, so that without it the logits would be others."""
     folder = tiny_model("modernbert")
     tokenizer = load.load(str(folder), head="AutoModel", class_names=["x"], seed=0).tokenizer
-    task, encoded, names = classification(tokenizer)
+    task, tokenized, names = classification(tokenizer)
     model, rows = computed(folder, task, names), np.arange(9)
-    packed = model.run(encoded, rows, tokenizer.pad_token_id, CPU)
+    packed = model.run(tokenized, rows, tokenizer.pad_token_id, CPU)
     for layer in model.model.model.layers:
         layer.attn.sliding_window = None
-    assert (model.run(encoded, rows, tokenizer.pad_token_id, CPU) - packed).abs().max() > 1e-3
+    assert (model.run(tokenized, rows, tokenizer.pad_token_id, CPU) - packed).abs().max() > 1e-3
 
 
 @pytest.mark.parametrize("masked", ["no mask", "padding", "a bias that trains"])
@@ -199,24 +199,24 @@ def test_groups_are_the_cheapest_cut() -> None:
 
 
 def test_a_packed_row_is_the_tokens_end_to_end(tiny_tokenizer) -> None:
-    _, encoded, _ = classification(tiny_tokenizer)
+    _, tokenized, _ = classification(tiny_tokenizer)
     rows = np.array([5, 2, 7, 0])
     inputs, layout, starts, source = pack(
-        encoded, rows, 99, 0.0, torch.float32, CPU
+        tokenized, rows, 99, 0.0, torch.float32, CPU
     )  # groups cost nothing: no padding at all
-    assert inputs["input_ids"].shape == (1, int(encoded.lengths[rows].sum()))
+    assert inputs["input_ids"].shape == (1, int(tokenized.lengths[rows].sum()))
     assert layout.starts.tolist() == starts.tolist() == layout.cu_seqlens[layout.ranks].tolist()
     assert layout.cu_seqlens.dtype == torch.int32 and layout.cu_seqlens[-1] == inputs["input_ids"].numel()
-    assert layout.cu_seqlens.diff()[layout.ranks].tolist() == encoded.lengths[rows].tolist()
-    assert layout.max_seqlen == encoded.lengths[rows].max()
+    assert layout.cu_seqlens.diff()[layout.ranks].tolist() == tokenized.lengths[rows].tolist()
+    assert layout.max_seqlen == tokenized.lengths[rows].max()
     for row, start in zip(rows, starts, strict=True):
-        own = encoded.ids[encoded.offsets[row] : encoded.offsets[row + 1]]
+        own = tokenized.ids[tokenized.offsets[row] : tokenized.offsets[row + 1]]
         assert inputs["input_ids"][0, start : start + len(own)].tolist() == own.tolist()
-        assert (encoded.ids[source[start : start + len(own)]] == own).all()
+        assert (tokenized.ids[source[start : start + len(own)]] == own).all()
         assert inputs["position_ids"][0, start : start + len(own)].tolist() == list(range(len(own)))
-    one = pack(encoded, rows, 99, 1e9, torch.float32, CPU)  # a group costs all: the padded batch
-    assert len(one[1].groups) == 1 and one[0]["input_ids"].numel() == 4 * encoded.lengths[rows].max()
-    assert (one[3] < 0).sum() == one[0]["input_ids"].numel() - encoded.lengths[rows].sum()
+    one = pack(tokenized, rows, 99, 1e9, torch.float32, CPU)  # a group costs all: the padded batch
+    assert len(one[1].groups) == 1 and one[0]["input_ids"].numel() == 4 * tokenized.lengths[rows].max()
+    assert (one[3] < 0).sum() == one[0]["input_ids"].numel() - tokenized.lengths[rows].sum()
 
 
 def test_micro_batches_hold_the_budget_and_every_row() -> None:

@@ -18,7 +18,8 @@ from torch import Tensor, nn
 
 from encoderlab.engine.runner import ModelRunner
 from encoderlab.methods.lora import Lora
-from encoderlab.model import encoder, load, prepacked_linear
+from encoderlab.model import load, prepacked_linear
+from encoderlab.model.encoder import EncoderModel
 
 TOLERANCE = {torch.float32: 1e-5, torch.bfloat16: 0.04}
 
@@ -178,7 +179,7 @@ def test_without_the_operators_it_is_the_plain_product(monkeypatch: pytest.Monke
     assert not uses_copies(made)
 
 
-def loaded(tiny_model: Callable[[str], Path], family: str) -> encoder.EncoderModel:
+def loaded(tiny_model: Callable[[str], Path], family: str) -> EncoderModel:
     names = ["no", "yes"]
     return load.load(str(tiny_model(family)), head="AutoModelForSequenceClassification", class_names=names, seed=0)
 
@@ -195,23 +196,23 @@ def logits(model: nn.Module) -> Tensor:
 
 @pytest.mark.parametrize("family", ["bert", "distilbert", "modernbert"])
 def test_every_frozen_layer_of_a_model_and_no_head(tiny_model: Callable[[str], Path], family: str) -> None:
-    backbone = loaded(tiny_model, family)
-    Lora().inject(backbone, seed=0)
-    plain = copy.deepcopy(backbone.model).eval()
-    computed = ModelRunner(backbone, torch.float32, torch.device("cpu")).eval()
+    encoder = loaded(tiny_model, family)
+    Lora().inject(encoder, seed=0)
+    plain = copy.deepcopy(encoder.model).eval()
+    computed = ModelRunner(encoder, torch.float32, torch.device("cpu")).eval()
     torch.testing.assert_close(logits(computed), logits(plain))
-    layers = {path: m for path, m in backbone.model.named_modules() if isinstance(m, nn.Linear)}
+    layers = {path: m for path, m in encoder.model.named_modules() if isinstance(m, nn.Linear)}
     wanted = {path for path, module in layers.items() if not module.weight.requires_grad}
     assert {path for path, module in layers.items() if uses_copies(module)} == wanted
-    assert len(wanted) >= 4 * len(backbone.layer_paths())
+    assert len(wanted) >= 4 * len(encoder.layer_paths())
 
 
 def test_a_copy_of_a_model_goes_by_its_own_weights(tiny_model: Callable[[str], Path]) -> None:
-    backbone = loaded(tiny_model, "bert")
-    Lora().inject(backbone, seed=0)
-    computed = ModelRunner(backbone, torch.float32, torch.device("cpu")).eval()
+    encoder = loaded(tiny_model, "bert")
+    Lora().inject(encoder, seed=0)
+    computed = ModelRunner(encoder, torch.float32, torch.device("cpu")).eval()
     before = logits(computed)
-    other = copy.deepcopy(backbone.model)
+    other = copy.deepcopy(encoder.model)
     torch.testing.assert_close(logits(other), before)
     with torch.no_grad():
         for parameter in other.parameters():
@@ -222,13 +223,13 @@ def test_a_copy_of_a_model_goes_by_its_own_weights(tiny_model: Callable[[str], P
 
 def test_word_embeddings_stay_out(tiny_masked_lm: Callable[[str], Path]) -> None:
     """A masked-LM head multiplies with them."""
-    backbone = load.load(str(tiny_masked_lm("bert")), head="AutoModelForMaskedLM", class_names=["masked"], seed=0)
-    Lora().inject(backbone, seed=0)
-    assert backbone.frozen_head
-    logits(ModelRunner(backbone, torch.float32, torch.device("cpu")).eval())
-    words = backbone.model.get_output_embeddings()
-    assert words.weight is backbone.trunk.get_input_embeddings().weight  # type: ignore[operator]
-    assert not uses_copies(words) and uses_copies(backbone.model.cls.predictions.transform.dense)
+    encoder = load.load(str(tiny_masked_lm("bert")), head="AutoModelForMaskedLM", class_names=["masked"], seed=0)
+    Lora().inject(encoder, seed=0)
+    assert encoder.frozen_head
+    logits(ModelRunner(encoder, torch.float32, torch.device("cpu")).eval())
+    words = encoder.model.get_output_embeddings()
+    assert words.weight is encoder.base_model.get_input_embeddings().weight  # type: ignore[operator]
+    assert not uses_copies(words) and uses_copies(encoder.model.cls.predictions.transform.dense)
 
 
 def test_layers_of_the_peft_library_stay_out() -> None:

@@ -59,12 +59,12 @@ def load(folder: Path) -> EncoderModel:
     return model_load.load(str(folder), head=HEAD, class_names=["a", "b", "c"], seed=0)
 
 
-def batch(backbone: EncoderModel, lengths: list[int]) -> dict[str, Tensor]:
-    pad = backbone.tokenizer.pad_token_id
+def batch(encoder: EncoderModel, lengths: list[int]) -> dict[str, Tensor]:
+    pad = encoder.tokenizer.pad_token_id
     ids = torch.full((len(lengths), max(lengths)), pad)
     generator = torch.Generator().manual_seed(sum(lengths))
     for row, length in zip(ids, lengths, strict=True):
-        row[:length] = torch.randint(5, len(backbone.tokenizer), (length,), generator=generator)
+        row[:length] = torch.randint(5, len(encoder.tokenizer), (length,), generator=generator)
     return {"input_ids": ids, "attention_mask": (ids != pad).long()}
 
 
@@ -131,12 +131,12 @@ def test_a_prefix_starts_as_the_keys_of_tokens(folder: Path) -> None:
     plain, tuned = load(folder), load(folder)
     ids: list[Any] = []
     keys: list[Any] = []
-    tuned.trunk.get_input_embeddings().register_forward_hook(lambda m, args, y: ids.append(args[0]))  # type: ignore[operator]
+    tuned.base_model.get_input_embeddings().register_forward_hook(lambda m, args, y: ids.append(args[0]))  # type: ignore[operator]
     plain.part(0, plain.family.key).register_forward_hook(lambda m, args, y: keys.append(y))
     Prefix(length=7).insert(tuned, 3)
     plain.model.eval()
     with torch.no_grad():
-        plain.trunk(input_ids=ids[0])
+        plain.base_model(input_ids=ids[0])
     wanted = keys[-1][0].view(7, 2, 16).transpose(0, 1)
     assert torch.equal(tuned.attentions()[0].prefix_key.data, wanted)  # type: ignore[union-attr]
 

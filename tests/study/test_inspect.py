@@ -95,11 +95,11 @@ def test_a_pooler_that_the_weights_lack_counts_with_the_head(
     AutoModelForMaskedLM.from_config(config).save_pretrained(tmp_path)
     tiny_tokenizer.save_pretrained(tmp_path)
     found = inspect.inspect(str(tmp_path), ["lora"])
-    assert found.fresh == ("bert.pooler.dense.bias", "bert.pooler.dense.weight")
+    assert found.newly_initialized == ("bert.pooler.dense.bias", "bert.pooler.dense.weight")
     assert found.shares[0].head == 32 * 32 + 32 + 32 * 2 + 2
     (tmp_path / "model.safetensors").unlink()
     blind = inspect.inspect(str(tmp_path), ["lora"])
-    assert blind.fresh is None and blind.shares[0].head == 32 * 2 + 2
+    assert blind.newly_initialized is None and blind.shares[0].head == 32 * 2 + 2
     assert blind.components == found.components
 
 

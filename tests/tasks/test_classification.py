@@ -18,7 +18,7 @@ from encoderlab.data.readers import read
 from encoderlab.data.rows import Rows
 from encoderlab.data.source import DataConfig, Source
 from encoderlab.data.splits import Splits, load_splits
-from encoderlab.data.tokenized import Encoded
+from encoderlab.data.tokenized import TokenizedRows
 from encoderlab.tasks.classification import Classification
 from encoderlab.tasks.registry import TASKS
 
@@ -34,8 +34,8 @@ def labelled(*labels: str) -> Rows:
     return make(text=[f"text {i}" for i in range(len(labels))], label=list(labels))
 
 
-def token_lists(encoded: Encoded) -> list[list[int]]:
-    return [encoded.ids[a:b].tolist() for a, b in zip(encoded.offsets, encoded.offsets[1:], strict=False)]
+def token_lists(tokenized: TokenizedRows) -> list[list[int]]:
+    return [tokenized.ids[a:b].tolist() for a, b in zip(tokenized.offsets, tokenized.offsets[1:], strict=False)]
 
 
 def test_the_task_list_names_this_task() -> None:
@@ -86,72 +86,74 @@ WORDS = ["good film", "the acting was not very good and the plot was bad", "", "
 @pytest.mark.parametrize("max_length", [4, 7, 8, 64])
 def test_tokens_are_the_tokenizers_own_and_losses_are_counted(max_length: int, tiny_tokenizer: BertTokenizer) -> None:
     rows = make(text=WORDS, label=["0", "1", "0", "1", "1"])
-    encoded = TASK.encode(rows, tiny_tokenizer, max_length, ["0", "1"])
-    assert token_lists(encoded) == tiny_tokenizer(WORDS, truncation=True, max_length=max_length)["input_ids"]
+    tokenized = TASK.tokenize(rows, tiny_tokenizer, max_length, ["0", "1"])
+    assert token_lists(tokenized) == tiny_tokenizer(WORDS, truncation=True, max_length=max_length)["input_ids"]
     full = np.array([len(ids) for ids in tiny_tokenizer(WORDS)["input_ids"]])
-    assert encoded.rows_cut == (full > max_length).sum()
-    assert encoded.tokens_lost == np.maximum(full - max_length, 0).sum()
-    assert encoded.lengths.tolist() == np.minimum(full, max_length).tolist()
-    assert encoded.labels.tolist() == [0, 1, 0, 1, 1] and len(encoded) == 5
-    assert (encoded.ids.dtype, encoded.offsets.dtype, encoded.labels.dtype) == (np.int32, np.int64, np.int64)
+    assert tokenized.rows_cut == (full > max_length).sum()
+    assert tokenized.tokens_lost == np.maximum(full - max_length, 0).sum()
+    assert tokenized.lengths.tolist() == np.minimum(full, max_length).tolist()
+    assert tokenized.labels.tolist() == [0, 1, 0, 1, 1] and len(tokenized) == 5
+    assert (tokenized.ids.dtype, tokenized.offsets.dtype, tokenized.labels.dtype) == (np.int32, np.int64, np.int64)
 
 
 def test_truncation_by_hand(tiny_tokenizer: BertTokenizer) -> None:
     # [CLS] the plot was bad [SEP] is 6 tokens; 5 leave room for three words.
-    encoded = TASK.encode(make(text=["the plot was bad"], label=["0"]), tiny_tokenizer, 5, ["0", "1"])
-    assert tiny_tokenizer.convert_ids_to_tokens(encoded.ids.tolist()) == ["[CLS]", "the", "plot", "was", "[SEP]"]
-    assert (encoded.rows_cut, encoded.tokens_lost) == (1, 1)
+    tokenized = TASK.tokenize(make(text=["the plot was bad"], label=["0"]), tiny_tokenizer, 5, ["0", "1"])
+    assert tiny_tokenizer.convert_ids_to_tokens(tokenized.ids.tolist()) == ["[CLS]", "the", "plot", "was", "[SEP]"]
+    assert (tokenized.rows_cut, tokenized.tokens_lost) == (1, 1)
 
 
 @pytest.mark.parametrize("max_length", [5, 9, 12, 64])
 def test_pairs_are_cut_longest_first_as_the_tokenizer_does(max_length: int, tiny_tokenizer: BertTokenizer) -> None:
     first, second = WORDS, ["the plot", "the acting was very bad film film film", "a", "", "not " * 20]
     rows = make(premise=first, hypothesis=second, label=["a", "b", "c", "a", "b"])
-    encoded = PAIR.encode(rows, tiny_tokenizer, max_length, ["a", "b", "c"])
+    tokenized = PAIR.tokenize(rows, tiny_tokenizer, max_length, ["a", "b", "c"])
     expected = tiny_tokenizer(first, second, truncation=True, max_length=max_length)
-    assert token_lists(encoded) == expected["input_ids"]
-    assert encoded.type_ids is not None and encoded.type_ids.dtype == np.int8
-    assert encoded.type_ids.tolist() == [t for types in expected["token_type_ids"] for t in types]
+    assert token_lists(tokenized) == expected["input_ids"]
+    assert tokenized.type_ids is not None and tokenized.type_ids.dtype == np.int8
+    assert tokenized.type_ids.tolist() == [t for types in expected["token_type_ids"] for t in types]
     full = np.array([len(ids) for ids in tiny_tokenizer(first, second)["input_ids"]])
-    assert encoded.rows_cut == (full > max_length).sum()
-    assert encoded.tokens_lost == np.maximum(full - max_length, 0).sum()
+    assert tokenized.rows_cut == (full > max_length).sum()
+    assert tokenized.tokens_lost == np.maximum(full - max_length, 0).sum()
 
 
 def test_type_ids_only_where_the_tokenizer_makes_them(tiny_tokenizer: BertTokenizer) -> None:
     vocab = tiny_tokenizer.get_vocab()
     without = BertTokenizer(vocab=vocab, model_input_names=["input_ids", "attention_mask"])
     rows = make(text=WORDS, label=["0"] * 5)
-    encoded = TASK.encode(rows, without, 8, ["0", "1"])
-    assert encoded.type_ids is None
-    assert encoded.fingerprint != TASK.encode(rows, tiny_tokenizer, 8, ["0", "1"]).fingerprint
+    tokenized = TASK.tokenize(rows, without, 8, ["0", "1"])
+    assert tokenized.type_ids is None
+    assert tokenized.fingerprint != TASK.tokenize(rows, tiny_tokenizer, 8, ["0", "1"]).fingerprint
 
 
 def test_rows_without_a_label_column_get_no_label(tiny_tokenizer: BertTokenizer) -> None:
-    assert TASK.encode(make(text=WORDS), tiny_tokenizer, 8, ["0", "1"]).labels.tolist() == [-1] * 5
+    assert TASK.tokenize(make(text=WORDS), tiny_tokenizer, 8, ["0", "1"]).labels.tolist() == [-1] * 5
 
 
 def test_a_label_the_model_does_not_know_is_an_error(tiny_tokenizer: BertTokenizer) -> None:
     with pytest.raises(
         InputError, match=r"made.csv: label '7' \(column 'label', 1 of 2 rows\) is unknown to the model"
     ):
-        TASK.encode(labelled("7", "1"), tiny_tokenizer, 8, ["0", "1"])
+        TASK.tokenize(labelled("7", "1"), tiny_tokenizer, 8, ["0", "1"])
 
 
 def test_no_warning_about_long_texts(tiny_tokenizer: BertTokenizer, caplog: pytest.LogCaptureFixture) -> None:
     short = BertTokenizer(vocab=tiny_tokenizer.get_vocab(), model_max_length=16)
     long = ["good " * 50]
     with caplog.at_level(logging.WARNING):
-        encoded = PAIR.encode(make(premise=long, hypothesis=long), short, 12, ["0", "1"])
-    assert encoded.tokens_lost == 91 and caplog.records == []
+        tokenized = PAIR.tokenize(make(premise=long, hypothesis=long), short, 12, ["0", "1"])
+    assert tokenized.tokens_lost == 91 and caplog.records == []
 
 
-def encode_cached(tokenizer: PreTrainedTokenizerBase, cache: Path, max_length: int = 8, **columns: list) -> Encoded:
-    return TASK.encode(
+def encode_cached(
+    tokenizer: PreTrainedTokenizerBase, cache: Path, max_length: int = 8, **columns: list
+) -> TokenizedRows:
+    return TASK.tokenize(
         make(**({"text": WORDS, "label": ["0"] * 5} | columns)), tokenizer, max_length, ["0", "1"], cache
     )
 
 
-def assert_same_tokens(a: Encoded, b: Encoded) -> None:
+def assert_same_tokens(a: TokenizedRows, b: TokenizedRows) -> None:
     assert token_lists(a) == token_lists(b)
     assert a.type_ids is not None and b.type_ids is not None and a.type_ids.tolist() == b.type_ids.tolist()
     assert (a.rows_cut, a.tokens_lost, a.fingerprint) == (b.rows_cut, b.tokens_lost, b.fingerprint)
@@ -202,7 +204,7 @@ def test_a_cache_that_cannot_be_written_stops_nothing(tiny_tokenizer: BertTokeni
 def test_the_fingerprint_follows_what_decides_the_tokens(tiny_tokenizer: BertTokenizer) -> None:
     def fingerprint(tokenizer: PreTrainedTokenizerBase = tiny_tokenizer, max_length: int = 8, **columns: list) -> str:
         rows = make(**({"text": WORDS, "label": ["0"] * 5} | columns))
-        return TASK.encode(rows, tokenizer, max_length, ["0", "1"]).fingerprint
+        return TASK.tokenize(rows, tokenizer, max_length, ["0", "1"]).fingerprint
 
     first = fingerprint()
     tiny_tokenizer(WORDS, truncation=True, max_length=3, padding=True)  # leaves its mark on the tokenizer
@@ -275,13 +277,13 @@ def test_imdb_with_a_real_tokenizer(shared: Path, tmp_path: Path) -> None:
     tokenizer = AutoTokenizer.from_pretrained(shared / "weights" / "bert-tiny-mlm")
     rows = prepare(read(Source(path="test_5k.jsonl.gz"), shared / "data" / "imdb"), text=["text"], label="label")
     rows = rows.take(range(1200))  # more than one call of the tokenizer
-    encoded = TASK.encode(rows, tokenizer, 128, ["0", "1"], tmp_path)
+    tokenized = TASK.tokenize(rows, tokenizer, 128, ["0", "1"], tmp_path)
     texts = rows.columns["text"]
-    assert token_lists(encoded) == tokenizer(texts, truncation=True, max_length=128)["input_ids"]
+    assert token_lists(tokenized) == tokenizer(texts, truncation=True, max_length=128)["input_ids"]
     full = np.array([len(ids) for ids in tokenizer(texts, verbose=False)["input_ids"]])
-    assert encoded.rows_cut == (full > 128).sum() > 0
-    assert encoded.tokens_lost == np.maximum(full - 128, 0).sum()
-    assert_same_tokens(encoded, TASK.encode(rows, tokenizer, 128, ["0", "1"], tmp_path))
+    assert tokenized.rows_cut == (full > 128).sum() > 0
+    assert tokenized.tokens_lost == np.maximum(full - 128, 0).sum()
+    assert_same_tokens(tokenized, TASK.tokenize(rows, tokenizer, 128, ["0", "1"], tmp_path))
 
 
 def test_mnli_pairs_with_a_real_tokenizer(shared: Path) -> None:
@@ -290,8 +292,8 @@ def test_mnli_pairs_with_a_real_tokenizer(shared: Path) -> None:
     splits = load_splits(config, text=PAIR.text_columns, label="label", base=shared / "data" / "mnli")
     names = PAIR.class_names(splits)
     assert names == ["contradiction", "entailment", "neutral"]
-    encoded = PAIR.encode(splits.train, tokenizer, 32, names)
+    tokenized = PAIR.tokenize(splits.train, tokenizer, 32, names)
     premises, hypotheses = (splits.train.columns[name] for name in PAIR.text_columns)
     expected = tokenizer(premises, hypotheses, truncation=True, max_length=32)
-    assert token_lists(encoded) == expected["input_ids"]
-    assert np.bincount(encoded.labels).sum() == 270 and encoded.rows_cut > 0
+    assert token_lists(tokenized) == expected["input_ids"]
+    assert np.bincount(tokenized.labels).sum() == 270 and tokenized.rows_cut > 0

@@ -21,7 +21,7 @@ from encoderlab.config import load as config_load
 from encoderlab.core import statistics
 from encoderlab.core.errors import InputError
 from encoderlab.data.rows import Rows
-from encoderlab.data.tokenized import Encoded
+from encoderlab.data.tokenized import TokenizedRows
 from encoderlab.engine.batches import collate
 from encoderlab.engine.logits import logits, scores
 from encoderlab.engine.runner import ModelRunner
@@ -30,7 +30,8 @@ from encoderlab.methods.full import Full
 from encoderlab.methods.head import Head
 from encoderlab.methods.lora import Lora
 from encoderlab.methods.prompt import Prompt
-from encoderlab.model import encoder, load
+from encoderlab.model import load
+from encoderlab.model.encoder import EncoderModel
 from encoderlab.model.families import FAMILIES
 from encoderlab.study import check
 from encoderlab.study.compare import compare
@@ -56,8 +57,8 @@ def rows_of(*texts: str | list[str]) -> Rows:
     return TASK.prepare(Rows({"text": list(texts)}, "here", np.arange(len(texts))), labelled=True)
 
 
-def windows(tokenizer, *lengths: int, max_length: int = 40, task: MaskedLM = TASK) -> Encoded:
-    return task.encode(rows_of(*(text(n, n) for n in lengths)), tokenizer, max_length, ["masked"])
+def windows(tokenizer, *lengths: int, max_length: int = 40, task: MaskedLM = TASK) -> TokenizedRows:
+    return task.tokenize(rows_of(*(text(n, n) for n in lengths)), tokenizer, max_length, ["masked"])
 
 
 def test_windows_of_texts(tiny_tokenizer) -> None:
@@ -101,9 +102,9 @@ def test_lists_of_words_are_texts() -> None:
 
 
 def test_masks_are_those_of_the_paper(tiny_tokenizer) -> None:
-    encoded = windows(tiny_tokenizer, *[38] * 400)
-    masked = TASK.masked(encoded, np.arange(400), (0, 1))
-    flat = encoded.ids.reshape(400, 40).reshape(-1)
+    tokenized = windows(tiny_tokenizer, *[38] * 400)
+    masked = TASK.masked(tokenized, np.arange(400), (0, 1))
+    flat = tokenized.ids.reshape(400, 40).reshape(-1)
     assert (flat[masked.places] == masked.targets).all() and not np.isin(masked.places % 40, [0, 39]).any()
     n = 400 * 38
     assert len(masked.places) / n == pytest.approx(0.15, abs=4 * math.sqrt(0.15 * 0.85 / n))
@@ -118,11 +119,11 @@ def test_masks_are_those_of_the_paper(tiny_tokenizer) -> None:
 
 
 def test_masks_depend_on_seed_epoch_and_window_alone(tiny_tokenizer) -> None:
-    encoded = windows(tiny_tokenizer, 38, 35, 100)
+    tokenized = windows(tiny_tokenizer, 38, 35, 100)
 
     def inputs(rows: list[int], draw: tuple[int, int]) -> dict[int, list[int]]:
-        masked = TASK.masked(encoded, np.array(rows), draw)
-        width = encoded.lengths[rows].max()
+        masked = TASK.masked(tokenized, np.array(rows), draw)
+        width = tokenized.lengths[rows].max()
         return {
             row: (masked.places[masked.owner == i] - i * width).tolist() + masked.inputs[masked.owner == i].tolist()
             for i, row in enumerate(rows)
@@ -136,14 +137,14 @@ def test_masks_depend_on_seed_epoch_and_window_alone(tiny_tokenizer) -> None:
 def test_the_loss_is_that_of_the_whole_batch(tiny_masked_lm: Callable[[str], Path], family: str) -> None:
     """Picking the masked positions before the head gives what the library gives with labels of -100 elsewhere."""
     base = load.load(str(tiny_masked_lm(family)), head=TASK.head, class_names=["masked"], seed=0)
-    encoded = windows(base.tokenizer, 38, 33, 70, 36)
+    tokenized = windows(base.tokenizer, 38, 33, 70, 36)
     rows = np.array([2, 0, 3, 1])
     model = ModelRunner(base, torch.float32, CPU).eval()
     pad = base.tokenizer.pad_token_id
-    masked = TASK.masked(encoded, rows, (3, 1))
+    masked = TASK.masked(tokenized, rows, (3, 1))
     with torch.no_grad():
-        found = scores(model, TASK, encoded, rows, pad_id=pad, device=CPU, draw=(3, 1))
-        batch = collate(encoded, rows, pad, CPU)
+        found = scores(model, TASK, tokenized, rows, pad_id=pad, device=CPU, draw=(3, 1))
+        batch = collate(tokenized, rows, pad, CPU)
         labels = torch.full_like(batch["input_ids"], -100)
         labels.view(-1)[masked.places] = torch.from_numpy(masked.targets)
         batch["input_ids"].view(-1)[masked.places] = torch.from_numpy(masked.inputs)
@@ -152,10 +153,10 @@ def test_the_loss_is_that_of_the_whole_batch(tiny_masked_lm: Callable[[str], Pat
     torch.testing.assert_close(found[:, 0], loss.sum(1), rtol=1e-5, atol=1e-5)
     assert found[:, 1].tolist() == (labels >= 0).sum(1).tolist()
     assert found[:, 2].tolist() == (whole.argmax(-1) == labels).sum(1).tolist()
-    together = logits(model, TASK, encoded, pad_id=pad, budget=10**6, device=CPU)
-    alone = logits(model, TASK, encoded, pad_id=pad, budget=1, device=CPU)
+    together = logits(model, TASK, tokenized, pad_id=pad, budget=10**6, device=CPU)
+    alone = logits(model, TASK, tokenized, pad_id=pad, budget=1, device=CPU)
     np.testing.assert_allclose(together, alone, atol=1e-5)
-    metrics = TASK.metrics(together, encoded.labels, ["masked"])
+    metrics = TASK.metrics(together, tokenized.labels, ["masked"])
     assert metrics["loss"] == pytest.approx(together[:, 0].sum() / together[:, 1].sum(), rel=1e-6)
     assert metrics["perplexity"] == pytest.approx(math.exp(metrics["loss"]))
 
@@ -181,10 +182,10 @@ def test_bf16_is_near_fp32(tiny_masked_lm: Callable[[str], Path], family: str, m
     for dtype in (torch.float32, torch.bfloat16):
         base = load.load(str(tiny_masked_lm(family)), head=TASK.head, class_names=["masked"], seed=0)
         method.inject(base, 0)
-        encoded = windows(base.tokenizer, 38, 33)
+        tokenized = windows(base.tokenizer, 38, 33)
         model = ModelRunner(base, dtype, CPU).eval()
         pad = base.tokenizer.pad_token_id
-        result = scores(model, TASK, encoded, np.arange(2), pad_id=pad, device=CPU, draw=(0, 1))
+        result = scores(model, TASK, tokenized, np.arange(2), pad_id=pad, device=CPU, draw=(0, 1))
         TASK.losses(result, torch.zeros(2)).sum().backward()
         grads = [p.grad for _, p in base.trainable() if p.grad is not None]
         assert grads and all(g.dtype == torch.float32 for g in grads)
@@ -193,7 +194,7 @@ def test_bf16_is_near_fp32(tiny_masked_lm: Callable[[str], Path], family: str, m
 
 
 @pytest.fixture(scope="module")
-def plain(tiny_masked_lm: Callable[[str], Path]) -> encoder.EncoderModel:
+def plain(tiny_masked_lm: Callable[[str], Path]) -> EncoderModel:
     """To be copied, not changed."""
     return load.load(str(tiny_masked_lm("bert")), head=TASK.head, class_names=["masked"], seed=0)
 
@@ -204,14 +205,14 @@ ACCEPTED = [case for case in CASES if not isinstance(case, Head) and getattr(cas
 
 @pytest.mark.parametrize("method", ACCEPTED, ids=repr)
 def test_every_method_learns_and_moves_to_the_bare_encoder(
-    method: Method, plain: encoder.EncoderModel, tiny_masked_lm: Callable[[str], Path], tmp_path: Path
+    method: Method, plain: EncoderModel, tiny_masked_lm: Callable[[str], Path], tmp_path: Path
 ) -> None:
     """Training moves what is trainable and nothing else, and the encoder with the saved adapter is the trained one."""
     if any("not installed" in problem for problem in method.problems(plain)):
         pytest.skip(method.problems(plain)[0])
     assert not method.problems(plain)
     tuned, pad = copied(plain), plain.tokenizer.pad_token_id
-    encoded = windows(tuned.tokenizer, 38, 33)
+    tokenized = windows(tuned.tokenizer, 38, 33)
     method.inject(tuned, 0)
     trained, before = dict(tuned.trainable()), {n: p.detach().clone() for n, p in tuned.model.named_parameters()}
     assert isinstance(method, Full) or not any(plain.is_head(name) for name in trained), "a pretrained head is frozen"
@@ -220,7 +221,7 @@ def test_every_method_learns_and_moves_to_the_bare_encoder(
     steps = 3  # B of LoRA is zero: A moves from the second step on
     losses = []
     for step in range(1, steps + 1):
-        found = scores(model, TASK, encoded, np.arange(2), pad_id=pad, device=CPU, draw=(0, 1))
+        found = scores(model, TASK, tokenized, np.arange(2), pad_id=pad, device=CPU, draw=(0, 1))
         loss = TASK.losses(found, torch.zeros(2)).sum()
         more = method.regulariser(tuned)
         (loss if more is None else loss + more).backward()
@@ -236,10 +237,10 @@ def test_every_method_learns_and_moves_to_the_bare_encoder(
     ids = tuned.tokenizer([text(20, 3), text(9, 4)], padding=True, return_tensors="pt")
     bare.model.eval()
     with torch.no_grad():
-        wanted, untouched = (one.trunk(**ids).last_hidden_state for one in (tuned, bare))
+        wanted, untouched = (one.base_model(**ids).last_hidden_state for one in (tuned, bare))
         adapters.load_adapter(bare, tmp_path, head=False)
         assert not torch.allclose(untouched, wanted, atol=1e-4)
-        torch.testing.assert_close(bare.trunk(**ids).last_hidden_state, wanted, rtol=0, atol=1e-5)
+        torch.testing.assert_close(bare.base_model(**ids).last_hidden_state, wanted, rtol=0, atol=1e-5)
 
 
 def test_the_head_alone_is_no_method_of_masked_lm(study: Path) -> None:

@@ -122,15 +122,15 @@ def test_the_saved_head_answers_in_the_labels_unit(
     found = {}
     for unit in (1.0, 1000.0):
         rows = Rows({"text": texts, "label": [unit * (5 + text.count("good")) for text in texts]}, "", np.arange(12))
-        encoded = TASK.encode(rows, base.tokenizer, 32, ["label"])
+        tokenized = TASK.tokenize(rows, base.tokenizer, 32, ["label"])
         tuned = load.load(str(tiny_model(family)), head=TASK.head, class_names=["label"], seed=0)
         Full().inject(tuned, 0)
         trainer = Trainer(
-            backbone=tuned,
+            encoder=tuned,
             method=Full(),
             task=TASK,
-            train=encoded,
-            validation=encoded,
+            train=tokenized,
+            validation=tokenized,
             class_names=["label"],
             settings=settings.Train(epochs=1, batch_size=4, max_length=32),
             learning_rate=1e-3,
@@ -140,14 +140,14 @@ def test_the_saved_head_answers_in_the_labels_unit(
             folder=tmp_path / str(unit),
         )
         trained = trainer.run()
-        raw = logits(trainer.model, TASK, encoded, pad_id=trainer.pad_id, budget=4000, device=CPU)
+        raw = logits(trainer.model, TASK, tokenized, pad_id=trainer.pad_id, budget=4000, device=CPU)
         with torch.no_grad():
             for name, parameter in tuned.model.named_parameters():
                 parameter.copy_(trained.tensors[our_name(tuned, name)])
-        scaled = logits(trainer.model, TASK, encoded, pad_id=trainer.pad_id, budget=4000, device=CPU)
-        centre, spread = encoded.labels.mean(), encoded.labels.std()
+        scaled = logits(trainer.model, TASK, tokenized, pad_id=trainer.pad_id, budget=4000, device=CPU)
+        centre, spread = tokenized.labels.mean(), tokenized.labels.std()
         np.testing.assert_allclose(scaled, centre + spread * raw, rtol=1e-4)
-        metrics = TASK.metrics(scaled, encoded.labels, ["label"])
+        metrics = TASK.metrics(scaled, tokenized.labels, ["label"])
         assert trained.history[-1]["validation"]["mse"] == pytest.approx(metrics["mse"], rel=1e-3)
         found[unit] = scaled / unit
     np.testing.assert_allclose(found[1.0], found[1000.0], rtol=1e-4)

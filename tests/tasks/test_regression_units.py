@@ -14,7 +14,7 @@ import pytest
 from encoderlab.core.errors import InputError
 from encoderlab.data.rows import Rows
 from encoderlab.data.splits import Splits
-from encoderlab.data.tokenized import Encoded
+from encoderlab.data.tokenized import TokenizedRows
 from encoderlab.inference.evaluate import evaluate
 from encoderlab.inference.predict import _digits, predict
 from encoderlab.study.compare import compare
@@ -53,7 +53,7 @@ def test_what_is_constant_has_no_correlation(value: float) -> None:
     for statistic in (weighted_correlation.pearson, weighted_correlation.spearman):
         assert statistic(flat, x, weights).tolist() == statistic(x, flat, weights).tolist() == [0.0] * 4
         assert statistic(few, x, weights * (np.arange(50) < 10)).tolist() == [0.0] * 4
-    gold = Encoded(
+    gold = TokenizedRows(
         ids=np.zeros(0), offsets=np.zeros(51), type_ids=None, labels=flat, rows_cut=0, tokens_lost=0, fingerprint=""
     )
     assert "all 50 rows have the label" in TASK.warnings(gold)[0]

@@ -20,7 +20,7 @@ from encoderlab.cli.app import main
 from encoderlab.core.errors import InputError
 from encoderlab.data.rows import Rows
 from encoderlab.data.splits import Splits
-from encoderlab.data.tokenized import Encoded
+from encoderlab.data.tokenized import TokenizedRows
 from encoderlab.engine.batches import collate
 from encoderlab.engine.logits import logits, scores
 from encoderlab.engine.runner import ModelRunner
@@ -51,10 +51,10 @@ def rows_of(words: list[Any], labels: list[Any] | None = None) -> Rows:
     return Rows(columns, "here", np.arange(len(words)))
 
 
-def encoded_of(tokenizer: Any, *texts: str, max_length: int = 64) -> Encoded:
+def encoded_of(tokenizer: Any, *texts: str, max_length: int = 64) -> TokenizedRows:
     words = [text.split() for text in texts]
     labels = [[TAGS[(i + len(word)) % 5] for i, word in enumerate(row)] for row in words]
-    return TASK.encode(TASK.prepare(rows_of(words, labels), labelled=True), tokenizer, max_length, TAGS)
+    return TASK.tokenize(TASK.prepare(rows_of(words, labels), labelled=True), tokenizer, max_length, TAGS)
 
 
 TEXTS = ("good zebra film", "the plot", "a very bad actor xyz was not good", "film")
@@ -94,7 +94,7 @@ def test_places_with_tokens_that_hold_the_space_before_them(make: Callable[[], T
     raw.train_from_iterator(["the plot was very good the film was bad"] * 3, trainer)
     tokenizer = PreTrainedTokenizerFast(tokenizer_object=raw, pad_token="<pad>", unk_token="<unk>")
     words = "the goodbad film was goofy".split()
-    found = TASK.encode(TASK.prepare(rows_of([words]), labelled=False), tokenizer, 64, TAGS)
+    found = TASK.tokenize(TASK.prepare(rows_of([words]), labelled=False), tokenizer, 64, TAGS)
     assert found.places is not None
     tokens = tokenizer.convert_ids_to_tokens(found.ids.tolist())
     stops = [*found.places[0].tolist()[1:], len(tokens)]
@@ -121,7 +121,7 @@ def test_words_that_are_cut_off_are_missed_and_told(tiny_tokenizer) -> None:
 
 def test_a_word_without_a_token_shifts_no_other(tiny_tokenizer) -> None:
     prepared = TASK.prepare(rows_of([["good", "\u200b", "bad"], ["", "film"]]), labelled=False)
-    found = TASK.encode(prepared, tiny_tokenizer, 32, TAGS)
+    found = TASK.tokenize(prepared, tiny_tokenizer, 32, TAGS)
     assert found.places is not None
     assert found.places.tolist() == [[1, -1, 2], [-1, 1, -1]]
 
@@ -171,14 +171,14 @@ def test_words_labelled_minus_100_are_ignored(tiny_tokenizer) -> None:
         "here: 1 of 3 rows have no labelled word and were dropped",
         "here: 1 of 5 words are labelled -100: ignored, neither learned nor scored",
     )
-    encoded = TASK.encode(rows, tiny_tokenizer, 16, TAGS)
-    assert encoded.labels.tolist() == [[2, -1, 4], [0, 0, -1]]
+    tokenized = TASK.tokenize(rows, tiny_tokenizer, 16, TAGS)
+    assert tokenized.labels.tolist() == [[2, -1, 4], [0, 0, -1]]
     answers = np.zeros((2, 3, 5), np.float32)
     answers[0, [0, 1, 2], [2, 1, 4]] = answers[1, :, 0] = 1
-    found = TASK.metrics(answers, encoded.labels, TAGS)
+    found = TASK.metrics(answers, tokenized.labels, TAGS)
     assert (found["entity_f1"], found["accuracy"], found["words"]) == (1.0, 1.0, 4)
     torch.testing.assert_close(
-        TASK.losses(torch.from_numpy(answers), torch.from_numpy(encoded.labels))[0],
+        TASK.losses(torch.from_numpy(answers), torch.from_numpy(tokenized.labels))[0],
         torch.nn.functional.cross_entropy(torch.from_numpy(answers[0]), torch.tensor([2, -1, 4]), ignore_index=-1),
     )
     assert TASK.class_names(Splits(rows, rows, rows)) == ["O", "B-PER", "I-PER"]
@@ -217,20 +217,20 @@ def test_every_method_on_every_family(family: str, method: Method, tiny_model: C
         assert method.problems(base)
         return
     method.inject(base, 0)
-    encoded = encoded_of(base.tokenizer, *TEXTS)
+    tokenized = encoded_of(base.tokenizer, *TEXTS)
     model, pad, rows = ModelRunner(base, torch.float32, CPU).eval(), base.tokenizer.pad_token_id, np.array([2, 0, 3, 1])
-    assert encoded.places is not None
-    found = scores(model, TASK, encoded, rows, pad_id=pad, device=CPU, draw=(0, 1))
+    assert tokenized.places is not None
+    found = scores(model, TASK, tokenized, rows, pad_id=pad, device=CPU, draw=(0, 1))
     with torch.no_grad():
-        whole = base.model(**collate(encoded, rows, pad, CPU)).logits
+        whole = base.model(**collate(tokenized, rows, pad, CPU)).logits
     for i, row in enumerate(rows):
-        places = encoded.places[row][encoded.places[row] >= 0]
+        places = tokenized.places[row][tokenized.places[row] >= 0]
         torch.testing.assert_close(found[i, : len(places)], whole[i, places], rtol=1e-4, atol=1e-5)
         assert torch.isinf(found[i, len(places) :]).all()
-    alone = logits(model, TASK, encoded, pad_id=pad, budget=1, device=CPU)
-    together = logits(model, TASK, encoded, pad_id=pad, budget=10**6, device=CPU)
+    alone = logits(model, TASK, tokenized, pad_id=pad, budget=1, device=CPU)
+    together = logits(model, TASK, tokenized, pad_id=pad, budget=10**6, device=CPU)
     np.testing.assert_allclose(alone, together, atol=1e-5)
-    TASK.losses(found, torch.from_numpy(encoded.labels[rows])).sum().backward()
+    TASK.losses(found, torch.from_numpy(tokenized.labels[rows])).sum().backward()
     assert [name for name, p in base.trainable() if p.grad is None] == []
 
 
@@ -276,11 +276,11 @@ def test_more_that_can_be_wrong(tiny_tokenizer) -> None:
         TASK.class_names(Splits(same, same, same))
     other = TASK.prepare(rows_of([["a"]], [["B-ORG"]]), labelled=True)
     with pytest.raises(InputError, match="row 1: label 'B-ORG' is unknown to the model"):
-        TASK.encode(other, tiny_tokenizer, 32, TAGS)
+        TASK.tokenize(other, tiny_tokenizer, 32, TAGS)
     assert TASK.class_names(Splits(same, other, same)) == ["O", "B-ORG"]
     book = TASK.prepare(rows_of([["a"], ["a"] * 10_001]), labelled=False)
     with pytest.raises(InputError, match="here: row 2: 10,001 words; expected at most 10,000: make a row of each"):
-        TASK.encode(book, tiny_tokenizer, 32, TAGS)
+        TASK.tokenize(book, tiny_tokenizer, 32, TAGS)
 
 
 def test_an_odd_label_does_not_change_what_the_others_mark() -> None:

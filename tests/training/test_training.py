@@ -51,12 +51,12 @@ def test_lora_trains_as_peft_does(build: Build, tiny_model: Callable[[str], Path
         if ".default." not in name:
             assert not parameter.requires_grad
             continue
-        mine = ours.backbone.model.get_parameter(
+        mine = ours.encoder.model.get_parameter(
             name.removeprefix("base_model.model.").replace("modules_to_save.default.", "").replace(".default", "")
         )
         parameter.data.copy_(mine.data)
     trained = [(n, p) for n, p in theirs.named_parameters() if p.requires_grad]
-    assert sum(p.numel() for _, p in trained) == sum(p.numel() for _, p in ours.backbone.trainable())
+    assert sum(p.numel() for _, p in trained) == sum(p.numel() for _, p in ours.encoder.trainable())
     optimizer = torch.optim.AdamW(
         [
             {"params": [p for _, p in trained if p.ndim > 1], "weight_decay": 0.01},
@@ -93,12 +93,12 @@ def test_micro_batches_have_the_padded_batchs_gradient(method: Method, build: Bu
         trainer.optimizer.step = lambda: None  # type: ignore[assignment]
         trainer.optimizer.zero_grad = lambda: None  # type: ignore[assignment]
         trainer.step(0, chosen)
-        gradients.append({name: p.grad for name, p in trainer.backbone.trainable()})
+        gradients.append({name: p.grad for name, p in trainer.encoder.trainable()})
     padded = build(method, dropout=False, settings=settings)
     padded.model.train()
     scores = padded.model(**collate(padded.train, chosen, padded.pad_id, CPU))
     torch.nn.functional.cross_entropy(scores, torch.from_numpy(padded.train.labels[chosen])).backward()
-    for name, parameter in padded.backbone.trainable():
+    for name, parameter in padded.encoder.trainable():
         for found in gradients:
             torch.testing.assert_close(found[name], parameter.grad, rtol=0, atol=1e-6, msg=name)
 
@@ -172,7 +172,7 @@ def test_the_best_epoch_is_what_a_run_gives_and_patience_stops_it(build: Build) 
     fresh = build(Lora(), folder="other")
     from encoderlab.adapters.folder import fill
 
-    fill(fresh.backbone, Lora(), trained.tensors, "the best epoch")
+    fill(fresh.encoder, Lora(), trained.tensors, "the best epoch")
     again = fresh._validate()
     assert again["accuracy"] == scores[trained.best_epoch - 1][0]
     assert again["loss"] == -scores[trained.best_epoch - 1][1]
@@ -250,8 +250,8 @@ def test_the_speed_of_bf16_is_measured_once_for_a_processor(tmp_path: Path, monk
 def test_bf16_trains_fp32_parameters_and_an_fp32_head(method: Method, build: Build) -> None:
     exact = build(method, dropout=False, folder="fp32", learning_rate=1e-3)
     trainer = build(method, dropout=False, folder="bf16", learning_rate=1e-3, dtype=torch.bfloat16)
-    assert all(p.dtype == torch.float32 for _, p in trainer.backbone.trainable())
-    frozen = [p for n, p in trainer.backbone.model.named_parameters() if not p.requires_grad]
+    assert all(p.dtype == torch.float32 for _, p in trainer.encoder.trainable())
+    frozen = [p for n, p in trainer.encoder.model.named_parameters() if not p.requires_grad]
     assert all(p.dtype == torch.bfloat16 for p in frozen)
     chosen = epoch_batches(40, 8, 0, 1)
     for step, batch in enumerate(chosen):

@@ -73,9 +73,9 @@ LORA: dict[str, Any] = {
 ACTIVATIONS = ("relu", "gelu", "swish", "tanh")
 
 
-def refusal(backbone: EncoderModel, method: Method) -> str | None:
+def refusal(encoder: EncoderModel, method: Method) -> str | None:
     """Why the library's format cannot hold this method on this family; None where it can."""
-    family = backbone.model.config.model_type
+    family = encoder.model.config.model_type
     if family not in PLACES:
         return f"the adapters library has no place for adapters in the family {family!r} (it has: {', '.join(PLACES)})"
     match method:
@@ -91,36 +91,34 @@ def refusal(backbone: EncoderModel, method: Method) -> str | None:
 
 
 def write(
-    backbone: EncoderModel, method: Method, tensors: Mapping[str, Tensor], folder: Path, name: str = "encoderlab"
+    encoder: EncoderModel, method: Method, tensors: Mapping[str, Tensor], folder: Path, name: str = "encoderlab"
 ) -> None:
     """Write the folder; `name`: what the library calls the adapter. `tensors`: of the adapter file's names.
     InputError with `refusal`'s reason."""
-    if reason := refusal(backbone, method):
+    if reason := refusal(encoder, method):
         raise InputError(reason)
-    known = {tensor_names.our_name(backbone, n) for n, p in backbone.model.named_parameters() if backbone.is_head(n)}
+    known = {tensor_names.our_name(encoder, n) for n, p in encoder.model.named_parameters() if encoder.is_head(n)}
     inserted = {n: tensor for n, tensor in tensors.items() if n not in known}
     stored, layers = {}, set()
-    for ours, theirs in _renaming(backbone, method, name).items():
+    for ours, theirs in _renaming(encoder, method, name).items():
         if ours in inserted:
-            stored[tensor_names.parameter_name(backbone, theirs)] = inserted.pop(ours).detach().cpu().contiguous()
-            layers.add(_layer(backbone, ours))
+            stored[tensor_names.parameter_name(encoder, theirs)] = inserted.pop(ours).detach().cpu().contiguous()
+            layers.add(_layer(encoder, ours))
     if inserted:
         raise InputError(f"the adapters library has no place for {min(inserted)}")
-    left_out = [i for i in backbone.layer_numbers("all") if i not in layers]
-    config = backbone.model.config
+    left_out = [i for i in encoder.layer_numbers("all") if i not in layers]
+    config = encoder.model.config
     about = {
         "hidden_size": config.hidden_size,
-        "model_class": type(backbone.model).__name__,
-        "model_name": tensor_names.public(backbone.name),
+        "model_class": type(encoder.model).__name__,
+        "model_name": tensor_names.public(encoder.name),
         "model_type": config.model_type,
         "version": VERSION,
     }
     _save(folder / WEIGHTS[1], stored)
-    write_json(folder / CONFIG, about | {"name": name, "config": _config(backbone, method, left_out)})
+    write_json(folder / CONFIG, about | {"name": name, "config": _config(encoder, method, left_out)})
     head = {
-        tensor_names.parameter_name(backbone, n): t.detach().cpu().contiguous()
-        for n, t in tensors.items()
-        if n in known
+        tensor_names.parameter_name(encoder, n): t.detach().cpu().contiguous() for n, t in tensors.items() if n in known
     }
     if head:
         _save(folder / HEAD_WEIGHTS[1], head)
@@ -128,42 +126,42 @@ def write(
         write_json(folder / HEAD_CONFIG, about | labels | {"name": None, "config": None})
 
 
-def read(backbone: EncoderModel, folder: Path, *, head: bool = True) -> tuple[Method, dict[str, Tensor]]:
+def read(encoder: EncoderModel, folder: Path, *, head: bool = True) -> tuple[Method, dict[str, Tensor]]:
     """The method of a folder, and its tensors under our names, with `head` the head's too where the head file is of
     this model class. InputError naming what is not supported."""
     said = read_json(folder / CONFIG)
     config = said.get("config") if isinstance(said, dict) else None
     if not isinstance(config, dict) or "name" not in said:
         raise InputError(f"{folder / CONFIG}: neither PEFT's nor the adapters library's; expected peft_type or config")
-    family = backbone.model.config.model_type
+    family = encoder.model.config.model_type
     if family not in PLACES or said.get("model_type", family) != family:
         raise InputError(f"{folder}: an adapter for the family {said.get('model_type')!r}, not for {family!r}")
-    stored = tensor_names.ours(backbone, tensor_names.load_tensors(folder, *WEIGHTS))
+    stored = tensor_names.ours(encoder, tensor_names.load_tensors(folder, *WEIGHTS))
     if not head:
         stored = {name: tensor for name, tensor in stored.items() if not name.startswith(tensor_names.HEAD)}
     match config.get("architecture"):
         case None:
-            method, tensors = _bottleneck(backbone, said["name"], config, stored, folder)
+            method, tensors = _bottleneck(encoder, said["name"], config, stored, folder)
         case "lora":
-            method, tensors = _lora(backbone, said, stored, folder)
+            method, tensors = _lora(encoder, said, stored, folder)
         case other:
             raise InputError(f"{folder}: {other!r} of the adapters library is not supported; bottlenecks and LoRA are")
-    return method, tensors | (_head(backbone, folder) if head else {})
+    return method, tensors | (_head(encoder, folder) if head else {})
 
 
-def _head(backbone: EncoderModel, folder: Path) -> dict[str, Tensor]:
-    if backbone.frozen_head or not (folder / HEAD_CONFIG).is_file():
+def _head(encoder: EncoderModel, folder: Path) -> dict[str, Tensor]:
+    if encoder.frozen_head or not (folder / HEAD_CONFIG).is_file():
         return {}
     said = read_json(folder / HEAD_CONFIG)
-    if said.get("config") is not None or said.get("model_class") != type(backbone.model).__name__:
+    if said.get("config") is not None or said.get("model_class") != type(encoder.model).__name__:
         return {}
     stored = tensor_names.load_tensors(folder, *HEAD_WEIGHTS)
-    prefix = backbone.model.base_model_prefix + "."
+    prefix = encoder.model.base_model_prefix + "."
     return {n.removeprefix(prefix) if n.startswith(prefix) else tensor_names.HEAD + n: t for n, t in stored.items()}
 
 
 def _bottleneck(
-    backbone: EncoderModel, name: str, config: Mapping[str, Any], stored: Mapping[str, Tensor], folder: Path
+    encoder: EncoderModel, name: str, config: Mapping[str, Any], stored: Mapping[str, Tensor], folder: Path
 ) -> tuple[Method, dict[str, Tensor]]:
     placement = next((p for p, keys in PLACEMENTS.items() if all(config.get(k, False) == keys[k] for k in keys)), None)
     if placement is None:
@@ -174,7 +172,7 @@ def _bottleneck(
     if not isinstance(scale, float | int) or activation not in ACTIVATIONS:
         raise InputError(f"{folder}: scaling = {scale!r}, non_linearity = {activation!r} are not supported")
     probe = Adapter(placement=placement)  # type: ignore[arg-type]
-    tensors = _renamed(backbone, probe, name, stored, folder)
+    tensors = _renamed(encoder, probe, name, stored, folder)
     if placement != "parallel":  # there the scale is the method's
         tensors = {n: t * scale if ".adapter.up." in n else t for n, t in tensors.items()}
     widths = {len(tensor) for n, tensor in tensors.items() if n.endswith(".adapter.down.bias")}
@@ -184,19 +182,19 @@ def _bottleneck(
         placement=placement,  # type: ignore[arg-type]
         bottleneck=widths.pop(),
         activation=activation,  # type: ignore[arg-type]
-        layers=_layers(backbone, tensors),
+        layers=_layers(encoder, tensors),
     )
     return (replace(method, scale=float(scale)) if placement == "parallel" else method), tensors
 
 
 def _lora(
-    backbone: EncoderModel, said: Mapping[str, Any], stored: Mapping[str, Tensor], folder: Path
+    encoder: EncoderModel, said: Mapping[str, Any], stored: Mapping[str, Tensor], folder: Path
 ) -> tuple[Method, dict[str, Tensor]]:
     config = said["config"]
     _demand(config, LORA, folder)
-    tensors = _renamed(backbone, Lora(target=(*ATTENTION, "ffn_in", "ffn_out")), said["name"], stored, folder)
+    tensors = _renamed(encoder, Lora(target=(*ATTENTION, "ffn_in", "ffn_out")), said["name"], stored, folder)
     paths = [n.removesuffix(".lora_A.weight") for n in tensors if n.endswith(".lora_A.weight")]
-    target, layers = tensor_names.targets(backbone, paths)
+    target, layers = tensor_names.targets(encoder, paths)
     rank = len(tensors[f"{paths[0]}.lora_A.weight"])
     alpha = float(config.get("alpha", 8))
     if _before_1_1(str(said.get("version", ""))):
@@ -215,11 +213,11 @@ def _demand(config: Mapping[str, Any], only: Mapping[str, Any], folder: Path) ->
         raise InputError(f"{folder}: not supported: {', '.join(wrong)}")
 
 
-def _renaming(backbone: EncoderModel, method: Method, name: str) -> dict[str, str]:
+def _renaming(encoder: EncoderModel, method: Method, name: str) -> dict[str, str]:
     """{our name: the library's}, both relative to the trunk, of all that the method may have in any layer."""
-    family, after_attention, after_ffn = backbone.family, *PLACES[backbone.model.config.model_type]
+    family, after_attention, after_ffn = encoder.family, *PLACES[encoder.model.config.model_type]
     found = {}
-    for i, layer in enumerate(backbone.layer_paths()):
+    for i, layer in enumerate(encoder.layer_paths()):
         if isinstance(method, Adapter):
             last = family.ffn_norm if method.placement == "pfeiffer" else family.after_ffn
             hosts = {f"{layer}.{last}": after_ffn}
@@ -231,25 +229,25 @@ def _renaming(backbone: EncoderModel, method: Method, name: str) -> dict[str, st
                     found[f"{host}.adapter.down.{kind}"] = f"{theirs}.adapter_down.0.{kind}"
                     found[f"{host}.adapter.up.{kind}"] = f"{theirs}.adapter_up.{kind}"
         elif isinstance(method, FixedRank):
-            for path in (path for target in method.target for path in backbone.linear_paths(target, [i])):
+            for path in (path for target in method.target for path in encoder.linear_paths(target, [i])):
                 found |= {f"{path}.lora_{k}.weight": f"{path}.loras.{name}.lora_{k}" for k in ("A", "B")}
     return found
 
 
 def _renamed(
-    backbone: EncoderModel, method: Method, name: str, stored: Mapping[str, Tensor], folder: Path
+    encoder: EncoderModel, method: Method, name: str, stored: Mapping[str, Tensor], folder: Path
 ) -> dict[str, Tensor]:
-    back = {theirs: ours for ours, theirs in _renaming(backbone, method, name).items()}
+    back = {theirs: ours for ours, theirs in _renaming(encoder, method, name).items()}
     if strange := stored.keys() - back.keys():
-        raise InputError(f"{folder}: the tensor {min(strange)} has no place in {tensor_names.public(backbone.name)}")
+        raise InputError(f"{folder}: the tensor {min(strange)} has no place in {tensor_names.public(encoder.name)}")
     if not stored:
         raise InputError(f"{folder}: the weights are empty")
     return {back[theirs]: tensor for theirs, tensor in stored.items()}
 
 
-def _config(backbone: EncoderModel, method: Method, left_out: list[int]) -> dict[str, Any]:
+def _config(encoder: EncoderModel, method: Method, left_out: list[int]) -> dict[str, Any]:
     if isinstance(method, Adapter):
-        hidden, width = backbone.model.config.hidden_size, method.bottleneck
+        hidden, width = encoder.model.config.hidden_size, method.bottleneck
         factor = hidden / width if int(hidden // (hidden / width)) == width else hidden / (width + 0.5)
         scale = method.scale if method.placement == "parallel" else 1.0
         own = {"non_linearity": method.activation, "reduction_factor": factor, "scaling": scale, "leave_out": left_out}
@@ -269,13 +267,13 @@ def _config(backbone: EncoderModel, method: Method, left_out: list[int]) -> dict
     }
 
 
-def _layer(backbone: EncoderModel, name: str) -> int:
-    return next(i for i, path in enumerate(backbone.layer_paths()) if name.startswith(f"{path}."))
+def _layer(encoder: EncoderModel, name: str) -> int:
+    return next(i for i, path in enumerate(encoder.layer_paths()) if name.startswith(f"{path}."))
 
 
-def _layers(backbone: EncoderModel, tensors: Mapping[str, Tensor]) -> Any:
-    found = tuple(sorted({_layer(backbone, name) for name in tensors}))
-    return "all" if list(found) == backbone.layer_numbers("all") else found
+def _layers(encoder: EncoderModel, tensors: Mapping[str, Tensor]) -> Any:
+    found = tuple(sorted({_layer(encoder, name) for name in tensors}))
+    return "all" if list(found) == encoder.layer_numbers("all") else found
 
 
 def _save(path: Path, tensors: dict[str, Tensor]) -> None:

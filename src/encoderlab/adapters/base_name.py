@@ -18,7 +18,7 @@ from encoderlab.model.encoder import EncoderModel
 CACHED = re.compile(r"models--.+--([^/\\]+)[/\\]snapshots[/\\]")  # a folder of the hub's cache
 
 
-def problem(backbone: EncoderModel, named: Any) -> str | None:
+def problem(encoder: EncoderModel, named: Any) -> str | None:
     """Say that a folder names another base than this one; None where it names this one, or none.
 
     Args:
@@ -26,13 +26,13 @@ def problem(backbone: EncoderModel, named: Any) -> str | None:
     """
     if not isinstance(named, str) or not _last(named):
         return None
-    if (theirs := _fingerprint(named, backbone)) is not None:
-        if theirs == backbone.fingerprint:
+    if (theirs := _fingerprint(named, encoder)) is not None:
+        if theirs == encoder.fingerprint:
             return None
-        return f"trained on {named} (fingerprint {theirs[:12]}), not on {backbone.name} ({backbone.fingerprint[:12]})"
-    if _last(named) in (_last(backbone.name), _resolved(backbone)):
+        return f"trained on {named} (fingerprint {theirs[:12]}), not on {encoder.name} ({encoder.fingerprint[:12]})"
+    if _last(named) in (_last(encoder.name), _resolved(encoder)):
         return None
-    return f"trained on {named}, not on {backbone.name}"
+    return f"trained on {named}, not on {encoder.name}"
 
 
 def _last(name: str) -> str:
@@ -43,18 +43,18 @@ def _last(name: str) -> str:
     return parts[-1].casefold() if parts else ""
 
 
-def _resolved(backbone: EncoderModel) -> str:
-    folder = Path(backbone.name).expanduser()
+def _resolved(encoder: EncoderModel) -> str:
+    folder = Path(encoder.name).expanduser()
     return _last(str(folder.resolve())) if folder.is_dir() else ""
 
 
-def _fingerprint(named: str, backbone: EncoderModel) -> str | None:
+def _fingerprint(named: str, encoder: EncoderModel) -> str | None:
     """Of the encoder in a folder that is named, where it is here and can be read."""
     folder = Path(named).expanduser()
     if not (folder / "config.json").is_file():
         return None
-    if folder.resolve() == Path(backbone.name).expanduser().resolve():
-        return backbone.fingerprint
+    if folder.resolve() == Path(encoder.name).expanduser().resolve():
+        return encoder.fingerprint
     try:
         return load.load(str(folder), head="AutoModel", class_names=[], seed=0).fingerprint
     except InputError:

@@ -40,17 +40,17 @@ OURS, WEIGHTS = "encoderlab.json", "adapter_model.safetensors"
 log = logging.getLogger(__name__)
 
 
-def adapter_tensors(backbone: EncoderModel) -> dict[str, Tensor]:
+def adapter_tensors(encoder: EncoderModel) -> dict[str, Tensor]:
     """What training changes or the checkpoint lacked, under our names."""
     return {
-        tensor_names.our_name(backbone, name): parameter.detach()
-        for name, parameter in backbone.model.named_parameters()
-        if parameter.requires_grad or name in backbone.fresh
+        tensor_names.our_name(encoder, name): parameter.detach()
+        for name, parameter in encoder.model.named_parameters()
+        if parameter.requires_grad or name in encoder.newly_initialized
     }
 
 
 def save(
-    backbone: EncoderModel,
+    encoder: EncoderModel,
     method: Method,
     tensors: Mapping[str, Tensor],
     folder: Path,
@@ -60,11 +60,11 @@ def save(
 
     `tensors`: under our names. `about`: what else encoderlab.json says (task, class_names, max_length, seed, head).
     """
-    if missing := adapter_tensors(backbone).keys() - tensors.keys():
+    if missing := adapter_tensors(encoder).keys() - tensors.keys():
         raise ValueError(f"refusing to save an adapter without {sorted(missing)}")
-    as_peft = peft.refusal(backbone, method) is None
+    as_peft = peft.refusal(encoder, method) is None
     if as_peft:
-        peft.write(backbone, method, tensors, folder)
+        peft.write(encoder, method, tensors, folder)
     else:
         (folder / peft.CONFIG).unlink(missing_ok=True)
         save_tensors(folder / WEIGHTS, tensors, {"format": "pt"})
@@ -73,10 +73,10 @@ def save(
             "format": FORMAT,
             "layout": "peft" if as_peft else "encoderlab",
             "base": {
-                "name": tensor_names.public(backbone.name),
-                "fingerprint": backbone.fingerprint,
-                "pooler": backbone.pooler_fingerprint,  # frozen, so not in the file
-                "tokenizer": backbone.tokenizer_fingerprint,
+                "name": tensor_names.public(encoder.name),
+                "fingerprint": encoder.fingerprint,
+                "pooler": encoder.pooler_fingerprint,  # frozen, so not in the file
+                "tokenizer": encoder.tokenizer_fingerprint,
             },
             "method": asdict(replace(method, learning_rate=None)),
             "sha256": _digest(folder / WEIGHTS),
@@ -94,10 +94,10 @@ def write_card(folder: Path, result: Mapping[str, Any] | None = None) -> None:
 
 
 def read(
-    backbone: EncoderModel, folder: Path, *, head: bool = True, force: bool = False
+    encoder: EncoderModel, folder: Path, *, head: bool = True, force: bool = False
 ) -> tuple[Method, dict[str, Tensor]]:
     """The method of an adapter folder and its tensors under our names: one of ours, of PEFT's or of the `adapters`
-    library's. `backbone`: the encoder it is for, under any head, without a method in it. `head`: whether the file's
+    library's. `encoder`: the encoder it is for, under any head, without a method in it. `head`: whether the file's
     head will be used, which reads the pooler that it was trained with; without it only the encoder's part is read,
     whatever else the folder changes.
 
@@ -105,8 +105,8 @@ def read(
     folder, and naming what another library's folder holds that is not supported.
     """
     with _one_line(folder):
-        method, tensors = _read(backbone, folder, head, force)
-        if problems := unfit.problems(backbone, method, tensors):
+        method, tensors = _read(encoder, folder, head, force)
+        if problems := unfit.problems(encoder, method, tensors):
             raise InputError(*problems)
         return method, tensors
 
@@ -125,55 +125,55 @@ def _one_line(folder: Path) -> Iterator[None]:
         raise InputError(f"{folder}: a file of this adapter is damaged ({type(error).__name__}: {said})") from None
 
 
-def _read(backbone: EncoderModel, folder: Path, head: bool, force: bool) -> tuple[Method, dict[str, Tensor]]:
+def _read(encoder: EncoderModel, folder: Path, head: bool, force: bool) -> tuple[Method, dict[str, Tensor]]:
     if (folder / OURS).is_file():
-        return _ours(backbone, folder, head, force)
+        return _ours(encoder, folder, head, force)
     if not (folder / peft.CONFIG).is_file():
         raise InputError(f"{folder}: no adapter folder; expected {OURS} or {peft.CONFIG} in it")
     said = read_json(folder / peft.CONFIG)
     theirs = peft if "peft_type" in said else adapterhub
-    if line := base_name.problem(backbone, said.get(theirs.BASE)):
+    if line := base_name.problem(encoder, said.get(theirs.BASE)):
         _other_base(f"{folder}: {line}", f"or correct {theirs.BASE} in {peft.CONFIG} if it is the same one", force)
-    return theirs.read(backbone, folder, head=head)
+    return theirs.read(encoder, folder, head=head)
 
 
-def _ours(backbone: EncoderModel, folder: Path, head: bool, force: bool) -> tuple[Method, dict[str, Tensor]]:
+def _ours(encoder: EncoderModel, folder: Path, head: bool, force: bool) -> tuple[Method, dict[str, Tensor]]:
     said = read_json(folder / OURS)
     if said["format"] != FORMAT:
         raise InputError(f"{folder}: its format is {said['format']!r}, this version reads {FORMAT!r}; train it again")
     base = said["base"]
     parts = [
-        ("base", "fingerprint", backbone.fingerprint),
-        ("tokenizer", "tokenizer", backbone.tokenizer_fingerprint),
+        ("base", "fingerprint", encoder.fingerprint),
+        ("tokenizer", "tokenizer", encoder.tokenizer_fingerprint),
     ]
-    if head and base["pooler"] and backbone.pooler_fingerprint:  # where one lacks it, the tensors do not fit
-        parts.append(("pooler", "pooler", backbone.pooler_fingerprint))
+    if head and base["pooler"] and encoder.pooler_fingerprint:  # where one lacks it, the tensors do not fit
+        parts.append(("pooler", "pooler", encoder.pooler_fingerprint))
     for part, key, here in parts:
         if base[key] == here:
             continue
         problem = (
             f"{folder}: trained on another {part} ({base['name']}, fingerprint {base[key][:12] or 'none'}) than "
-            f"{tensor_names.public(backbone.name)} (fingerprint {here[:12] or 'none'})"
+            f"{tensor_names.public(encoder.name)} (fingerprint {here[:12] or 'none'})"
         )
         _other_base(problem, "or --force to use it all the same" if head else "", force)
     if (folder / WEIGHTS).is_file() and _digest(folder / WEIGHTS) != said["sha256"]:
         raise InputError(f"{folder / WEIGHTS}: damaged, or another file than {OURS} describes (its sha256 differs)")
     method = build(METHODS, "name", said["method"])
     if said["layout"] == "peft":
-        tensors = peft.read(backbone, folder, head=head)[1]
+        tensors = peft.read(encoder, folder, head=head)[1]
     else:
         tensors = tensor_names.load_tensors(folder, WEIGHTS)
-    return method, _in_order(backbone, tensors, said.get("class_names")) if head else tensors
+    return method, _in_order(encoder, tensors, said.get("class_names")) if head else tensors
 
 
-def _in_order(backbone: EncoderModel, tensors: dict[str, Tensor], classes: Any) -> dict[str, Tensor]:
+def _in_order(encoder: EncoderModel, tensors: dict[str, Tensor], classes: Any) -> dict[str, Tensor]:
     """Tensors with the rows of the head's last layer in the order of the model's classes, where the folder has the same
     classes in another one."""
-    wanted = list(backbone.model.config.id2label.values())
+    wanted = list(encoder.model.config.id2label.values())
     if not isinstance(classes, list) or classes == wanted or sorted(map(str, classes)) != sorted(map(str, wanted)):
         return tensors
-    layer = backbone.output_layer()
-    rows = {tensor_names.our_name(backbone, f"{layer}.{part}") for part in ("weight", "bias")}
+    layer = encoder.output_layer()
+    rows = {tensor_names.our_name(encoder, f"{layer}.{part}") for part in ("weight", "bias")}
     order = [classes.index(name) for name in wanted]
     return {
         name: tensor[order] if name in rows and len(tensor) == len(order) else tensor
@@ -199,31 +199,31 @@ def _digest(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def load_adapter(backbone: EncoderModel, folder: Path | str, *, head: bool = True, force: bool = False) -> Method:
-    """Put the adapter of a folder (ours, PEFT's, the `adapters` library's) into a backbone as `load` gives it, without
+def load_adapter(encoder: EncoderModel, folder: Path | str, *, head: bool = True, force: bool = False) -> Method:
+    """Put the adapter of a folder (ours, PEFT's, the `adapters` library's) into an encoder as `load` gives it, without
     dropout from then on; returns its method. Errors as `read` and `fill`.
 
     head: whether the file's head is the model's. With False only the encoder's part is put in, so that an adapter
     moves to a bare encoder or under another head, which stays as it is: fresh ones random, for training.
     """
-    method, tensors = read(backbone, Path(folder), head=head, force=force)
+    method, tensors = read(encoder, Path(folder), head=head, force=force)
     with _one_line(Path(folder)):
-        method.inject(backbone, 0)  # what this draws is filled in below
-        fill(backbone, method, tensors, str(folder), head=head)
-    backbone.model.eval()
+        method.inject(encoder, 0)  # what this draws is filled in below
+        fill(encoder, method, tensors, str(folder), head=head)
+    encoder.model.eval()
     return method
 
 
 def fill(
-    backbone: EncoderModel, method: Method, tensors: Mapping[str, Tensor], origin: str, *, head: bool = True
+    encoder: EncoderModel, method: Method, tensors: Mapping[str, Tensor], origin: str, *, head: bool = True
 ) -> None:
     """Copy tensors under our names into the model with `method` in it; anything missing, left over or of another shape
     is an InputError. Without `head`, heads are left alone, and the pooler where not both sides have one."""
-    method.resize(backbone, tensors)
-    wanted = adapter_tensors(backbone)
+    method.resize(encoder, tensors)
+    wanted = adapter_tensors(encoder)
     missing, extra = wanted.keys() - tensors.keys(), tensors.keys() - wanted.keys()
     if not head:
-        loose = (tensor_names.HEAD, f"{backbone.family.pooler}.")
+        loose = (tensor_names.HEAD, f"{encoder.family.pooler}.")
         missing, extra = ({n for n in some if not n.startswith(loose)} for some in (missing, extra))
     used = {n: t for n, t in wanted.items() if n in tensors and (head or not n.startswith(tensor_names.HEAD))}
     shapes = [n for n, tensor in used.items() if tensor.shape != tensors[n].shape]

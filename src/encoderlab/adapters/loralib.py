@@ -17,10 +17,10 @@ from encoderlab.methods.lora import Lora
 from encoderlab.model.encoder import EncoderModel
 
 
-def read(backbone: EncoderModel, path: Path, alpha: float = 16.0) -> tuple[Lora, dict[str, Tensor]]:
+def read(encoder: EncoderModel, path: Path, alpha: float = 16.0) -> tuple[Lora, dict[str, Tensor]]:
     """The method, its rank taken from the shapes, and the tensors under our names. `alpha` is not in the file: 16 is
     what the GLUE scripts of that repository train with. InputError for anything but LoRA's matrices and a head."""
-    stored = tensor_names.ours(backbone, tensor_names.load_tensors(path.parent, path.name))
+    stored = tensor_names.ours(encoder, tensor_names.load_tensors(path.parent, path.name))
     matrices = {name: tensor for name, tensor in stored.items() if name.endswith((".lora_A", ".lora_B"))}
     paths = [name.removesuffix(".lora_A") for name in matrices if name.endswith(".lora_A")]
     ranks = {len(matrices[f"{p}.lora_A"]) for p in paths} | {
@@ -32,7 +32,7 @@ def read(backbone: EncoderModel, path: Path, alpha: float = 16.0) -> tuple[Lora,
         raise InputError(f"{path}: {what}; expected LoRA's matrices and a head, as microsoft/LoRA saves them")
     if len(ranks) != 1:
         raise InputError(f"{path}: ranks {sorted(ranks)}; expected one rank (layers merged into one are not supported)")
-    target, layers = tensor_names.targets(backbone, paths)
+    target, layers = tensor_names.targets(encoder, paths)
     method = Lora(rank=ranks.pop(), alpha=alpha, target=target, layers=layers)
     heads = {name: tensor for name, tensor in stored.items() if name not in matrices}
     return method, {f"{name}.weight": tensor for name, tensor in matrices.items()} | heads

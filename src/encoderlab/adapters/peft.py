@@ -36,69 +36,69 @@ TASKS = {
 }
 
 
-def refusal(backbone: EncoderModel, method: Method) -> str | None:
+def refusal(encoder: EncoderModel, method: Method) -> str | None:
     """Why PEFT's format cannot hold this method (PEFT has none like it, or would compute another function); None where
     it can."""
-    if reason := peft_library.refusal(method) if isinstance(method, Peft) else peft_methods.refusal(backbone, method):
+    if reason := peft_library.refusal(method) if isinstance(method, Peft) else peft_methods.refusal(encoder, method):
         return reason
-    if isinstance(method, Prefix | Prompt) and _task(backbone)["task_type"] is None:
-        return f"PEFT has no task for {type(backbone.model).__name__}, and its prompts and prefixes need one"
+    if isinstance(method, Prefix | Prompt) and _task(encoder)["task_type"] is None:
+        return f"PEFT has no task for {type(encoder.model).__name__}, and its prompts and prefixes need one"
     try:
-        _modules(backbone, [name for name, _ in backbone.model.named_parameters() if backbone.is_head(name)])
+        _modules(encoder, [name for name, _ in encoder.model.named_parameters() if encoder.is_head(name)])
     except InputError as error:
         return str(error)
     return None
 
 
-def write(backbone: EncoderModel, method: Method, tensors: Mapping[str, Tensor], folder: Path) -> None:
-    """Write the folder's two files. `backbone`: with the method in it, or as loaded; `tensors`: of the adapter file's
+def write(encoder: EncoderModel, method: Method, tensors: Mapping[str, Tensor], folder: Path) -> None:
+    """Write the folder's two files. `encoder`: with the method in it, or as loaded; `tensors`: of the adapter file's
     names, the head's and the fresh ones among them. InputError with `refusal`'s reason."""
-    if reason := refusal(backbone, method):
+    if reason := refusal(encoder, method):
         raise InputError(reason)
     if isinstance(method, Peft):
-        _write_bridged(backbone, method, tensors, folder)
+        _write_bridged(encoder, method, tensors, folder)
         return
     inserted = {name: tensor for name, tensor in tensors.items() if peft_methods.is_inserted(name)}
-    whole = {tensor_names.parameter_name(backbone, n): tensor for n, tensor in tensors.items() if n not in inserted}
-    modules = _modules(backbone, whole)
+    whole = {tensor_names.parameter_name(encoder, n): tensor for n, tensor in tensors.items() if n not in inserted}
+    modules = _modules(encoder, whole)
     for name in inserted:  # PEFT puts nothing into a module that it keeps whole, and says nothing of it
-        if tensor_names.parameter_name(backbone, name).startswith(tuple(f"{module}." for module in modules)):
+        if tensor_names.parameter_name(encoder, name).startswith(tuple(f"{module}." for module in modules)):
             raise InputError(f"PEFT keeps a fresh module whole, so it cannot also hold the method's {name}")
-    fields, files = peft_methods.encode(backbone, method, inserted)
+    fields, files = peft_methods.to_peft_config(encoder, method, inserted)
     for key in ("feedforward_modules", "target_modules"):  # the first is to be part of the second
         if key in fields:
-            paths = [tensor_names.parameter_name(backbone, path) for path in fields[key]]
-            fields[key] = _targets(backbone, paths, modules)
+            paths = [tensor_names.parameter_name(encoder, path) for path in fields[key]]
+            fields[key] = _targets(encoder, paths, modules)
     if "feedforward_modules" in fields:
         fields["target_modules"] = sorted({*fields["target_modules"], *fields["feedforward_modules"]})
     config = {
-        "base_model_name_or_path": tensor_names.public(backbone.name),
+        "base_model_name_or_path": tensor_names.public(encoder.name),
         "inference_mode": True,
         "modules_to_save": modules or None,
-        **_task(backbone),
+        **_task(encoder),
         **fields,
     }
     if peft_methods.is_prompt(config["peft_type"]):
         renamed = files | {f"base_model.{name}": tensor for name, tensor in whole.items()}
     else:
-        files = {tensor_names.parameter_name(backbone, name): tensor for name, tensor in files.items()}
+        files = {tensor_names.parameter_name(encoder, name): tensor for name, tensor in files.items()}
         renamed = {f"base_model.model.{name}": tensor for name, tensor in (files | whole).items()}
     save_tensors(folder / WEIGHTS, renamed, {"format": "pt"})
     write_json(folder / CONFIG, dict(sorted(config.items())))
 
 
-def _write_bridged(backbone: EncoderModel, method: Peft, tensors: Mapping[str, Tensor], folder: Path) -> None:
-    whole = [name for name in (tensor_names.parameter_name(backbone, n) for n in tensors) if backbone.is_head(name)]
-    modules = _modules(backbone, whole)
-    targets = partial(_targets, backbone, modules_to_save=modules)
-    fields, files = peft_library.encode(backbone, method, tensors, modules, targets)
-    said = {"base_model_name_or_path": tensor_names.public(backbone.name), "inference_mode": True, **_task(backbone)}
+def _write_bridged(encoder: EncoderModel, method: Peft, tensors: Mapping[str, Tensor], folder: Path) -> None:
+    whole = [name for name in (tensor_names.parameter_name(encoder, n) for n in tensors) if encoder.is_head(name)]
+    modules = _modules(encoder, whole)
+    targets = partial(_targets, encoder, modules_to_save=modules)
+    fields, files = peft_library.to_peft_config(encoder, method, tensors, modules, targets)
+    said = {"base_model_name_or_path": tensor_names.public(encoder.name), "inference_mode": True, **_task(encoder)}
     save_tensors(folder / WEIGHTS, files, {"format": "pt"})
     write_json(folder / CONFIG, dict(sorted((fields | said).items())))
 
 
-def read(backbone: EncoderModel, folder: Path, *, head: bool = True) -> tuple[Method, dict[str, Tensor]]:
-    """The method of a folder that PEFT or `write` wrote, and its tensors under our names. `backbone`: the encoder it is
+def read(encoder: EncoderModel, folder: Path, *, head: bool = True) -> tuple[Method, dict[str, Tensor]]:
+    """The method of a folder that PEFT or `write` wrote, and its tensors under our names. `encoder`: the encoder it is
     for, under any head, without a method in it. `head`: with what the folder has of the head. InputError naming what is
     not supported."""
     config = read_json(folder / CONFIG)
@@ -107,7 +107,7 @@ def read(backbone: EncoderModel, folder: Path, *, head: bool = True) -> tuple[Me
     stored = tensor_names.load_tensors(folder, WEIGHTS, "adapter_model.bin")
     prefix = "base_model." if peft_methods.is_prompt(config["peft_type"]) else "base_model.model."
     free = {name: tensor for name, tensor in stored.items() if not name.startswith(prefix)}
-    inside = tensor_names.ours(backbone, {n.removeprefix(prefix): t for n, t in stored.items() if n not in free})
+    inside = tensor_names.ours(encoder, {n.removeprefix(prefix): t for n, t in stored.items() if n not in free})
     if not head:
         inside = {name: tensor for name, tensor in inside.items() if not name.startswith(tensor_names.HEAD)}
     elif there := [name for name in inside if name.startswith(tensor_names.HEAD) and peft_methods.is_inserted(name)]:
@@ -117,29 +117,29 @@ def read(backbone: EncoderModel, folder: Path, *, head: bool = True) -> tuple[Me
             "study)"
         )
     if config["peft_type"] not in peft_library.OWN:
-        return peft_library.decode(backbone, config, inside, free, str(folder))
+        return peft_library.from_peft_config(encoder, config, inside, free, str(folder))
     whole = {name: tensor for name, tensor in inside.items() if not peft_methods.is_inserted(name)}
     inserted = free | {name: tensor for name, tensor in inside.items() if name not in whole}
-    trunk = f"{backbone.model.base_model_prefix}."
+    trunk = f"{encoder.model.base_model_prefix}."
     root = trunk if any(name.startswith(prefix + trunk) for name in stored) else ""  # a bare encoder's names have none
-    method, tensors = peft_methods.decode(backbone, config, inserted, str(folder), root)
+    method, tensors = peft_methods.from_peft_config(encoder, config, inserted, str(folder), root)
     return method, tensors | whole
 
 
-def _task(backbone: EncoderModel) -> dict[str, Any]:
+def _task(encoder: EncoderModel) -> dict[str, Any]:
     """`task_type` where PEFT has one for this head; else the class, by which PEFT's Auto class finds the model."""
-    model = type(backbone.model)
+    model = type(encoder.model)
     kind = next((task for end, task in TASKS.items() if model.__name__.endswith(end)), None)
-    if backbone.trunk is backbone.model:
+    if encoder.base_model is encoder.model:
         kind = "FEATURE_EXTRACTION"
     mapping = {"base_model_class": model.__name__, "parent_library": model.__module__}
     return {"task_type": kind, "auto_mapping": None if kind else mapping}
 
 
-def _modules(backbone: EncoderModel, parameters: Iterable[str]) -> list[str]:
+def _modules(encoder: EncoderModel, parameters: Iterable[str]) -> list[str]:
     """Names for `modules_to_save` that keep exactly these parameters; PEFT takes every module whose name ends so."""
     left, chosen = set(parameters), []
-    modules = dict(backbone.model.named_modules())
+    modules = dict(encoder.model.named_modules())
     for path, module in modules.items():  # outer modules come first
         own = {f"{path}.{name}" for name, _ in module.named_parameters()}
         if path and own and own <= left:
@@ -151,10 +151,10 @@ def _modules(backbone: EncoderModel, parameters: Iterable[str]) -> list[str]:
     return chosen
 
 
-def _targets(backbone: EncoderModel, paths: Sequence[str], modules_to_save: Sequence[str]) -> list[str]:
+def _targets(encoder: EncoderModel, paths: Sequence[str], modules_to_save: Sequence[str]) -> list[str]:
     """`target_modules` that PEFT matches to exactly these paths: the shortest ends of names that do, else the paths."""
     kept = tuple(f"{name}." for name in modules_to_save)
-    every = [p for p, _ in backbone.model.named_modules() if not f"{p}.".startswith(kept)]
+    every = [p for p, _ in encoder.model.named_modules() if not f"{p}.".startswith(kept)]
     for parts in range(1, 4):
         ends = {".".join(path.split(".")[-parts:]) for path in paths}
         if any(end[0].isdigit() for end in ends):

@@ -15,12 +15,12 @@ from encoderlab.methods.base import Method
 from encoderlab.model.encoder import EncoderModel
 
 
-def adalora_fields(backbone: EncoderModel, method: AdaLora, inserted: Mapping[str, Tensor]) -> dict[str, Any]:
+def adalora_fields(encoder: EncoderModel, method: AdaLora, inserted: Mapping[str, Tensor]) -> dict[str, Any]:
     """PEFT drops the ranks of its `rank_pattern` when it loads, and keeps the scale of `init_r`."""
     start, pattern = method.first_rank, {}
     for path in paths(inserted, ".lora_E"):
         left = len(inserted[f"{path}.lora_E"])
-        pattern[f"{tensor_names.parameter_name(backbone, path)}.lora_E"] = [True] * left + [False] * (start - left)
+        pattern[f"{tensor_names.parameter_name(encoder, path)}.lora_E"] = [True] * left + [False] * (start - left)
     return {
         "peft_type": "ADALORA",
         "init_r": start,
@@ -39,8 +39,8 @@ def adalora_fields(backbone: EncoderModel, method: AdaLora, inserted: Mapping[st
     }
 
 
-def read_adalora(backbone: EncoderModel, config: Mapping[str, Any], inserted: Mapping[str, Tensor]) -> Method:
-    target, layers = tensor_names.targets(backbone, paths(inserted, ".lora_E"))
+def read_adalora(encoder: EncoderModel, config: Mapping[str, Any], inserted: Mapping[str, Tensor]) -> Method:
+    target, layers = tensor_names.targets(encoder, paths(inserted, ".lora_E"))
     steps = config.get("total_step") or 1
     return AdaLora(
         rank=config.get("target_r", 8),

@@ -18,30 +18,30 @@ from encoderlab.methods.ia3 import Ia3
 from encoderlab.model.encoder import EncoderModel
 
 
-def ia3_fields(backbone: EncoderModel, inserted: Mapping[str, Tensor]) -> dict[str, Any]:
+def ia3_fields(encoder: EncoderModel, inserted: Mapping[str, Tensor]) -> dict[str, Any]:
     where = paths(inserted, ".ia3_l")
     on_inputs = [path for path in where if inserted[f"{path}.ia3_l"].size(0) == 1]
     return {"peft_type": "IA3", "target_modules": where, "feedforward_modules": on_inputs, "fan_in_fan_out": False}
 
 
-def ia3_whole(backbone: EncoderModel, inserted: Mapping[str, Tensor]) -> dict[str, Tensor]:
+def ia3_whole(encoder: EncoderModel, inserted: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """Where one layer gives query, key and value, PEFT's vector is of all three: ones for the query."""
     whole = {}
     for name, vector in inserted.items():
-        out: int = backbone.trunk.get_submodule(name.removesuffix(".ia3_l")).out_features  # type: ignore[assignment]
+        out: int = encoder.base_model.get_submodule(name.removesuffix(".ia3_l")).out_features  # type: ignore[assignment]
         on_outputs = vector.size(1) == 1 and vector.size(0) > 1
         whole[name] = F.pad(vector, (0, 0, out - len(vector), 0), value=1.0) if on_outputs else vector
     return whole
 
 
-def read_ia3(backbone: EncoderModel, inserted: Mapping[str, Tensor], origin: str) -> tuple[Method, dict[str, Tensor]]:
+def read_ia3(encoder: EncoderModel, inserted: Mapping[str, Tensor], origin: str) -> tuple[Method, dict[str, Tensor]]:
     """Ours scales the outputs of key and value and the inputs of the two that follow an activation or the attention;
     PEFT can scale either side of any module."""
-    target, layers = tensor_names.targets(backbone, paths(inserted, ".ia3_l"))
-    if backbone.family.fused:
+    target, layers = tensor_names.targets(encoder, paths(inserted, ".ia3_l"))
+    if encoder.family.fused:
         target = tuple(role for name in target for role in (("key", "value") if name == "query" else (name,)))
-    every = backbone.layer_numbers("all")
-    on_inputs = {path for role in IA3_INPUTS for path in backbone.linear_paths(role, every)}
+    every = encoder.layer_numbers("all")
+    on_inputs = {path for role in IA3_INPUTS for path in encoder.linear_paths(role, every)}
     misplaced = [n for n, v in inserted.items() if (v.size(0) == 1) != (n.removesuffix(".ia3_l") in on_inputs)]
     if misplaced or not set(target) <= {*IA3_OUTPUTS, *IA3_INPUTS}:
         raise InputError(
@@ -50,7 +50,7 @@ def read_ia3(backbone: EncoderModel, inserted: Mapping[str, Tensor], origin: str
         )
     tensors = {}
     for name, vector in inserted.items():
-        start = 0 if vector.size(0) == 1 else backbone.outputs("key", len(vector)).start
+        start = 0 if vector.size(0) == 1 else encoder.outputs("key", len(vector)).start
         if not (vector[:start] == 1).all():
             raise InputError(f"{origin}: {name} scales the queries too, which the paper's (IA)3 does not")
         tensors[name] = vector[start:]

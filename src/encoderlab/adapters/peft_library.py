@@ -44,8 +44,8 @@ def refusal(method: Peft) -> str | None:
     return None
 
 
-def encode(
-    backbone: EncoderModel,
+def to_peft_config(
+    encoder: EncoderModel,
     method: Peft,
     tensors: Mapping[str, Tensor],
     modules_to_save: Sequence[str],
@@ -53,22 +53,22 @@ def encode(
 ) -> tuple[dict[str, Any], dict[str, Tensor]]:
     """(fields of PEFT's config, tensors of its file), of the adapter's tensors under our names. `targets`: names for
     `target_modules` that mean exactly some paths."""
-    plain = _without_method(backbone)
+    plain = _without_method(encoder)
     tuned = _with_method(plain, method)  # with the frozen numbers as they are drawn
     config = _config(
-        plain, method, targets([tensor_names.parameter_name(backbone, path) for path in layers(tuned.trunk)])
+        plain, method, targets([tensor_names.parameter_name(encoder, path) for path in layers(tuned.base_model)])
     )
     config.modules_to_save = list(modules_to_save) or None
     state = _as_saved(plain, tuned, config, tensors)
-    parameters = {tensor_names.parameter_name(backbone, name): tensor for name, tensor in tensors.items()}
-    state |= {PREFIX + name: tensor for name, tensor in parameters.items() if backbone.is_head(name)}
+    parameters = {tensor_names.parameter_name(encoder, name): tensor for name, tensor in tensors.items()}
+    state |= {PREFIX + name: tensor for name, tensor in parameters.items() if encoder.is_head(name)}
     said = config.to_dict() | {"peft_type": method.type}
     said = {key: sorted(value) if isinstance(value, set) else value for key, value in said.items()}
     return said, {name: tensor.detach().contiguous().clone() for name, tensor in state.items()}
 
 
-def decode(
-    backbone: EncoderModel,
+def from_peft_config(
+    encoder: EncoderModel,
     config: Mapping[str, Any],
     inside: Mapping[str, Tensor],
     free: Mapping[str, Tensor],
@@ -77,17 +77,17 @@ def decode(
     """The method and its tensors under our names. `inside`: those of the trunk and the heads, as the file says them,
     but relative to the trunk; `free`: those that all layers share. InputError for a type that is not read, and for
     frozen tensors that are not those drawn here."""
-    method = Peft(type=config["peft_type"], options=_options(backbone, config, inside))
+    method = Peft(type=config["peft_type"], options=_options(encoder, config, inside))
     if reason := refusal(method):
         raise InputError(f"{origin}: not supported: {reason}")
-    tuned = _with_method(backbone, method)
-    ours = {id(p): name for name, p in tuned.trunk.named_parameters()}
-    config = _config(backbone, method, [tensor_names.parameter_name(backbone, path) for path in layers(tuned.trunk)])
-    state = _as_saved(_without_method(backbone), tuned, config, {})
-    drawn = tensor_names.ours(backbone, {n.removeprefix(PREFIX): t for n, t in state.items() if n.startswith(PREFIX)})
+    tuned = _with_method(encoder, method)
+    ours = {id(p): name for name, p in tuned.base_model.named_parameters()}
+    config = _config(encoder, method, [tensor_names.parameter_name(encoder, path) for path in layers(tuned.base_model)])
+    state = _as_saved(_without_method(encoder), tuned, config, {})
+    drawn = tensor_names.ours(encoder, {n.removeprefix(PREFIX): t for n, t in state.items() if n.startswith(PREFIX)})
     drawn |= {name: tensor for name, tensor in state.items() if not name.startswith(PREFIX)}
     called = {}
-    for path, layer in layers(tuned.trunk).items():
+    for path, layer in layers(tuned.base_model).items():
         for name, tensor in _own_tensors(layer):
             if tensor.requires_grad:
                 called[_file_name(method, f"{path}.{name}")] = ours[id(tensor)]
@@ -123,18 +123,18 @@ def _as_saved(
     have none, the tensors of `tuned` in it."""
     from peft import PeftModel, get_peft_model_state_dict
 
-    ours = {id(p): name for name, p in tuned.trunk.named_parameters()}
+    ours = {id(p): name for name, p in tuned.base_model.named_parameters()}
     with torch.random.fork_rng(devices=[]), torch.device("cpu"), warnings.catch_warnings(), torch.no_grad():
         warnings.simplefilter("ignore")  # as in the bridge
         theirs = PeftModel(plain.model, copy.deepcopy(config), ADAPTER)
-        for path, layer in layers(tuned.trunk).items():
+        for path, layer in layers(tuned.base_model).items():
             there = dict(_own_tensors(theirs.get_submodule(PREFIX + tensor_names.parameter_name(tuned, path))))
             for name, tensor in _own_tensors(layer):
                 there[name].copy_(tensors.get(ours.get(id(tensor), ""), tensor))
         return get_peft_model_state_dict(theirs, save_embedding_layers=False)
 
 
-def _options(backbone: EncoderModel, config: Mapping[str, Any], inside: Mapping[str, Tensor]) -> dict[str, Any]:
+def _options(encoder: EncoderModel, config: Mapping[str, Any], inside: Mapping[str, Tensor]) -> dict[str, Any]:
     """The fields that are not as PEFT has them by itself, and the modules, by what the tensors are called."""
     type_name = config["peft_type"]
     if type_name not in configs():
@@ -147,7 +147,7 @@ def _options(backbone: EncoderModel, config: Mapping[str, Any], inside: Mapping[
         for key in settable(type_name)
         if key in config and key not in PLACES and config[key] != usual[key]
     }
-    modules, own = dict(backbone.trunk.named_modules()), {name for name, _ in backbone.trunk.named_parameters()}
+    modules, own = dict(encoder.base_model.named_modules()), {name for name, _ in encoder.base_model.named_parameters()}
     paths: dict[str, None] = {}
     for name in inside:
         path = name if name not in own else ""
@@ -157,29 +157,29 @@ def _options(backbone: EncoderModel, config: Mapping[str, Any], inside: Mapping[
             paths[path] = None
     if not paths:  # all tensors are shared
         return options | {key: config[key] for key in PLACES if config.get(key) is not None}
-    roles, numbers = tensor_names.targets(backbone, paths)
+    roles, numbers = tensor_names.targets(encoder, paths)
     return options | {"target_modules": list(roles) if numbers == "all" else sorted(paths)}
 
 
-def _with_method(backbone: EncoderModel, method: Peft) -> EncoderModel:
+def _with_method(encoder: EncoderModel, method: Peft) -> EncoderModel:
     """A copy with the method in it."""
-    tuned = replace(backbone, model=copy.deepcopy(backbone.model))
+    tuned = replace(encoder, model=copy.deepcopy(encoder.model))
     method.inject(tuned, 0)
     return tuned
 
 
-def _without_method(backbone: EncoderModel) -> EncoderModel:
+def _without_method(encoder: EncoderModel) -> EncoderModel:
     """A copy in fp32 as the checkpoint has it; a run in bf16 has rounded the frozen weights, so they are read again."""
-    if any(p.is_floating_point() and p.dtype != torch.float32 for p in backbone.model.parameters()):
-        config = copy.deepcopy(backbone.model.config)
+    if any(p.is_floating_point() and p.dtype != torch.float32 for p in encoder.model.parameters()):
+        config = copy.deepcopy(encoder.model.config)
         with torch.random.fork_rng(devices=[]), quiet():
-            model = type(backbone.model).from_pretrained(
-                backbone.name, config=config, dtype=torch.float32, ignore_mismatched_sizes=True
+            model = type(encoder.model).from_pretrained(
+                encoder.name, config=config, dtype=torch.float32, ignore_mismatched_sizes=True
             )
-        return replace(backbone, model=model.eval())
-    plain = replace(backbone, model=copy.deepcopy(backbone.model).cpu())
-    for path, layer in layers(plain.trunk).items():
-        plain.trunk.set_submodule(path, layer.get_base_layer())
+        return replace(encoder, model=model.eval())
+    plain = replace(encoder, model=copy.deepcopy(encoder.model).cpu())
+    for path, layer in layers(plain.base_model).items():
+        plain.base_model.set_submodule(path, layer.get_base_layer())
     return plain
 
 

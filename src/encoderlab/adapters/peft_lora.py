@@ -50,7 +50,7 @@ def lora_fields(method: FixedRank, inserted: Mapping[str, Tensor]) -> dict[str, 
 
 
 def read_lora(
-    backbone: EncoderModel, config: Mapping[str, Any], inserted: Mapping[str, Tensor], origin: str, root: str
+    encoder: EncoderModel, config: Mapping[str, Any], inserted: Mapping[str, Tensor], origin: str, root: str
 ) -> tuple[Method, dict[str, Tensor]]:
     """One rank and one alpha for all modules: a smaller rank is padded with zeros, another scale goes into B."""
     refuse_other_lora(config, inserted, origin)
@@ -69,7 +69,7 @@ def read_lora(
             a, b = inserted[f"{path}.lora_A.weight"], inserted[f"{path}.lora_B.weight"]
             tensors[f"{path}.lora_A.weight"] = F.pad(a, (0, 0, 0, rank - own))
             tensors[f"{path}.lora_B.weight"] = F.pad(b * factor, (0, rank - own))
-    target, layers = tensor_names.targets(backbone, where)
+    target, layers = tensor_names.targets(encoder, where)
     dropout = float(config.get("lora_dropout", 0.0))
     cls = Dora if config.get("use_dora") else Lora
     return cls(rank=rank, alpha=alpha, dropout=dropout, rslora=rslora, target=target, layers=layers), tensors

@@ -42,7 +42,7 @@ def is_prompt(peft_type: str) -> bool:
     return peft_type in PROMPTS
 
 
-def refusal(backbone: EncoderModel, method: Method) -> str | None:
+def refusal(encoder: EncoderModel, method: Method) -> str | None:
     """Why PEFT's format cannot hold this method; None where it can."""
     match method:
         case FixedRank() | AdaLora() | Ia3():
@@ -55,47 +55,47 @@ def refusal(backbone: EncoderModel, method: Method) -> str | None:
                 return "PEFT counts a prefix among the positions, this one does not (shift_positions = false)"
             if layers != "all":
                 return "PEFT's prefix is one of all layers"
-            if len(backbone.layer_paths()) != backbone.model.config.num_hidden_layers:
+            if len(encoder.layer_paths()) != encoder.model.config.num_hidden_layers:
                 return "PEFT's prefix has keys of its own for every layer, and this model's layers share their weights"
-            if "past_key_values" not in inspect.signature(backbone.trunk.forward).parameters:
-                return f"PEFT's prefix does not run on the family {backbone.model.config.model_type!r}"
+            if "past_key_values" not in inspect.signature(encoder.base_model.forward).parameters:
+                return f"PEFT's prefix does not run on the family {encoder.model.config.model_type!r}"
         case _:
             return f"PEFT has no method like {method.name!r}"
     return None
 
 
-def encode(
-    backbone: EncoderModel, method: Method, inserted: Mapping[str, Tensor]
+def to_peft_config(
+    encoder: EncoderModel, method: Method, inserted: Mapping[str, Tensor]
 ) -> tuple[dict[str, Any], dict[str, Tensor]]:
     """(fields of PEFT's config, tensors), both with names relative to the trunk."""
     match method:
         case FixedRank():
             return lora_fields(method, inserted), dict(inserted)
         case AdaLora():
-            return adalora_fields(backbone, method, inserted), dict(inserted)
+            return adalora_fields(encoder, method, inserted), dict(inserted)
         case Ia3():
-            return ia3_fields(backbone, inserted), ia3_whole(backbone, inserted)
+            return ia3_fields(encoder, inserted), ia3_whole(encoder, inserted)
         case Prefix():
-            return prompt_fields(backbone, "PREFIX_TUNING", method.length), {PROMPT: joined(backbone, inserted)}
+            return prompt_fields(encoder, "PREFIX_TUNING", method.length), {PROMPT: joined(encoder, inserted)}
         case Prompt():
-            return prompt_fields(backbone, "PROMPT_TUNING", method.length), dict(inserted)
+            return prompt_fields(encoder, "PROMPT_TUNING", method.length), dict(inserted)
         case _:
             raise AssertionError(method)
 
 
-def decode(
-    backbone: EncoderModel, config: Mapping[str, Any], inserted: Mapping[str, Tensor], origin: str, root: str
+def from_peft_config(
+    encoder: EncoderModel, config: Mapping[str, Any], inserted: Mapping[str, Tensor], origin: str, root: str
 ) -> tuple[Method, dict[str, Tensor]]:
     """The method and the tensors of PEFT's config and tensors. InputError naming what is not supported. `root`: what
     stands before the trunk's names in the model that PEFT had."""
     match config["peft_type"]:
         case "LORA":
-            return read_lora(backbone, config, inserted, origin, root)
+            return read_lora(encoder, config, inserted, origin, root)
         case "ADALORA":
-            return read_adalora(backbone, config, inserted), dict(inserted)
+            return read_adalora(encoder, config, inserted), dict(inserted)
         case "IA3":
-            return read_ia3(backbone, inserted, origin)
+            return read_ia3(encoder, inserted, origin)
         case "PREFIX_TUNING":
-            return Prefix(length=len(inserted[PROMPT]), shift_positions=True), split(backbone, inserted, origin)
+            return Prefix(length=len(inserted[PROMPT]), shift_positions=True), split(encoder, inserted, origin)
         case _:  # PROMPT_TUNING; every other type is the bridge's
             return Prompt(length=len(inserted[PROMPT]), placement="front"), dict(inserted)

@@ -30,24 +30,24 @@ def public(model: str) -> str:
     return folder.resolve().name if folder.is_dir() else model
 
 
-def parameter_name(backbone: EncoderModel, name: str) -> str:
+def parameter_name(encoder: EncoderModel, name: str) -> str:
     """The parameter of this model that one of our names means."""
-    return name.removeprefix(HEAD) if name.startswith(HEAD) else backbone.trunk_prefix + name
+    return name.removeprefix(HEAD) if name.startswith(HEAD) else encoder.base_prefix + name
 
 
-def our_name(backbone: EncoderModel, parameter: str) -> str:
+def our_name(encoder: EncoderModel, parameter: str) -> str:
     """Our name of a parameter of this model."""
-    prefix = backbone.trunk_prefix
+    prefix = encoder.base_prefix
     return parameter.removeprefix(prefix) if parameter.startswith(prefix) else HEAD + parameter
 
 
-def ours(backbone: EncoderModel, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+def ours(encoder: EncoderModel, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """Our names for tensors that are called as the parameters of some model of this family, whatever its head: with
     the trunk's prefix ("bert.encoder...") or, from a bare encoder, without it ("encoder...")."""
-    prefix = backbone.model.base_model_prefix + "."
-    inside = {name for name, _ in backbone.trunk.named_children()}
-    if hasattr(backbone.trunk, backbone.family.pooler):  # a bare encoder's may be None
-        inside.add(backbone.family.pooler)
+    prefix = encoder.model.base_model_prefix + "."
+    inside = {name for name, _ in encoder.base_model.named_children()}
+    if hasattr(encoder.base_model, encoder.family.pooler):  # a bare encoder's may be None
+        inside.add(encoder.family.pooler)
     bare = not any(name.startswith(prefix) for name in tensors)
 
     def named(name: str) -> str:
@@ -58,12 +58,12 @@ def ours(backbone: EncoderModel, tensors: Mapping[str, Tensor]) -> dict[str, Ten
     return {named(name): tensor for name, tensor in tensors.items()}
 
 
-def targets(backbone: EncoderModel, paths: Iterable[str]) -> tuple[tuple[str, ...], Layers]:
+def targets(encoder: EncoderModel, paths: Iterable[str]) -> tuple[tuple[str, ...], Layers]:
     """(target, layers) of a method section whose linear layers are exactly `paths` (relative to the trunk): roles where
     roles say it, else the paths themselves."""
-    wanted, every = set(paths), backbone.layer_numbers("all")
-    by_role = {role: [path for i in every for path in backbone.linear_paths(role, [i])] for role in ROLES}
-    if backbone.family.fused:
+    wanted, every = set(paths), encoder.layer_numbers("all")
+    by_role = {role: [path for i in every for path in encoder.linear_paths(role, [i])] for role in ROLES}
+    if encoder.family.fused:
         del by_role["key"], by_role["value"]  # one layer for the three: "query" says it
     roles = tuple(role for role in by_role if wanted & set(by_role[role]))
     layers = tuple(i for i in every if any(by_role[role][i] in wanted for role in roles))

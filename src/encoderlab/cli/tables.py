@@ -219,9 +219,12 @@ def anatomy(found: Anatomy) -> None:
     for one in found.shares:
         for line in one.problems:
             print(f"{one.variant}: {line}")
-    if found.fresh:
-        print(f"note: the checkpoint has no {', '.join(found.fresh)}; these are trained and counted with the head")
-    elif found.fresh is None and found.components["pooler"]:
+    if found.newly_initialized:
+        print(
+            f"note: the checkpoint has no {', '.join(found.newly_initialized)}; these are trained and counted with "
+            "the head"
+        )
+    elif found.newly_initialized is None and found.components["pooler"]:
         print(
             "note: no weights on this machine; if the checkpoint has no pooler, the pooler is trained and counted with "
             "the head"

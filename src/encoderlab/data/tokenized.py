@@ -14,21 +14,21 @@ if TYPE_CHECKING:
     pass
 
 
-def take(encoded: Encoded, rows: np.ndarray) -> Encoded:
+def take(tokenized: TokenizedRows, rows: np.ndarray) -> TokenizedRows:
     """Some rows of an encoded split, in the given order."""
-    sequences = encoded.sequences(rows)
-    spans = [slice(encoded.offsets[one], encoded.offsets[one + 1]) for one in sequences]
-    types, groups = encoded.type_ids, encoded.groups
+    sequences = tokenized.sequences(rows)
+    spans = [slice(tokenized.offsets[one], tokenized.offsets[one + 1]) for one in sequences]
+    types, groups = tokenized.type_ids, tokenized.groups
     return replace(
-        encoded,
-        ids=np.concatenate([encoded.ids[span] for span in spans]),
-        offsets=np.concatenate([[0], np.cumsum(encoded.lengths[sequences])]).astype(np.int64),
-        groups=None if groups is None else np.concatenate([[0], np.cumsum(encoded.sizes[rows])]).astype(np.int64),
+        tokenized,
+        ids=np.concatenate([tokenized.ids[span] for span in spans]),
+        offsets=np.concatenate([[0], np.cumsum(tokenized.lengths[sequences])]).astype(np.int64),
+        groups=None if groups is None else np.concatenate([[0], np.cumsum(tokenized.sizes[rows])]).astype(np.int64),
         type_ids=None if types is None else np.concatenate([types[span] for span in spans]),
-        labels=encoded.labels[rows],
-        index=None if encoded.index is None else encoded.index[rows],
-        places=None if encoded.places is None else encoded.places[rows],
-        fingerprint=f"{encoded.fingerprint}:{hashing.array_hash(rows)}",
+        labels=tokenized.labels[rows],
+        index=None if tokenized.index is None else tokenized.index[rows],
+        places=None if tokenized.places is None else tokenized.places[rows],
+        fingerprint=f"{tokenized.fingerprint}:{hashing.array_hash(rows)}",
     )
 
 
@@ -60,7 +60,7 @@ class Masked:
 
 @final
 @dataclass(frozen=True, eq=False)
-class Encoded:
+class TokenizedRows:
     """The tokens of n rows, end to end without padding: sequence s is ids[offsets[s]:offsets[s + 1]].
 
     ids: int32 (tokens,), with the special tokens

@@ -18,7 +18,7 @@ import torch
 from torch import Tensor
 
 from encoderlab.core.rng import numpy_generator
-from encoderlab.data.tokenized import Encoded
+from encoderlab.data.tokenized import TokenizedRows
 from encoderlab.model.packing import Layout, arrange
 
 GROUP_COST = 96  # tokens' worth of time that one more forward and backward pass takes by itself, on 2 cores
@@ -78,7 +78,7 @@ def full_batches(tokens: np.ndarray, lengths: np.ndarray, rows: np.ndarray, budg
 
 
 def pack(
-    encoded: Encoded,
+    tokenized: TokenizedRows,
     rows: Sequence[int] | np.ndarray,
     pad_id: int,
     cost: float,
@@ -88,65 +88,67 @@ def pack(
     """The sequences of some rows end to end: input_ids and, where used, token_type_ids, each (1, tokens), or
     (1, 1, tokens) where a row is several sequences; `position_ids` counted from 0, (1, tokens). The layout; each
     sequence's first place; and which of the split's tokens lies at each place, -1 for padding."""
-    spans = [slice(*encoded.offsets[one : one + 2].tolist()) for one in encoded.sequences(rows)]
+    spans = [slice(*tokenized.offsets[one : one + 2].tolist()) for one in tokenized.sequences(rows)]
     lengths = np.array([int(span.stop - span.start) for span in spans])
     layout, starts = arrange(lengths, cost, dtype, device)
     total = sum(group.tokens for group in layout.groups)
     ids, types = np.full(total, pad_id, dtype=np.int64), np.zeros(total, dtype=np.int64)
     places, source = np.zeros(total, dtype=np.int64), np.full(total, -1, dtype=np.int64)
     for span, start, length in zip(spans, starts.tolist(), lengths.tolist(), strict=True):
-        ids[start : start + length] = encoded.ids[span]
+        ids[start : start + length] = tokenized.ids[span]
         places[start : start + length] = np.arange(length)
         source[start : start + length] = np.arange(span.start, span.stop)
-        if encoded.type_ids is not None:
-            types[start : start + length] = encoded.type_ids[span]
-    shape = (1, total) if encoded.groups is None else (1, 1, total)
+        if tokenized.type_ids is not None:
+            types[start : start + length] = tokenized.type_ids[span]
+    shape = (1, total) if tokenized.groups is None else (1, 1, total)
     inputs = {"input_ids": torch.from_numpy(ids).view(shape)}
-    if encoded.type_ids is not None:
+    if tokenized.type_ids is not None:
         inputs["token_type_ids"] = torch.from_numpy(types).view(shape)
     inputs["position_ids"] = torch.from_numpy(places).unsqueeze(0)  # which not every model flattens itself
     return {name: tensor.to(device, non_blocking=True) for name, tensor in inputs.items()}, layout, starts, source
 
 
-def first_tokens(encoded: Encoded, rows: Sequence[int] | np.ndarray, device: torch.device) -> dict[str, Tensor]:
+def first_tokens(tokenized: TokenizedRows, rows: Sequence[int] | np.ndarray, device: torch.device) -> dict[str, Tensor]:
     """The inputs of each sequence's first token alone: (sequences, 1), or (sequences, 1, 1) where a row is several."""
-    chosen = encoded.offsets[encoded.sequences(rows)]
-    shape = (len(chosen), 1) if encoded.groups is None else (len(chosen), 1, 1)
-    inputs = {"input_ids": torch.from_numpy(encoded.ids[chosen].astype(np.int64)).view(shape)}
-    if encoded.type_ids is not None:
-        inputs["token_type_ids"] = torch.from_numpy(encoded.type_ids[chosen].astype(np.int64)).view(shape)
+    chosen = tokenized.offsets[tokenized.sequences(rows)]
+    shape = (len(chosen), 1) if tokenized.groups is None else (len(chosen), 1, 1)
+    inputs = {"input_ids": torch.from_numpy(tokenized.ids[chosen].astype(np.int64)).view(shape)}
+    if tokenized.type_ids is not None:
+        inputs["token_type_ids"] = torch.from_numpy(tokenized.type_ids[chosen].astype(np.int64)).view(shape)
     return {name: tensor.to(device) for name, tensor in inputs.items()}
 
 
-def collate(encoded: Encoded, rows: Sequence[int] | np.ndarray, pad_id: int, device: torch.device) -> dict[str, Tensor]:
+def collate(
+    tokenized: TokenizedRows, rows: Sequence[int] | np.ndarray, pad_id: int, device: torch.device
+) -> dict[str, Tensor]:
     """The model's inputs for some rows: input_ids, attention_mask (left out where nothing is padded),
     token_type_ids where used. (rows, length), or where a row is several sequences (sequences, 1, length): a model that
     scores choices then gives each sequence its logit, however many the rows have."""
-    spans = [slice(encoded.offsets[one], encoded.offsets[one + 1]) for one in encoded.sequences(rows)]
+    spans = [slice(tokenized.offsets[one], tokenized.offsets[one + 1]) for one in tokenized.sequences(rows)]
     lengths = [int(span.stop - span.start) for span in spans]
     shape = (len(spans), max(lengths))
     ids = np.full(shape, pad_id, dtype=np.int64)
     types = np.zeros(shape, dtype=np.int64)
     for i, (span, length) in enumerate(zip(spans, lengths, strict=True)):
-        ids[i, :length] = encoded.ids[span]
-        if encoded.type_ids is not None:
-            types[i, :length] = encoded.type_ids[span]
+        ids[i, :length] = tokenized.ids[span]
+        if tokenized.type_ids is not None:
+            types[i, :length] = tokenized.type_ids[span]
     inputs = {"input_ids": torch.from_numpy(ids)}
     if min(lengths) < max(lengths):
         mask = np.arange(shape[1])[None, :] < np.array(lengths)[:, None]
         inputs["attention_mask"] = torch.from_numpy(mask.astype(np.int64))
-    if encoded.type_ids is not None:
+    if tokenized.type_ids is not None:
         inputs["token_type_ids"] = torch.from_numpy(types)
-    if encoded.groups is not None:
+    if tokenized.groups is not None:
         inputs = {name: tensor.unsqueeze(1) for name, tensor in inputs.items()}
     return {name: tensor.to(device, non_blocking=True) for name, tensor in inputs.items()}
 
 
-def by_row(scores: Tensor, encoded: Encoded, rows: Sequence[int] | np.ndarray) -> Tensor:
+def by_row(scores: Tensor, tokenized: TokenizedRows, rows: Sequence[int] | np.ndarray) -> Tensor:
     """What a model says to `collate`'s inputs -> logits (rows, c). Where a row is several sequences, c is the most that
     one of these rows has, and -inf stands where a row has fewer: no probability, and no gradient."""
-    if encoded.groups is None:
+    if tokenized.groups is None:
         return scores
-    present = torch.arange(int(encoded.sizes[rows].max()))[None, :] < torch.from_numpy(encoded.sizes[rows])[:, None]
+    present = torch.arange(int(tokenized.sizes[rows].max()))[None, :] < torch.from_numpy(tokenized.sizes[rows])[:, None]
     empty = scores.new_full(present.shape, -torch.inf)
     return empty.masked_scatter(present.to(scores.device), scores.flatten())

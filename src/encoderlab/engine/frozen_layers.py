@@ -32,12 +32,10 @@ class Reached(Exception):
         self.states = states
 
 
-def frozen_layers(backbone: EncoderModel) -> int:
+def frozen_layers(encoder: EncoderModel) -> int:
     """Count the leading layers that nothing trains: all under a head alone, none where the embeddings train."""
-    paths = backbone.layer_paths()
-    trained = {
-        name.removeprefix(backbone.trunk_prefix) for name, _ in backbone.trainable() if _in_trunk(backbone, name)
-    }
+    paths = encoder.layer_paths()
+    trained = {name.removeprefix(encoder.base_prefix) for name, _ in encoder.trainable() if _in_trunk(encoder, name)}
     inside = [i for i, path in enumerate(paths) if any(name.startswith(f"{path}.") for name in trained)]
     others = [name for name in trained if not any(name.startswith(f"{path}.") for path in paths)]
     if others:
@@ -45,8 +43,8 @@ def frozen_layers(backbone: EncoderModel) -> int:
     return min(inside, default=len(paths))
 
 
-def _in_trunk(backbone: EncoderModel, name: str) -> bool:
-    return name.startswith(backbone.trunk_prefix) and not backbone.in_pooler(name)
+def _in_trunk(encoder: EncoderModel, name: str) -> bool:
+    return name.startswith(encoder.base_prefix) and not encoder.in_pooler(name)
 
 
 class Trunk:
@@ -64,13 +62,13 @@ class Trunk:
         kept: states by the fingerprint of their rows; a row of an array for each token, or each sequence if `whole`.
     """
 
-    def __init__(self, backbone: EncoderModel, count: int, resting: int, owner: object) -> None:
-        layers = backbone.layers()
+    def __init__(self, encoder: EncoderModel, count: int, resting: int, owner: object) -> None:
+        layers = encoder.layers()
         self.count, self.whole, self.owner = count, count == len(layers), owner
-        children = backbone.trunk.named_children()
+        children = encoder.base_model.named_children()
         self.frozen: list[nn.Module] = [*layers[:resting]]
         if resting:
-            self.frozen += [m for name, m in children if name != backbone.family.pooler and not _holds(m, layers)]
+            self.frozen += [m for name, m in children if name != encoder.family.pooler and not _holds(m, layers)]
         self.kept: dict[str, np.ndarray] = {}
         if count == 0:
             return
@@ -78,7 +76,7 @@ class Trunk:
             # partial, not a closure: a copy of the model then calls its own layers
             layer.forward = partial(self._through, layer.forward)  # type: ignore[method-assign]
         if self.whole:
-            backbone.trunk.get_submodule(backbone.family.encoder).register_forward_hook(self._behind)
+            encoder.base_model.get_submodule(encoder.family.encoder).register_forward_hook(self._behind)
         else:
             layers[count].register_forward_pre_hook(self._before)
 

@@ -17,7 +17,7 @@ from dataclasses import replace
 import numpy as np
 import torch
 
-from encoderlab.data.tokenized import Encoded
+from encoderlab.data.tokenized import TokenizedRows
 from encoderlab.engine.batches import collate
 from encoderlab.model import load
 from encoderlab.model.encoder import EncoderModel
@@ -27,40 +27,40 @@ ROWS = 32
 FAR, DOUBTFUL = 3.0, 1.5  # times the labels' standard deviation
 
 
-def settle(backbone: EncoderModel, task: Task, train: Encoded) -> tuple[EncoderModel, str]:
+def settle(encoder: EncoderModel, task: Task, train: TokenizedRows) -> tuple[EncoderModel, str]:
     """Draw the last layer of a checkpoint's head anew where it does not answer in the unit of the labels.
 
     Args:
-        backbone: as `backbone.load` gives it, without a method.
+        encoder: as `model.load.load` gives it, without a method.
         train: the training rows.
 
     Returns:
-        The backbone, loaded again where the head is drawn anew, with a note of it; and that note, the `anew` of
-        `backbone.load`, or "" where the head is none, fresh, or taken as it is.
+        The encoder, loaded again where the head is drawn anew, with a note of it; and that note, the `anew` of
+        `model.load.load`, or "" where the head is none, fresh, or taken as it is.
     """
     scale = task.scale(train.labels)
-    if scale is None or f"{backbone.output_layer()}.weight" in backbone.fresh:
-        return backbone, ""
+    if scale is None or f"{encoder.output_layer()}.weight" in encoder.newly_initialized:
+        return encoder, ""
     rows = _rows(train)
-    answers, labels = _answers(backbone, train, rows), train.labels[rows]
+    answers, labels = _answers(encoder, train, rows), train.labels[rows]
     off = math.sqrt(float(((answers - labels) ** 2).mean())) / scale[1]
     if not off > DOUBTFUL:
-        return backbone, ""
+        return encoder, ""
     said = (
         f"on {len(rows)} training rows it answers {answers.mean():.4g} on average, their labels are "
         f"{labels.mean():.4g}: off by {off:.3g} standard deviations of the labels"
     )
     if off <= FAR:
         return replace(
-            backbone, notes=(*backbone.notes, f"the checkpoint's own head may answer in another unit: {said}")
+            encoder, notes=(*encoder.notes, f"the checkpoint's own head may answer in another unit: {said}")
         ), ""
     anew = f"the checkpoint's head does not answer in the unit of the labels: {said}; its last layer is drawn anew"
-    names = list(backbone.model.config.id2label.values())
-    again = load.load(backbone.name, head=task.head, class_names=names, seed=0, tokenizer=backbone.tokenizer, anew=anew)
+    names = list(encoder.model.config.id2label.values())
+    again = load.load(encoder.name, head=task.head, class_names=names, seed=0, tokenizer=encoder.tokenizer, anew=anew)
     return again, anew
 
 
-def _rows(train: Encoded) -> np.ndarray:
+def _rows(train: TokenizedRows) -> np.ndarray:
     """Some rows of the shorter half, which cost little, evenly by length."""
     order = np.argsort(train.longest, kind="stable")
     order = order[: max(ROWS, len(order) // 2)]
@@ -68,13 +68,13 @@ def _rows(train: Encoded) -> np.ndarray:
 
 
 @torch.no_grad()
-def _answers(backbone: EncoderModel, train: Encoded, rows: np.ndarray) -> np.ndarray:
-    typed = train if backbone.has_types else replace(train, type_ids=None)
-    device, was = torch.device("cpu"), backbone.model.training
-    backbone.model.eval()
+def _answers(encoder: EncoderModel, train: TokenizedRows, rows: np.ndarray) -> np.ndarray:
+    typed = train if encoder.has_types else replace(train, type_ids=None)
+    device, was = torch.device("cpu"), encoder.model.training
+    encoder.model.eval()
     found = [
-        backbone.model(**collate(typed, chosen, backbone.pad_id, device)).logits[:, 0].double().numpy()
+        encoder.model(**collate(typed, chosen, encoder.pad_id, device)).logits[:, 0].double().numpy()
         for chosen in np.array_split(rows, -(-len(rows) // 8))
     ]
-    backbone.model.train(was)
+    encoder.model.train(was)
     return np.concatenate(found)

@@ -25,24 +25,24 @@ class LastLayer:
     """The hooks on a model's last layer and behind it. They act in the passes of `owner` and leave others alone.
 
     Args:
-        backbone: the model, with its method in it: the hooks run after those of the method.
+        encoder: the model, with its method in it: the hooks run after those of the method.
         packs: whether the owner packs sequences.
         owner: as in `ForwardCall`.
     """
 
-    def __init__(self, backbone: EncoderModel, packs: bool, owner: object) -> None:
+    def __init__(self, encoder: EncoderModel, packs: bool, owner: object) -> None:
         self.owner = owner
-        self.residual = backbone.family.residual if packs else None
+        self.residual = encoder.family.residual if packs else None
         if self.residual is not None:
-            layer = backbone.layers()[-1]
-            module: Any = layer.get_submodule(backbone.family.attention)
-            roles = [getattr(backbone.family, role) for role in ("query", "key", "value")]
+            layer = encoder.layers()[-1]
+            module: Any = layer.get_submodule(encoder.family.attention)
+            roles = [getattr(encoder.family, role) for role in ("query", "key", "value")]
             # partial, not a closure: a copy of the model then calls its own layers
             module.forward = partial(self._query_first_tokens, module.forward, module, layer, roles)
             layer.get_submodule(self.residual).register_forward_pre_hook(self._narrow)
         if packs:
-            backbone.trunk.get_submodule(backbone.family.encoder).register_forward_hook(self._first)
-        backbone.trunk.register_forward_hook(self._pick)
+            encoder.base_model.get_submodule(encoder.family.encoder).register_forward_hook(self._first)
+        encoder.base_model.register_forward_hook(self._pick)
 
     def _query_first_tokens(
         self,

@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from encoderlab.data.tokenized import Encoded
+from encoderlab.data.tokenized import TokenizedRows
 from encoderlab.engine.batches import by_row
 from encoderlab.engine.distributed import ALONE, Ranks
 from encoderlab.engine.runner import ModelRunner
@@ -19,7 +19,7 @@ from encoderlab.tasks.base import Task
 def scores(
     model: ModelRunner,
     task: Task,
-    encoded: Encoded,
+    tokenized: TokenizedRows,
     rows: np.ndarray,
     *,
     pad_id: int,
@@ -30,7 +30,7 @@ def scores(
     """Compute what `task.losses` and `task.metrics` take of some rows, in one forward pass.
 
     Args:
-        model, task, encoded: the runner, and a split of the task's rows.
+        model, task, tokenized: the runner, and a split of the task's rows.
         rows: (n,), the numbers of rows.
         pad_id: the token that fills a batch.
         device: where the model is.
@@ -40,13 +40,13 @@ def scores(
     Returns:
         (n, c), or (n, words, c) where each word has an answer.
     """
-    masked = task.masked(encoded, rows, draw)
-    found = model.run(encoded, rows, pad_id, device, masked, rng=rng)
+    masked = task.masked(tokenized, rows, draw)
+    found = model.run(tokenized, rows, pad_id, device, masked, rng=rng)
     if masked is not None:
         return task.masked_scores(found, masked)
-    if encoded.places is not None:
-        return _at_words(found, encoded.places[rows])
-    return by_row(found, encoded, rows)
+    if tokenized.places is not None:
+        return _at_words(found, tokenized.places[rows])
+    return by_row(found, tokenized, rows)
 
 
 def _at_words(found: Tensor, places: np.ndarray) -> Tensor:
@@ -62,7 +62,7 @@ def _at_words(found: Tensor, places: np.ndarray) -> Tensor:
 def logits(
     model: ModelRunner,
     task: Task,
-    encoded: Encoded,
+    tokenized: TokenizedRows,
     *,
     pad_id: int,
     budget: int,
@@ -75,7 +75,7 @@ def logits(
     Rows run in batches of similar length, each on one of the ranks.
 
     Args:
-        model, task, encoded, pad_id, device: as for `scores`.
+        model, task, tokenized, pad_id, device: as for `scores`.
         budget: tokens of a batch.
         tick: gets the tokens of each batch after it.
         ranks: the processes that share the work.
@@ -84,18 +84,18 @@ def logits(
         float32 (rows, c), -inf where a row has fewer; or (rows, words, c). In the rows' order.
     """
     model.eval()
-    rows, tokens, widest = np.arange(len(encoded)), encoded.tokens, int(encoded.sizes.max(initial=0))
+    rows, tokens, widest = np.arange(len(tokenized)), tokenized.tokens, int(tokenized.sizes.max(initial=0))
     out: np.ndarray | None = None
-    groups = model.micro_batches(encoded, rows, budget)
+    groups = model.micro_batches(tokenized, rows, budget)
     mine: list[tuple[int, np.ndarray]] = []
     for number in ranks.deal([int(tokens[chosen].sum()) for chosen in groups]):
-        found = scores(model, task, encoded, groups[number], pad_id=pad_id, device=device, draw=(0, 0))
+        found = scores(model, task, tokenized, groups[number], pad_id=pad_id, device=device, draw=(0, 0))
         mine.append((number, found.float().cpu().numpy()))
         if tick is not None:
             tick(int(tokens[groups[number]].sum()))
     for number, result in (one for some in ranks.all(mine) for one in some):
         if out is None:
-            width = result.shape[1] if encoded.groups is None else widest
+            width = result.shape[1] if tokenized.groups is None else widest
             out = np.full((len(rows), width, *result.shape[2:]), -np.inf, dtype=np.float32)
         out[groups[number], : result.shape[1]] = result
     assert out is not None, "no rows"

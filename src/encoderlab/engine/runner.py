@@ -21,7 +21,7 @@ from torch import Tensor, nn
 from torch.func import functional_call
 
 from encoderlab.core.errors import InputError
-from encoderlab.data.tokenized import Encoded, Masked
+from encoderlab.data.tokenized import Masked, TokenizedRows
 from encoderlab.engine import frozen_layers, state_cache
 from encoderlab.engine.batches import collate, first_tokens, full_batches, micro_batches, pack
 from encoderlab.engine.call import ForwardCall
@@ -40,12 +40,12 @@ _TURNS: WeakKeyDictionary[nn.Module, RLock] = WeakKeyDictionary()  # of models w
 
 
 class ModelRunner(nn.Module):
-    """A backbone's model, run in one precision.
+    """A encoder's model, run in one precision.
 
     What belongs to a call is a `ForwardCall`, so several threads can run one model at the same time.
 
     Args:
-        backbone: the model, with its method injected or merged. Its frozen tensors are cast in place.
+        encoder: the model, with its method injected or merged. Its frozen tensors are cast in place.
         dtype: the compute precision.
         device: where the model goes, and runs.
         frozen: how many leading layers are the pretrained ones; None: those that nothing trains.
@@ -56,14 +56,14 @@ class ModelRunner(nn.Module):
     """
 
     def __init__(
-        self, backbone: EncoderModel, dtype: torch.dtype, device: torch.device, frozen: int | None = None
+        self, encoder: EncoderModel, dtype: torch.dtype, device: torch.device, frozen: int | None = None
     ) -> None:
         super().__init__()
-        self.model, self.dtype = backbone.model, dtype
-        self.fingerprint = backbone.fingerprint
-        self.has_types = backbone.has_types
+        self.model, self.dtype = encoder.model, dtype
+        self.fingerprint = encoder.fingerprint
+        self.has_types = encoder.has_types
         # A pretrained head that stays frozen is a part of the encoder, whose word embeddings it shares.
-        heads = [] if backbone.frozen_head else backbone.heads()
+        heads = [] if encoder.frozen_head else encoder.heads()
         in_head = {id(p) for head in heads for p in head.parameters()}
         for parameter in self.model.parameters():
             if not parameter.requires_grad and id(parameter) not in in_head:
@@ -78,18 +78,18 @@ class ModelRunner(nn.Module):
         if dtype != torch.float32:
             for head in heads:
                 head.register_forward_pre_hook(_to_fp32)
-        self.packs = _packs(backbone)
+        self.packs = _packs(encoder)
         self.padding: int | None = None  # the token that counts as no position, where the family has one
         if self.packs:
-            table = positions.table(backbone.trunk)
+            table = positions.table(encoder.base_model)
             self.padding = None if table is None else table.padding_idx
-            hidden: int = backbone.model.config.hidden_size
+            hidden: int = encoder.model.config.hidden_size
             self.group_cost = GROUP_MULTIPLIES / hidden**2 if device.type == "cpu" else GROUP_ON_GPU
         self.owner = object()  # of the calls: a model may be wrapped more than once
         # Both put hooks behind the encoder; the states that are kept are those that the head reads.
-        LastLayer(backbone, self.packs, self.owner)
-        resting = frozen_layers.frozen_layers(backbone) if frozen is None else frozen
-        self.trunk = frozen_layers.Trunk(backbone, resting if self.packs else 0, resting, self.owner)
+        LastLayer(encoder, self.packs, self.owner)
+        resting = frozen_layers.frozen_layers(encoder) if frozen is None else frozen
+        self.trunk = frozen_layers.Trunk(encoder, resting if self.packs else 0, resting, self.owner)
 
     def train(self, mode: bool = True) -> ModelRunner:
         """Switch dropout on for passes that have a `DropoutRNG`, but not in front of what trains."""
@@ -127,15 +127,15 @@ class ModelRunner(nn.Module):
                 parameters = {name: self.model.get_parameter(name).to(self.dtype) for name in self.cast}
                 return functional_call(self.model, parameters, args=(), kwargs=dict(inputs)).logits
 
-    def micro_batches(self, encoded: Encoded, rows: np.ndarray, budget: int) -> list[np.ndarray]:
+    def micro_batches(self, tokenized: TokenizedRows, rows: np.ndarray, budget: int) -> list[np.ndarray]:
         """Cut `rows` into groups of at most `budget` tokens, or one row."""
         if self.packs:
-            return full_batches(encoded.tokens, encoded.longest, rows, budget)
-        return micro_batches(encoded.longest, rows, budget, encoded.sizes)
+            return full_batches(tokenized.tokens, tokenized.longest, rows, budget)
+        return micro_batches(tokenized.longest, rows, budget, tokenized.sizes)
 
     def run(
         self,
-        encoded: Encoded,
+        tokenized: TokenizedRows,
         rows: np.ndarray,
         pad_id: int,
         device: torch.device,
@@ -147,7 +147,7 @@ class ModelRunner(nn.Module):
         """Compute the logits of some rows, in one forward pass.
 
         Args:
-            encoded: a split.
+            tokenized: a split.
             rows: (n,), the numbers of its rows.
             pad_id: the token that fills a batch.
             device: where the model is.
@@ -158,109 +158,111 @@ class ModelRunner(nn.Module):
         Returns:
             (sequences, c); or, where the task reads tokens, of each masked token or first token of a word, (n, c).
         """
-        kept = self.trunk.kept.get(encoded.fingerprint) if cached and masked is None else None
+        kept = self.trunk.kept.get(tokenized.fingerprint) if cached and masked is None else None
         if kept is not None and self.trunk.whole:
             # Of each sequence the first token's states, (sequences, hidden): a batch of sequences of one token.
-            states = as_tensor(kept[encoded.sequences(rows)], self.dtype, device)
-            return self(states=states.unsqueeze(1), rng=rng, **first_tokens(self.typed(encoded), rows, device))
+            states = as_tensor(kept[tokenized.sequences(rows)], self.dtype, device)
+            return self(states=states.unsqueeze(1), rng=rng, **first_tokens(self.typed(tokenized), rows, device))
         states = layout = places = None
         if self.packs:
             # batch: (1, tokens); starts: (sequences,); source: (tokens,), which of the split's tokens, -1 for padding
-            batch, layout, starts, source = self.pack(encoded, rows, pad_id, device)
+            batch, layout, starts, source = self.pack(tokenized, rows, pad_id, device)
             if kept is not None:
                 states = as_tensor(kept[np.maximum(source, 0)], self.dtype, device).unsqueeze(0)  # (1, tokens, hidden)
         else:
-            batch = collate(self.typed(encoded), rows, pad_id, device)  # (sequences, length)
+            batch = collate(self.typed(tokenized), rows, pad_id, device)  # (sequences, length)
             starts = np.arange(len(rows)) * batch["input_ids"].size(-1)  # in the flattened tokens
-        if (read := _read(encoded, rows, masked)) is not None:
+        if (read := _read(tokenized, rows, masked)) is not None:
             places = torch.from_numpy(starts[read[0]] + read[1]).to(device)
         if masked is not None:
             batch["input_ids"].view(-1)[places] = torch.from_numpy(masked.inputs).to(device)
         found = self(places=places, layout=layout, states=states, rng=rng, **batch)
         return found if places is None else found[0]
 
-    def typed(self, encoded: Encoded) -> Encoded:
+    def typed(self, tokenized: TokenizedRows) -> TokenizedRows:
         """Leave out token types that the encoder has no use, or no room, for."""
-        return encoded if self.has_types or encoded.type_ids is None else replace(encoded, type_ids=None)
+        return tokenized if self.has_types or tokenized.type_ids is None else replace(tokenized, type_ids=None)
 
-    def pack(self, encoded: Encoded, rows: np.ndarray, pad_id: int, device: torch.device) -> Any:
+    def pack(self, tokenized: TokenizedRows, rows: np.ndarray, pad_id: int, device: torch.device) -> Any:
         """Pack some rows as `batches.pack` does, with positions as the model counts them."""
-        found = pack(self.typed(encoded), rows, pad_id, self.group_cost, self.dtype, device)
+        found = pack(self.typed(tokenized), rows, pad_id, self.group_cost, self.dtype, device)
         if self.padding is not None:
             found[0]["position_ids"] = positions.packed(
                 found[0]["input_ids"].view(1, -1), found[0]["position_ids"], self.padding
             )
         return found
 
-    def states_shape(self, encoded: Encoded) -> tuple[int, int]:
+    def states_shape(self, tokenized: TokenizedRows) -> tuple[int, int]:
         """The shape of what `keep` keeps of a split: (tokens, hidden), or (sequences, hidden) under a head alone."""
-        rows = len(encoded.lengths) if self.trunk.whole else int(encoded.offsets[-1])
+        rows = len(tokenized.lengths) if self.trunk.whole else int(tokenized.offsets[-1])
         return rows, int(self.model.config.hidden_size)
 
-    def states_bytes(self, encoded: Encoded) -> int:
+    def states_bytes(self, tokenized: TokenizedRows) -> int:
         """How many bytes `keep` keeps of a split."""
-        return math.prod(self.states_shape(encoded)) * state_cache.NUMPY[self.dtype].itemsize
+        return math.prod(self.states_shape(tokenized)) * state_cache.NUMPY[self.dtype].itemsize
 
     @torch.no_grad()
-    def keep(self, encoded: Encoded, cache: TrunkCache, pad_id: int, budget: int, device: torch.device) -> float:
-        """Take the frozen layers' states of these rows from the cache from now on, and put them there if there is room.
+    def keep(
+        self, tokenized: TokenizedRows, cache: TrunkCache, pad_id: int, budget: int, device: torch.device
+    ) -> float:
+        """Read the frozen layers' states of these rows from the cache, and write them there if there is room.
 
         Returns the seconds that they took to compute, now or in another run; 0 where they are not kept.
         """
         kept = self.trunk
-        if not kept.count or encoded.vocabulary is not None:  # tokens that are masked are others each time
+        if not kept.count or tokenized.vocabulary is not None:  # tokens that are masked are others each time
             return 0.0
-        if kept.whole and encoded.places is not None:  # what is kept then are first tokens
+        if kept.whole and tokenized.places is not None:  # what is kept then are first tokens
             return 0.0
-        shape = self.states_shape(encoded)
-        model = f"{self.fingerprint}{positions.mark(encoded.ids, self.padding)}"
-        path = state_cache.path_of(cache, model, kept, encoded, self.dtype)
+        shape = self.states_shape(tokenized)
+        model = f"{self.fingerprint}{positions.mark(tokenized.ids, self.padding)}"
+        path = state_cache.path_of(cache, model, kept, tokenized, self.dtype)
         found = state_cache.opened(path, shape, self.dtype)
-        if found is None and state_cache.room(cache, self.states_bytes(encoded)):
+        if found is None and state_cache.room(cache, self.states_bytes(tokenized)):
             with contextlib.suppress(InputError):  # a cache that cannot be written costs time, and is no reason to stop
-                state_cache.written(path, shape, self.dtype, self._states(encoded, pad_id, budget, device))
+                state_cache.written(path, shape, self.dtype, self._states(tokenized, pad_id, budget, device))
             found = state_cache.opened(path, shape, self.dtype)
         if found is None:
             return 0.0
-        kept.kept[encoded.fingerprint] = found
+        kept.kept[tokenized.fingerprint] = found
         return state_cache.seconds(path)
 
     def _states(
-        self, encoded: Encoded, pad_id: int, budget: int, device: torch.device
+        self, tokenized: TokenizedRows, pad_id: int, budget: int, device: torch.device
     ) -> Iterator[tuple[np.ndarray, Tensor]]:
         """Compute the states of a split batch by batch, as `state_cache.written` takes them."""
         self.eval()
-        for chosen in self.micro_batches(encoded, np.arange(len(encoded)), budget):
-            batch, layout, _, source = self.pack(encoded, chosen, pad_id, device)
+        for chosen in self.micro_batches(tokenized, np.arange(len(tokenized)), budget):
+            batch, layout, _, source = self.pack(tokenized, chosen, pad_id, device)
             try:
                 self._pass(ForwardCall(owner=self.owner, layout=layout, only_states=True), batch)
                 raise AssertionError("the pass went by the states")
             except frozen_layers.Reached as reached:
                 states = reached.states  # (1, tokens, hidden); if whole, (sequences, 1, hidden)
             if self.trunk.whole:
-                yield encoded.sequences(chosen), states[:, 0]
+                yield tokenized.sequences(chosen), states[:, 0]
             else:
                 yield source[source >= 0], states[0, torch.from_numpy(source >= 0).to(device)]  # without padding
 
 
-def _read(encoded: Encoded, rows: np.ndarray, masked: Masked | None) -> tuple[np.ndarray, np.ndarray] | None:
+def _read(tokenized: TokenizedRows, rows: np.ndarray, masked: Masked | None) -> tuple[np.ndarray, np.ndarray] | None:
     """Find the tokens that the head reads: each one's row of the batch, (n,), and its place in that row, (n,).
 
     None: the head reads each sequence's first token, or all tokens.
     """
     if masked is not None:
-        return np.divmod(masked.places, int(encoded.lengths[rows].max()))
-    if encoded.places is None:
+        return np.divmod(masked.places, int(tokenized.lengths[rows].max()))
+    if tokenized.places is None:
         return None
-    places = encoded.places[rows]
+    places = tokenized.places[rows]
     row, word = np.nonzero(places >= 0)
     return row, places[row, word]
 
 
-def _packs(backbone: EncoderModel) -> bool:
+def _packs(encoder: EncoderModel) -> bool:
     """Whether the family's code goes by `position_ids` alone, the method allows it, and the head averages no tokens."""
-    mean = getattr(backbone.model.config, "classifier_pooling", "cls") == "mean"
-    return backbone.family.packs and getattr(backbone.trunk, "packs", True) and not mean
+    mean = getattr(encoder.model.config, "classifier_pooling", "cls") == "mean"
+    return encoder.family.packs and getattr(encoder.base_model, "packs", True) and not mean
 
 
 def _to_fp32(module: nn.Module, args: tuple[Any, ...]) -> tuple[Any, ...]:

@@ -25,7 +25,7 @@ from torch import Tensor
 
 from encoderlab.core.errors import InputError
 from encoderlab.core.files import read_json, write_atomically, write_json
-from encoderlab.data.tokenized import Encoded
+from encoderlab.data.tokenized import TokenizedRows
 from encoderlab.engine.frozen_layers import Trunk
 
 log = logging.getLogger(__name__)
@@ -50,9 +50,9 @@ class TrunkCache:
     since: float = -math.inf
 
 
-def path_of(cache: TrunkCache, model: str, trunk: Trunk, encoded: Encoded, dtype: torch.dtype) -> Path:
+def path_of(cache: TrunkCache, model: str, trunk: Trunk, tokenized: TokenizedRows, dtype: torch.dtype) -> Path:
     """Name the file after everything that shapes the states. model: the fingerprint of the base, config included."""
-    key = f"{model}:{trunk.fingerprint}:{encoded.fingerprint}:{trunk.count}:{trunk.whole}:{dtype}"
+    key = f"{model}:{trunk.fingerprint}:{tokenized.fingerprint}:{trunk.count}:{trunk.whole}:{dtype}"
     return cache.folder / f"{hashlib.sha256(key.encode()).hexdigest()[:16]}.npy"
 
 

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from encoderlab.adapters import folder as adapters
 from encoderlab.adapters.tensor_names import our_name
-from encoderlab.data.tokenized import Encoded
+from encoderlab.data.tokenized import TokenizedRows
 from encoderlab.engine.batches import without_gradients
 from encoderlab.engine.distributed import ALONE, Ranks
 from encoderlab.engine.frozen_layers import frozen_layers
@@ -35,7 +35,7 @@ class Loaded:
     """A model ready for inference, with what is needed to read rows and to name its answers. mean: what the head adds
     to each answer, where its own float32 is too short for it."""
 
-    backbone: EncoderModel
+    encoder: EncoderModel
     model: ModelRunner
     task: Task
     class_names: list[str]
@@ -46,7 +46,7 @@ class Loaded:
 
     @property
     def tokenizer(self) -> Any:
-        return self.backbone.tokenizer
+        return self.encoder.tokenizer
 
 
 def assemble(
@@ -66,24 +66,24 @@ def assemble(
 ) -> Loaded:
     """Load the base in fp32, insert the method, fill in the tensors that `read` gives, merge, then cast. No method:
     the untrained model. `origin` is where the tensors are from, for messages. tokenizer: the base's, where it is
-    loaded already. anew: as in `backbone.load`."""
-    backbone = load.load(model, head=task.head, class_names=class_names, seed=seed, tokenizer=tokenizer, anew=anew)
-    frozen = len(backbone.layer_paths())
+    loaded already. anew: as in `model.load.load`."""
+    encoder = load.load(model, head=task.head, class_names=class_names, seed=seed, tokenizer=tokenizer, anew=anew)
+    frozen = len(encoder.layer_paths())
     mean = None
     if method is not None and read is not None:
-        tensors = read(backbone)
-        method.inject(backbone, seed)
-        frozen = frozen_layers(backbone)
-        adapters.fill(backbone, method, tensors, origin)
-        method.merge(backbone)
-        bias = tensors.get(our_name(backbone, f"{backbone.output_layer()}.bias"))
+        tensors = read(encoder)
+        method.inject(encoder, seed)
+        frozen = frozen_layers(encoder)
+        adapters.fill(encoder, method, tensors, origin)
+        method.merge(encoder)
+        bias = tensors.get(our_name(encoder, f"{encoder.output_layer()}.bias"))
         if bias is not None and bias.dtype == torch.float64:
             mean = float(bias)
-            backbone.model.get_submodule(backbone.output_layer()).register_forward_hook(_leave_out_bias)
-    backbone.model.requires_grad_(False)
+            encoder.model.get_submodule(encoder.output_layer()).register_forward_hook(_leave_out_bias)
+    encoder.model.requires_grad_(False)
     return Loaded(
-        backbone=backbone,
-        model=ModelRunner(backbone, dtype, device, frozen),
+        encoder=encoder,
+        model=ModelRunner(encoder, dtype, device, frozen),
         task=task,
         class_names=class_names,
         max_length=train["max_length"],
@@ -95,22 +95,22 @@ def assemble(
 
 def logits(
     loaded: Loaded,
-    encoded: Encoded,
+    tokenized: TokenizedRows,
     tick: Callable[[int], None] | None = None,
     ranks: Ranks = ALONE,
     cache: TrunkCache | None = None,
 ) -> np.ndarray:
     """float32 (rows, classes), in the rows' order; float64 of a regression whose labels' mean float32 cannot hold.
     cache: where layers that no training changed find what they give."""
-    pad_id = loaded.backbone.pad_id
+    pad_id = loaded.encoder.pad_id
     budget = without_gradients(loaded.token_budget)
     if cache is not None:
-        ranks.one_after_another(partial(loaded.model.keep, encoded, cache, pad_id, budget, loaded.device))
+        ranks.one_after_another(partial(loaded.model.keep, tokenized, cache, pad_id, budget, loaded.device))
     with _without_bias(loaded.mean is not None):
         found = forward_logits(
             loaded.model,
             loaded.task,
-            encoded,
+            tokenized,
             pad_id=pad_id,
             budget=budget,
             device=loaded.device,
@@ -120,15 +120,15 @@ def logits(
     return found if loaded.mean is None else found.astype(np.float64) + loaded.mean
 
 
-def seconds_without_cache(loaded: Loaded, encoded: Encoded) -> float | None:
+def seconds_without_cache(loaded: Loaded, tokenized: TokenizedRows) -> float | None:
     """A row's share of a pass over the first TIMED_ROWS with every layer run, as a user of the model runs it; None
     where the cache gave nothing, so that the pass that scored the rows has told it."""
     model = loaded.model
     if not model.trunk.kept:
         return None
-    rows = np.arange(min(TIMED_ROWS, len(encoded)))
+    rows = np.arange(min(TIMED_ROWS, len(tokenized)))
     start = time.perf_counter()
-    for chosen in model.micro_batches(encoded, rows, without_gradients(loaded.token_budget)):
+    for chosen in model.micro_batches(tokenized, rows, without_gradients(loaded.token_budget)):
         with torch.no_grad():
-            model.run(encoded, chosen, loaded.backbone.pad_id, loaded.device, cached=False).cpu()
+            model.run(tokenized, chosen, loaded.encoder.pad_id, loaded.device, cached=False).cpu()
     return (time.perf_counter() - start) / len(rows)

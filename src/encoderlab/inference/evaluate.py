@@ -19,8 +19,8 @@ def evaluate(run: Path, source: Path | Source, *, force: bool = False, base: str
     loaded = load_run(run, force=force, base=base)
     everything = read(_as_source(source), Path())
     rows = loaded.task.prepare(everything, labelled=True)
-    encoded = loaded.task.encode(rows, loaded.tokenizer, loaded.max_length, loaded.class_names)
-    metrics = loaded.task.metrics(logits(loaded, encoded), encoded.labels, loaded.class_names)
+    tokenized = loaded.task.tokenize(rows, loaded.tokenizer, loaded.max_length, loaded.class_names)
+    metrics = loaded.task.metrics(logits(loaded, tokenized), tokenized.labels, loaded.class_names)
     notes = list(rows.notes)
     if empty := empty_texts(rows, loaded.task.text_columns):
         notes.append(f"{rows.origin}: {_without_text(empty, len(rows))}; they are scored like the others")

@@ -169,7 +169,7 @@ def _whole(target: Path) -> Iterator[Path]:
 def _how_to_load(to: str, loaded: Loaded, method: Method, target: Path) -> str:
     """One line of Python, and what it cannot say."""
     auto = loaded.task.head
-    base = f'{auto}.from_pretrained("{loaded.backbone.name}"{heads.arguments(auto, loaded.class_names)})'
+    base = f'{auto}.from_pretrained("{loaded.encoder.name}"{heads.arguments(auto, loaded.class_names)})'
     bits = " (trained over a base in four bits; --to merged is exactly that model)" if isinstance(method, Qlora) else ""
     match to:
         case "merged":

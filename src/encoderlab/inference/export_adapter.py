@@ -23,28 +23,28 @@ def write_adapter(format: ModuleType, run: Path, loaded: Loaded, folder: Path, f
     """The run's adapter in another library's folder, read back from there into a fresh model."""
     source = run / "adapter"
     base = {"head": loaded.task.head, "class_names": loaded.class_names}
-    backbone = model_load.load(loaded.backbone.name, **base, seed=0)
-    method, tensors = adapters.read(backbone, source, force=force)
-    if reason := format.refusal(backbone, method):
-        foldable = not tensors.keys() - _own_names(backbone) or type(method).merge is not Method.merge
+    encoder = model_load.load(loaded.encoder.name, **base, seed=0)
+    method, tensors = adapters.read(encoder, source, force=force)
+    if reason := format.refusal(encoder, method):
+        foldable = not tensors.keys() - _own_names(encoder) or type(method).merge is not Method.merge
         raise InputError(
             f"--to {format.__name__.rpartition('.')[2]}: {reason}; use --to {'merged' if foldable else 'onnx'}"
         )
-    format.write(backbone, method, tensors, folder)
+    format.write(encoder, method, tensors, folder)
     files.write_text(
         folder / "README.md",
         model_card.card(files.read_json(source / adapters.OURS), files.read_json(run / "result.json")),
     )
-    back, read = format.read(backbone, folder)
+    back, read = format.read(encoder, folder)
     if isinstance(method, Qlora):  # the format says LoRA; the run's logits are those over a base in four bits
         assert isinstance(back, FixedRank)
         same = {f.name: getattr(back, f.name) for f in fields(FixedRank) if f.name != "name"}
         back = Qlora(**same, double_quantization=method.double_quantization)
-    back.inject(backbone, 1)  # what this draws is filled in
-    adapters.fill(backbone, back, read, str(folder))
-    model = backbone.model.eval()
+    back.inject(encoder, 1)  # what this draws is filled in
+    adapters.fill(encoder, back, read, str(folder))
+    model = encoder.model.eval()
     return lambda inputs: model(**inputs).logits.numpy()
 
 
-def _own_names(backbone: model_encoder.EncoderModel) -> set[str]:
-    return {tensor_names.our_name(backbone, name) for name, _ in backbone.model.named_parameters()}
+def _own_names(encoder: model_encoder.EncoderModel) -> set[str]:
+    return {tensor_names.our_name(encoder, name) for name, _ in encoder.model.named_parameters()}

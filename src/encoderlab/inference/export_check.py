@@ -21,7 +21,7 @@ from torch import Tensor
 
 from encoderlab.core import files
 from encoderlab.core.rng import numpy_generator
-from encoderlab.data.tokenized import Encoded
+from encoderlab.data.tokenized import TokenizedRows
 from encoderlab.engine.batches import collate
 from encoderlab.engine.tuned_model import Loaded
 from encoderlab.tasks.tokenization import kept
@@ -82,24 +82,24 @@ def probe(run: Path, loaded: Loaded) -> Probe:
     """Some of the run's test rows, from the shortest to the longest. Where their tokens are no longer kept on this
     machine: rows of random words."""
     fingerprint = files.read_json(run / "config.json")["data"]["test"]["fingerprint"]
-    encoded, origin = kept(fingerprint, files.cache_folder() / "tokens"), "rows of test"
+    tokenized, origin = kept(fingerprint, files.cache_folder() / "tokens"), "rows of test"
     stored = None
-    if encoded is None:
-        encoded, origin = _random_words(loaded), "rows of random words (those of test are no longer kept here)"
+    if tokenized is None:
+        tokenized, origin = _random_words(loaded), "rows of random words (those of test are no longer kept here)"
     else:
-        stored = _predictions(run, len(encoded))
-    order = np.argsort(encoded.longest, kind="stable")
+        stored = _predictions(run, len(tokenized))
+    order = np.argsort(tokenized.longest, kind="stable")
     chosen = order[np.unique(np.linspace(0, len(order) - 1, ROWS).astype(int))]
     count = -(-len(chosen) // BATCH)
     batches = [chosen[:1], *(chosen[i::count] for i in range(count))]
-    loaded.backbone.model.eval()
-    made = [(_inputs(encoded, rows, loaded), _alone(encoded, rows, loaded)) for rows in batches]
+    loaded.encoder.model.eval()
+    made = [(_inputs(tokenized, rows, loaded), _alone(tokenized, rows, loaded)) for rows in batches]
     return Probe(
         batches=made,
         rows=len(chosen),
         origin=origin,
         spread=_spread(run, loaded, [answers for _, answers in made]),
-        stored=None if stored is None else [_as_answered(stored, encoded, rows) for rows in batches],
+        stored=None if stored is None else [_as_answered(stored, tokenized, rows) for rows in batches],
     )
 
 
@@ -108,7 +108,7 @@ def _spread(run: Path, loaded: Loaded, answers: Sequence[np.ndarray]) -> float |
     head's input does, because a head that has learned nothing gives every row about the same."""
     if loaded.task.problem_type != "regression":
         return None
-    weight = loaded.backbone.model.get_submodule(loaded.backbone.output_layer()).weight
+    weight = loaded.encoder.model.get_submodule(loaded.encoder.output_layer()).weight
     labels = _stored(run, "labels")
     apart = [float(np.ptp(np.concatenate(answers))), float(weight.detach().float().norm())]
     return max(*apart, 0.0 if labels is None else float(labels.std()))
@@ -117,7 +117,7 @@ def _spread(run: Path, loaded: Loaded, answers: Sequence[np.ndarray]) -> float |
 def rounding(found: Probe, rounded: Loaded) -> float:
     """The largest difference that the run's own precision makes to a logit of these rows. rounded: the run's model in
     that precision."""
-    rounded.backbone.model.eval()
+    rounded.encoder.model.eval()
     with torch.no_grad():
         own, _ = found.differences(lambda inputs: _answer(rounded, inputs))
     return own
@@ -141,28 +141,28 @@ def _stored(run: Path, name: str) -> np.ndarray | None:
         return None
 
 
-def _as_answered(stored: np.ndarray, encoded: Encoded, rows: np.ndarray) -> np.ndarray:
+def _as_answered(stored: np.ndarray, tokenized: TokenizedRows, rows: np.ndarray) -> np.ndarray:
     """Stored logits of some rows in the shape in which the model gives them."""
-    if encoded.groups is not None:
-        return np.concatenate([stored[row, : encoded.sizes[row]] for row in rows])[:, None]
-    if encoded.places is None:
+    if tokenized.groups is not None:
+        return np.concatenate([stored[row, : tokenized.sizes[row]] for row in rows])[:, None]
+    if tokenized.places is None:
         return stored[rows]
-    whole = np.full((len(rows), int(encoded.lengths[rows].max()), stored.shape[2]), np.nan, dtype=np.float32)
-    for row, places, logits in zip(whole, encoded.places[rows], stored[rows], strict=True):
+    whole = np.full((len(rows), int(tokenized.lengths[rows].max()), stored.shape[2]), np.nan, dtype=np.float32)
+    for row, places, logits in zip(whole, tokenized.places[rows], stored[rows], strict=True):
         row[places[places >= 0]] = logits[: len(places)][places >= 0]
     return whole
 
 
-def _inputs(encoded: Encoded, rows: np.ndarray, loaded: Loaded) -> dict[str, Tensor]:
-    inputs = collate(loaded.model.typed(encoded), rows, loaded.backbone.pad_id, loaded.device)
+def _inputs(tokenized: TokenizedRows, rows: np.ndarray, loaded: Loaded) -> dict[str, Tensor]:
+    inputs = collate(loaded.model.typed(tokenized), rows, loaded.encoder.pad_id, loaded.device)
     mask = inputs.pop("attention_mask", torch.ones_like(inputs["input_ids"]))
     return {"input_ids": inputs.pop("input_ids"), "attention_mask": mask, **inputs}
 
 
-def _alone(encoded: Encoded, rows: np.ndarray, loaded: Loaded) -> np.ndarray:
+def _alone(tokenized: TokenizedRows, rows: np.ndarray, loaded: Loaded) -> np.ndarray:
     """(rows, classes), or (rows, tokens, classes): each row's logits, without padding."""
-    encoded = loaded.model.typed(encoded)
-    singles = (collate(encoded, [row], loaded.backbone.pad_id, loaded.device) for row in rows)
+    tokenized = loaded.model.typed(tokenized)
+    singles = (collate(tokenized, [row], loaded.encoder.pad_id, loaded.device) for row in rows)
     found = [loaded.model(**single).float().cpu().numpy() for single in singles]
     if found[0].ndim == 2:
         return np.concatenate(found)
@@ -172,11 +172,11 @@ def _alone(encoded: Encoded, rows: np.ndarray, loaded: Loaded) -> np.ndarray:
     return whole
 
 
-def _random_words(loaded: Loaded) -> Encoded:
+def _random_words(loaded: Loaded) -> TokenizedRows:
     """Texts of 1 to about `max_length` tokens drawn from the vocabulary, as the task encodes them."""
     draw = numpy_generator(0, "probe")
     vocabulary = len(loaded.tokenizer)
     lengths = np.linspace(1, loaded.max_length, ROWS).astype(int)
     texts = [loaded.tokenizer.decode(draw.integers(vocabulary, size=n), skip_special_tokens=True) for n in lengths]
-    rows = loaded.task.filler(texts)
-    return loaded.task.encode(rows, loaded.tokenizer, loaded.max_length, loaded.class_names)
+    rows = loaded.task.dummy_rows(texts)
+    return loaded.task.tokenize(rows, loaded.tokenizer, loaded.max_length, loaded.class_names)

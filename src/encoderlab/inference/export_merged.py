@@ -16,7 +16,7 @@ from encoderlab.methods.base import Method
 
 
 def merged_model(loaded: Loaded, method: Method, folder: Path) -> Answer:
-    tuned, task = loaded.backbone.model, loaded.task
+    tuned, task = loaded.encoder.model, loaded.task
     auto = getattr(transformers, task.head)
     with torch.device("meta"):
         plain = auto.from_config(config_of(loaded), dtype=torch.float32)
@@ -36,7 +36,7 @@ def merged_model(loaded: Loaded, method: Method, folder: Path) -> Answer:
 
 def config_of(loaded: Loaded) -> Any:
     """The model's config as plain transformers writes it, which does not name our attention."""
-    config = copy.deepcopy(loaded.backbone.model.config)
+    config = copy.deepcopy(loaded.encoder.model.config)
     config._attn_implementation = "eager"
     config.problem_type = loaded.task.problem_type
     return config
@@ -48,6 +48,6 @@ def save_tokenizer(loaded: Loaded, folder: Path) -> None:
     tokenizer.model_max_length = loaded.max_length
     tokenizer.backend_tokenizer.no_truncation()  # what the last call left there
     tokenizer.backend_tokenizer.no_padding()
-    if not loaded.backbone.has_types:  # the model has no room for what the tokenizer would make of a pair
+    if not loaded.encoder.has_types:  # the model has no room for what the tokenizer would make of a pair
         tokenizer.model_input_names = [name for name in tokenizer.model_input_names if name != "token_type_ids"]
     tokenizer.save_pretrained(folder)

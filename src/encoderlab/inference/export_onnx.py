@@ -38,7 +38,7 @@ def write_onnx(loaded: Loaded, example: Mapping[str, Tensor], folder: Path) -> A
         raise InputError(f"--to onnx needs {', '.join(missing)}; pip install 'encoderlab[onnx]'")
     import onnxruntime
 
-    inputs, model = list(example), loaded.backbone.model
+    inputs, model = list(example), loaded.encoder.model
     free = tuple({0: "batch", tensor.ndim - 1: "tokens"} for tensor in example.values())
     with warnings.catch_warnings(), _muted("torch.onnx"):
         warnings.simplefilter("ignore")  # of names that axes share, of torch's own deprecations: the rows decide

@@ -53,8 +53,8 @@ def predict(
         rows = Rows(table, origin, np.arange(count, count + len(block)))
         rows = loaded.task.prepare(rows, labelled=False)
         empty += empty_texts(rows, loaded.task.text_columns)
-        encoded = loaded.task.encode(rows, loaded.tokenizer, loaded.max_length, loaded.class_names)
-        answers = loaded.task.predictions(logits(loaded, encoded), loaded.class_names, rows)
+        tokenized = loaded.task.tokenize(rows, loaded.tokenizer, loaded.max_length, loaded.class_names)
+        answers = loaded.task.predictions(logits(loaded, tokenized), loaded.class_names, rows)
         if count == 0:
             writer.writerow([*map(_cell, columns), *(_free(name, columns) for name in answers)])
         ours = zip(*answers.values(), strict=True)

@@ -141,18 +141,18 @@ class AdaLora(LowRank):
         left = 1 - (min(max(step, start), end) - start) / (end - start)
         return last + int((first - last) * left**3)
 
-    def regulariser(self, backbone: EncoderModel) -> Tensor | None:
+    def regulariser(self, encoder: EncoderModel) -> Tensor | None:
         if self.orthogonality == 0:
             return None
         norms = []
-        for _, layer in _layers(backbone):
+        for _, layer in _layers(encoder):
             for rows in (layer.lora_A, layer.lora_B.T):
                 norms.append(torch.linalg.matrix_norm(rows @ rows.T - torch.eye(len(rows), device=rows.device)))
         return self.orthogonality * torch.stack(norms).mean()
 
     @torch.no_grad()
-    def after_step(self, backbone: EncoderModel, step: int, steps: int) -> None:
-        layers = [layer for _, layer in _layers(backbone)]
+    def after_step(self, encoder: EncoderModel, step: int, steps: int) -> None:
+        layers = [layer for _, layer in _layers(encoder)]
         start, end = self.phase(steps)
         if step < end:
             for layer in layers:
@@ -169,10 +169,10 @@ class AdaLora(LowRank):
             for layer in layers:
                 layer.keep()
 
-    def state(self, backbone: EncoderModel) -> dict[str, Tensor]:
-        return {f"{path}.{name}": t for path, layer in _layers(backbone) for name, t in layer.named_buffers()}
+    def state(self, encoder: EncoderModel) -> dict[str, Tensor]:
+        return {f"{path}.{name}": t for path, layer in _layers(encoder) for name, t in layer.named_buffers()}
 
-    def settled(self, step: int, steps: int) -> bool:
+    def can_be_best(self, step: int, steps: int) -> bool:
         return step >= self.phase(steps)[1]
 
     def trimmed(self, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
@@ -183,13 +183,13 @@ class AdaLora(LowRank):
             kept |= {a: tensors[a][used], e: tensors[e][used], b: tensors[b][:, used].contiguous()}
         return kept
 
-    def resize(self, backbone: EncoderModel, tensors: Mapping[str, Tensor]) -> None:
-        for path, layer in _layers(backbone):
+    def resize(self, encoder: EncoderModel, tensors: Mapping[str, Tensor]) -> None:
+        for path, layer in _layers(encoder):
             if (values := tensors.get(f"{path}.lora_E")) is not None and len(values) <= self.first_rank:
                 layer.resize(len(values))
 
-    def problems(self, backbone: EncoderModel) -> list[str]:
-        found = super().problems(backbone)
+    def problems(self, encoder: EncoderModel) -> list[str]:
+        found = super().problems(encoder)
         if self.rank >= 1 and self.first_rank <= self.rank:
             found.append(
                 f"initial_rank = {self.first_rank}: expected more than rank = {self.rank}, or no rank can go; "
@@ -210,5 +210,5 @@ class AdaLora(LowRank):
         return found
 
 
-def _layers(backbone: EncoderModel) -> Iterator[tuple[str, AdaLoraLinear]]:
-    return ((path, layer) for path, layer in low_rank_layers(backbone) if isinstance(layer, AdaLoraLinear))
+def _layers(encoder: EncoderModel) -> Iterator[tuple[str, AdaLoraLinear]]:
+    return ((path, layer) for path, layer in low_rank_layers(encoder) if isinstance(layer, AdaLoraLinear))

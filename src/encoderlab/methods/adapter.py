@@ -89,15 +89,15 @@ class Adapter(Method):
     layers: Literal["all", "last"] | tuple[int, ...] = "all"
     default_learning_rate: ClassVar[float] = 1e-3
 
-    def insert(self, backbone: EncoderModel, seed: int) -> None:
-        for layer in backbone.layer_numbers(self.layers):
+    def insert(self, encoder: EncoderModel, seed: int) -> None:
+        for layer in encoder.layer_numbers(self.layers):
             if self.placement == "parallel":
-                self._put_beside(backbone, layer, seed)
+                self._put_beside(encoder, layer, seed)
             else:
-                self._put_after(backbone, layer, seed)
+                self._put_after(encoder, layer, seed)
 
-    def _put_after(self, backbone: EncoderModel, layer: int, seed: int) -> None:
-        family = backbone.family
+    def _put_after(self, encoder: EncoderModel, layer: int, seed: int) -> None:
+        family = encoder.family
         if self.placement == "houlsby":
             places = [(family.after_attention, _after_sublayer), (family.after_ffn, _after_sublayer)]
         elif family.ffn_norm is None:
@@ -105,22 +105,22 @@ class Adapter(Method):
         else:
             places = [(family.ffn_norm, _around_norm)]
         for path, hook in places:
-            host = backbone.part(layer, path)
+            host = encoder.part(layer, path)
             generator = torch_generator(seed, f"adapter:{layer}:{path}")
-            hidden = backbone.model.config.hidden_size
+            hidden = encoder.model.config.hidden_size
             host.register_module("adapter", Bottleneck(hidden, self.bottleneck, self.activation, generator))
             host.register_forward_hook(hook)
 
-    def _put_beside(self, backbone: EncoderModel, layer: int, seed: int) -> None:
-        path, hidden = backbone.family.after_ffn, backbone.model.config.hidden_size
+    def _put_beside(self, encoder: EncoderModel, layer: int, seed: int) -> None:
+        path, hidden = encoder.family.after_ffn, encoder.model.config.hidden_size
         generator = torch_generator(seed, f"adapter:{layer}:{path}")
         adapter = Parallel(hidden, self.bottleneck, self.activation, generator, self.scale)
-        host = backbone.part(layer, path)
+        host = encoder.part(layer, path)
         host.register_module("adapter", adapter)
-        backbone.part(layer, backbone.family.ffn_in).register_forward_pre_hook(adapter.read)
+        encoder.part(layer, encoder.family.ffn_in).register_forward_pre_hook(adapter.read)
         host.register_forward_hook(adapter.add)
 
-    def problems(self, backbone: EncoderModel) -> list[str]:
+    def problems(self, encoder: EncoderModel) -> list[str]:
         found = positive("bottleneck", self.bottleneck, "the width of the small network")
         if not (self.scale > 0 and math.isfinite(self.scale)):
             found.append(f"scale = {self.scale}: expected a number above 0 (of what a parallel adapter adds)")

@@ -14,7 +14,7 @@ from encoderlab.model.encoder import EncoderModel
 
 @dataclass(frozen=True, kw_only=True)
 class Method(ABC):
-    """How a backbone becomes trainable. A subclass is one `[[method]]` section, its fields the keys.
+    """How an encoder becomes trainable. A subclass is one `[[method]]` section, its fields the keys.
 
     learning_rate: the candidates, one number or several; None takes `default_learning_rate` times the study's search
     factors.
@@ -26,16 +26,16 @@ class Method(ABC):
     default_learning_rate: ClassVar[float]
 
     @abstractmethod
-    def insert(self, backbone: EncoderModel, seed: int) -> None:
+    def insert(self, encoder: EncoderModel, seed: int) -> None:
         """Add this method's parts to the frozen model and mark what trains. Draws come from `seed` alone."""
 
-    def inject(self, backbone: EncoderModel, seed: int) -> None:
+    def inject(self, encoder: EncoderModel, seed: int) -> None:
         """Freeze the model, insert the method's parts, and let the head and every fresh tensor train. In place."""
-        backbone.model.requires_grad_(False)
-        self.insert(backbone, seed)
-        backbone.trunk.packs = self.packs  # type: ignore[assignment]
-        for name, parameter in backbone.model.named_parameters():
-            if backbone.is_head(name):
+        encoder.model.requires_grad_(False)
+        self.insert(encoder, seed)
+        encoder.base_model.packs = self.packs  # type: ignore[assignment]
+        for name, parameter in encoder.model.named_parameters():
+            if encoder.is_head(name):
                 parameter.requires_grad_(True)
 
     @property
@@ -43,10 +43,10 @@ class Method(ABC):
         """Whether sequences can lie end to end: the method mixes no tokens, and leaves the encoder's inputs alone."""
         return True
 
-    def merge(self, backbone: EncoderModel) -> None:  # noqa: B027  (nothing to fold is the common case, not an omission)
+    def merge(self, encoder: EncoderModel) -> None:  # noqa: B027  (nothing to fold is the common case, not an omission)
         """Fold the method into the pretrained weights where that gives the same function. In place."""
 
-    def problems(self, backbone: EncoderModel) -> list[str]:
+    def problems(self, encoder: EncoderModel) -> list[str]:
         """Why this section does not fit this model, whose part names and sizes it may read; one line each."""
         return []
 
@@ -56,23 +56,23 @@ class Method(ABC):
 
     # Moments of a run. Most methods need none of them.
 
-    def rate_factors(self, backbone: EncoderModel) -> dict[str, float]:
+    def rate_factors(self, encoder: EncoderModel) -> dict[str, float]:
         """{parameter: what multiplies the run's learning rate}, for those that do not train at the plain rate."""
         return {}
 
-    def regulariser(self, backbone: EncoderModel) -> Tensor | None:
+    def regulariser(self, encoder: EncoderModel) -> Tensor | None:
         """A term that a step's loss gets once, a scalar; or None."""
         return None
 
-    def after_step(self, backbone: EncoderModel, step: int, steps: int) -> None:  # noqa: B027
+    def after_step(self, encoder: EncoderModel, step: int, steps: int) -> None:  # noqa: B027
         """Called after optimizer step `step` (from 1) of `steps`, while its gradients are still there."""
 
-    def state(self, backbone: EncoderModel) -> dict[str, Tensor]:
+    def state(self, encoder: EncoderModel) -> dict[str, Tensor]:
         """What `after_step` remembers, by name: tensors that a resumed run needs and a user does not. Filled in
         place."""
         return {}
 
-    def settled(self, step: int, steps: int) -> bool:
+    def can_be_best(self, step: int, steps: int) -> bool:
         """Whether an epoch that ends after this step may become the run's result."""
         return True
 
@@ -80,7 +80,7 @@ class Method(ABC):
         """The tensors to save, of the adapter file's names: without those that no longer do anything."""
         return dict(tensors)
 
-    def resize(self, backbone: EncoderModel, tensors: Mapping[str, Tensor]) -> None:  # noqa: B027
+    def resize(self, encoder: EncoderModel, tensors: Mapping[str, Tensor]) -> None:  # noqa: B027
         """Give the inserted parts the sizes of a saved file, where training changed them."""
 
 

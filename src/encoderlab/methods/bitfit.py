@@ -24,16 +24,16 @@ class BitFit(Method):
     # The upper end of what the paper searches for BERT-base (1e-4 to 1e-3): our runs are shorter than its.
     default_learning_rate: ClassVar[float] = 1e-3
 
-    def insert(self, backbone: EncoderModel, seed: int) -> None:
-        for name, parameter in backbone.trunk.named_parameters():
+    def insert(self, encoder: EncoderModel, seed: int) -> None:
+        for name, parameter in encoder.base_model.named_parameters():
             if name.rpartition(".")[2] == "bias":
                 parameter.requires_grad_(True)
 
-    def problems(self, backbone: EncoderModel) -> list[str]:
-        names = (name for layer in backbone.layers() for name, _ in layer.named_parameters())
+    def problems(self, encoder: EncoderModel) -> list[str]:
+        names = (name for layer in encoder.layers() for name, _ in layer.named_parameters())
         if any(name.rpartition(".")[2] == "bias" for name in names):
             return []
         return [
-            f"the layers of {backbone.name} have no bias vectors (it was built and pretrained without them), so there "
+            f"the layers of {encoder.name} have no bias vectors (it was built and pretrained without them), so there "
             "is nothing for BitFit to train; use lora or ia3, which need none"
         ]

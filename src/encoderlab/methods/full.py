@@ -17,5 +17,5 @@ class Full(Method):
     name: Literal["full"] = "full"
     default_learning_rate: ClassVar[float] = 5e-5
 
-    def insert(self, backbone: EncoderModel, seed: int) -> None:
-        backbone.model.requires_grad_(True)
+    def insert(self, encoder: EncoderModel, seed: int) -> None:
+        encoder.model.requires_grad_(True)

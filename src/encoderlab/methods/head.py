@@ -17,10 +17,10 @@ class Head(Method):
     name: Literal["head"] = "head"
     default_learning_rate: ClassVar[float] = 3e-3
 
-    def problems(self, backbone: EncoderModel) -> list[str]:
-        if backbone.frozen_head and not backbone.fresh:
+    def problems(self, encoder: EncoderModel) -> list[str]:
+        if encoder.frozen_head and not encoder.newly_initialized:
             return ["nothing would train: the head of a masked-lm checkpoint is pretrained and stays frozen"]
         return []
 
-    def insert(self, backbone: EncoderModel, seed: int) -> None:
+    def insert(self, encoder: EncoderModel, seed: int) -> None:
         """Nothing to add: the head trains under every method."""

@@ -50,27 +50,27 @@ class Ia3(Method):
     # That of the paper's recipe. A rescaling near one needs larger steps than a weight: 30 to 60 times full's.
     default_learning_rate: ClassVar[float] = 3e-3
 
-    def insert(self, backbone: EncoderModel, seed: int) -> None:
-        numbers = backbone.layer_numbers(self.layers)
+    def insert(self, encoder: EncoderModel, seed: int) -> None:
+        numbers = encoder.layer_numbers(self.layers)
         on_outputs, on_inputs = (
-            dict.fromkeys(p for role in self.target if role in side for p in backbone.linear_paths(role, numbers))
+            dict.fromkeys(p for role in self.target if role in side for p in encoder.linear_paths(role, numbers))
             for side in (OUTPUTS, INPUTS)
         )
         for path in on_outputs:
-            linear = backbone.trunk.get_submodule(path)
+            linear = encoder.base_model.get_submodule(path)
             assert isinstance(linear, nn.Linear)
-            start = backbone.outputs("key", linear.out_features).start  # 0, or where the query's outputs end
+            start = encoder.outputs("key", linear.out_features).start  # 0, or where the query's outputs end
             linear.register_parameter("ia3_l", nn.Parameter(torch.ones(linear.out_features - start, 1)))
             linear.register_forward_hook(partial(_scaled_outputs, start=start))
         for path in on_inputs:
-            linear = backbone.trunk.get_submodule(path)
+            linear = encoder.base_model.get_submodule(path)
             assert isinstance(linear, nn.Linear)
             linear.register_parameter("ia3_l", nn.Parameter(torch.ones(1, linear.in_features)))
             linear.register_forward_pre_hook(_scaled_inputs)
 
     @torch.no_grad()
-    def merge(self, backbone: EncoderModel) -> None:
-        for linear in backbone.trunk.modules():
+    def merge(self, encoder: EncoderModel) -> None:
+        for linear in encoder.base_model.modules():
             vector = getattr(linear, "ia3_l", None)
             if not isinstance(linear, nn.Linear) or vector is None:
                 continue
@@ -84,11 +84,11 @@ class Ia3(Method):
             linear.weight = nn.Parameter(weight, requires_grad=False)
             linear.register_parameter("ia3_l", None)  # the hooks let everything through
 
-    def problems(self, backbone: EncoderModel) -> list[str]:
+    def problems(self, encoder: EncoderModel) -> list[str]:
         found, roles = some_layers(self.layers), (*OUTPUTS, *INPUTS)
         wrong = [role for role in self.target if role not in roles]
         if wrong or not self.target:
             found.append(f"target = {list(self.target)}: expected at least one of {', '.join(roles)}")
-        elif backbone.family.fused and ("key" in self.target) != ("value" in self.target):
+        elif encoder.family.fused and ("key" in self.target) != ("value" in self.target):
             found.append("target: key and value are one linear layer here; name both or neither")
         return found

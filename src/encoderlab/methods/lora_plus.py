@@ -37,12 +37,12 @@ class LoraPlus(FixedRank):
     def wrap(self, base: nn.Linear, dropout: nn.Module, generator: torch.Generator) -> nn.Linear:
         return LoraLinear(base, self.rank, self.scale, dropout, generator)
 
-    def rate_factors(self, backbone: EncoderModel) -> dict[str, float]:
-        layers = (name for name, module in backbone.model.named_modules() if isinstance(module, LoraLinear))
+    def rate_factors(self, encoder: EncoderModel) -> dict[str, float]:
+        layers = (name for name, module in encoder.model.named_modules() if isinstance(module, LoraLinear))
         return {f"{name}.lora_B.weight": self.ratio for name in layers}
 
-    def problems(self, backbone: EncoderModel) -> list[str]:
-        found = super().problems(backbone)
+    def problems(self, encoder: EncoderModel) -> list[str]:
+        found = super().problems(encoder)
         if not (self.ratio > 0 and math.isfinite(self.ratio)):
             found.append(f"ratio = {self.ratio}: expected a number above 0, such as 16 (1 is plain LoRA)")
         return found

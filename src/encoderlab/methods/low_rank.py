@@ -77,10 +77,10 @@ class LowRank(Method):
     def wrap(self, base: nn.Linear, dropout: nn.Module, generator: torch.Generator) -> nn.Linear:
         """The layer that takes the place of `base`; its draws come from `generator`."""
 
-    def insert(self, backbone: EncoderModel, seed: int) -> None:
-        numbers = backbone.layer_numbers(self.layers)
-        for path in dict.fromkeys(p for target in self.target for p in backbone.linear_paths(target, numbers)):
-            base = backbone.trunk.get_submodule(path)
+    def insert(self, encoder: EncoderModel, seed: int) -> None:
+        numbers = encoder.layer_numbers(self.layers)
+        for path in dict.fromkeys(p for target in self.target for p in encoder.linear_paths(target, numbers)):
+            base = encoder.base_model.get_submodule(path)
             assert isinstance(base, nn.Linear)
             if self.first_rank > min(base.in_features, base.out_features):
                 raise InputError(
@@ -88,20 +88,20 @@ class LowRank(Method):
                     f"{base.out_features}); use at most {min(base.in_features, base.out_features)}"
                 )
             dropout = Dropout(self.dropout)
-            replace_module(backbone.trunk, path, self.wrap(base, dropout, torch_generator(seed, f"lora:{path}")))
+            replace_module(encoder.base_model, path, self.wrap(base, dropout, torch_generator(seed, f"lora:{path}")))
 
-    def merge(self, backbone: EncoderModel) -> None:
-        for _, layer in low_rank_layers(backbone):
+    def merge(self, encoder: EncoderModel) -> None:
+        for _, layer in low_rank_layers(encoder):
             layer.merge()
 
-    def unmerge(self, backbone: EncoderModel) -> None:
+    def unmerge(self, encoder: EncoderModel) -> None:
         """Undo `merge`: the weights are the pretrained ones again, bit for bit."""
-        for _, layer in low_rank_layers(backbone):
+        for _, layer in low_rank_layers(encoder):
             layer.unmerge()
 
-    def problems(self, backbone: EncoderModel) -> list[str]:
+    def problems(self, encoder: EncoderModel) -> list[str]:
         found = positive("rank", self.rank, "rank-one matrices per layer, not a share of the weights")
-        if self.first_rank > (hidden := backbone.model.config.hidden_size):
+        if self.first_rank > (hidden := encoder.model.config.hidden_size):
             found.append(f"rank = {self.first_rank}: larger than the layers ({hidden} wide); use a smaller rank")
         if not 0 <= self.dropout < 1:
             found.append(f"dropout = {self.dropout}: expected 0 <= dropout < 1")
@@ -125,9 +125,9 @@ class FixedRank(LowRank):
         return self.alpha / (math.sqrt(self.rank) if self.rslora else self.rank)
 
 
-def low_rank_layers(backbone: EncoderModel) -> Iterator[tuple[str, LowRankLinear]]:
+def low_rank_layers(encoder: EncoderModel) -> Iterator[tuple[str, LowRankLinear]]:
     """(trunk-relative path, layer) of every layer that carries a change."""
-    return ((n, m) for n, m in backbone.trunk.named_modules() if isinstance(m, LowRankLinear))
+    return ((n, m) for n, m in encoder.base_model.named_modules() if isinstance(m, LowRankLinear))
 
 
 def replace_module(root: nn.Module, path: str, module: nn.Module) -> None:

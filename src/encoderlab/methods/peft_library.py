@@ -69,52 +69,54 @@ class Peft(Method):
     # Each type has a rate of its own; this is LoRA's. Name the candidates in the section.
     default_learning_rate: ClassVar[float] = 1e-3
 
-    def insert(self, backbone: EncoderModel, seed: int) -> None:
-        if problems := self.problems(backbone):
+    def insert(self, encoder: EncoderModel, seed: int) -> None:
+        if problems := self.problems(encoder):
             raise InputError(*problems)
-        options = self._resolved(backbone)
-        if next(backbone.trunk.parameters()).is_meta:  # a model without weights: types that compute on them get zeros
-            backbone.trunk.to_empty(device="cpu")
-            for parameter in backbone.trunk.parameters():
+        options = self._resolved(encoder)
+        if next(
+            encoder.base_model.parameters()
+        ).is_meta:  # a model without weights: types that compute on them get zeros
+            encoder.base_model.to_empty(device="cpu")
+            for parameter in encoder.base_model.parameters():
                 parameter.data.zero_()
-        pristine = copy.deepcopy(backbone.trunk)
-        self._wrap(backbone.trunk, options, derive(0, "peft"))
-        _check_intact(backbone, dict(pristine.named_parameters()))
+        pristine = copy.deepcopy(encoder.base_model)
+        self._wrap(encoder.base_model, options, derive(0, "peft"))
+        _check_intact(encoder, dict(pristine.named_parameters()))
         self._wrap(pristine, options, derive(seed, "peft"))
         drawn = dict(pristine.named_parameters())
-        if not any(p.requires_grad and p.numel() for p in backbone.trunk.parameters()):
+        if not any(p.requires_grad and p.numel() for p in encoder.base_model.parameters()):
             raise InputError(f"type {self.type!r} with these fields trains nothing in the encoder; set what it needs")
-        for name, parameter in backbone.trunk.named_parameters():
+        for name, parameter in encoder.base_model.named_parameters():
             if parameter.requires_grad:
                 parameter.data.copy_(drawn[name].data)
         seen: set[int] = set()
-        for layer in layers(backbone.trunk).values():
+        for layer in layers(encoder.base_model).values():
             _unshare(layer, seen)
             layer.register_forward_pre_hook(_cast_buffers)
         if self.type in FP32_ONLY:
-            backbone.trunk.register_forward_pre_hook(_refuse_bf16)
-        replace_dropout(backbone.trunk)
+            encoder.base_model.register_forward_pre_hook(_refuse_bf16)
+        replace_dropout(encoder.base_model)
         draws = _Draws()
-        backbone.trunk.register_forward_pre_hook(draws.begin)
-        backbone.trunk.register_forward_hook(draws.end, always_call=True)
-        backbone.trunk.train(backbone.trunk.training)  # PEFT's layers begin in training mode
+        encoder.base_model.register_forward_pre_hook(draws.begin)
+        encoder.base_model.register_forward_hook(draws.end, always_call=True)
+        encoder.base_model.train(encoder.base_model.training)  # PEFT's layers begin in training mode
 
-    def _resolved(self, backbone: EncoderModel) -> dict[str, Any]:
+    def _resolved(self, encoder: EncoderModel) -> dict[str, Any]:
         """The options as PEFT takes them for this model: exact paths for roles."""
-        options = {key: _paths(backbone, key, value) for key, value in self.options.items()}
+        options = {key: _paths(encoder, key, value) for key, value in self.options.items()}
         if "target_modules" in settable(self.type):
-            options.setdefault("target_modules", self._targets(backbone))
+            options.setdefault("target_modules", self._targets(encoder))
         return options
 
     @property
     def packs(self) -> bool:
         return self.type not in MIXING
 
-    def config(self, backbone: EncoderModel) -> Any:
+    def config(self, encoder: EncoderModel) -> Any:
         """PEFT's config, for this model with the method in it or without."""
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            return configs()[self.type](**copy.deepcopy(self._resolved(backbone)))
+            return configs()[self.type](**copy.deepcopy(self._resolved(encoder)))
 
     def _wrap(self, trunk: nn.Module, options: Mapping[str, Any], seed: int) -> None:
         """Put PEFT's layers into `trunk`, with draws from `seed`."""
@@ -130,19 +132,19 @@ class Peft(Method):
                 said = (str(error).strip() or type(error).__name__).splitlines()[0]
                 raise InputError(f"type = {self.type!r}: peft does not take these settings here: {said}") from None
 
-    def _targets(self, backbone: EncoderModel) -> list[str]:
+    def _targets(self, encoder: EncoderModel) -> list[str]:
         """Exact paths where the section names no modules: query and value, as for LoRA."""
-        modules = dict(backbone.trunk.named_modules())
+        modules = dict(encoder.base_model.named_modules())
         if self.type == "LN_TUNING":
             return [path for path, module in modules.items() if isinstance(module, nn.LayerNorm)]
         if self.type == "TRAINABLE_TOKENS":
-            words = backbone.trunk.get_input_embeddings()  # type: ignore[operator]
+            words = encoder.base_model.get_input_embeddings()  # type: ignore[operator]
             return [path for path, module in modules.items() if module is words]
-        return _paths(backbone, "target_modules", ["query", "value"])
+        return _paths(encoder, "target_modules", ["query", "value"])
 
     @torch.no_grad()
-    def merge(self, backbone: EncoderModel) -> None:
-        found, merged = layers(backbone.trunk), []
+    def merge(self, encoder: EncoderModel) -> None:
+        found, merged = layers(encoder.base_model), []
         try:
             for layer in found.values():
                 layer.merge()
@@ -153,9 +155,9 @@ class Peft(Method):
             return
         for path, layer in found.items():
             parent, _, name = path.rpartition(".")
-            setattr(backbone.trunk.get_submodule(parent), name, layer.get_base_layer())
+            setattr(encoder.base_model.get_submodule(parent), name, layer.get_base_layer())
 
-    def problems(self, backbone: EncoderModel) -> list[str]:
+    def problems(self, encoder: EncoderModel) -> list[str]:
         if importlib.util.find_spec("peft") is None:
             return ["needs the peft library: pip install 'encoderlab[peft]'"]
         if self.type in INSTEAD:
@@ -226,27 +228,27 @@ def layers(trunk: nn.Module) -> dict[str, Any]:
     return {path: module for path, module in trunk.named_modules() if isinstance(module, BaseTunerLayer)}
 
 
-def _paths(backbone: EncoderModel, key: str, value: Any) -> Any:
+def _paths(encoder: EncoderModel, key: str, value: Any) -> Any:
     """A list of module names with its roles as exact paths; a name that means no module is an InputError."""
     if key not in MODULES or not isinstance(value, list):
         return value
-    known = [path for path, _ in backbone.trunk.named_modules() if path]
+    known = [path for path, _ in encoder.base_model.named_modules() if path]
     found: list[str] = []
     for name in value:
         if name in ROLES:
-            found += backbone.linear_paths(name, backbone.layer_numbers("all"))
+            found += encoder.linear_paths(name, encoder.layer_numbers("all"))
         elif any(path == name or path.endswith(f".{name}") for path in known):  # PEFT's own rule
             found.append(name)
         else:
-            raise InputError(f"{key}: no module {name!r} in {backbone.name}{_near(name, [*ROLES, *known])}")
+            raise InputError(f"{key}: no module {name!r} in {encoder.name}{_near(name, [*ROLES, *known])}")
     return list(dict.fromkeys(found))
 
 
-def _check_intact(backbone: EncoderModel, pristine: Mapping[str, Tensor]) -> None:
+def _check_intact(encoder: EncoderModel, pristine: Mapping[str, Tensor]) -> None:
     """InputError where wrapping took a fresh tensor from the head's rules, or changed a pretrained one."""
-    now = {name.replace("base_layer.", ""): p for name, p in backbone.trunk.named_parameters()}
-    names = {name for name, _ in backbone.model.named_parameters()}
-    if lost := sorted(backbone.fresh - names):
+    now = {name.replace("base_layer.", ""): p for name, p in encoder.base_model.named_parameters()}
+    names = {name for name, _ in encoder.model.named_parameters()}
+    if lost := sorted(encoder.newly_initialized - names):
         raise InputError(
             f"target_modules: {lost[0]} is not in the checkpoint, so it trains as a whole already; name the encoder's "
             f"layers only (roles: {', '.join(ROLES)})"

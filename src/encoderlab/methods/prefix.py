@@ -40,19 +40,19 @@ class Prefix(Method):
     shift_positions: bool = False
     default_learning_rate: ClassVar[float] = 3e-2
 
-    def insert(self, backbone: EncoderModel, seed: int) -> None:
-        family, config = backbone.family, backbone.model.config
+    def insert(self, encoder: EncoderModel, seed: int) -> None:
+        family, config = encoder.family, encoder.model.config
         heads = config.num_attention_heads
-        numbers = backbone.layer_numbers(self.layers)
+        numbers = encoder.layer_numbers(self.layers)
         projections = [(i, role) for i in numbers for role in ("key", "value")]
-        start = _projected(backbone, projections, self.length, seed)
+        start = _projected(encoder, projections, self.length, seed)
         for i in numbers:
-            attention = backbone.part(i, family.attention)
+            attention = encoder.part(i, family.attention)
             for role in ("key", "value"):
                 split = start[i, role].view(self.length, heads, -1).transpose(0, 1)  # (heads, length, head size)
                 attention.register_parameter(f"prefix_{role}", nn.Parameter(split.contiguous()))
         if self.shift_positions:
-            backbone.trunk.register_forward_pre_hook(partial(_shift, length=self.length), with_kwargs=True)
+            encoder.base_model.register_forward_pre_hook(partial(_shift, length=self.length), with_kwargs=True)
 
     @property
     def packs(self) -> bool:
@@ -61,16 +61,16 @@ class Prefix(Method):
     def positions_taken(self) -> int:
         return self.length if self.shift_positions else 0
 
-    def problems(self, backbone: EncoderModel) -> list[str]:
+    def problems(self, encoder: EncoderModel) -> list[str]:
         found = positive("length", self.length, "learned key-value pairs per layer") + some_layers(self.layers)
         if not self.shift_positions:
             return found
-        if CACHE not in inspect.signature(backbone.trunk.forward).parameters:
+        if CACHE not in inspect.signature(encoder.base_model.forward).parameters:
             found.append(
-                f"shift_positions = true: {backbone.name} takes no {CACHE}, so the peft library has no prefix tuning "
+                f"shift_positions = true: {encoder.name} takes no {CACHE}, so the peft library has no prefix tuning "
                 "for it; leave the positions unshifted"
             )
-        elif self.length >= (limit := positions.usable(backbone.trunk)):
+        elif self.length >= (limit := positions.usable(encoder.base_model)):
             found.append(f"length = {self.length}: shift_positions takes as many of the {limit} positions")
         return found
 
@@ -83,31 +83,31 @@ def _shift(trunk: nn.Module, args: Any, kwargs: dict[str, Any], length: int) -> 
     return (), {"position_ids": place, **given}
 
 
-def _keep(seen: dict[tuple[int, str], Tensor], at: tuple[int, str], backbone: EncoderModel) -> Any:
+def _keep(seen: dict[tuple[int, str], Tensor], at: tuple[int, str], encoder: EncoderModel) -> Any:
     """A forward hook that stores the first row of what a module returns for the role."""
 
     def hook(module: nn.Module, args: Any, output: Tensor) -> None:
-        seen[at] = output[0, :, backbone.outputs(at[1], output.size(-1))].clone()
+        seen[at] = output[0, :, encoder.outputs(at[1], output.size(-1))].clone()
 
     return hook
 
 
 @torch.no_grad()
 def _projected(
-    backbone: EncoderModel, projections: list[tuple[int, str]], length: int, seed: int
+    encoder: EncoderModel, projections: list[tuple[int, str]], length: int, seed: int
 ) -> dict[tuple[int, str], Tensor]:
     """What each projection gives, (length, hidden), for `length` random tokens run through the encoder as one text."""
-    ids = torch.randint(len(backbone.tokenizer), (1, length), generator=torch_generator(seed, "prefix"))
-    ids = ids.clamp(max=backbone.trunk.get_input_embeddings().num_embeddings - 1)  # type: ignore[operator]
+    ids = torch.randint(len(encoder.tokenizer), (1, length), generator=torch_generator(seed, "prefix"))
+    ids = ids.clamp(max=encoder.base_model.get_input_embeddings().num_embeddings - 1)  # type: ignore[operator]
     seen: dict[tuple[int, str], Tensor] = {}
     hooks = []
     for i, role in projections:
-        linear = backbone.part(i, getattr(backbone.family, role))
-        hooks.append(linear.register_forward_hook(_keep(seen, (i, role), backbone)))
-    training = backbone.model.training
-    backbone.model.eval()
-    backbone.trunk(input_ids=ids)
-    backbone.model.train(training)
+        linear = encoder.part(i, getattr(encoder.family, role))
+        hooks.append(linear.register_forward_hook(_keep(seen, (i, role), encoder)))
+    training = encoder.model.training
+    encoder.model.eval()
+    encoder.base_model(input_ids=ids)
+    encoder.model.train(training)
     for hook in hooks:
         hook.remove()
     return seen

@@ -44,15 +44,15 @@ class Prompt(Method):
     # steps at 3e-2 make another word of a vector: a value of a word embedding is about 0.05 in BERT-base.
     default_learning_rate: ClassVar[float] = 3e-3
 
-    def insert(self, backbone: EncoderModel, seed: int) -> None:
-        words = backbone.trunk.get_input_embeddings().weight  # type: ignore[operator]
-        known = min(len(backbone.tokenizer), words.size(0))
+    def insert(self, encoder: EncoderModel, seed: int) -> None:
+        words = encoder.base_model.get_input_embeddings().weight  # type: ignore[operator]
+        known = min(len(encoder.tokenizer), words.size(0))
         chosen = torch.randint(known, (self.length,), generator=torch_generator(seed, "prompt"))
-        backbone.trunk.register_parameter("prompt_embeddings", nn.Parameter(words.detach()[chosen].clone()))
+        encoder.base_model.register_parameter("prompt_embeddings", nn.Parameter(words.detach()[chosen].clone()))
         put = partial(_put_in, at=1 if self.placement == "after_cls" else 0)
-        backbone.trunk.register_forward_pre_hook(put, with_kwargs=True)
+        encoder.base_model.register_forward_pre_hook(put, with_kwargs=True)
         if self.placement == "after_cls":
-            backbone.trunk.register_forward_hook(_take_out)
+            encoder.base_model.register_forward_hook(_take_out)
 
     @property
     def packs(self) -> bool:
@@ -61,19 +61,19 @@ class Prompt(Method):
     def positions_taken(self) -> int:
         return self.length if self.placement == "front" else 0
 
-    def problems(self, backbone: EncoderModel) -> list[str]:
+    def problems(self, encoder: EncoderModel) -> list[str]:
         found = positive("length", self.length, "virtual tokens")
         if self.placement == "after_cls":
             return found
-        limit = positions.usable(backbone.trunk)
+        limit = positions.usable(encoder.base_model)
         if self.length >= limit:
             found.append(f'length = {self.length}: placement "front" takes as many of the {limit} positions')
-        if type(backbone.model).__name__.endswith(TOKEN_WISE):
+        if type(encoder.model).__name__.endswith(TOKEN_WISE):
             found.append(
                 'placement = "front": leaves the virtual tokens in what the encoder returns, and this head answers '
                 'token by token; use placement = "after_cls"'
             )
-        if getattr(backbone.model.config, "classifier_pooling", "cls") == "mean":
+        if getattr(encoder.model.config, "classifier_pooling", "cls") == "mean":
             found.append(
                 'placement = "front": this head averages over the real tokens, and the virtual ones stay among them; '
                 'use placement = "after_cls"'

@@ -123,17 +123,17 @@ class Qlora(FixedRank):
     double_quantization: bool = True
     default_learning_rate: ClassVar[float] = 1e-3
 
-    def insert(self, backbone: EncoderModel, seed: int) -> None:
-        for path in backbone.layer_paths():
-            inner = backbone.trunk.get_submodule(path)
+    def insert(self, encoder: EncoderModel, seed: int) -> None:
+        for path in encoder.layer_paths():
+            inner = encoder.base_model.get_submodule(path)
             linears = [f"{path}.{name}" for name, module in inner.named_modules() if isinstance(module, nn.Linear)]
             for name in linears:
-                base = backbone.trunk.get_submodule(name)
+                base = encoder.base_model.get_submodule(name)
                 assert isinstance(base, nn.Linear)
-                if not backbone.is_head(f"{backbone.trunk_prefix}{name}.weight"):
+                if not encoder.is_head(f"{encoder.base_prefix}{name}.weight"):
                     quantized = QuantizedLinear(base.bias, Nf4Weight(base.weight, self.double_quantization))
-                    replace_module(backbone.trunk, name, quantized)
-        super().insert(backbone, seed)
+                    replace_module(encoder.base_model, name, quantized)
+        super().insert(encoder, seed)
 
     def wrap(self, base: nn.Linear, dropout: nn.Module, generator: torch.Generator) -> nn.Linear:
         if isinstance(base, QuantizedLinear):
@@ -141,18 +141,18 @@ class Qlora(FixedRank):
         return LoraLinear(base, self.rank, self.scale, dropout, generator)  # outside the layers
 
     @torch.no_grad()
-    def merge(self, backbone: EncoderModel) -> None:
-        super().merge(backbone)
-        for path, layer in list(backbone.trunk.named_modules()):
+    def merge(self, encoder: EncoderModel) -> None:
+        super().merge(encoder)
+        for path, layer in list(encoder.base_model.named_modules()):
             if isinstance(layer, QuantizedLinear):
                 plain = nn.Linear(layer.in_features, layer.out_features, bias=False, device="meta")
                 plain.weight = nn.Parameter(layer.whole(), requires_grad=False)
                 plain.register_parameter("bias", layer.bias)
-                replace_module(backbone.trunk, path, plain)
+                replace_module(encoder.base_model, path, plain)
 
-    def problems(self, backbone: EncoderModel) -> list[str]:
+    def problems(self, encoder: EncoderModel) -> list[str]:
         missing = [] if importlib.util.find_spec("bitsandbytes") else [f"qlora {MISSING}"]
-        return missing + super().problems(backbone)
+        return missing + super().problems(encoder)
 
 
 @cache

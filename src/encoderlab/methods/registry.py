@@ -1,4 +1,4 @@
-"""How a backbone becomes trainable. One method, one file; `METHODS` is the only list."""
+"""How an encoder becomes trainable. One method, one file; `METHODS` is the only list."""
 
 from encoderlab.methods.adalora import AdaLora
 from encoderlab.methods.adapter import Adapter

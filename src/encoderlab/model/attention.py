@@ -1,4 +1,4 @@
-"""The attention every backbone runs: softmax(Q K' / sqrt(d)) V, with a learned prefix in front of K and V where a
+"""The attention every encoder runs: softmax(Q K' / sqrt(d)) V, with a learned prefix in front of K and V where a
 method put one.
 
 Registered with transformers under the name `encoderlab`, so that the families' own modules call it. Torch's kernel for

@@ -32,7 +32,7 @@ class EncoderModel:
     model: Any  # a transformers PreTrainedModel; its generated signatures defeat the type checker
     tokenizer: Any
     family: Family
-    fresh: frozenset[str]
+    newly_initialized: frozenset[str]
     fingerprint: str
     pooler_fingerprint: str = ""
     tokenizer_fingerprint: str = ""
@@ -41,15 +41,15 @@ class EncoderModel:
     frozen_head: bool = False
 
     @property
-    def trunk(self) -> nn.Module:
+    def base_model(self) -> nn.Module:
         return self.model.base_model
 
     @property
-    def trunk_prefix(self) -> str:
-        return "" if self.trunk is self.model else self.model.base_model_prefix + "."
+    def base_prefix(self) -> str:
+        return "" if self.base_model is self.model else self.model.base_model_prefix + "."
 
     def in_pooler(self, parameter: str) -> bool:
-        return parameter.startswith(f"{self.trunk_prefix}{self.family.pooler}.")
+        return parameter.startswith(f"{self.base_prefix}{self.family.pooler}.")
 
     def layer_paths(self) -> list[str]:
         """Trunk-relative path of each layer. Layers that share their weights are one."""
@@ -61,10 +61,10 @@ class EncoderModel:
 
     def _members(self, lists: Sequence[str]) -> list[str]:
         """Trunk-relative paths of everything in some module lists."""
-        return [f"{path}.{name}" for path in lists for name, _ in self.trunk.get_submodule(path).named_children()]
+        return [f"{path}.{name}" for path in lists for name, _ in self.base_model.get_submodule(path).named_children()]
 
     def layers(self) -> list[nn.Module]:
-        return [self.trunk.get_submodule(path) for path in self.layer_paths()]
+        return [self.base_model.get_submodule(path) for path in self.layer_paths()]
 
     def part(self, layer: int, path: str) -> nn.Module:
         """`path` is a value of the `Family` row, e.g. `family.ffn_norm`."""
@@ -84,12 +84,12 @@ class EncoderModel:
 
     def heads(self) -> list[nn.Module]:
         """The modules outside the trunk: the task's prediction head. None of a bare encoder."""
-        return [] if self.trunk is self.model else [c for c in self.model.children() if c is not self.trunk]
+        return [] if self.base_model is self.model else [c for c in self.model.children() if c is not self.base_model]
 
     def output_layer(self) -> str:
         """Path of the linear layer that gives the head's answers, its last one."""
         linear = [name for name, module in self.model.named_modules() if isinstance(module, nn.Linear)]
-        return [name for name in linear if not name.startswith(self.trunk_prefix)][-1]
+        return [name for name in linear if not name.startswith(self.base_prefix)][-1]
 
     @property
     def pad_id(self) -> int:
@@ -101,13 +101,13 @@ class EncoderModel:
     def has_types(self) -> bool:
         """Whether a second text can be told from the first by token types: some tokenizers number them for encoders
         that have one type, or none."""
-        takes = "token_type_ids" in inspect.signature(self.trunk.forward).parameters
+        takes = "token_type_ids" in inspect.signature(self.base_model.forward).parameters
         return takes and getattr(self.model.config, "type_vocab_size", 0) > 1
 
     def is_head(self, parameter: str) -> bool:
         """True for a parameter of a task head that trains, and for one that the checkpoint lacks, wherever it sits."""
-        outside = not parameter.startswith(self.trunk_prefix)
-        return parameter in self.fresh or (outside and not self.frozen_head)
+        outside = not parameter.startswith(self.base_prefix)
+        return parameter in self.newly_initialized or (outside and not self.frozen_head)
 
     def trainable(self) -> Iterator[tuple[str, nn.Parameter]]:
         return ((name, p) for name, p in self.model.named_parameters() if p.requires_grad)
@@ -129,7 +129,7 @@ class EncoderModel:
         if target in ROLES:
             paths = self.layer_paths()
             return [f"{paths[i]}.{getattr(self.family, target)}" for i in layers]
-        known = [name for name, module in self.trunk.named_modules() if isinstance(module, nn.Linear)]
+        known = [name for name, module in self.base_model.named_modules() if isinstance(module, nn.Linear)]
         if target in known:
             return [target]
         close = difflib.get_close_matches(target, [*ROLES, *known], n=3, cutoff=0.5) or list(ROLES)

@@ -65,34 +65,36 @@ def load(
     _trunk_first(model)
     sizes = {key[0]: tuple(key[1]) for key in info["mismatched_keys"]}
     unread = {*info["missing_keys"], *sizes}
-    fresh = frozenset(unread) & {n for n, _ in model.named_parameters()}
+    newly_initialized = frozenset(unread) & {n for n, _ in model.named_parameters()}
     replace_dropout(model)  # before a method inserts its parts: hooks on a dropout module stay where they are put
-    backbone = EncoderModel(
+    encoder = EncoderModel(
         name=name,
         model=model,
         tokenizer=tokenizer,
         family=family,
-        fresh=fresh,
+        newly_initialized=newly_initialized,
         fingerprint="",
         frozen_head=head == "AutoModelForMaskedLM",
     )
-    for path, module in zip(backbone.layer_paths(), backbone.attentions(), strict=True):
+    for path, module in zip(encoder.layer_paths(), encoder.attentions(), strict=True):
         if family.stand_in is not None:
             module = family.stand_in(module)
-            backbone.trunk.set_submodule(f"{path}.{family.attention}", module)
-    if problems := [*_trunk_problems(backbone), *_tokenizer_problems(backbone)]:
+            encoder.base_model.set_submodule(f"{path}.{family.attention}", module)
+    if problems := [*_trunk_problems(encoder), *_tokenizer_problems(encoder)]:
         raise InputError(*(f"model {name!r}: {problem}" for problem in problems))
-    notes += _left_over(backbone, info["unexpected_keys"])
+    notes += _left_over(encoder, info["unexpected_keys"])
     taken = None
     if heads.has_labels(head):
-        layer = backbone.output_layer()
-        if f"{layer}.weight" in sizes or f"{layer}.weight" not in fresh:
+        layer = encoder.output_layer()
+        if f"{layer}.weight" in sizes or f"{layer}.weight" not in newly_initialized:
             taken = heads.bring(model, layer, head, said, sizes, class_names, seed, anew)
             notes.append(taken.note)
-            fresh |= {n for n, _ in model.named_parameters() if taken.anew and n.startswith(f"{layer}.")}
-    bare_pooler = {name for name in fresh if backbone.in_pooler(name)} if backbone.trunk is model else set()
+            newly_initialized |= {n for n, _ in model.named_parameters() if taken.anew and n.startswith(f"{layer}.")}
+    bare_pooler = (
+        {name for name in newly_initialized if encoder.in_pooler(name)} if encoder.base_model is model else set()
+    )
     if bare_pooler:
-        setattr(backbone.trunk, family.pooler, None)
+        setattr(encoder.base_model, family.pooler, None)
     function = {**config.to_dict(), **settled.as_read}
     shape = repr(sorted((key, value) for key, value in function.items() if key not in NOT_THE_FUNCTION))
     # A head that answers with a number was once taken for one in units of the labels' spread: those runs are others.
@@ -100,9 +102,9 @@ def load(
 
     def find() -> tuple[str, ...]:
         known = {
-            n.removeprefix(backbone.trunk_prefix): (backbone.in_pooler(n), n.startswith(backbone.trunk_prefix), p)
+            n.removeprefix(encoder.base_prefix): (encoder.in_pooler(n), n.startswith(encoder.base_prefix), p)
             for n, p in model.named_parameters()
-            if n not in fresh
+            if n not in newly_initialized
         }
         if broken := [n for n, (_, _, p) in known.items() if not p.isfinite().all()]:
             raise InputError(f"model {name!r}: its weights hold numbers that are not finite, e.g. in {min(broken)}")
@@ -115,11 +117,11 @@ def load(
 
     with one_line(name, "its tokenizer cannot make tokens: "):
         ours, pooler, own_head, tokens = fingerprints.once(
-            files, (head, fresh, shape, unit, taken and taken.order), find
+            files, (head, newly_initialized, shape, unit, taken and taken.order), find
         )
     return replace(
-        backbone,
-        fresh=fresh - bare_pooler,
+        encoder,
+        newly_initialized=newly_initialized - bare_pooler,
         fingerprint=ours,
         pooler_fingerprint=pooler,
         head_fingerprint=own_head,
@@ -128,9 +130,9 @@ def load(
     )
 
 
-def _left_over(backbone: EncoderModel, unread: Iterable[str]) -> list[str]:
+def _left_over(encoder: EncoderModel, unread: Iterable[str]) -> list[str]:
     """Say it where the weights hold parts of layers that the config does not describe."""
-    inside = f"{backbone.family.layers.partition('.*')[0]}."
+    inside = f"{encoder.family.layers.partition('.*')[0]}."
     left = sorted(key for key in unread if inside in key)
     if not left:
         return []
@@ -145,9 +147,9 @@ def _trunk_first(model: Any) -> None:
             setattr(model, name, child)
 
 
-def _trunk_problems(backbone: EncoderModel) -> list[str]:
-    prefix = backbone.trunk_prefix
-    absent = sorted(n for n in backbone.fresh if n.startswith(prefix) and not backbone.in_pooler(n))
+def _trunk_problems(encoder: EncoderModel) -> list[str]:
+    prefix = encoder.base_prefix
+    absent = sorted(n for n in encoder.newly_initialized if n.startswith(prefix) and not encoder.in_pooler(n))
     if not absent:
         return []
     return [
@@ -156,9 +158,9 @@ def _trunk_problems(backbone: EncoderModel) -> list[str]:
     ]
 
 
-def _tokenizer_problems(backbone: EncoderModel) -> list[str]:
-    words, rows = len(backbone.tokenizer), backbone.trunk.get_input_embeddings().num_embeddings  # type: ignore[operator]
-    if words <= len(backbone.tokenizer.all_special_tokens):
+def _tokenizer_problems(encoder: EncoderModel) -> list[str]:
+    words, rows = len(encoder.tokenizer), encoder.base_model.get_input_embeddings().num_embeddings  # type: ignore[operator]
+    if words <= len(encoder.tokenizer.all_special_tokens):
         return ["its tokenizer knows no words; expected tokenizer.json or a vocabulary file in the folder"]
     if words > rows:
         return [

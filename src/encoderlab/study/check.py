@@ -55,7 +55,7 @@ def check(path: Path, overrides: Sequence[str] = ()) -> CheckReport:
     """Look at everything. InputError with every problem of file, data and model."""
     found = look(config_load.read(path, overrides))
     study = found.study
-    encoded = _encode(found)
+    tokenized = _encode(found)
     away = study.launch.gpu and study.train.device != "cpu"
     device = choose_device("cuda" if away else study.train.device)
     dtype, why = choose_precision(device, study.train.precision)
@@ -70,7 +70,7 @@ def check(path: Path, overrides: Sequence[str] = ()) -> CheckReport:
         device=str(device),
         precision=f"{str(dtype).removeprefix('torch.')} ({why})",
         splits={
-            name: _split_report(rows, encoded[name], study.task, found.class_names)
+            name: _split_report(rows, tokenized[name], study.task, found.class_names)
             for name, rows in found.splits.items()
         },
         examples=example_rows(found.splits.train, study.task.label_column, by_label=study.task.has_classes),
@@ -86,7 +86,7 @@ def check(path: Path, overrides: Sequence[str] = ()) -> CheckReport:
             "baselines": (study.task.baseline is not None) + len(study.seeds),
         },
         visible=_visible(study, len(found.splits.test), found.class_names),
-        warnings=warnings_of(found, encoded),
+        warnings=warnings_of(found, tokenized),
     )
 
 

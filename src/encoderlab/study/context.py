@@ -13,7 +13,7 @@ from encoderlab.config.settings import Study
 from encoderlab.core import files
 from encoderlab.data.rows import Rows
 from encoderlab.data.splits import Splits
-from encoderlab.data.tokenized import Encoded
+from encoderlab.data.tokenized import TokenizedRows
 from encoderlab.engine import head_units
 from encoderlab.engine.device import choose_device, choose_precision
 from encoderlab.model import load, positions
@@ -28,31 +28,31 @@ def open_context(study: Study, splits: Splits, class_names: list[str]) -> RunCon
     dtype, why = choose_precision(device, study.train.precision)
     base = load.load(study.model, head=study.task.head, class_names=class_names, seed=0)
     cache = files.cache_folder() / "tokens"
-    encoded = {
-        name: study.task.encode(rows, base.tokenizer, study.train.max_length, class_names, cache)
+    tokenized = {
+        name: study.task.tokenize(rows, base.tokenizer, study.train.max_length, class_names, cache)
         for name, rows in splits.items()
     }
-    base, anew = head_units.settle(base, study.task, encoded["train"])
+    base, anew = head_units.settle(base, study.task, tokenized["train"])
     strides = {stride for variant in study.variants if (stride := variant.regime.stride) is not None}
     strided = {
-        stride: replace(study.task, stride=stride).encode(  # type: ignore[type-var]
+        stride: replace(study.task, stride=stride).tokenize(  # type: ignore[type-var]
             splits.train, base.tokenizer, study.train.max_length, class_names, cache
         )
         for stride in sorted(strides)
     }
-    index = {name: numbers_of(encoded[name], rows) for name, rows in splits.items()}
+    index = {name: numbers_of(tokenized[name], rows) for name, rows in splits.items()}
     origins = {name: rows.origin for name, rows in splits.items()}
     hub = tuple(dict.fromkeys(source.hub for source in study.data.sources.values() if source.hub))
     return RunContext(
         model=study.model,
-        fingerprint=fingerprint_of(base, encoded.values()),
+        fingerprint=fingerprint_of(base, tokenized.values()),
         tokenizer=base.tokenizer,
         task=study.task,
         class_names=class_names,
-        train=encoded["train"],
-        validation=encoded["validation"],
-        test=encoded["test"],
-        other_tests={name: encoded[name] for name in splits.others},
+        train=tokenized["train"],
+        validation=tokenized["validation"],
+        test=tokenized["test"],
+        other_tests={name: tokenized[name] for name in splits.others},
         strided=strided,
         index=index,
         settings=study.train,
@@ -69,15 +69,15 @@ def open_context(study: Study, splits: Splits, class_names: list[str]) -> RunCon
     )
 
 
-def fingerprint_of(base: EncoderModel, splits: Iterable[Encoded]) -> str:
+def fingerprint_of(base: EncoderModel, splits: Iterable[TokenizedRows]) -> str:
     """What stands for the model in a run's id."""
     parts = [base.fingerprint, base.pooler_fingerprint, base.head_fingerprint]
-    table = positions.table(base.trunk) if base.family.packs else None
+    table = positions.table(base.base_model) if base.family.packs else None
     padding = None if table is None else table.padding_idx
-    parts += {positions.mark(encoded.ids, padding) for encoded in splits}
+    parts += {positions.mark(tokenized.ids, padding) for tokenized in splits}
     return " ".join(filter(None, parts))
 
 
-def numbers_of(encoded: Encoded, rows: Rows) -> np.ndarray:
+def numbers_of(tokenized: TokenizedRows, rows: Rows) -> np.ndarray:
     """Of each row that the model sees: in its source, or of the window."""
-    return rows.index if encoded.index is None else encoded.index
+    return rows.index if tokenized.index is None else tokenized.index

@@ -14,7 +14,7 @@ import numpy as np
 from encoderlab.config import load as config_load
 from encoderlab.config.settings import Study, Variant
 from encoderlab.core import machine
-from encoderlab.data.tokenized import Encoded, take
+from encoderlab.data.tokenized import TokenizedRows, take
 from encoderlab.engine.batches import epoch_batches, without_gradients
 from encoderlab.engine.logits import logits
 from encoderlab.study import prepare
@@ -128,7 +128,9 @@ def _measure(study: Study, bench: RunContext, variant: Variant) -> _Speed:
     return _Speed(load=load, trained=seconds / tokens, forward=forward, memory_mb=memory, trunk=kept, states=states)
 
 
-def _keep(trainer: Trainer, whole: Sequence[Encoded], some: Sequence[Encoded]) -> tuple[Hashable | None, float]:
+def _keep(
+    trainer: Trainer, whole: Sequence[TokenizedRows], some: Sequence[TokenizedRows]
+) -> tuple[Hashable | None, float]:
     """Keep the states of frozen leading layers of `some` rows, as a run does of all. Whose they are, and the seconds of
     those of the `whole` splits; None and 0 where a run keeps none."""
     trunk, cache = trainer.model.trunk, trainer.cache

@@ -27,8 +27,7 @@ from encoderlab.core.errors import InputError
 from encoderlab.core.suggestions import near
 from encoderlab.core.types import only
 from encoderlab.methods.registry import METHODS
-from encoderlab.model import attention
-from encoderlab.model import checkpoint_config as encoder
+from encoderlab.model import attention, checkpoint_config
 from encoderlab.model.encoder import EncoderModel
 from encoderlab.tasks.registry import TASKS
 
@@ -77,7 +76,7 @@ class Anatomy:
     hidden: int
     classes: int
     components: dict[str, int]
-    fresh: tuple[str, ...] | None
+    newly_initialized: tuple[str, ...] | None
     shares: tuple[Share, ...]
 
     @property
@@ -94,7 +93,7 @@ class Anatomy:
             "parameters": self.parameters,
             "components": self.components,
             "attention_share": self.components["attention"] / self.parameters,
-            "fresh_in_encoder": None if self.fresh is None else list(self.fresh),
+            "fresh_in_encoder": None if self.newly_initialized is None else list(self.newly_initialized),
             "methods": [share.as_dict() for share in self.shares],
         }
 
@@ -106,8 +105,8 @@ def inspect(name: str, methods: Sequence[str] = (), settings: Sequence[str] = ()
         raise InputError(f"--task-classes {classes}: expected at least 2")
     variants = variants_of(methods, settings)
     blank = blueprint(name, classes)
-    fresh = fresh_in_encoder(name, classes)
-    shares = tuple(share(name, variant, classes, fresh or ()) for variant in variants)
+    newly_initialized = fresh_in_encoder(name, classes)
+    shares = tuple(share(name, variant, classes, newly_initialized or ()) for variant in variants)
     if methods and (problems := [f"method.{one.variant}: {line}" for one in shares for line in one.problems]):
         raise InputError(*problems)
     return Anatomy(
@@ -117,7 +116,7 @@ def inspect(name: str, methods: Sequence[str] = (), settings: Sequence[str] = ()
         hidden=blank.model.config.hidden_size,
         classes=classes,
         components=components(blank),
-        fresh=fresh,
+        newly_initialized=newly_initialized,
         shares=shares,
     )
 
@@ -149,22 +148,29 @@ def variants_of(methods: Sequence[str], settings: Sequence[str]) -> tuple[Varian
     return tuple(variant for variant in found if variant.method.name in {one["name"] for one in sections})
 
 
-def blueprint(name: str, classes: int, fresh: Sequence[str] = ()) -> EncoderModel:
+def blueprint(name: str, classes: int, newly_initialized: Sequence[str] = ()) -> EncoderModel:
     """The model that a config.json describes, with a head for so many classes; every weight is zero."""
-    config, family = encoder.read_config(name)
+    config, family = checkpoint_config.read_config(name)
     config.num_labels = classes
     with no_init_weights():  # memory that nothing writes to is not used
         model = getattr(transformers, HEAD).from_config(config, attn_implementation=attention.NAME)
     for parameter in model.parameters():
         parameter.data = torch.zeros(()).expand(parameter.shape)
     words: Any = range(config.vocab_size)  # a tokenizer as far as a method asks: how many words it knows
-    return EncoderModel(name=name, model=model, tokenizer=words, family=family, fresh=frozenset(fresh), fingerprint="")
+    return EncoderModel(
+        name=name,
+        model=model,
+        tokenizer=words,
+        family=family,
+        newly_initialized=frozenset(newly_initialized),
+        fingerprint="",
+    )
 
 
 def fresh_in_encoder(name: str, classes: int) -> tuple[str, ...] | None:
     """The parameters of the encoder that its weights lack, or None where they are not on this machine. No tensor is
     read."""
-    config, _ = encoder.read_config(name)
+    config, _ = checkpoint_config.read_config(name)
     config.num_labels = classes
     folder = Path(name).expanduser()
     if not folder.is_dir():
@@ -172,7 +178,7 @@ def fresh_in_encoder(name: str, classes: int) -> tuple[str, ...] | None:
         if not isinstance(cached, str):
             return None
         folder = Path(cached).parent
-    with encoder.quiet():
+    with checkpoint_config.quiet():
         try:
             model, info = getattr(transformers, HEAD).from_pretrained(
                 folder,
@@ -189,39 +195,39 @@ def fresh_in_encoder(name: str, classes: int) -> tuple[str, ...] | None:
     return tuple(sorted(n for n in info["missing_keys"] if n.startswith(model.base_model_prefix + ".")))
 
 
-def share(name: str, variant: Variant, classes: int, fresh: Sequence[str]) -> Share:
+def share(name: str, variant: Variant, classes: int, newly_initialized: Sequence[str]) -> Share:
     """What the variant would train of the model."""
     about: Any = {"method": variant.method.name, "variant": variant.label}
-    backbone = blueprint(name, classes, fresh)
-    if problems := variant.method.problems(backbone):
+    encoder = blueprint(name, classes, newly_initialized)
+    if problems := variant.method.problems(encoder):
         return Share(**about, problems=tuple(problems))
     try:
-        variant.method.inject(backbone, 0)
+        variant.method.inject(encoder, 0)
     except InputError as error:
         return Share(**about, problems=error.problems)
-    counts = backbone.counts()
+    counts = encoder.counts()
     return Share(**about, adapter=counts["adapter"], head=counts["head"], total=counts["total"])
 
 
-def components(backbone: EncoderModel) -> dict[str, int]:
+def components(encoder: EncoderModel) -> dict[str, int]:
     """{component: parameters}, adding up to all of the model's. A norm is a norm wherever it sits."""
     counts: dict[str, int] = {name: 0 for name in COMPONENTS}
-    for name, parameter in backbone.model.named_parameters():
-        counts[_component(backbone, name)] += parameter.numel()
+    for name, parameter in encoder.model.named_parameters():
+        counts[_component(encoder, name)] += parameter.numel()
     return counts
 
 
-def _component(backbone: EncoderModel, parameter: str) -> str:
-    family, prefix = backbone.family, backbone.trunk_prefix
+def _component(encoder: EncoderModel, parameter: str) -> str:
+    family, prefix = encoder.family, encoder.base_prefix
     if not parameter.startswith(prefix):
         return "head"
     path = parameter.removeprefix(prefix)
     if path.startswith(family.pooler + "."):
         return "pooler"
-    module = backbone.trunk.get_submodule(path.rpartition(".")[0])
+    module = encoder.base_model.get_submodule(path.rpartition(".")[0])
     if "Norm" in type(module).__name__:
         return "norms"
-    for layer in backbone.layer_paths():
+    for layer in encoder.layer_paths():
         if path.startswith(layer + "."):
             inside = path.removeprefix(layer + ".")
             attention = (family.query, family.key, family.value, family.attention_out, family.attention)

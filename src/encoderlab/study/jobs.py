@@ -196,7 +196,7 @@ def work_of(job: Job, bench: RunContext) -> Work:
     held_out = int(bench.validation.offsets[-1])
     forward = held_out * job.settings.epochs if job.method else 0
     if job.kind != "trial" and not job.is_constant:
-        forward += sum(int(encoded.offsets[-1]) for _, encoded in bench.held_out)
+        forward += sum(int(tokenized.offsets[-1]) for _, tokenized in bench.held_out)
     trained = int(job.train.offsets[-1]) * job.settings.epochs if job.method else 0
     seed = "" if job.seed is None or job.kind == "trial" else f" seed {job.seed}"
     rate = f" learning rate {job.learning_rate:.3g}" if job.kind == "trial" else ""

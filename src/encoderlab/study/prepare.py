@@ -18,7 +18,7 @@ from encoderlab.core.files import out_problem
 from encoderlab.data.rows import Rows
 from encoderlab.data.source import DataConfig, place
 from encoderlab.data.splits import Splits, load_splits
-from encoderlab.data.tokenized import Encoded
+from encoderlab.data.tokenized import TokenizedRows
 from encoderlab.engine import head_units
 from encoderlab.model import load
 from encoderlab.model.encoder import EncoderModel
@@ -48,29 +48,29 @@ def prepare(study: Study) -> tuple[Splits, list[str], list[str]]:
     return found.splits, found.class_names, warnings_of(found, _encode(found))
 
 
-def _encode(found: Findings) -> dict[str, Encoded]:
+def _encode(found: Findings) -> dict[str, TokenizedRows]:
     """Tokens of every split, kept on disk for `study.open_bench`. InputError for each of which there can be none."""
     cache = files.cache_folder() / "tokens"
-    task, tokenizer, max_length = found.study.task, found.backbone.tokenizer, found.study.train.max_length
-    encoded, problems = {}, []
+    task, tokenizer, max_length = found.study.task, found.encoder.tokenizer, found.study.train.max_length
+    tokenized, problems = {}, []
     for name, rows in found.splits.items():
         with collecting(problems, f"{found.study.path}: {place(name)}: "):
-            encoded[name] = task.encode(rows, tokenizer, max_length, found.class_names, cache)
+            tokenized[name] = task.tokenize(rows, tokenizer, max_length, found.class_names, cache)
     if problems:
         raise InputError(*problems)
-    return encoded
+    return tokenized
 
 
-def warnings_of(found: Findings, encoded: dict[str, Encoded]) -> list[str]:
+def warnings_of(found: Findings, tokenized: dict[str, TokenizedRows]) -> list[str]:
     """What the data says about itself, and the splits of which truncation takes much."""
     task, max_length = found.study.task, found.study.train.max_length
     cut = [
         f"{place(name)}: {line}"
         for name, rows in found.splits.items()
-        if (line := task.cut_warning(encoded[name], len(rows), max_length)) is not None
+        if (line := task.cut_warning(tokenized[name], len(rows), max_length)) is not None
     ]
-    own = [f"{place(name)}: {line}" for name, split in encoded.items() for line in task.warnings(split)]
-    settled, _ = head_units.settle(found.backbone, task, encoded["train"])
+    own = [f"{place(name)}: {line}" for name, split in tokenized.items() for line in task.warnings(split)]
+    settled, _ = head_units.settle(found.encoder, task, tokenized["train"])
     model = [f"model: {line}" for line in settled.notes]
     return [*found.splits.warnings, *model, *cut, *own, *_unlike(found.study)]
 
@@ -91,14 +91,14 @@ def _unlike(study: Study) -> list[str]:
     return found
 
 
-def _split_report(rows: Rows, encoded: Encoded, task: Task, class_names: Sequence[str]) -> SplitReport:
+def _split_report(rows: Rows, tokenized: TokenizedRows, task: Task, class_names: Sequence[str]) -> SplitReport:
     return SplitReport(
         origin=rows.origin,
         rows=len(rows),
-        labels=task.label_counts(encoded.labels, class_names),
-        tokens=encoded.tokens_kept,
-        rows_cut=encoded.rows_cut,
-        tokens_lost=encoded.tokens_lost,
+        labels=task.label_counts(tokenized.labels, class_names),
+        tokens=tokenized.tokens_kept,
+        rows_cut=tokenized.rows_cut,
+        tokens_lost=tokenized.tokens_lost,
     )
 
 
@@ -109,7 +109,7 @@ class Findings:
     study: Study
     splits: Splits
     class_names: list[str]
-    backbone: EncoderModel
+    encoder: EncoderModel
     counts: dict[str, dict[str, int]]
 
 
@@ -136,24 +136,24 @@ def look(study: Study | Draft) -> Findings:
     if study.data is not None and study.task is not None:
         with collecting(problems, f"{file}: "):
             splits, class_names = rows_of(study.data, study.task, file.parent)
-    backbone, counts = None, {}
+    encoder, counts = None, {}
     if study.model is not None and study.task is not None:
         with collecting(problems, f"{file}: "):
-            backbone = load.load(study.model, head=study.task.head, class_names=class_names, seed=0)
-    if backbone is not None:
-        problems += [f"{file}: model: {line}" for line in (study.task.model_problems(backbone) if study.task else ())]
+            encoder = load.load(study.model, head=study.task.head, class_names=class_names, seed=0)
+    if encoder is not None:
+        problems += [f"{file}: model: {line}" for line in (study.task.model_problems(encoder) if study.task else ())]
         for variant in study.variants:
             with collecting(problems, f"{file}: method.{variant.label}: "):
-                counts[variant.label] = [_insert(backbone, one) for one in _ends(variant)][0]
+                counts[variant.label] = [_insert(encoder, one) for one in _ends(variant)][0]
         if study.task is not None and study.train is not None:
-            lines = study.task.length_problems(backbone.tokenizer, study.train.max_length)
+            lines = study.task.length_problems(encoder.tokenizer, study.train.max_length)
             problems += [f"{file}: {line}" for line in lines]
         fitting = (variant for variant in study.variants if variant.label in counts)
-        problems += [f"{file}: {line}" for line in _length_problems(backbone, study.train, fitting)]
-        problems += [f"{file}: {line}" for line in _stride_problems(backbone, study.train, study.variants)]
-    if problems or complete is None or splits is None or backbone is None:
+        problems += [f"{file}: {line}" for line in _length_problems(encoder, study.train, fitting)]
+        problems += [f"{file}: {line}" for line in _stride_problems(encoder, study.train, study.variants)]
+    if problems or complete is None or splits is None or encoder is None:
         raise InputError(*dict.fromkeys(problems))
-    return Findings(study=complete, splits=splits, class_names=class_names, backbone=backbone, counts=counts)
+    return Findings(study=complete, splits=splits, class_names=class_names, encoder=encoder, counts=counts)
 
 
 def rows_of(data: DataConfig, task: Task, base: Path) -> tuple[Splits, list[str]]:
@@ -168,31 +168,31 @@ def rows_of(data: DataConfig, task: Task, base: Path) -> tuple[Splits, list[str]
     return splits, task.class_names(splits)
 
 
-def _length_problems(backbone: EncoderModel, train: Train | None, variants: Iterable[Variant]) -> list[str]:
+def _length_problems(encoder: EncoderModel, train: Train | None, variants: Iterable[Variant]) -> list[str]:
     """What is wrong with `max_length` for the model, and for the variants that take positions of it for themselves."""
-    limit = usable(backbone.trunk)
+    limit = usable(encoder.base_model)
     if train is None:
         return []
     found = []
     if train.max_length > limit:
         found.append(
-            f"train.max_length: {train.max_length}, but {backbone.name} has {limit} positions; use at most {limit}"
+            f"train.max_length: {train.max_length}, but {encoder.name} has {limit} positions; use at most {limit}"
         )
     for variant in variants:
         taken = variant.method.positions_taken()
         if taken and train.max_length > limit - taken:
             found.append(
                 f"train.max_length: {train.max_length}, but method.{variant.label} takes {taken} of the {limit} "
-                f"positions of {backbone.name}; use at most {limit - taken}"
+                f"positions of {encoder.name}; use at most {limit - taken}"
             )
     return found
 
 
-def _stride_problems(backbone: EncoderModel, train: Train | None, variants: Iterable[Variant]) -> list[str]:
+def _stride_problems(encoder: EncoderModel, train: Train | None, variants: Iterable[Variant]) -> list[str]:
     """Strides of training windows that would leave tokens out between one window and the next."""
     if train is None:
         return []
-    window = window_size(backbone.tokenizer, train.max_length)
+    window = window_size(encoder.tokenizer, train.max_length)
     return [
         f"method.{variant.label}: stride = {stride}, but a window has {window} tokens (train.max_length = "
         f"{train.max_length}, special ones included); use at most {window}"
@@ -210,10 +210,10 @@ def _ends(variant: Variant) -> list[Variant]:
     return found
 
 
-def _insert(backbone: EncoderModel, variant: Variant) -> dict[str, int]:
+def _insert(encoder: EncoderModel, variant: Variant) -> dict[str, int]:
     """Parameters of the variant, from a copy of the model; InputError if the method does not fit."""
-    if problems := variant.method.problems(backbone):
+    if problems := variant.method.problems(encoder):
         raise InputError(*problems)
-    trial = replace(backbone, model=copy.deepcopy(backbone.model))
+    trial = replace(encoder, model=copy.deepcopy(encoder.model))
     variant.method.inject(trial, 0)
     return trial.counts()

@@ -57,17 +57,17 @@ class Account:
 def header(study: Study, splits: Splits, bench: RunContext, warnings: Sequence[str]) -> dict[str, Any]:
     data, truncation = {}, {}
     for name, rows in splits.items():
-        encoded = bench.encoded[name]
+        tokenized = bench.tokenized[name]
         data[name] = {
             "origin": rows.origin,
             "rows": len(rows),
             "fingerprint": rows.fingerprint,
-            "labels": study.task.label_counts(encoded.labels, bench.class_names),
+            "labels": study.task.label_counts(tokenized.labels, bench.class_names),
         }
         truncation[name] = {
             "rows": len(rows),
-            "rows_cut": encoded.rows_cut,
-            "tokens_lost": encoded.tokens_lost,
+            "rows_cut": tokenized.rows_cut,
+            "tokens_lost": tokenized.tokens_lost,
             "max_length": study.train.max_length,
         }
     return {

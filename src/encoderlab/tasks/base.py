@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
     from encoderlab.model.encoder import EncoderModel
-from encoderlab.data.tokenized import Encoded, Masked
+from encoderlab.data.tokenized import Masked, TokenizedRows
 
 MUCH = 0.1  # a larger share of rows that lose tokens is worth a warning
 
@@ -63,7 +63,7 @@ class Task(ABC):
         takes. Raises InputError for a missing column and for a cell that cannot be used."""
         return prepare(rows, text=self.text_columns, label=self.label_column if labelled else None)
 
-    def filler(self, texts: Sequence[str]) -> Rows:
+    def dummy_rows(self, texts: Sequence[str]) -> Rows:
         """Unlabelled rows made of any texts, one row each."""
         return Rows({name: list(texts) for name in self.text_columns}, "random words", np.arange(len(texts)))
 
@@ -72,17 +72,17 @@ class Task(ABC):
         """The classes in the order of the logits. Raises InputError for labels that cannot be learned or scored."""
 
     @abstractmethod
-    def encode(
+    def tokenize(
         self,
         rows: Rows,
         tokenizer: PreTrainedTokenizerBase,
         max_length: int,
         class_names: Sequence[str],
         cache: Path | None = None,
-    ) -> Encoded:
+    ) -> TokenizedRows:
         """Tokens and label numbers of rows from `prepare`; `cache` is a folder for the tokens."""
 
-    def model_problems(self, backbone: EncoderModel) -> list[str]:
+    def model_problems(self, encoder: EncoderModel) -> list[str]:
         """Why the task cannot be learned with this model, one line each."""
         return []
 
@@ -98,16 +98,16 @@ class Task(ABC):
         """The metric in words, with what it takes the labels for where that was found out from them."""
         return self.metric(class_names).label
 
-    def cut_warning(self, encoded: Encoded, rows: int, max_length: int) -> str | None:
+    def cut_warning(self, tokenized: TokenizedRows, rows: int, max_length: int) -> str | None:
         """What truncation took of a split of so many rows, where that is much."""
-        if encoded.rows_cut <= MUCH * rows:
+        if tokenized.rows_cut <= MUCH * rows:
             return None
         return (
-            f"{encoded.rows_cut} of {rows} rows ({encoded.rows_cut / rows:.0%}) are longer than train.max_length = "
-            f"{max_length}; {encoded.share_lost:.0%} of the tokens are lost"
+            f"{tokenized.rows_cut} of {rows} rows ({tokenized.rows_cut / rows:.0%}) are longer than train.max_length = "
+            f"{max_length}; {tokenized.share_lost:.0%} of the tokens are lost"
         )
 
-    def warnings(self, encoded: Encoded) -> list[str]:
+    def warnings(self, tokenized: TokenizedRows) -> list[str]:
         """What to know of an encoded split before training, one line each."""
         return []
 
@@ -128,7 +128,7 @@ class Task(ABC):
         """(centre, spread) of training labels that are numbers: they are learned as (label - centre) / spread."""
         return None
 
-    def constant(self, train: Encoded, rows: Encoded, class_names: Sequence[str]) -> np.ndarray:
+    def constant(self, train: TokenizedRows, rows: TokenizedRows, class_names: Sequence[str]) -> np.ndarray:
         """The scores of `rows` that know nothing but the training rows' labels. Of classes: their frequencies, over the
         labels that a row can have. A label that no training row has counts as half a row."""
         counts = np.bincount(train.labels, minlength=len(class_names))
@@ -140,7 +140,7 @@ class Task(ABC):
         counts = np.bincount(labels, minlength=len(class_names))
         return {name: int(n) for name, n in zip(class_names, counts, strict=True)}
 
-    def masked(self, encoded: Encoded, rows: np.ndarray, draw: tuple[int, ...]) -> Masked | None:
+    def masked(self, tokenized: TokenizedRows, rows: np.ndarray, draw: tuple[int, ...]) -> Masked | None:
         """What the model is to guess of these rows, drawn from `draw`; None for a task that hides nothing."""
         return None
 

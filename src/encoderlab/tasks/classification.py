@@ -19,9 +19,9 @@ from encoderlab.data.labels import class_order
 from encoderlab.data.rows import Rows
 from encoderlab.data.source import place
 from encoderlab.data.splits import Splits
-from encoderlab.data.tokenized import Encoded
+from encoderlab.data.tokenized import TokenizedRows
 from encoderlab.tasks.base import Task
-from encoderlab.tasks.tokenization import tokenise
+from encoderlab.tasks.tokenization import tokenize
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -71,14 +71,14 @@ class Classification(Task):
             raise InputError(*problems)
         return names
 
-    def encode(
+    def tokenize(
         self,
         rows: Rows,
         tokenizer: PreTrainedTokenizerBase,
         max_length: int,
         class_names: Sequence[str],
         cache: Path | None = None,
-    ) -> Encoded:
+    ) -> TokenizedRows:
         """Rows without the label column (a file to predict) get the label -1. Pairs are cut longest text first.
 
         Raises InputError for a label that is not in `class_names`."""
@@ -89,7 +89,7 @@ class Classification(Task):
             labels = np.array([number[name] for name in rows.columns[self.label]], dtype=np.int64)
         else:
             labels = np.full(len(rows), -1, dtype=np.int64)
-        return tokenise(rows, self.text_columns, labels, tokenizer, max_length, cache)
+        return tokenize(rows, self.text_columns, labels, tokenizer, max_length, cache)
 
     def losses(self, logits: Tensor, labels: Tensor) -> Tensor:
         from torch.nn.functional import cross_entropy

@@ -27,7 +27,7 @@ from encoderlab.core.errors import InputError
 from encoderlab.data.cells import as_list
 from encoderlab.data.rows import Rows, as_text
 from encoderlab.data.splits import Splits
-from encoderlab.data.tokenized import Encoded, Masked, MaskVocabulary
+from encoderlab.data.tokenized import Masked, MaskVocabulary, TokenizedRows
 from encoderlab.tasks.base import MUCH, Task
 from encoderlab.tasks.metric import ACCURACY, Metric, perplexity
 from encoderlab.tasks.windows import around, spans, window_size
@@ -102,13 +102,13 @@ class MaskedLM(Task):
     def class_names(self, splits: Splits) -> list[str]:
         return [LABEL]
 
-    def model_problems(self, backbone: EncoderModel) -> list[str]:
-        if backbone.tokenizer.mask_token_id is None:
-            return [f"{backbone.name}: its tokenizer has no mask token, so it cannot learn from masked words"]
-        missing = sorted(name for name in backbone.fresh if not name.startswith(backbone.trunk_prefix))
+    def model_problems(self, encoder: EncoderModel) -> list[str]:
+        if encoder.tokenizer.mask_token_id is None:
+            return [f"{encoder.name}: its tokenizer has no mask token, so it cannot learn from masked words"]
+        missing = sorted(name for name in encoder.newly_initialized if not name.startswith(encoder.base_prefix))
         if missing and not self.fresh_head:
             return [
-                f"{backbone.name}: the checkpoint has no masked-lm head ({len(missing)} tensors, e.g. {missing[0]}), "
+                f"{encoder.name}: the checkpoint has no masked-lm head ({len(missing)} tensors, e.g. {missing[0]}), "
                 "and an encoder cannot be judged through a random one; name a checkpoint with its head, or set "
                 "task.fresh_head = true to train one along"
             ]
@@ -130,14 +130,14 @@ class MaskedLM(Task):
             ]
         return []
 
-    def encode(
+    def tokenize(
         self,
         rows: Rows,
         tokenizer: PreTrainedTokenizerBase,
         max_length: int,
         class_names: Sequence[str],
         cache: Path | None = None,
-    ) -> Encoded:
+    ) -> TokenizedRows:
         """One row a window. rows_cut: texts of which a short rest, or all, is left out; tokens_lost: how much.
         InputError where no text is long enough."""
         before, after = around(tokenizer)
@@ -160,7 +160,7 @@ class MaskedLM(Task):
             )
         whole = np.concatenate(ids).astype(np.int32)
         offsets = np.concatenate([[0], np.cumsum([len(window) for window in ids])]).astype(np.int64)
-        return Encoded(
+        return TokenizedRows(
             ids=whole,
             offsets=offsets,
             type_ids=None,
@@ -173,30 +173,30 @@ class MaskedLM(Task):
             read=read,
         )
 
-    def cut_warning(self, encoded: Encoded, rows: int, max_length: int) -> str | None:
+    def cut_warning(self, tokenized: TokenizedRows, rows: int, max_length: int) -> str | None:
         """By tokens: nearly every long text leaves a short rest, which is little of it."""
-        if encoded.share_lost <= MUCH:
+        if tokenized.share_lost <= MUCH:
             return None
         return (
-            f"{encoded.share_lost:.0%} of the tokens are left out: {encoded.rows_cut} of {rows} texts "
-            f"({encoded.rows_cut / rows:.0%}) have fewer than {SHORTEST} tokens, or so few behind their last window"
+            f"{tokenized.share_lost:.0%} of the tokens are left out: {tokenized.rows_cut} of {rows} texts "
+            f"({tokenized.rows_cut / rows:.0%}) have fewer than {SHORTEST} tokens, or so few behind their last window"
         )
 
     def label_counts(self, labels: np.ndarray, class_names: Sequence[str]) -> dict[str, float]:
         """Windows: there are no labels."""
         return {"windows": len(labels)}
 
-    def masked(self, encoded: Encoded, rows: np.ndarray, draw: tuple[int, ...]) -> Masked:
+    def masked(self, tokenized: TokenizedRows, rows: np.ndarray, draw: tuple[int, ...]) -> Masked:
         """The masks of some windows, as they lie side by side in a padded batch. draw: (seed, epoch), or (0, 0)."""
         from encoderlab.core.rng import numpy_generator
 
-        assert encoded.vocabulary is not None and encoded.index is not None
-        known = encoded.vocabulary
-        width = int(encoded.lengths[rows].max())
+        assert tokenized.vocabulary is not None and tokenized.index is not None
+        known = tokenized.vocabulary
+        width = int(tokenized.lengths[rows].max())
         places, corrupted, wanted, owner = [], [], [], []
         for i, row in enumerate(rows):
-            tokens = encoded.ids[encoded.offsets[row] : encoded.offsets[row + 1]]
-            generator = numpy_generator(draw[0], "mask", *draw[1:], int(encoded.index[row]))
+            tokens = tokenized.ids[tokenized.offsets[row] : tokenized.offsets[row + 1]]
+            generator = numpy_generator(draw[0], "mask", *draw[1:], int(tokenized.index[row]))
             ordinary = np.flatnonzero(~np.isin(tokens, known.special))
             uniform = generator.random(len(ordinary))
             chosen = ordinary[uniform < self.mask_rate]

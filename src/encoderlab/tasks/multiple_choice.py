@@ -25,11 +25,11 @@ from encoderlab.data.labels import canonical_label
 from encoderlab.data.prepare import convert, prepare
 from encoderlab.data.rows import Rows, dropped, no_labels
 from encoderlab.data.splits import Splits
-from encoderlab.data.tokenized import Encoded
+from encoderlab.data.tokenized import TokenizedRows
 from encoderlab.tasks import choice_layouts as layouts
 from encoderlab.tasks.base import Task
 from encoderlab.tasks.classification import log_softmax
-from encoderlab.tasks.tokenization import tokenise
+from encoderlab.tasks.tokenization import tokenize
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -123,7 +123,7 @@ class MultipleChoice(Task):
         columns["choices"] = found
         return Rows(columns | ({"answer": answers} if labelled else {}), rows.origin, plain.index, notes)
 
-    def filler(self, texts: Sequence[str]) -> Rows:
+    def dummy_rows(self, texts: Sequence[str]) -> Rows:
         """Two choices, and three, in turns."""
         columns: dict[str, list] = {name: list(texts) for name in self.text_columns}
         columns["choices"] = [
@@ -136,14 +136,14 @@ class MultipleChoice(Task):
         most = max(len(cell) for _, rows in splits.items() for cell in rows.columns["choices"])
         return [layouts.letter(i) for i in range(most)]
 
-    def encode(
+    def tokenize(
         self,
         rows: Rows,
         tokenizer: PreTrainedTokenizerBase,
         max_length: int,
         class_names: Sequence[str],
         cache: Path | None = None,
-    ) -> Encoded:
+    ) -> TokenizedRows:
         """One sequence per choice, the row's choices one after the other. Unlabelled rows get the label -1. Rows may
         have more choices than `class_names`: each is scored by itself."""
         columns = rows.columns
@@ -161,7 +161,7 @@ class MultipleChoice(Task):
             labels = np.array([number[name] for name in columns["answer"]], dtype=np.int64)
         else:
             labels = np.full(len(rows), -1, dtype=np.int64)
-        return tokenise(sequences, ("first", "choice"), labels, tokenizer, max_length, cache, groups)
+        return tokenize(sequences, ("first", "choice"), labels, tokenizer, max_length, cache, groups)
 
     def losses(self, logits: Tensor, labels: Tensor) -> Tensor:
         from torch.nn.functional import cross_entropy

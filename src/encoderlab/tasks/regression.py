@@ -22,12 +22,12 @@ from encoderlab.data.number_cells import read_numbers
 from encoderlab.data.prepare import prepare
 from encoderlab.data.rows import Rows
 from encoderlab.data.splits import Splits
-from encoderlab.data.tokenized import Encoded
+from encoderlab.data.tokenized import TokenizedRows
 from encoderlab.tasks import weighted_correlation
 from encoderlab.tasks.base import Task
 from encoderlab.tasks.classification import pair_problems
 from encoderlab.tasks.metric import Metric
-from encoderlab.tasks.tokenization import tokenise
+from encoderlab.tasks.tokenization import tokenize
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -133,17 +133,17 @@ class Regression(Task):
             )
         return [self.label]
 
-    def encode(
+    def tokenize(
         self,
         rows: Rows,
         tokenizer: PreTrainedTokenizerBase,
         max_length: int,
         class_names: Sequence[str],
         cache: Path | None = None,
-    ) -> Encoded:
+    ) -> TokenizedRows:
         """Labels are float64, nan where the rows came without. Pairs are cut longest text first."""
         labels = np.array(rows.columns.get(self.label, [math.nan] * len(rows)), dtype=np.float64)
-        return tokenise(rows, self.text_columns, labels, tokenizer, max_length, cache)
+        return tokenize(rows, self.text_columns, labels, tokenizer, max_length, cache)
 
     def metric(self, class_names: Sequence[str]) -> Metric:
         return METRICS[self.best]
@@ -151,11 +151,11 @@ class Regression(Task):
     def value(self, metrics: Mapping[str, Any]) -> float:
         return METRICS[self.best].sign * metrics[self.best]
 
-    def warnings(self, encoded: Encoded) -> list[str]:
-        if len(np.unique(encoded.labels)) != 1:
+    def warnings(self, tokenized: TokenizedRows) -> list[str]:
+        if len(np.unique(tokenized.labels)) != 1:
             return []
         return [
-            f"all {len(encoded)} rows have the label {encoded.labels[0]:g}: nothing correlates with one value, so "
+            f"all {len(tokenized)} rows have the label {tokenized.labels[0]:g}: nothing correlates with one value, so "
             "Pearson's r and Spearman's rho count as 0 there"
         ]
 
@@ -180,7 +180,7 @@ class Regression(Task):
             return super().weighted(evidence, weights)
         return STATISTICS[self.best](evidence[:, 0], evidence[:, 1], weights)
 
-    def constant(self, train: Encoded, rows: Encoded, class_names: Sequence[str]) -> np.ndarray:
+    def constant(self, train: TokenizedRows, rows: TokenizedRows, class_names: Sequence[str]) -> np.ndarray:
         return narrowed(np.full((len(rows), 1), train.labels.mean()), float(train.labels.std()))
 
     def label_counts(self, labels: np.ndarray, class_names: Sequence[str]) -> dict[str, float]:

@@ -21,12 +21,12 @@ from encoderlab.core.errors import InputError
 from encoderlab.data.rows import Rows
 from encoderlab.data.source import place
 from encoderlab.data.splits import Splits
-from encoderlab.data.tokenized import Encoded
+from encoderlab.data.tokenized import TokenizedRows
 from encoderlab.tasks import entities, word_rows
 from encoderlab.tasks.base import Task
 from encoderlab.tasks.classification import log_softmax, meant
 from encoderlab.tasks.metric import Metric
-from encoderlab.tasks.tokenization import tokenise
+from encoderlab.tasks.tokenization import tokenize
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -74,7 +74,7 @@ class TokenClassification(Task):
         """Columns `words` and `labels`: lists of strings, of the same length in a row."""
         return word_rows.prepare(rows, self.words, self.labels, labelled=labelled)
 
-    def filler(self, texts: Sequence[str]) -> Rows:
+    def dummy_rows(self, texts: Sequence[str]) -> Rows:
         return Rows({"words": [text.split() or ["a"] for text in texts]}, "random words", np.arange(len(texts)))
 
     def class_names(self, splits: Splits) -> list[str]:
@@ -100,14 +100,14 @@ class TokenClassification(Task):
             raise InputError(*problems[:-1], problems[-1] + more)
         return sorted(names, key=lambda name: name != entities.OUTSIDE)
 
-    def encode(
+    def tokenize(
         self,
         rows: Rows,
         tokenizer: PreTrainedTokenizerBase,
         max_length: int,
         class_names: Sequence[str],
         cache: Path | None = None,
-    ) -> Encoded:
+    ) -> TokenizedRows:
         """labels: int64 (n, w), w being the words of the longest row; -1 behind a row's last word, at words without a
         label, and everywhere where the rows came without labels. InputError for a label that is not in
         `class_names`."""
@@ -129,12 +129,12 @@ class TokenClassification(Task):
                     f"has {', '.join(map(repr, class_names))}; correct or remove the row{meant(first, class_names)}"
                 )
             labels[row, : len(names)] = [number[name] for name in names]
-        return tokenise(rows, ("words",), labels, tokenizer, max_length, cache, words=True)
+        return tokenize(rows, ("words",), labels, tokenizer, max_length, cache, words=True)
 
-    def warnings(self, encoded: Encoded) -> list[str]:
-        assert encoded.places is not None
-        there = encoded.labels >= 0
-        unseen = there & (encoded.places < 0)
+    def warnings(self, tokenized: TokenizedRows) -> list[str]:
+        assert tokenized.places is not None
+        there = tokenized.labels >= 0
+        unseen = there & (tokenized.places < 0)
         if not unseen.any():
             return []
         return [
@@ -171,7 +171,7 @@ class TokenClassification(Task):
         part, whole = weights @ evidence[:, 0], weights @ evidence[:, 1]
         return part / np.maximum(whole, 1e-12)
 
-    def constant(self, train: Encoded, rows: Encoded, class_names: Sequence[str]) -> np.ndarray:
+    def constant(self, train: TokenizedRows, rows: TokenizedRows, class_names: Sequence[str]) -> np.ndarray:
         counts = np.bincount(train.labels[train.labels >= 0], minlength=len(class_names))
         scores = np.log(np.maximum(counts, 0.5) / counts.sum()).astype(np.float32)
         assert rows.places is not None

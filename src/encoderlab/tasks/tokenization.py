@@ -18,7 +18,7 @@ import numpy as np
 from encoderlab.core.errors import InputError
 from encoderlab.core.files import remove_parts, write_atomically
 from encoderlab.data.rows import Rows
-from encoderlab.data.tokenized import Encoded
+from encoderlab.data.tokenized import TokenizedRows
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
@@ -28,7 +28,7 @@ _FORMAT = 1  # of the cache file
 _BATCH = 1000  # rows per call of the tokenizer
 
 
-def tokenise(
+def tokenize(
     rows: Rows,
     text_columns: Sequence[str],
     labels: np.ndarray,
@@ -38,7 +38,7 @@ def tokenise(
     groups: np.ndarray | None = None,
     *,
     words: bool = False,
-) -> Encoded:
+) -> TokenizedRows:
     """text_columns: one, or two for a pair. `cache`: folder where the tokens are looked up and kept; made if needed.
     `groups`: where several of `rows` are the sequences of one row, as in `Encoded`; labels has one entry each.
     `words`: the column has lists of words, read as the text that they make, and their places are found."""
@@ -46,25 +46,25 @@ def tokenise(
     file = cache / f"{key}.safetensors" if cache is not None else None
     arrays = _load(file) if file is not None else None
     if arrays is None:
-        arrays = _tokenise(rows, text_columns, tokenizer, max_length, groups, words)
+        arrays = _tokenize(rows, text_columns, tokenizer, max_length, groups, words)
         if file is not None:
             _save(file, arrays)
             arrays = _load(file) or arrays
-    return _encoded(arrays, labels, key)
+    return _rows(arrays, labels, key)
 
 
-def kept(fingerprint: str, cache: Path) -> Encoded | None:
-    """Rows that `tokenise` kept in `cache`, without their labels; None where they are no longer there."""
+def kept(fingerprint: str, cache: Path) -> TokenizedRows | None:
+    """Rows that `tokenize` kept in `cache`, without their labels; None where they are no longer there."""
     arrays = _load(cache / f"{fingerprint}.safetensors")
     if arrays is None:
         return None
     labels = np.full(len(arrays.get("groups", arrays["offsets"])) - 1, -1)
-    return _encoded(arrays, labels, fingerprint)
+    return _rows(arrays, labels, fingerprint)
 
 
-def _encoded(arrays: dict[str, np.ndarray], labels: np.ndarray, fingerprint: str) -> Encoded:
+def _rows(arrays: dict[str, np.ndarray], labels: np.ndarray, fingerprint: str) -> TokenizedRows:
     rows_cut, tokens_lost = arrays["lost"].tolist()
-    return Encoded(
+    return TokenizedRows(
         ids=arrays["ids"],
         offsets=arrays["offsets"],
         type_ids=arrays.get("type_ids"),
@@ -90,7 +90,7 @@ def _fingerprint(
     return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
 
 
-def _tokenise(
+def _tokenize(
     rows: Rows, text_columns: Sequence[str], tokenizer: Any, max_length: int, groups: np.ndarray | None, words: bool
 ) -> dict[str, np.ndarray]:
     columns = [rows.columns[name] for name in text_columns]
@@ -113,7 +113,7 @@ def _tokenise(
         for i, encoding in enumerate(batch.encodings if words else ()):
             places[start + i, : len(lists[start + i])] = _first_tokens(lists[start + i], encoding)
         # The pieces that truncation cut off are kept beside each encoding. For one text they are what was lost; for a
-        # pair they are combinations of pieces, so the few rows concerned are tokenised once more in full.
+        # pair they are combinations of pieces, so the few rows concerned are tokenized once more in full.
         cut = [i for i, encoding in enumerate(batch.encodings) if encoding.overflowing]
         shortened += [start + i for i in cut]
         if len(columns) == 1:

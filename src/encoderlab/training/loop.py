@@ -23,7 +23,7 @@ from torch import Tensor, nn
 from encoderlab.adapters.folder import adapter_tensors
 from encoderlab.adapters.tensor_names import our_name
 from encoderlab.core.errors import RunFailed
-from encoderlab.data.tokenized import Encoded
+from encoderlab.data.tokenized import TokenizedRows
 from encoderlab.engine.batches import epoch_batches, without_gradients
 from encoderlab.engine.distributed import ALONE, Ranks
 from encoderlab.engine.logits import logits, scores
@@ -77,17 +77,17 @@ Watch = Callable[[list[dict[str, Any]]], None]  # gets the history before each e
 
 @dataclass(kw_only=True)
 class Trainer:
-    """One run: an injected backbone, rows, and where to write. `run()` trains, or goes on from the folder's checkpoint.
+    """One run: an injected encoder, rows, and where to write. `run()` trains, or goes on from the folder's checkpoint.
     Of several ranks only the first one reads or writes in the folder.
 
     Raises RunFailed at the first non-finite loss or gradient.
     """
 
-    backbone: EncoderModel
-    method: Method  # what was inserted into the backbone
+    encoder: EncoderModel
+    method: Method  # what was inserted into the encoder
     task: Task
-    train: Encoded
-    validation: Encoded
+    train: TokenizedRows
+    validation: TokenizedRows
     class_names: list[str]
     settings: Settings
     learning_rate: float
@@ -106,23 +106,25 @@ class Trainer:
         if self.scale is not None:
             centre, spread = self.scale
             self.labels = (self.train.labels - centre) / spread
-            layer = self.backbone.output_layer()
-            if f"{layer}.weight" not in self.backbone.fresh:  # the checkpoint's, which answers in the labels' unit
-                heads.standardise(self.backbone.model.get_submodule(layer), centre, spread)
+            layer = self.encoder.output_layer()
+            if (
+                f"{layer}.weight" not in self.encoder.newly_initialized
+            ):  # the checkpoint's, which answers in the labels' unit
+                heads.standardise(self.encoder.model.get_submodule(layer), centre, spread)
         self.accelerator = Accelerator(cpu=self.device.type == "cpu", mixed_precision="no")
-        self.model = ModelRunner(self.backbone, self.dtype, self.device)
-        self.parameters = [p for _, p in self.backbone.trainable()]
+        self.model = ModelRunner(self.encoder, self.dtype, self.device)
+        self.parameters = [p for _, p in self.encoder.trainable()]
         self.optimizer = torch.optim.AdamW(self._groups(), lr=self.learning_rate, fused=True)
         self.lengths, self.sizes, self.tokens = self.train.longest, self.train.sizes, self.train.tokens
-        self.pad_id = self.backbone.pad_id
+        self.pad_id = self.encoder.pad_id
 
     def _groups(self) -> list[dict[str, Any]]:
         """AdamW's groups: vectors do not decay, whatever shape they are stored in, and a method may give some
         parameters a rate of their own."""
-        factors = self.method.rate_factors(self.backbone)
+        factors = self.method.rate_factors(self.encoder)
         groups: dict[tuple[bool, float], list[nn.Parameter]] = {}
         for decays in (True, False):
-            for name, parameter in self.backbone.trainable():
+            for name, parameter in self.encoder.trainable():
                 if (sum(size > 1 for size in parameter.shape) > 1) == decays:
                     groups.setdefault((decays, factors.get(name, 1.0)), []).append(parameter)
         return [
@@ -163,7 +165,7 @@ class Trainer:
             loss = self.task.losses(found, labels).sum() / len(rows)
             self.accelerator.backward(loss)
             total += loss.item()
-        if self.ranks.first and (extra := self.method.regulariser(self.backbone)) is not None:
+        if self.ranks.first and (extra := self.method.regulariser(self.encoder)) is not None:
             self.accelerator.backward(extra)
         total = self.ranks.add_gradients(self.parameters, total)
         norm = float(self.accelerator.clip_grad_norm_(self.parameters, self.settings.clip))  # type: ignore[arg-type]
@@ -175,15 +177,15 @@ class Trainer:
         for group in self.optimizer.param_groups:
             group["lr"] = self.rate(step) * group["factor"]
         self.optimizer.step()
-        self.method.after_step(self.backbone, step + 1, self.total_steps)
+        self.method.after_step(self.encoder, step + 1, self.total_steps)
         self.optimizer.zero_grad()
         return total, norm
 
     def run(self) -> Trained:
         """Train to the end or to the stopping rule."""
-        tensors = adapter_tensors(self.backbone)
+        tensors = adapter_tensors(self.encoder)
         folder = self.folder / "checkpoint"
-        state = self.method.state(self.backbone)
+        state = self.method.state(self.encoder)
         progress, held = self.ranks.on_first(lambda: checkpoint.read(folder))
         checkpoint.restore(held, tensors, state, self.optimizer)
         del held
@@ -238,7 +240,7 @@ class Trainer:
                 raise RunFailed(f"the validation loss is not finite after epoch {epoch}; try a smaller learning rate")
             progress.history.append(entry)
             progress.epoch = epoch
-            settled = float(self.method.settled(progress.step, self.total_steps))
+            settled = float(self.method.can_be_best(progress.step, self.total_steps))
             score = (settled, self.task.value(entry["validation"]), -entry["validation"]["loss"])
             if not progress.best_epoch or score > progress.best_score:
                 progress.best_epoch, progress.best_score = epoch, score
@@ -264,17 +266,17 @@ class Trainer:
         if self.cache is None:
             return
         budget = without_gradients(self.settings.token_budget)
-        for encoded in (self.train, self.validation):
-            keep = partial(self.model.keep, encoded, self.cache, self.pad_id, budget, self.device)
+        for tokenized in (self.train, self.validation):
+            keep = partial(self.model.keep, tokenized, self.cache, self.pad_id, budget, self.device)
             seconds = self.ranks.one_after_another(keep)
-            if encoded is self.train and not progress.epoch:
+            if tokenized is self.train and not progress.epoch:
                 progress.seconds += seconds
 
     def best(self) -> dict[str, Tensor] | None:
         """The best epoch's tensors as the checkpoint has them; None before the first epoch's end."""
         folder = self.folder / "checkpoint"
         progress, held = self.ranks.on_first(lambda: checkpoint.read(folder))
-        checkpoint.restore(held, adapter_tensors(self.backbone), self.method.state(self.backbone), self.optimizer)
+        checkpoint.restore(held, adapter_tensors(self.encoder), self.method.state(self.encoder), self.optimizer)
         if not held:
             return None
         return self._given(self.ranks.on_first(lambda: checkpoint.best(folder, progress)))
@@ -284,8 +286,8 @@ class Trainer:
         tensors = self.method.trimmed(tensors)
         if self.scale is None:
             return tensors
-        (centre, spread), layer = self.scale, self.backbone.output_layer()
-        weight, bias = (our_name(self.backbone, f"{layer}.{part}") for part in ("weight", "bias"))
+        (centre, spread), layer = self.scale, self.encoder.output_layer()
+        weight, bias = (our_name(self.encoder, f"{layer}.{part}") for part in ("weight", "bias"))
         answer = tensors[bias].double() * spread + centre
         if (answer.float() - answer).abs().max() <= 1e-5 * spread:  # else float32 rounds the mean by too much
             answer = answer.float()

@@ -19,7 +19,8 @@ from encoderlab.adapters import folder as adapters
 from encoderlab.core import files, locks, machine
 from encoderlab.core.errors import EncoderlabError, Pruned, RunFailed
 from encoderlab.methods.base import Method
-from encoderlab.model import encoder, load
+from encoderlab.model import load
+from encoderlab.model.encoder import EncoderModel
 from encoderlab.training.loop import Tick, Trainer, Watch
 from encoderlab.training.run_context import Job, RunContext, identify, unwatched
 from encoderlab.training.run_folder import INNER, blank, finish, finished, labelled, stored, sweep
@@ -98,7 +99,7 @@ def open_trainer(
 ) -> Trainer:
     """The base model with the job's method in it, ready to train into `folder`."""
     assert job.learning_rate is not None and job.seed is not None
-    backbone = load.load(
+    encoder = load.load(
         bench.model,
         head=bench.task.head,
         class_names=bench.class_names,
@@ -106,9 +107,9 @@ def open_trainer(
         tokenizer=bench.tokenizer,
         anew=bench.anew,
     )
-    method.inject(backbone, job.seed)
+    method.inject(encoder, job.seed)
     return Trainer(
-        backbone=backbone,
+        encoder=encoder,
         method=method,
         task=bench.task,
         train=job.train,
@@ -158,12 +159,12 @@ def _pruned(bench: RunContext, stop: Pruned) -> dict[str, Any]:
 def _trained(bench: RunContext, job: Job, method: Method, folder: Path, tick: Tick, watch: Watch) -> dict[str, Any]:
     machine.reset_peak_memory()
     trainer = open_trainer(bench, job, method, folder, tick, watch)
-    counts = trainer.backbone.counts()
+    counts = trainer.encoder.counts()
     try:
         trained = trainer.run()
     except RunFailed:
         if (kept := trainer.best()) is not None:
-            bench.ranks.on_first(partial(_save, bench, job, method, trainer.backbone, kept, folder))
+            bench.ranks.on_first(partial(_save, bench, job, method, trainer.encoder, kept, folder))
         raise
     peak = machine.peak_memory_mb(bench.device)
     account = {
@@ -178,7 +179,7 @@ def _trained(bench: RunContext, job: Job, method: Method, folder: Path, tick: Ti
     if job.kind == "trial":
         best = trained.history[trained.best_epoch - 1]["validation"]
         return account | {"splits": {"validation": {"rows": len(bench.validation), **best}}}
-    save = partial(_save, bench, job, method, trainer.backbone, trained.tensors, folder)
+    save = partial(_save, bench, job, method, trainer.encoder, trained.tensors, folder)
     account["adapter_bytes"] = bench.ranks.on_first(save)
     del trainer, save
     loaded = assemble(bench, job, trained.tensors, folder)
@@ -205,7 +206,7 @@ def _save(
     bench: RunContext,
     job: Job,
     method: Method,
-    backbone: encoder.EncoderModel,
+    encoder: EncoderModel,
     tensors: Mapping[str, Tensor],
     folder: Path,
 ) -> int:
@@ -218,10 +219,10 @@ def _save(
         "learning_rate": job.learning_rate,
         "precision": str(bench.dtype).removeprefix("torch."),
         "data": {
-            name: {"origin": bench.origins[name], "rows": len(encoded)}
-            for name, encoded in (("train", job.train), *bench.held_out)
+            name: {"origin": bench.origins[name], "rows": len(tokenized)}
+            for name, tokenized in (("train", job.train), *bench.held_out)
             if name in bench.origins
         },
         "datasets": list(bench.hub),
     }
-    return adapters.save(backbone, method, tensors, folder / "adapter", about)
+    return adapters.save(encoder, method, tensors, folder / "adapter", about)

@@ -12,7 +12,7 @@ import numpy as np
 import torch
 
 from encoderlab.core import hashing
-from encoderlab.data.tokenized import Encoded
+from encoderlab.data.tokenized import TokenizedRows
 from encoderlab.engine.distributed import ALONE, Ranks
 from encoderlab.methods.base import Method
 from encoderlab.tasks.base import Task
@@ -43,9 +43,9 @@ class RunContext:
     tokenizer: Any
     task: Task
     class_names: list[str]
-    train: Encoded
-    validation: Encoded
-    test: Encoded
+    train: TokenizedRows
+    validation: TokenizedRows
+    test: TokenizedRows
     index: Mapping[str, np.ndarray]
     settings: Train
     device: torch.device
@@ -57,20 +57,20 @@ class RunContext:
     study: str = "encoderlab"
     origins: Mapping[str, str] = field(default_factory=dict)
     hub: tuple[str, ...] = ()
-    other_tests: Mapping[str, Encoded] = field(default_factory=dict)
-    strided: Mapping[int, Encoded] = field(default_factory=dict)
+    other_tests: Mapping[str, TokenizedRows] = field(default_factory=dict)
+    strided: Mapping[int, TokenizedRows] = field(default_factory=dict)
     since: float = -math.inf
     anew: str = ""
 
     @property
-    def encoded(self) -> dict[str, Encoded]:
+    def tokenized(self) -> dict[str, TokenizedRows]:
         """Every split by name."""
         return {"train": self.train, "validation": self.validation, "test": self.test, **self.other_tests}
 
     @property
-    def held_out(self) -> list[tuple[str, Encoded]]:
+    def held_out(self) -> list[tuple[str, TokenizedRows]]:
         """(name, rows) of every split that is predicted: validation, test, the other test sets."""
-        return list(self.encoded.items())[1:]
+        return list(self.tokenized.items())[1:]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -86,7 +86,7 @@ class Job:
     learning_rate: float | None
     seed: int | None
     settings: Train
-    train: Encoded
+    train: TokenizedRows
     stride: int | None = None
     pruning: bool = False
 
@@ -103,8 +103,8 @@ def resolve(bench: RunContext, job: Job) -> dict[str, Any]:
         settings.pop(not_in_result)
     method = None if job.method is None else asdict(replace(job.method, learning_rate=None))
     data = {
-        split: {"fingerprint": encoded.fingerprint, "labels": hashing.array_hash(encoded.labels)}
-        for split, encoded in (("train", job.train), *bench.held_out)
+        split: {"fingerprint": tokenized.fingerprint, "labels": hashing.array_hash(tokenized.labels)}
+        for split, tokenized in (("train", job.train), *bench.held_out)
     }
     for split, _ in bench.held_out:
         data[split]["index"] = hashing.array_hash(bench.index[split])  # predictions of two runs are paired by it

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from encoderlab.core import machine
 from encoderlab.core.errors import RunFailed
-from encoderlab.data.tokenized import Encoded
+from encoderlab.data.tokenized import TokenizedRows
 from encoderlab.engine import tuned_model
 from encoderlab.engine.state_cache import TrunkCache
 from encoderlab.training import run_folder
@@ -36,7 +36,7 @@ def assemble(bench: RunContext, job: Job, tensors: Mapping[str, Tensor], folder:
         class_names=bench.class_names,
         seed=job.seed,
         train=asdict(job.settings),
-        read=lambda backbone: tensors,
+        read=lambda encoder: tensors,
         origin=str(folder),
         device=bench.device,
         dtype=bench.dtype,
@@ -48,7 +48,7 @@ def assemble(bench: RunContext, job: Job, tensors: Mapping[str, Tensor], folder:
 def score_untrained(bench: RunContext, job: Job, folder: Path, tick: Tick) -> dict[str, Any]:
     machine.reset_peak_memory()
     loaded = assemble(bench, job, {}, folder)
-    total = sum(p.numel() for p in loaded.backbone.model.parameters())
+    total = sum(p.numel() for p in loaded.encoder.model.parameters())
     account = {"parameters": {"adapter": 0, "head": 0, "total": total}}
     account |= score_held_out(bench, loaded, folder, tick)
     return account | {"peak_memory_mb": machine.peak_memory_mb(bench.device)}
@@ -56,29 +56,29 @@ def score_untrained(bench: RunContext, job: Job, folder: Path, tick: Tick) -> di
 
 def score_constant(bench: RunContext, folder: Path) -> dict[str, Any]:
     splits = {
-        name: _score(bench, name, encoded, bench.task.constant(bench.train, encoded, bench.class_names), folder)
-        for name, encoded in bench.held_out
+        name: _score(bench, name, tokenized, bench.task.constant(bench.train, tokenized, bench.class_names), folder)
+        for name, tokenized in bench.held_out
     }
     return {"splits": splits, "parameters": {"adapter": 0, "head": 0, "total": 0}}
 
 
 def score_held_out(bench: RunContext, loaded: tuned_model.Loaded, folder: Path, tick: Tick) -> dict[str, Any]:
     splits, milliseconds = {}, 0.0
-    for name, encoded in bench.held_out:
+    for name, tokenized in bench.held_out:
         start = time.perf_counter()
-        scores = tuned_model.logits(loaded, encoded, lambda tokens: tick(tokens, None), bench.ranks, cache_of(bench))
+        scores = tuned_model.logits(loaded, tokenized, lambda tokens: tick(tokens, None), bench.ranks, cache_of(bench))
         if name == "test":
-            seconds = (time.perf_counter() - start) / len(encoded)
-            whole = tuned_model.seconds_without_cache(loaded, encoded)
+            seconds = (time.perf_counter() - start) / len(tokenized)
+            whole = tuned_model.seconds_without_cache(loaded, tokenized)
             milliseconds = 1000 * (seconds if whole is None else whole)
-        splits[name] = _score(bench, name, encoded, scores, folder)
+        splits[name] = _score(bench, name, tokenized, scores, folder)
     return {"splits": splits, "inference_ms_per_example": milliseconds}
 
 
-def _score(bench: RunContext, name: str, encoded: Encoded, scores: np.ndarray, folder: Path) -> dict[str, Any]:
-    if not np.isfinite(scores[encoded.present(scores.shape[1])]).all():
+def _score(bench: RunContext, name: str, tokenized: TokenizedRows, scores: np.ndarray, folder: Path) -> dict[str, Any]:
+    if not np.isfinite(scores[tokenized.present(scores.shape[1])]).all():
         raise RunFailed(f"the {name} logits are not finite")
     if bench.ranks.first:
         path = folder / "predictions" / f"{name}.safetensors"
-        run_folder.write_predictions(path, scores, encoded.labels, bench.index[name])
-    return {"rows": len(encoded), **bench.task.metrics(scores, encoded.labels, bench.class_names)}
+        run_folder.write_predictions(path, scores, tokenized.labels, bench.index[name])
+    return {"rows": len(tokenized), **bench.task.metrics(scores, tokenized.labels, bench.class_names)}

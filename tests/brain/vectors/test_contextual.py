@@ -123,7 +123,7 @@ def big_model(family: str, folder: Path) -> Path:
 
 
 def test_the_tokens_are_those_of_the_joined_text(shared: Path) -> None:
-    """What word-by-word tokenising must not change, for the three kinds of tokenizers there are."""
+    """What word-by-word tokenizing must not change, for the three kinds of tokenizers there are."""
     text = "The film wasn't good , at all and I don't know why caf\u00e9 \U0001f642 unbelievably so".split()
     byte_level = Tokenizer(models.BPE())
     byte_level.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)  # type: ignore[assignment]

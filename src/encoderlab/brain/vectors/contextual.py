@@ -123,8 +123,8 @@ def layer_numbers(encoder: EncoderModel, layers: Sequence[int]) -> tuple[int, ..
 
 
 def _limit(encoder: EncoderModel) -> int:
-    taken = getattr(encoder.trunk, "prompt_embeddings", None)  # a prompt in front takes positions from the text
-    return positions.usable(encoder.trunk) - (0 if taken is None else len(taken))
+    taken = getattr(encoder.base_model, "prompt_embeddings", None)  # a prompt in front takes positions from the text
+    return positions.usable(encoder.base_model) - (0 if taken is None else len(taken))
 
 
 class _Story:
