@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor
+import torch.nn.functional as F
+from torch import Tensor, nn
 
 from encoderlab.adapters import folder as adapters
 from encoderlab.adapters.tensor_names import our_name
@@ -21,7 +23,7 @@ from encoderlab.engine.frozen_layers import frozen_layers
 from encoderlab.engine.logits import logits as forward_logits
 from encoderlab.engine.runner import ModelRunner
 from encoderlab.engine.state_cache import TrunkCache
-from encoderlab.inference.load_run import _leave_out_bias, _without_bias
+from encoderlab.inference.load_run import _WITHOUT_BIAS
 from encoderlab.methods.base import Method
 from encoderlab.model import load
 from encoderlab.model.encoder import EncoderModel
@@ -118,6 +120,21 @@ def logits(
             ranks=ranks,
         )
     return found if loaded.mean is None else found.astype(np.float64) + loaded.mean
+
+
+@contextmanager
+def _without_bias(leave_out: bool) -> Iterator[None]:
+    """Let the head not add the mean, because it is added in float64 after it."""
+    token = _WITHOUT_BIAS.set(leave_out)
+    try:
+        yield
+    finally:
+        _WITHOUT_BIAS.reset(token)
+
+
+def _leave_out_bias(layer: nn.Linear, args: tuple[Tensor], output: Tensor) -> Tensor:
+    """A hook behind the head's last layer."""
+    return F.linear(args[0], layer.weight, torch.zeros_like(layer.bias)) if _WITHOUT_BIAS.get() else output
 
 
 def seconds_without_cache(loaded: Loaded, encoded: Encoded) -> float | None:

@@ -6,15 +6,10 @@ Evaluation starts from what was saved, never from the model in memory: what is m
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator
-from contextlib import contextmanager
 from contextvars import ContextVar
 from pathlib import Path
 
-import torch
-import torch.nn.functional as F
 from safetensors import SafetensorError
-from torch import Tensor, nn
 
 from encoderlab.adapters import folder as adapters
 from encoderlab.core import files
@@ -78,18 +73,3 @@ def _base(run: Path, trained_on: str, base: str | None) -> str:
 
 # Whether the pass that runs leaves out the head's bias, in this thread.
 _WITHOUT_BIAS: ContextVar[bool] = ContextVar("without_bias", default=False)
-
-
-@contextmanager
-def _without_bias(leave_out: bool) -> Iterator[None]:
-    """Let the head not add the mean, because it is added in float64 after it."""
-    token = _WITHOUT_BIAS.set(leave_out)
-    try:
-        yield
-    finally:
-        _WITHOUT_BIAS.reset(token)
-
-
-def _leave_out_bias(layer: nn.Linear, args: tuple[Tensor], output: Tensor) -> Tensor:
-    """A hook behind the head's last layer."""
-    return F.linear(args[0], layer.weight, torch.zeros_like(layer.bias)) if _WITHOUT_BIAS.get() else output
