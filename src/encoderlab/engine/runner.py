@@ -86,8 +86,8 @@ class ModelRunner(nn.Module):
             hidden: int = encoder.model.config.hidden_size
             self.group_cost = GROUP_MULTIPLIES / hidden**2 if device.type == "cpu" else GROUP_ON_GPU
         self.owner = object()  # of the calls: a model may be wrapped more than once
-        # Both put hooks behind the encoder; the states that are kept are those that the head reads.
-        LastLayer(encoder, self.packs, self.owner)
+        # Its hooks come before those of the trunk, because the states that are kept are those that the head reads.
+        self.last_layer = LastLayer(encoder, self.packs, self.owner)
         resting = frozen_layers.frozen_layers(encoder) if frozen is None else frozen
         self.trunk = frozen_layers.Trunk(encoder, resting if self.packs else 0, resting, self.owner)
 

@@ -30,6 +30,7 @@ from encoderlab.model.encoder import EncoderModel
 from encoderlab.tasks.base import Task
 
 TIMED_ROWS = 256
+# Whether the pass that runs leaves out the head's bias, in this thread.
 _WITHOUT_BIAS: ContextVar[bool] = ContextVar("without_bias", default=False)
 
 

@@ -68,6 +68,3 @@ def _base(run: Path, trained_on: str, base: str | None) -> str:
     if Path(trained_on).is_absolute() and not Path(trained_on).is_dir():
         raise InputError(f"{run}: its base model is no longer at {trained_on}; say where it is with --base FOLDER")
     return trained_on
-
-
-# Whether the pass that runs leaves out the head's bias, in this thread.

@@ -65,7 +65,7 @@ class Layout:
 
 @contextmanager
 def use(layout: Layout | None) -> Iterator[None]:
-    """Attention inside goes by this layout."""
+    """Let attention inside the block go by this layout. None: the batch is padded."""
     token = _ACTIVE.set(layout)
     try:
         yield
@@ -74,6 +74,7 @@ def use(layout: Layout | None) -> Iterator[None]:
 
 
 def active() -> Layout | None:
+    """The layout of the innermost `use` around this call; None outside."""
     return _ACTIVE.get()
 
 
@@ -113,8 +114,8 @@ def arrange(lengths: np.ndarray, cost: float, dtype: torch.dtype, device: torch.
     made, members_of, widths = [], groups(lengths, cost), []
     for members in members_of:
         count, length = len(members), int(lengths[members[0]])
-        widths += [length] * count  # of each sequence in the row, padding included
-        mask = None
+        widths += [length] * count  # of each sequence of the row, padding included
+        mask = None  # (count, 1, 1, length): the lowest number at padding, else 0
         if int(lengths[members[-1]]) < length:
             empty = torch.from_numpy(np.arange(length)[None, :] >= lengths[members][:, None])
             mask = torch.zeros(count, 1, 1, length, dtype=dtype).masked_fill_(
