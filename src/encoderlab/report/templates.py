@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import cache
 from importlib.resources import files
 from typing import Any
 
-from jinja2 import Environment, StrictUndefined
+from jinja2 import Environment, StrictUndefined, Template
 
 from encoderlab.report import text
 
+_FOLDER = files(__package__ or "encoderlab.report.study_page")
 _FILTERS = {
     "percent": text.percent,
     "score": text.score,
@@ -26,8 +28,14 @@ _FILTERS = {
 
 
 def render(name: str, context: Mapping[str, Any]) -> str:
+    """Fill the template with this file name."""
+    style = (_FOLDER / "style.css").read_text(encoding="utf-8")
+    return _template(name).render(style=style, **context)
+
+
+@cache
+def _template(name: str) -> Template:
+    """Compile a template once in a process: that takes as long as drawing a figure."""
     environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
     environment.filters |= _FILTERS
-    folder = files(__package__ or "encoderlab.report.study_page")
-    template = environment.from_string((folder / name).read_text(encoding="utf-8"))
-    return template.render(style=(folder / "style.css").read_text(encoding="utf-8"), **context)
+    return environment.from_string((_FOLDER / name).read_text(encoding="utf-8"))
