@@ -20,6 +20,9 @@ demo: $(PLAIN) ## compare five methods on movie-review sentences: a table, then 
 test: $(DEV) ## the default tests: no GPU, no long runs
 	@$(PYTEST) --durations 10
 
+slow: $(DEV) ## the tests that the default suite leaves out: whole matrices, many kills, many damaged files
+	@$(PYTEST) -m 'slow and not gpu' --durations 10
+
 check: $(DEV) ## formatting, lint and types
 	@$(BIN)/ruff format --check .
 	@$(BIN)/ruff check .

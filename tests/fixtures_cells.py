@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from itertools import cycle, islice
-from typing import Any
+from typing import Any, TypeVar
 
 import pytest
 
-from encoderlab.methods.base import Method
+T = TypeVar("T")
 
 
-def dealt(models: Iterable[str], methods: Sequence[Method], each: int = 3) -> dict[str, list[Method]]:
+def dealt(models: Iterable[str], methods: Sequence[T], each: int = 3) -> dict[str, list[T]]:
     """Return the methods that the default suite tries on each model.
 
     The first model meets every method. Every other model is dealt `each` methods in turn, so that every method meets
@@ -24,9 +24,9 @@ def dealt(models: Iterable[str], methods: Sequence[Method], each: int = 3) -> di
     return {first: list(methods), **{model: list(islice(turn, each)) for model in others}}
 
 
-def cells(models: Iterable[str], methods: Sequence[Method]) -> list[Any]:
+def cells(models: Iterable[str], methods: Sequence[Any], each: int = 3) -> list[Any]:
     """Return a parameter set (model, method) for every cell."""
-    default = dealt(models, methods)
+    default = dealt(models, methods, each)
     return [
         pytest.param(model, method, marks=() if method in default[model] else pytest.mark.slow, id=f"{model}-{method}")
         for model in default
@@ -34,7 +34,7 @@ def cells(models: Iterable[str], methods: Sequence[Method]) -> list[Any]:
     ]
 
 
-def rows(models: Iterable[str], methods: Sequence[Method]) -> list[Any]:
+def rows(models: Iterable[str], methods: Sequence[Any]) -> list[Any]:
     """Return one or two parameter sets (model, methods) for every model: those of the default suite, and the others."""
     found = []
     for model, some in dealt(models, methods).items():

@@ -218,20 +218,33 @@ def test_what_peft_would_read_otherwise_stays_in_our_layout(
     assert torch.equal(logits(ours.model, ours), wanted)
 
 
-def command(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
-    done = subprocess.run(
-        [sys.executable, "-m", "encoderlab", *arguments], cwd=folder, capture_output=True, text=True, check=False
-    )
+COMMANDS = """
+import json, sys
+from encoderlab.cli.app import main
+for arguments in json.loads(sys.argv[1]):
+    try:
+        main(arguments)
+    except SystemExit as stop:
+        if stop.code:
+            raise
+    print("its end", file=sys.stderr, flush=True)
+"""
+
+
+def stderr_of(folder: Path, *commands: list[str]) -> list[str]:
+    """What each command says on stderr, all in one new process, which imports peft in the first."""
+    words = [sys.executable, "-c", COMMANDS, json.dumps(commands)]
+    done = subprocess.run(words, cwd=folder, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
-    return done
+    *found, rest = done.stderr.split("its end\n")
+    assert rest == "" and len(found) == len(commands)
+    return found
 
 
 def test_a_run_of_the_bridge_says_no_more_than_others_and_is_exported(
     tiny_model: Callable[[str], Path], tmp_path: Path
 ) -> None:
     model = str(tiny_model("bert"))
-    inspected = command(tmp_path, "inspect", model, "--method", "peft", "-s", "type=LOHA")
-    assert inspected.stderr == ""
     rows = (
         "text,label\n" + "good film,pos\nbad film,neg\nvery good,pos\nnot good,neg\nthe plot,pos\nbad acting,neg\n" * 3
     )
@@ -241,7 +254,12 @@ def test_a_run_of_the_bridge_says_no_more_than_others_and_is_exported(
         '[[method]]\nname = "peft"\ntype = "VERA"\nr = 4\nlearning_rate = 1e-2\n'
         "[search]\ncandidates = 1\n"
     )
-    talk = command(tmp_path, "train", "study.toml", "--method", "peft type=VERA", "--seed", "1").stderr
+    inspected, talk = stderr_of(
+        tmp_path,
+        ["inspect", model, "--method", "peft", "-s", "type=LOHA"],
+        ["train", "study.toml", "--method", "peft type=VERA", "--seed", "1"],
+    )
+    assert inspected == ""
     assert "gemm" not in talk and "pip install" not in talk
     (run,) = [path.parent for path in (tmp_path / "out").rglob("result.json")]
     assert (run / "adapter" / "adapter_config.json").is_file()

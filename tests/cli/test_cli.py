@@ -138,9 +138,7 @@ def test_check_json_counts_what_trains(folder: Path) -> None:
 
 
 def test_compare_prints_the_table_and_the_report_last(folder: Path) -> None:
-    environment = {**os.environ, "ENCODERLAB_CACHE": str(folder / "cache")}
-    arguments = [sys.executable, "-m", "encoderlab", "compare", "study.toml", "-s", "out=compared"]
-    done = subprocess.run(arguments, cwd=folder, env=environment, capture_output=True, text=True)
+    done = command("compare", "study.toml", "-s", "out=compared", cwd=folder)
     assert done.returncode == 0, done.stderr
     lines = done.stdout.splitlines()
     assert lines[-1] == "compared/report.html" and (folder / lines[-1]).is_file()

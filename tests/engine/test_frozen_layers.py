@@ -30,6 +30,7 @@ from encoderlab.tasks.classification import Classification
 from encoderlab.training.checkpoint import Progress
 from encoderlab.training.loop import Trainer
 from encoderlab.training.settings import Train
+from fixtures_cells import cells
 
 CPU = torch.device("cpu")
 TASK = Classification()
@@ -63,8 +64,7 @@ def build(tiny_model: Callable[[str], Path], tmp_path: Path) -> Callable[..., Tr
     return make
 
 
-@pytest.mark.parametrize("method", LAST, ids=lambda m: m.name)
-@pytest.mark.parametrize("family", FAMILIES)
+@pytest.mark.parametrize(("family", "method"), cells(FAMILIES, LAST, each=1))
 def test_a_run_with_the_cache_is_the_run_without(family: str, method: Method, build, tmp_path: Path) -> None:
     cache = TrunkCache(folder=tmp_path / "trunk", bytes=10**9)
     cached, plain = build(method, family, "a", cache), build(method, family, "b", None)

@@ -66,8 +66,14 @@ def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.filterwarnings("ignore:An input array is constant")
-@pytest.mark.parametrize("family", ["bert", "roberta"])
-@pytest.mark.parametrize("task", TASKS)
+@pytest.mark.parametrize(
+    ("task", "family"),
+    [
+        *((task, "roberta") for task in TASKS),
+        ("classification", "bert"),
+        *(pytest.param(task, "bert", marks=pytest.mark.slow) for task in TASKS if task != "classification"),
+    ],
+)
 def test_an_export_is_held_to_what_the_run_stored(
     task: str, family: str, tiny_model: Callable[[str], Path], tmp_path: Path
 ) -> None:

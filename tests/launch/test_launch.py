@@ -38,6 +38,7 @@ def test_two_workers_give_the_table_of_one_process(write_study: Write, start: Ca
     assert threads == {1}
 
 
+@pytest.mark.slow
 def test_a_dead_worker_a_dead_command_and_the_same_command_again(
     write_study: Write, start: Callable[..., subprocess.Popen]
 ) -> None:

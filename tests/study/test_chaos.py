@@ -176,7 +176,7 @@ def test_a_folder_that_becomes_read_only(bench: RunContext, disk: Path) -> None:
     assert bench.same(out)
 
 
-@pytest.mark.parametrize("size", ["120k", "400k", "650k"])
+@pytest.mark.parametrize("size", ["400k", *(pytest.param(s, marks=pytest.mark.slow) for s in ("120k", "650k"))])
 def test_a_disk_that_is_full(size: str, bench: RunContext, disk: Path) -> None:
     """Wherever the study meets its end; three sizes meet it at three files."""
     out = disk / "out"

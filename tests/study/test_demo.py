@@ -134,8 +134,7 @@ def test_near_neutral_sentences_are_dropped() -> None:
 KILLED = """
 import os, signal, sys
 from pathlib import Path
-from encoderlab import cli, demo, files
-from encoderlab.config import load
+from encoderlab import demo
 def fill(folder):
     (folder / "train.csv").write_text("half")
     os.kill(os.getpid(), signal.SIGKILL)

@@ -3,10 +3,7 @@
 from __future__ import annotations
 
 import json
-import os
 import shutil
-import subprocess
-import sys
 from collections.abc import Callable
 from dataclasses import MISSING, fields
 from pathlib import Path
@@ -103,20 +100,19 @@ def test_a_pooler_that_the_weights_lack_counts_with_the_head(
     assert blind.components == found.components
 
 
-def test_a_hub_name_needs_its_config_alone(bert_base: Path, tmp_path: Path) -> None:
+def test_a_hub_name_needs_its_config_alone(
+    bert_base: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     """No weights in the hub's cache, no network."""
     snapshot = tmp_path / "models--some--encoder" / "snapshots" / "0123abcd"
     snapshot.mkdir(parents=True)
     shutil.copy(bert_base / "config.json", snapshot)
     (tmp_path / "models--some--encoder" / "refs").mkdir()
     (tmp_path / "models--some--encoder" / "refs" / "main").write_text("0123abcd")
-    arguments = ["inspect", "some/encoder", "--method", "lora", "-s", "rank=[4, 8]", "--json"]
-    environment = {**os.environ, "HF_HUB_CACHE": str(tmp_path), "HF_HUB_OFFLINE": "1"}
-    done = subprocess.run(
-        [sys.executable, "-m", "encoderlab", *arguments], env=environment, capture_output=True, text=True
-    )
-    assert done.returncode == 0 and done.stderr == "", done.stderr
-    found = json.loads(done.stdout)
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path))  # read from the environment at import
+    code, out, err = run(["some/encoder", "--method", "lora", "-s", "rank=[4, 8]", "--json"], capsys)
+    assert (code, err) == (0, "")
+    found = json.loads(out)
     assert found["fresh_in_encoder"] is None and found["parameters"] == 109_483_778
     assert found["attention_share"] == pytest.approx(0.2589, abs=1e-4)
     assert [(one["variant"], one["adapter"]) for one in found["methods"]] == [

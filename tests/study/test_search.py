@@ -147,6 +147,7 @@ def test_one_worker_tries_the_same_settings_whether_it_was_stopped_or_not(
     assert metrics(path.parent / "out") == metrics(whole.parent / "out")
 
 
+@pytest.mark.slow
 def test_twenty_trials_over_two_workers_with_the_command_and_a_worker_killed(
     write_search: Write,
     start: Callable[..., subprocess.Popen],  # noqa: F811

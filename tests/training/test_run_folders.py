@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -17,7 +18,7 @@ from encoderlab.inference.load_run import load_run
 from encoderlab.study import compare
 from encoderlab.study.jobs import some_rows
 from encoderlab.training.loop import Trainer
-from fixtures_study import Write, write_study  # noqa: F401  (a fixture)
+from fixtures_study import Write, study_in, write_study  # noqa: F401  (a fixture)
 
 ONE = '[[method]]\nname = "lora"\nlearning_rate = 1e-3\n'
 QUICK = ["search.candidates=1", "seeds=[0]", "train.epochs=1"]
@@ -28,13 +29,24 @@ def runs(path: Path, method: str = "lora") -> dict[str, dict[str, Any]]:
     return {r["id"]: r for r in found if r["method"] == method and r["kind"] == "run"}
 
 
-@pytest.fixture
-def finished(write_study: Write) -> tuple[Path, Path]:  # noqa: F811
-    """(study file, folder of its one LoRA run)"""
-    path = write_study("study", ONE)
+@pytest.fixture(scope="module")
+def original(tiny_model: Callable[[str], Path], tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The file of a finished study with one LoRA run, to be copied and not changed."""
+    path = study_in(tmp_path_factory.mktemp("original") / "study", tiny_model("bert"), ONE)
     compare.compare(path, QUICK)
+    return path
+
+
+def run_of(path: Path) -> Path:
     (name,) = runs(path)
-    return path, path.parent / "out" / "runs" / name
+    return path.parent / "out" / "runs" / name
+
+
+@pytest.fixture
+def finished(original: Path, tmp_path: Path) -> tuple[Path, Path]:
+    """(study file, folder of its one LoRA run): a copy of `original`."""
+    path = Path(shutil.copytree(original.parent, tmp_path / "study")) / original.name
+    return path, run_of(path)
 
 
 def cut_half(path: Path) -> None:
@@ -151,8 +163,8 @@ def test_a_damaged_run_is_refused_in_one_line(
     assert "\n" not in str(caught.value)
 
 
-def test_the_card_of_a_finished_run_has_its_scores_and_its_data(finished: tuple[Path, Path]) -> None:
-    _, folder = finished
+def test_the_card_of_a_finished_run_has_its_scores_and_its_data(original: Path) -> None:
+    folder = run_of(original)
     card, test = (folder / "adapter" / "README.md").read_text(), read_json(folder / "result.json")["splits"]["test"]
     assert f"| test | {test['rows']} | {test['accuracy']:.4f} | {test['macro_f1']:.4f} | {test['loss']:.4f} |" in card
     assert "rows of train.csv" in card and "learning rate: 0.001" in card and 'library_name: "peft"' in card

@@ -10,6 +10,7 @@ the same folder. Every file is written beside and renamed, so a kill leaves the 
 from __future__ import annotations
 
 import contextlib
+import functools
 import os
 import platform
 from collections.abc import Iterator
@@ -42,7 +43,13 @@ def peak_memory_mb(device: torch.device) -> float | None:
 
 def versions() -> dict[str, str]:
     names = ("encoderlab", "torch", "transformers", "tokenizers", "numpy", "scikit-learn")
-    return {"python": platform.python_version(), **{name: version(name) for name in names}}
+    return {"python": platform.python_version(), **{name: _version(name) for name in names}}
+
+
+@functools.cache
+def _version(package: str) -> str:
+    """Read a version once in a process: each look parses the package's metadata."""
+    return version(package)
 
 
 def hardware() -> dict[str, Any]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
+from itertools import product
 from pathlib import Path
 from typing import Any, Literal
 
@@ -154,9 +155,15 @@ def himalaya(x: Arrays, y: NDArray[Any], stories: Sequence[int], left_out: int) 
     return np.asarray(fitted.best_alphas_), np.asarray(fitted.cv_scores_)
 
 
-@pytest.mark.parametrize("precision", ["float64", "float32"])
-@pytest.mark.parametrize("missing", [False, True], ids=["complete", "nan"])
-@pytest.mark.parametrize("features", [30, 720], ids=["T > F", "T < F"])
+# Half of the combinations hold every pair of values; the other half is slow.
+SECOND = {720, True, "float32"}
+COMBINATIONS = [
+    pytest.param(*values, marks=pytest.mark.slow if len(SECOND.intersection(values)) % 2 else ())
+    for values in product((30, 720), (False, True), ("float64", "float32"))
+]
+
+
+@pytest.mark.parametrize(("features", "missing", "precision"), COMBINATIONS)
 def test_himalaya_chooses_the_same_alphas(features: int, missing: bool, precision: Any) -> None:
     lengths = (60, 1, 545, 44, 30)
     x, y = planted(lengths, features, 40)

@@ -24,6 +24,7 @@ from encoderlab.model.encoder import EncoderModel
 from encoderlab.model.families import FAMILIES
 from encoderlab.model.load import load
 from encoderlab.tasks.windows import spans
+from fixtures_cells import cells
 
 VOCABULARY = "the film was not very good and acting plot bad a i don't".split()
 
@@ -83,8 +84,7 @@ def bare(folder: Path) -> EncoderModel:
     return encoder
 
 
-@pytest.mark.parametrize("family", FAMILIES)
-@pytest.mark.parametrize("combine", ["mean", "weighted", "central"])
+@pytest.mark.parametrize(("family", "combine"), cells(FAMILIES, ["mean", "weighted", "central"], each=1))
 def test_against_the_slow_reference(tiny_model: Callable[[str], Path], family: str, combine: Any) -> None:
     encoder = bare(tiny_model(family))
     windows = Windows(window=24, stride=9, combine=combine, batch_tokens=100)
