@@ -260,13 +260,10 @@ def _read(tokenized: TokenizedRows, rows: np.ndarray, masked: Masked | None) -> 
 
 
 def _packs(encoder: EncoderModel) -> bool:
-    """Whether the family's code goes by `position_ids` alone, no method changes what the trunk is called with or mixes
-    tokens, and the head reads first tokens, or tokens."""
-    # The trunk is called with keywords: a hook that takes none changes nothing.
-    rewritten = bool(encoder.base_model._forward_pre_hooks_with_kwargs)
-    mixed = getattr(encoder.base_model, "mixes_tokens", False)
+    """Whether the family's code depends on `position_ids` alone, the method allows it, and the head reads first tokens,
+    or tokens."""
     mean = getattr(encoder.model.config, "classifier_pooling", "cls") == "mean"
-    return encoder.family.packs and not rewritten and not mixed and not mean
+    return encoder.family.packs and getattr(encoder.base_model, "packs", True) and not mean
 
 
 def _to_fp32(module: nn.Module, args: tuple[Any, ...]) -> tuple[Any, ...]:

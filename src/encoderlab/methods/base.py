@@ -24,6 +24,7 @@ class Method(ABC):
     learning_rate: float | tuple[float, ...] | None = None
 
     default_learning_rate: ClassVar[float]
+    merges: ClassVar[bool] = False  # whether `merge` folds the method into the pretrained weights
 
     @abstractmethod
     def insert(self, encoder: EncoderModel, seed: int) -> None:
@@ -33,9 +34,15 @@ class Method(ABC):
         """Freeze the model, insert the method's parts, and let the head and every fresh tensor train. In place."""
         encoder.model.requires_grad_(False)
         self.insert(encoder, seed)
+        encoder.base_model.packs = self.packs  # type: ignore[assignment]
         for name, parameter in encoder.model.named_parameters():
             if encoder.is_head(name):
                 parameter.requires_grad_(True)
+
+    @property
+    def packs(self) -> bool:
+        """Whether sequences can lie end to end: the method mixes no tokens, and leaves the encoder's inputs alone."""
+        return True
 
     def merge(self, encoder: EncoderModel) -> None:  # noqa: B027  (nothing to fold is the common case, not an omission)
         """Fold the method into the pretrained weights where that gives the same function. In place."""

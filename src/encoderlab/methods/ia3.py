@@ -49,6 +49,7 @@ class Ia3(Method):
     layers: Literal["all", "last"] | tuple[int, ...] = "all"
     # That of the paper's recipe. A rescaling near one needs larger steps than a weight: 30 to 60 times full's.
     default_learning_rate: ClassVar[float] = 3e-3
+    merges: ClassVar[bool] = True
 
     def insert(self, encoder: EncoderModel, seed: int) -> None:
         numbers = encoder.layer_numbers(self.layers)

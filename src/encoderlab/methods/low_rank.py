@@ -9,7 +9,7 @@ import math
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Literal
+from typing import ClassVar, Literal
 
 import torch
 from torch import Tensor, nn
@@ -67,6 +67,7 @@ class LowRank(Method):
     dropout: float = 0.0
     target: tuple[str, ...] = ("query", "value")
     layers: Literal["all", "last"] | tuple[int, ...] = "all"
+    merges: ClassVar[bool] = True
 
     @property
     def first_rank(self) -> int:

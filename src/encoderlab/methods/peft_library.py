@@ -67,6 +67,7 @@ class Peft(Method):
     options: dict[str, Any] = field(default_factory=dict, hash=False, metadata={"rest": True})
     # Each type has a rate of its own; this is LoRA's. Name the candidates in the section.
     default_learning_rate: ClassVar[float] = 1e-3
+    merges: ClassVar[bool] = True  # except for the types that PEFT cannot merge, which run as they are
 
     def insert(self, encoder: EncoderModel, seed: int) -> None:
         if problems := self.problems(encoder):
@@ -94,7 +95,6 @@ class Peft(Method):
             layer.register_forward_pre_hook(_cast_buffers)
         if self.type in FP32_ONLY:
             encoder.base_model.register_forward_pre_hook(_refuse_bf16)
-        encoder.base_model.mixes_tokens = self.type in MIXING  # type: ignore[assignment]
         use_dropout_rng(encoder.base_model, encoder.noise)
         draws = _Draws(encoder.noise)
         encoder.base_model.register_forward_pre_hook(draws.begin)
@@ -107,6 +107,10 @@ class Peft(Method):
         if "target_modules" in settable(self.type):
             options.setdefault("target_modules", self._targets(encoder))
         return options
+
+    @property
+    def packs(self) -> bool:
+        return self.type not in MIXING
 
     def config(self, encoder: EncoderModel) -> Any:
         """PEFT's config, for this model with the method in it or without."""

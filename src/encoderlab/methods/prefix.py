@@ -54,6 +54,10 @@ class Prefix(Method):
         if self.shift_positions:
             encoder.base_model.register_forward_pre_hook(partial(_shift, length=self.length), with_kwargs=True)
 
+    @property
+    def packs(self) -> bool:
+        return not self.shift_positions
+
     def positions_taken(self) -> int:
         return self.length if self.shift_positions else 0
 

@@ -54,6 +54,10 @@ class Prompt(Method):
         if self.placement == "after_cls":
             encoder.base_model.register_forward_hook(_take_out)
 
+    @property
+    def packs(self) -> bool:
+        return False
+
     def positions_taken(self) -> int:
         return self.length if self.placement == "front" else 0
 
