@@ -97,7 +97,7 @@ def test_a_method_inside_a_fresh_pooler_is_not_written_as_peft_s(
     method = Lora(rank=2, target=("query", "pooler.dense"))
     ours = make(base, method)
     tensors = adapters.adapter_tensors(ours)
-    with pytest.raises(InputError, match="keeps a fresh module whole.*pooler.dense"):
+    with pytest.raises(InputError, match="saves a newly initialized module as a whole.*pooler.dense"):
         layout.write(make(base), method, tensors, tmp_path / "peft")
     adapters.save(ours, method, tensors, tmp_path / "ours")
     assert not (tmp_path / "ours" / "adapter_config.json").exists()

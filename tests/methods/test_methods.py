@@ -32,6 +32,11 @@ def test_every_method_is_among_the_cases() -> None:
     assert set(METHODS) == {type(case) for case in CASES}
 
 
+@pytest.mark.parametrize("method", METHODS)
+def test_a_method_declares_that_it_merges(method: type[Method]) -> None:
+    assert method.merges == (method.merge is not Method.merge)
+
+
 Make = Callable[..., EncoderModel]
 
 

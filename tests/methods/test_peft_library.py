@@ -224,10 +224,10 @@ def test_bf16(type_name: str, make: Make) -> None:
             "peft's BOFT has no such field; did you mean boft_block_size",
         ),
         (Peft(type="BOFT", options={"boft_block_size": "4"}), "boft_block_size = '4': peft's BOFT expects int"),
-        (Peft(type="BOFT", options={"modules_to_save": ["pooler"]}), "modules_to_save: is set by encoderlab"),
+        (Peft(type="BOFT", options={"modules_to_save": ["pooler"]}), "modules_to_save: encoderlab sets it"),
         (Peft(type="LOHA", options={"target_modules": ["querry"]}), "no module 'querry'.*did you mean query"),
-        (Peft(type="LOHA", options={"target_modules": "nothing.*"}), "peft does not take these settings here: Target"),
-        (Peft(type="BOFT", options={"boft_block_size": 5}), "peft does not take these settings here"),
+        (Peft(type="LOHA", options={"target_modules": "nothing.*"}), "peft does not accept these settings: Target"),
+        (Peft(type="BOFT", options={"boft_block_size": 5}), "peft does not accept these settings"),
         (Peft(type="TRAINABLE_TOKENS"), "trains nothing in the encoder"),
         (Peft(type="LORA", options={"init_lora_weights": "pissa"}), "rewrite pretrained weights at the start"),
     ],
@@ -260,7 +260,7 @@ def test_a_fresh_pooler_stays_the_heads(make: Make, tiny_model: Callable[[str], 
     made.tokenizer.save_pretrained(folder)
     made = load.load(str(folder), head="AutoModelForSequenceClassification", class_names=["no", "yes"], seed=0)
     assert any("pooler" in name for name in made.newly_initialized)
-    with pytest.raises(InputError, match="bert.pooler.dense.* is not in the checkpoint, so it trains as a whole"):
+    with pytest.raises(InputError, match="bert.pooler.dense.* is not in the checkpoint, so all of it trains already"):
         Peft(type="LOHA", options={"target_modules": "all-linear"}).inject(made, 0)
 
 

@@ -40,7 +40,7 @@ from encoderlab.model.families import FAMILIES
 from encoderlab.study import check, compare
 from encoderlab.study.estimate import estimate
 from encoderlab.tasks.multiple_choice import MultipleChoice
-from encoderlab.tasks.tokenization import kept
+from encoderlab.tasks.tokenization import read_cached
 from encoderlab.training.loop import Trainer
 from encoderlab.training.settings import Train
 
@@ -341,7 +341,7 @@ def test_tokens_are_the_tokenizers_own_and_the_cache_keeps_the_groups(
     assert tokenized.groups is not None
     cut = [max(full[a:b]) > 12 for a, b in zip(tokenized.groups, tokenized.groups[1:], strict=False)]
     assert tokenized.rows_cut == sum(cut) > 0
-    again = kept(tokenized.fingerprint, tmp_path)
+    again = read_cached(tokenized.fingerprint, tmp_path)
     assert again is not None and again.groups is not None and len(again) == 7
     assert again.groups.tolist() == tokenized.groups.tolist()
     some = take(tokenized, np.array([4, 1]))

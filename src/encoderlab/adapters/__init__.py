@@ -1,4 +1,4 @@
-"""Adapter files: our own folder, PEFT's, AdapterHub's, loralib's, and the model card.
+"""Adapter files: the folder of encoderlab, the formats of PEFT, AdapterHub and loralib, and the model card.
 
 Model cards that encoderlab wrote import `load_adapter` from here.
 """

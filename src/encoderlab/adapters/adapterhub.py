@@ -1,13 +1,14 @@
-"""The folder of the `adapters` library (Poth et al. 2023, arXiv:2311.11077): adapter_config.json, the adapter's
-weights, and a head's beside them.
+"""The folder of the `adapters` library (Poth et al. 2023, arXiv:2311.11077).
+
+It contains adapter_config.json, the weights of the adapter, and those of a head:
 
     bert.encoder.layer.0.output.adapters.NAME.adapter_down.0.weight               bottleneck after the feed-forward
     bert.encoder.layer.0.attention.output.adapters.NAME.adapter_up.weight         bottleneck after the attention
     bert.encoder.layer.0.attention.self.query.loras.NAME.lora_A                   LoRA
     classifier.weight                                                             the head's file
 
-Read are safetensors and pickles (tensors only); written are pickles, which is what the library looks for by default.
-The library keeps silent about a tensor that it misses, so what is written is held to it in the tests.
+encoderlab reads safetensors and pickles (tensors only). It writes pickles, which the library loads by default. The
+library does not report a missing tensor, so the tests compare the written folder with the library.
 """
 
 from __future__ import annotations
@@ -31,11 +32,11 @@ from encoderlab.methods.lora import Lora
 from encoderlab.methods.low_rank import FixedRank
 from encoderlab.model.encoder import EncoderModel
 
-VERSION = "adapters.1.3.0"  # whose files these are
+VERSION = "adapters.1.3.0"  # the version that writes the same files
 CONFIG, WEIGHTS, BASE = "adapter_config.json", ("adapter.safetensors", "pytorch_adapter.bin"), "model_name"
 HEAD_CONFIG, HEAD_WEIGHTS = "head_config.json", ("model_head.safetensors", "pytorch_model_head.bin")
 
-# Where in a layer the library hangs its bottlenecks: after the attention, after the feed-forward. Names of its own.
+# Modules of a layer that hold the bottlenecks of the library: after attention, and after feed-forward.
 PLACES = {
     "bert": ("attention.output", "output"),
     "roberta": ("attention.output", "output"),
@@ -45,14 +46,14 @@ PLACES = {
     "distilbert": ("attention_adapters", "output_adapters"),
 }
 ATTENTION = {"query": "q", "key": "k", "value": "v"}
-# What each placement is in the library's words. `original_ln_before`: the bottleneck reads the normalised sum.
-PLACEMENTS: dict[str, dict[str, Any]] = {
+# The settings of the library for each placement. `original_ln_before`: the bottleneck reads the normalized sum.
+PLACEMENTS: dict[str, dict[str, bool]] = {
     "pfeiffer": {"mh_adapter": False, "output_adapter": True, "original_ln_before": True, "is_parallel": False},
     "houlsby": {"mh_adapter": True, "output_adapter": True, "original_ln_before": False, "is_parallel": False},
     "parallel": {"mh_adapter": False, "output_adapter": True, "original_ln_before": False, "is_parallel": True},
 }
-# Further switches of a bottleneck, and the only values that compute what ours do.
-BOTTLENECK: dict[str, Any] = {
+# More settings of a bottleneck, and the only values under which it computes the same as ours.
+BOTTLENECK: dict[str, object] = {
     "original_ln_after": True,
     "residual_before_ln": True,
     "adapter_residual_before_ln": False,
@@ -63,7 +64,7 @@ BOTTLENECK: dict[str, Any] = {
     "phm_layer": False,
     "stochastic_depth": 0.0,
 }
-LORA: dict[str, Any] = {
+LORA: dict[str, object] = {
     "composition_mode": "add",
     "use_gating": False,
     "use_dora": False,
@@ -74,31 +75,41 @@ ACTIVATIONS = ("relu", "gelu", "swish", "tanh")
 
 
 def refusal(encoder: EncoderModel, method: Method) -> str | None:
-    """Why the library's format cannot hold this method on this family; None where it can."""
+    """Return why the format of the library cannot hold this method on this family; None if it can."""
     family = encoder.model.config.model_type
     if family not in PLACES:
         return f"the adapters library has no place for adapters in the family {family!r} (it has: {', '.join(PLACES)})"
     match method:
         case Dora():
-            return "the adapters library's DoRA is not written here"
+            return "encoderlab does not write the DoRA of the adapters library"
         case FixedRank():
             wrong = [target for target in method.target if target not in (*ATTENTION, "ffn_in", "ffn_out")]
             return f"the adapters library has no LoRA on {wrong[0]}" if wrong else None
         case Adapter():
             return None
         case _:
-            return f"the adapters library's form of {method.name!r} is not written here"
+            return f"encoderlab does not write the {method.name!r} of the adapters library"
 
 
 def write(
     encoder: EncoderModel, method: Method, tensors: Mapping[str, Tensor], folder: Path, name: str = "encoderlab"
 ) -> None:
-    """Write the folder; `name`: what the library calls the adapter. `tensors`: of the adapter file's names.
-    InputError with `refusal`'s reason."""
+    """Write the folder.
+
+    Args:
+        encoder: the model, with or without the method in it.
+        method: the method of the adapter.
+        tensors: the tensors of the adapter, under our names.
+        folder: the folder to write.
+        name: the name of the adapter in the library.
+
+    Raises:
+        InputError: the format cannot hold the method (`refusal`).
+    """
     if reason := refusal(encoder, method):
         raise InputError(reason)
-    known = {tensor_names.our_name(encoder, n) for n, p in encoder.model.named_parameters() if encoder.is_head(n)}
-    inserted = {n: tensor for n, tensor in tensors.items() if n not in known}
+    in_head = {tensor_names.our_name(encoder, n) for n, p in encoder.model.named_parameters() if encoder.is_head(n)}
+    inserted = {n: tensor for n, tensor in tensors.items() if n not in in_head}
     stored, layers = {}, set()
     for ours, theirs in _renaming(encoder, method, name).items():
         if ours in inserted:
@@ -118,7 +129,9 @@ def write(
     _save(folder / WEIGHTS[1], stored)
     write_json(folder / CONFIG, about | {"name": name, "config": _config(encoder, method, left_out)})
     head = {
-        tensor_names.parameter_name(encoder, n): t.detach().cpu().contiguous() for n, t in tensors.items() if n in known
+        tensor_names.parameter_name(encoder, n): t.detach().cpu().contiguous()
+        for n, t in tensors.items()
+        if n in in_head
     }
     if head:
         _save(folder / HEAD_WEIGHTS[1], head)
@@ -127,23 +140,32 @@ def write(
 
 
 def read(encoder: EncoderModel, folder: Path, *, head: bool = True) -> tuple[Method, dict[str, Tensor]]:
-    """The method of a folder, and its tensors under our names, with `head` the head's too where the head file is of
-    this model class. InputError naming what is not supported."""
-    said = read_json(folder / CONFIG)
-    config = said.get("config") if isinstance(said, dict) else None
-    if not isinstance(config, dict) or "name" not in said:
+    """Read the method of a folder, and its tensors under our names.
+
+    Args:
+        encoder: the encoder that the adapter is for, without a method.
+        folder: the folder of the library.
+        head: whether to read the head as well, if its file is for this model class.
+
+    Raises:
+        InputError: the folder contains something that is not supported.
+    """
+    adapter_config = read_json(folder / CONFIG)
+    config = adapter_config.get("config") if isinstance(adapter_config, dict) else None
+    if not isinstance(config, dict) or "name" not in adapter_config:
         raise InputError(f"{folder / CONFIG}: neither PEFT's nor the adapters library's; expected peft_type or config")
     family = encoder.model.config.model_type
-    if family not in PLACES or said.get("model_type", family) != family:
-        raise InputError(f"{folder}: an adapter for the family {said.get('model_type')!r}, not for {family!r}")
+    if family not in PLACES or adapter_config.get("model_type", family) != family:
+        theirs = adapter_config.get("model_type")
+        raise InputError(f"{folder}: an adapter for the family {theirs!r}, not for {family!r}")
     stored = tensor_names.ours(encoder, tensor_names.load_tensors(folder, *WEIGHTS))
     if not head:
         stored = {name: tensor for name, tensor in stored.items() if not name.startswith(tensor_names.HEAD)}
     match config.get("architecture"):
         case None:
-            method, tensors = _bottleneck(encoder, said["name"], config, stored, folder)
+            method, tensors = _bottleneck(encoder, adapter_config["name"], config, stored, folder)
         case "lora":
-            method, tensors = _lora(encoder, said, stored, folder)
+            method, tensors = _lora(encoder, adapter_config, stored, folder)
         case other:
             raise InputError(f"{folder}: {other!r} of the adapters library is not supported; bottlenecks and LoRA are")
     return method, tensors | (_head(encoder, folder) if head else {})
@@ -152,8 +174,8 @@ def read(encoder: EncoderModel, folder: Path, *, head: bool = True) -> tuple[Met
 def _head(encoder: EncoderModel, folder: Path) -> dict[str, Tensor]:
     if encoder.frozen_head or not (folder / HEAD_CONFIG).is_file():
         return {}
-    said = read_json(folder / HEAD_CONFIG)
-    if said.get("config") is not None or said.get("model_class") != type(encoder.model).__name__:
+    head_config = read_json(folder / HEAD_CONFIG)
+    if head_config.get("config") is not None or head_config.get("model_class") != type(encoder.model).__name__:
         return {}
     stored = tensor_names.load_tensors(folder, *HEAD_WEIGHTS)
     prefix = encoder.model.base_model_prefix + "."
@@ -173,7 +195,7 @@ def _bottleneck(
         raise InputError(f"{folder}: scaling = {scale!r}, non_linearity = {activation!r} are not supported")
     probe = Adapter(placement=placement)  # type: ignore[arg-type]
     tensors = _renamed(encoder, probe, name, stored, folder)
-    if placement != "parallel":  # there the scale is the method's
+    if placement != "parallel":  # only the parallel adapter has a scale in our method
         tensors = {n: t * scale if ".adapter.up." in n else t for n, t in tensors.items()}
     widths = {len(tensor) for n, tensor in tensors.items() if n.endswith(".adapter.down.bias")}
     if len(widths) != 1:
@@ -188,17 +210,17 @@ def _bottleneck(
 
 
 def _lora(
-    encoder: EncoderModel, said: Mapping[str, Any], stored: Mapping[str, Tensor], folder: Path
+    encoder: EncoderModel, adapter_config: Mapping[str, Any], stored: Mapping[str, Tensor], folder: Path
 ) -> tuple[Method, dict[str, Tensor]]:
-    config = said["config"]
+    config = adapter_config["config"]
     _demand(config, LORA, folder)
-    tensors = _renamed(encoder, Lora(target=(*ATTENTION, "ffn_in", "ffn_out")), said["name"], stored, folder)
+    tensors = _renamed(encoder, Lora(target=(*ATTENTION, "ffn_in", "ffn_out")), adapter_config["name"], stored, folder)
     paths = [n.removesuffix(".lora_A.weight") for n in tensors if n.endswith(".lora_A.weight")]
     target, layers = tensor_names.targets(encoder, paths)
     rank = len(tensors[f"{paths[0]}.lora_A.weight"])
     alpha = float(config.get("alpha", 8))
-    if _before_1_1(str(said.get("version", ""))):
-        alpha = float(rank)  # files of older versions were trained without the scale that they state (adapters#770)
+    if _before_1_1(str(adapter_config.get("version", ""))):
+        alpha = float(rank)  # older versions trained without the scale that their files state (adapters#770)
     dropout = float(config.get("dropout", 0.0))
     return Lora(rank=rank, alpha=alpha, dropout=dropout, target=target, layers=layers), tensors
 
@@ -214,9 +236,9 @@ def _demand(config: Mapping[str, Any], only: Mapping[str, Any], folder: Path) ->
 
 
 def _renaming(encoder: EncoderModel, method: Method, name: str) -> dict[str, str]:
-    """{our name: the library's}, both relative to the trunk, of all that the method may have in any layer."""
+    """Return {our name: their name} of all tensors of a method in all layers, relative to the base model."""
     family, after_attention, after_ffn = encoder.family, *PLACES[encoder.model.config.model_type]
-    found = {}
+    names = {}
     for i, layer in enumerate(encoder.layer_paths()):
         if isinstance(method, Adapter):
             last = family.ffn_norm if method.placement == "pfeiffer" else family.after_ffn
@@ -226,12 +248,12 @@ def _renaming(encoder: EncoderModel, method: Method, name: str) -> dict[str, str
             for host, place in hosts.items():
                 for kind in ("weight", "bias"):
                     theirs = f"{layer}.{place}.adapters.{name}"
-                    found[f"{host}.adapter.down.{kind}"] = f"{theirs}.adapter_down.0.{kind}"
-                    found[f"{host}.adapter.up.{kind}"] = f"{theirs}.adapter_up.{kind}"
+                    names[f"{host}.adapter.down.{kind}"] = f"{theirs}.adapter_down.0.{kind}"
+                    names[f"{host}.adapter.up.{kind}"] = f"{theirs}.adapter_up.{kind}"
         elif isinstance(method, FixedRank):
             for path in (path for target in method.target for path in encoder.linear_paths(target, [i])):
-                found |= {f"{path}.lora_{k}.weight": f"{path}.loras.{name}.lora_{k}" for k in ("A", "B")}
-    return found
+                names |= {f"{path}.lora_{k}.weight": f"{path}.loras.{name}.lora_{k}" for k in ("A", "B")}
+    return names
 
 
 def _renamed(
@@ -245,13 +267,18 @@ def _renamed(
     return {back[theirs]: tensor for theirs, tensor in stored.items()}
 
 
-def _config(encoder: EncoderModel, method: Method, left_out: list[int]) -> dict[str, Any]:
+def _config(encoder: EncoderModel, method: Method, left_out: list[int]) -> dict[str, object]:
     if isinstance(method, Adapter):
         hidden, width = encoder.model.config.hidden_size, method.bottleneck
         factor = hidden / width if int(hidden // (hidden / width)) == width else hidden / (width + 0.5)
         scale = method.scale if method.placement == "parallel" else 1.0
-        own = {"non_linearity": method.activation, "reduction_factor": factor, "scaling": scale, "leave_out": left_out}
-        return {**BOTTLENECK, **PLACEMENTS[method.placement], **own}
+        settings = {
+            "non_linearity": method.activation,
+            "reduction_factor": factor,
+            "scaling": scale,
+            "leave_out": left_out,
+        }
+        return {**BOTTLENECK, **PLACEMENTS[method.placement], **settings}
     assert isinstance(method, FixedRank)
     return {
         **LORA,
@@ -272,8 +299,8 @@ def _layer(encoder: EncoderModel, name: str) -> int:
 
 
 def _layers(encoder: EncoderModel, tensors: Mapping[str, Tensor]) -> Any:
-    found = tuple(sorted({_layer(encoder, name) for name in tensors}))
-    return "all" if list(found) == encoder.layer_numbers("all") else found
+    numbers = tuple(sorted({_layer(encoder, name) for name in tensors}))
+    return "all" if list(numbers) == encoder.layer_numbers("all") else numbers
 
 
 def _save(path: Path, tensors: dict[str, Tensor]) -> None:

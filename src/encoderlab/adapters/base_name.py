@@ -1,7 +1,7 @@
-"""Which base model another library's adapter folder names, and whether that is the one at hand.
+"""Check the name of the base model in another library's adapter folder.
 
-Such a folder has no fingerprint, only a name: of the hub, or of a folder on the machine that trained it. Where that
-folder is still here, its fingerprint decides. Else two names are one model's if their last parts are the same
+Such a folder has no fingerprint, but a hub name, or a folder on the machine that trained it. If that folder exists
+here, its fingerprint decides. Otherwise two names mean the same model if their last parts are the same
 ("google-bert/bert-base-uncased", "/models/bert-base-uncased").
 """
 
@@ -19,10 +19,11 @@ CACHED = re.compile(r"models--.+--([^/\\]+)[/\\]snapshots[/\\]")  # a folder of 
 
 
 def problem(encoder: EncoderModel, named: Any) -> str | None:
-    """Say that a folder names another base than this one; None where it names this one, or none.
+    """Return a line if an adapter folder names another base model than this one, else None.
 
     Args:
-        named: `base_model_name_or_path` of PEFT, `model_name` of the `adapters` library.
+        encoder: the encoder that the adapter is loaded for.
+        named: `base_model_name_or_path` of PEFT, or `model_name` of the `adapters` library.
     """
     if not isinstance(named, str) or not _last(named):
         return None
@@ -36,7 +37,7 @@ def problem(encoder: EncoderModel, named: Any) -> str | None:
 
 
 def _last(name: str) -> str:
-    """The last part of a name or of a path of any system, in small letters; "" for a folder without a name."""
+    """Return the last part of a name, or of a path of any system, in small letters; "" for a folder without a name."""
     if cached := CACHED.search(f"{name}/"):
         return cached[1].casefold()
     parts = [part for part in re.split(r"[/\\]+", name.strip()) if part not in ("", ".", "..")]
@@ -49,7 +50,7 @@ def _resolved(encoder: EncoderModel) -> str:
 
 
 def _fingerprint(named: str, encoder: EncoderModel) -> str | None:
-    """Of the encoder in a folder that is named, where it is here and can be read."""
+    """Return the fingerprint of the encoder in a folder; None if there is none that can be read."""
     folder = Path(named).expanduser()
     if not (folder / "config.json").is_file():
         return None

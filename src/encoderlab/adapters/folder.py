@@ -1,15 +1,15 @@
-"""The adapter folder: what a run gives, and what is put back into an encoder.
+"""Save and load the adapter folder of a run.
 
-    adapter/adapter_model.safetensors   every trained tensor and every fresh one, or it is not written
-    adapter/adapter_config.json         PEFT's, where PEFT knows the method: then the tensors carry PEFT's names too
-    adapter/encoderlab.json             ours: the method, the base and its fingerprint, what the run was for
+    adapter/adapter_model.safetensors   every trained and every newly initialized tensor
+    adapter/adapter_config.json         the config of PEFT, if PEFT has the method; the tensors then have PEFT's names
+    adapter/encoderlab.json             our config: the method, the base model and its fingerprint, the task
     adapter/README.md                   the model card
 
-Where PEFT has no such method the tensors carry our own names (`formats.names`) and adapter_config.json is absent, so
-that no other library takes the folder for one of its own.
+If PEFT does not have the method, the tensors have our names (`tensor_names`), and there is no adapter_config.json, so
+that no other library takes the folder for its own.
 
-Loading demands names and shapes one to one, or names what differs. Nothing is left at random silently: to put an
-adapter under another head, or on a bare encoder, say `head=False`.
+Loading requires the same names and shapes, or reports the differences. No tensor is silently left at random: use
+`head=False` to load an adapter under another head, or on a bare encoder.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ log = logging.getLogger(__name__)
 
 
 def adapter_tensors(encoder: EncoderModel) -> dict[str, Tensor]:
-    """What training changes or the checkpoint lacked, under our names."""
+    """Return the tensors that training changes or that the checkpoint lacks, under our names."""
     return {
         tensor_names.our_name(encoder, name): parameter.detach()
         for name, parameter in encoder.model.named_parameters()
@@ -56,9 +56,20 @@ def save(
     folder: Path,
     about: Mapping[str, Any] | None = None,
 ) -> int:
-    """Write the folder; returns the bytes of the tensors' file. Refuses to leave a trained or fresh tensor out.
+    """Write the folder.
 
-    `tensors`: under our names. `about`: what else encoderlab.json says (task, class_names, max_length, seed, head).
+    Args:
+        encoder: the model with the method in it.
+        method: the method.
+        tensors: the tensors to save, under our names.
+        folder: the folder to write.
+        about: more entries of encoderlab.json (task, class_names, max_length, seed, head).
+
+    Returns:
+        The size of the tensor file in bytes.
+
+    Raises:
+        ValueError: a trained or newly initialized tensor is missing.
     """
     if missing := adapter_tensors(encoder).keys() - tensors.keys():
         raise ValueError(f"refusing to save an adapter without {sorted(missing)}")
@@ -68,7 +79,7 @@ def save(
     else:
         (folder / peft.CONFIG).unlink(missing_ok=True)
         save_tensors(folder / WEIGHTS, tensors, {"format": "pt"})
-    said = as_json(
+    contents = as_json(
         {
             "format": FORMAT,
             "layout": "peft" if as_peft else "encoderlab",
@@ -83,26 +94,31 @@ def save(
             **(about or {}),
         }
     )
-    write_json(folder / OURS, said)
+    write_json(folder / OURS, contents)
     write_card(folder)
     return (folder / WEIGHTS).stat().st_size
 
 
 def write_card(folder: Path, result: Mapping[str, Any] | None = None) -> None:
-    """The model card of a folder that `save` wrote; `result`: the run's result.json, as far as it is there."""
+    """Write the model card of a folder that `save` wrote, with the scores of the run's result.json if it exists."""
     write_text(folder / "README.md", model_card.card(read_json(folder / OURS), result))
 
 
 def read(
     encoder: EncoderModel, folder: Path, *, head: bool = True, force: bool = False
 ) -> tuple[Method, dict[str, Tensor]]:
-    """The method of an adapter folder and its tensors under our names: one of ours, of PEFT's or of the `adapters`
-    library's. `encoder`: the encoder it is for, under any head, without a method in it. `head`: whether the file's
-    head will be used, which reads the pooler that it was trained with; without it only the encoder's part is read,
-    whatever else the folder changes.
+    """Read the method of an adapter folder, and its tensors under our names.
 
-    InputError for another base than the one that the folder was trained on (only logged with `force`), for a damaged
-    folder, and naming what another library's folder holds that is not supported.
+    Args:
+        encoder: the encoder that the adapter is for, under any head, without a method.
+        folder: a folder of encoderlab, PEFT or the `adapters` library.
+        head: whether the head of the file is used, which needs the pooler that it was trained with; without it, only
+            the tensors of the encoder are read.
+        force: whether to log another base model than the one that the adapter was trained on, instead of raising.
+
+    Raises:
+        InputError: the adapter was trained on another base model, the folder is damaged, or it contains something of
+            another library that is not supported.
     """
     with _one_line(folder):
         method, tensors = _read(encoder, folder, head, force)
@@ -113,7 +129,7 @@ def read(
 
 @contextmanager
 def _one_line(folder: Path) -> Iterator[None]:
-    """Make one line that names the folder of whatever its files, which may say anything, lead to."""
+    """Turn any exception while reading a folder into an InputError of one line that names the folder."""
     try:
         yield
     except InputError as error:
@@ -121,8 +137,8 @@ def _one_line(folder: Path) -> Iterator[None]:
     except MemoryError:
         raise
     except Exception as error:
-        said = (str(error).strip() or "without a reason").splitlines()[0]
-        raise InputError(f"{folder}: a file of this adapter is damaged ({type(error).__name__}: {said})") from None
+        reason = (str(error).strip() or "without a reason").splitlines()[0]
+        raise InputError(f"{folder}: a file of this adapter is damaged ({type(error).__name__}: {reason})") from None
 
 
 def _read(encoder: EncoderModel, folder: Path, head: bool, force: bool) -> tuple[Method, dict[str, Tensor]]:
@@ -130,23 +146,25 @@ def _read(encoder: EncoderModel, folder: Path, head: bool, force: bool) -> tuple
         return _ours(encoder, folder, head, force)
     if not (folder / peft.CONFIG).is_file():
         raise InputError(f"{folder}: no adapter folder; expected {OURS} or {peft.CONFIG} in it")
-    said = read_json(folder / peft.CONFIG)
-    theirs = peft if "peft_type" in said else adapterhub
-    if line := base_name.problem(encoder, said.get(theirs.BASE)):
+    config = read_json(folder / peft.CONFIG)
+    theirs = peft if "peft_type" in config else adapterhub
+    if line := base_name.problem(encoder, config.get(theirs.BASE)):
         _other_base(f"{folder}: {line}", f"or correct {theirs.BASE} in {peft.CONFIG} if it is the same one", force)
     return theirs.read(encoder, folder, head=head)
 
 
 def _ours(encoder: EncoderModel, folder: Path, head: bool, force: bool) -> tuple[Method, dict[str, Tensor]]:
-    said = read_json(folder / OURS)
-    if said["format"] != FORMAT:
-        raise InputError(f"{folder}: its format is {said['format']!r}, this version reads {FORMAT!r}; train it again")
-    base = said["base"]
+    contents = read_json(folder / OURS)
+    if contents["format"] != FORMAT:
+        raise InputError(
+            f"{folder}: its format is {contents['format']!r}, this version reads {FORMAT!r}; train it again"
+        )
+    base = contents["base"]
     parts = [
         ("base", "fingerprint", encoder.fingerprint),
         ("tokenizer", "tokenizer", encoder.tokenizer_fingerprint),
     ]
-    if head and base["pooler"] and encoder.pooler_fingerprint:  # where one lacks it, the tensors do not fit
+    if head and base["pooler"] and encoder.pooler_fingerprint:  # if one lacks it, the tensors do not fit
         parts.append(("pooler", "pooler", encoder.pooler_fingerprint))
     for part, key, here in parts:
         if base[key] == here:
@@ -156,19 +174,18 @@ def _ours(encoder: EncoderModel, folder: Path, head: bool, force: bool) -> tuple
             f"{tensor_names.public(encoder.name)} (fingerprint {here[:12] or 'none'})"
         )
         _other_base(problem, "or --force to use it all the same" if head else "", force)
-    if (folder / WEIGHTS).is_file() and _digest(folder / WEIGHTS) != said["sha256"]:
+    if (folder / WEIGHTS).is_file() and _digest(folder / WEIGHTS) != contents["sha256"]:
         raise InputError(f"{folder / WEIGHTS}: damaged, or another file than {OURS} describes (its sha256 differs)")
-    method = build(METHODS, "name", said["method"])
-    if said["layout"] == "peft":
+    method = build(METHODS, "name", contents["method"])
+    if contents["layout"] == "peft":
         tensors = peft.read(encoder, folder, head=head)[1]
     else:
         tensors = tensor_names.load_tensors(folder, WEIGHTS)
-    return method, _in_order(encoder, tensors, said.get("class_names")) if head else tensors
+    return method, _in_order(encoder, tensors, contents.get("class_names")) if head else tensors
 
 
 def _in_order(encoder: EncoderModel, tensors: dict[str, Tensor], classes: Any) -> dict[str, Tensor]:
-    """Tensors with the rows of the head's last layer in the order of the model's classes, where the folder has the same
-    classes in another one."""
+    """Sort the rows of the head's last layer in the order of the model's classes, if the folder has another order."""
     wanted = list(encoder.model.config.id2label.values())
     if not isinstance(classes, list) or classes == wanted or sorted(map(str, classes)) != sorted(map(str, wanted)):
         return tensors
@@ -182,15 +199,18 @@ def _in_order(encoder: EncoderModel, tensors: dict[str, Tensor], classes: Any) -
 
 
 def _other_base(problem: str, otherwise: str, force: bool) -> None:
-    """Refuse an adapter of another base, or log it. otherwise: what else can be done; "" where the command has no
-    --force, as none that puts an adapter under a bare encoder."""
+    """Raise InputError for an adapter of another base model, or log it with `force`.
+
+    `otherwise` is an alternative for the user; "" if there is none, as for a bare encoder, whose commands have no
+    --force.
+    """
     if not force:
         raise InputError(f"{problem}; give it the encoder it was trained on{otherwise and f', {otherwise}'}")
     log.warning("%s; used all the same, as asked", problem)
 
 
 def is_there(folder: Path) -> bool:
-    """Whether a folder has what `save` writes, as far as file names say it."""
+    """Return whether a folder has the files that `save` writes."""
     return (folder / OURS).is_file() and (folder / WEIGHTS).is_file()
 
 
@@ -200,15 +220,24 @@ def _digest(path: Path) -> str:
 
 
 def load_adapter(encoder: EncoderModel, folder: Path | str, *, head: bool = True, force: bool = False) -> Method:
-    """Put the adapter of a folder (ours, PEFT's, the `adapters` library's) into an encoder as `load` gives it, without
-    dropout from then on; returns its method. Errors as `read` and `fill`.
+    """Insert the adapter of a folder into an encoder in place, and set the model to evaluation mode.
 
-    head: whether the file's head is the model's. With False only the encoder's part is put in, so that an adapter
-    moves to a bare encoder or under another head, which stays as it is: fresh ones random, for training.
+    Args:
+        encoder: the encoder as `load` returns it.
+        folder: a folder of encoderlab, PEFT or the `adapters` library.
+        head: whether to load the head as well. Without it, the adapter moves to a bare encoder or under another head,
+            which does not change; a newly initialized head is random and has to be trained.
+        force: whether to log another base model than the one that the adapter was trained on, instead of raising.
+
+    Returns:
+        The method of the adapter.
+
+    Raises:
+        InputError: the folder cannot be read (`read`), or its tensors do not fit the model (`fill`).
     """
     method, tensors = read(encoder, Path(folder), head=head, force=force)
     with _one_line(Path(folder)):
-        method.inject(encoder, 0)  # what this draws is filled in below
+        method.inject(encoder, 0)  # `fill` replaces the random tensors
         fill(encoder, method, tensors, str(folder), head=head)
     encoder.model.eval()
     return method
@@ -217,20 +246,30 @@ def load_adapter(encoder: EncoderModel, folder: Path | str, *, head: bool = True
 def fill(
     encoder: EncoderModel, method: Method, tensors: Mapping[str, Tensor], origin: str, *, head: bool = True
 ) -> None:
-    """Copy tensors under our names into the model with `method` in it; anything missing, left over or of another shape
-    is an InputError. Without `head`, heads are left alone, and the pooler where not both sides have one."""
+    """Copy tensors into the model in place.
+
+    Args:
+        encoder: the model with `method` in it.
+        method: the method of the adapter.
+        tensors: the tensors, under our names.
+        origin: where they are from, for messages.
+        head: whether to fill the head; without it, the pooler is filled only if both sides have one.
+
+    Raises:
+        InputError: tensors are missing, left over or of another shape.
+    """
     method.resize(encoder, tensors)
     wanted = adapter_tensors(encoder)
     missing, extra = wanted.keys() - tensors.keys(), tensors.keys() - wanted.keys()
     if not head:
         loose = (tensor_names.HEAD, f"{encoder.family.pooler}.")
-        missing, extra = ({n for n in some if not n.startswith(loose)} for some in (missing, extra))
+        missing, extra = ({n for n in names if not n.startswith(loose)} for names in (missing, extra))
     used = {n: t for n, t in wanted.items() if n in tensors and (head or not n.startswith(tensor_names.HEAD))}
     shapes = [n for n, tensor in used.items() if tensor.shape != tensors[n].shape]
     if missing or extra or shapes:
         parts = {"missing": missing, "not in the model": extra, "of another shape": shapes}
-        said = "; ".join(f"{len(some)} {what}, e.g. {min(some)}" for what, some in parts.items() if some)
-        raise InputError(f"{origin}: the tensors do not fit the model: {said}")
+        listed = "; ".join(f"{len(names)} {what}, e.g. {min(names)}" for what, names in parts.items() if names)
+        raise InputError(f"{origin}: the tensors do not fit the model: {listed}")
     with torch.no_grad():
         for name, tensor in used.items():
             tensor.copy_(tensors[name])

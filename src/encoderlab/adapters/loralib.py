@@ -1,4 +1,4 @@
-"""The .bin of microsoft/LoRA: a pickled state dict of LoRA's matrices and the head. It holds no config.
+"""The .bin file of microsoft/LoRA: a pickled state dict of LoRA's matrices and the head, without a config.
 
 roberta.encoder.layer.0.attention.self.query.lora_A      (rank, in)
 roberta.encoder.layer.0.attention.self.query.lora_B      (out, rank)
@@ -18,8 +18,16 @@ from encoderlab.model.encoder import EncoderModel
 
 
 def read(encoder: EncoderModel, path: Path, alpha: float = 16.0) -> tuple[Lora, dict[str, Tensor]]:
-    """The method, its rank taken from the shapes, and the tensors under our names. `alpha` is not in the file: 16 is
-    what the GLUE scripts of that repository train with. InputError for anything but LoRA's matrices and a head."""
+    """Read the method and the tensors under our names.
+
+    Args:
+        encoder: the encoder that the adapter is for, without a method.
+        path: the .bin file.
+        alpha: the scale of the change, which is not in the file; the GLUE scripts of microsoft/LoRA train with 16.
+
+    Raises:
+        InputError: the file contains other tensors than LoRA's matrices and a head.
+    """
     stored = tensor_names.ours(encoder, tensor_names.load_tensors(path.parent, path.name))
     matrices = {name: tensor for name, tensor in stored.items() if name.endswith((".lora_A", ".lora_B"))}
     paths = [name.removesuffix(".lora_A") for name in matrices if name.endswith(".lora_A")]

@@ -1,12 +1,13 @@
-"""The folder of the `peft` library: adapter_config.json and adapter_model.safetensors, as plain
-`PeftModel.from_pretrained(model, folder)` reads them.
+"""The folder of the `peft` library, as `PeftModel.from_pretrained(model, folder)` reads it.
 
-    base_model.model.bert.encoder.layer.0.attention.self.query.lora_A.weight      what the method inserts
-    base_model.model.classifier.weight                                            kept whole (`modules_to_save`)
+It contains adapter_config.json and adapter_model.safetensors, with these names:
 
-PEFT finds modules by the ends of their names, and says nothing of one that it finds too many. So what is written here
-is first matched by PEFT's own rules against the model's modules: the short name ("query") where it means exactly our
-modules, else the exact paths. Every trained or fresh tensor outside the method (head, pooler) is in `modules_to_save`.
+    base_model.model.bert.encoder.layer.0.attention.self.query.lora_A.weight      a tensor that the method inserts
+    base_model.model.classifier.weight                                            a tensor of `modules_to_save`
+
+PEFT finds modules by the ends of their names, and does not report one too many. The names to write are therefore
+matched with the modules of the model by PEFT's rules: the short name ("query") if it means exactly our modules, else
+the exact paths. Every other trained or newly initialized tensor (head, pooler) is in `modules_to_save`.
 """
 
 from __future__ import annotations
@@ -37,8 +38,10 @@ TASKS = {
 
 
 def refusal(encoder: EncoderModel, method: Method) -> str | None:
-    """Why PEFT's format cannot hold this method (PEFT has none like it, or would compute another function); None where
-    it can."""
+    """Return why the format of PEFT cannot hold this method; None if it can.
+
+    PEFT may not have the method, or compute another function.
+    """
     if reason := peft_library.refusal(method) if isinstance(method, Peft) else peft_methods.refusal(encoder, method):
         return reason
     if isinstance(method, Prefix | Prompt) and _task(encoder)["task_type"] is None:
@@ -51,8 +54,17 @@ def refusal(encoder: EncoderModel, method: Method) -> str | None:
 
 
 def write(encoder: EncoderModel, method: Method, tensors: Mapping[str, Tensor], folder: Path) -> None:
-    """Write the folder's two files. `encoder`: with the method in it, or as loaded; `tensors`: of the adapter file's
-    names, the head's and the fresh ones among them. InputError with `refusal`'s reason."""
+    """Write the two files of the folder.
+
+    Args:
+        encoder: the model, with or without the method in it.
+        method: the method.
+        tensors: all tensors of the adapter, under our names, including head and newly initialized tensors.
+        folder: the folder to write.
+
+    Raises:
+        InputError: the format cannot hold the method (`refusal`).
+    """
     if reason := refusal(encoder, method):
         raise InputError(reason)
     if isinstance(method, Peft):
@@ -61,11 +73,13 @@ def write(encoder: EncoderModel, method: Method, tensors: Mapping[str, Tensor], 
     inserted = {name: tensor for name, tensor in tensors.items() if peft_methods.is_inserted(name)}
     whole = {tensor_names.parameter_name(encoder, n): tensor for n, tensor in tensors.items() if n not in inserted}
     modules = _modules(encoder, whole)
-    for name in inserted:  # PEFT puts nothing into a module that it keeps whole, and says nothing of it
+    for name in inserted:  # PEFT silently inserts nothing into a module of `modules_to_save`
         if tensor_names.parameter_name(encoder, name).startswith(tuple(f"{module}." for module in modules)):
-            raise InputError(f"PEFT keeps a fresh module whole, so it cannot also hold the method's {name}")
+            raise InputError(
+                f"PEFT saves a newly initialized module as a whole, so it cannot also hold the method's {name}"
+            )
     fields, files = peft_methods.to_peft_config(encoder, method, inserted)
-    for key in ("feedforward_modules", "target_modules"):  # the first is to be part of the second
+    for key in ("feedforward_modules", "target_modules"):  # the first must be a part of the second
         if key in fields:
             paths = [tensor_names.parameter_name(encoder, path) for path in fields[key]]
             fields[key] = _targets(encoder, paths, modules)
@@ -92,42 +106,49 @@ def _write_bridged(encoder: EncoderModel, method: Peft, tensors: Mapping[str, Te
     modules = _modules(encoder, whole)
     targets = partial(_targets, encoder, modules_to_save=modules)
     fields, files = peft_library.to_peft_config(encoder, method, tensors, modules, targets)
-    said = {"base_model_name_or_path": tensor_names.public(encoder.name), "inference_mode": True, **_task(encoder)}
+    base = {"base_model_name_or_path": tensor_names.public(encoder.name), "inference_mode": True, **_task(encoder)}
     save_tensors(folder / WEIGHTS, files, {"format": "pt"})
-    write_json(folder / CONFIG, dict(sorted((fields | said).items())))
+    write_json(folder / CONFIG, dict(sorted((fields | base).items())))
 
 
 def read(encoder: EncoderModel, folder: Path, *, head: bool = True) -> tuple[Method, dict[str, Tensor]]:
-    """The method of a folder that PEFT or `write` wrote, and its tensors under our names. `encoder`: the encoder it is
-    for, under any head, without a method in it. `head`: with what the folder has of the head. InputError naming what is
-    not supported."""
+    """Read the method of a folder that PEFT or `write` wrote, and its tensors under our names.
+
+    Args:
+        encoder: the encoder that the adapter is for, under any head, without a method.
+        folder: the folder.
+        head: whether to read the tensors of the head as well.
+
+    Raises:
+        InputError: the folder contains something that is not supported.
+    """
     config = read_json(folder / CONFIG)
     if not isinstance(config, dict) or "peft_type" not in config:
         raise InputError(f"{folder / CONFIG}: not PEFT's, it says no peft_type; expected an adapter folder of PEFT")
     stored = tensor_names.load_tensors(folder, WEIGHTS, "adapter_model.bin")
     prefix = "base_model." if peft_methods.is_prompt(config["peft_type"]) else "base_model.model."
-    free = {name: tensor for name, tensor in stored.items() if not name.startswith(prefix)}
-    inside = tensor_names.ours(encoder, {n.removeprefix(prefix): t for n, t in stored.items() if n not in free})
+    shared = {name: tensor for name, tensor in stored.items() if not name.startswith(prefix)}  # outside the modules
+    inside = tensor_names.ours(encoder, {n.removeprefix(prefix): t for n, t in stored.items() if n not in shared})
     if not head:
         inside = {name: tensor for name, tensor in inside.items() if not name.startswith(tensor_names.HEAD)}
-    elif there := [name for name in inside if name.startswith(tensor_names.HEAD) and peft_methods.is_inserted(name)]:
+    elif in_head := [name for name in inside if name.startswith(tensor_names.HEAD) and peft_methods.is_inserted(name)]:
         raise InputError(
-            f"{folder}: it changes the head from inside, too ({min(there).removeprefix(tensor_names.HEAD)}); only its "
-            "encoder's part can be used, without the head (load_adapter(..., head=False), or `adapter` of an encoding "
-            "study)"
+            f"{folder}: it changes the head from inside, too ({min(in_head).removeprefix(tensor_names.HEAD)}); only "
+            "its encoder's part can be used, without the head (load_adapter(..., head=False), or `adapter` of an "
+            "encoding study)"
         )
-    if config["peft_type"] not in peft_library.OWN:
-        return peft_library.from_peft_config(encoder, config, inside, free, str(folder))
+    if config["peft_type"] not in peft_library.OUR_METHODS:
+        return peft_library.from_peft_config(encoder, config, inside, shared, str(folder))
     whole = {name: tensor for name, tensor in inside.items() if not peft_methods.is_inserted(name)}
-    inserted = free | {name: tensor for name, tensor in inside.items() if name not in whole}
-    trunk = f"{encoder.model.base_model_prefix}."
-    root = trunk if any(name.startswith(prefix + trunk) for name in stored) else ""  # a bare encoder's names have none
+    inserted = shared | {name: tensor for name, tensor in inside.items() if name not in whole}
+    base = f"{encoder.model.base_model_prefix}."
+    root = base if any(name.startswith(prefix + base) for name in stored) else ""  # a bare encoder has no prefix
     method, tensors = peft_methods.from_peft_config(encoder, config, inserted, str(folder), root)
     return method, tensors | whole
 
 
 def _task(encoder: EncoderModel) -> dict[str, Any]:
-    """`task_type` where PEFT has one for this head; else the class, by which PEFT's Auto class finds the model."""
+    """Return `task_type` if PEFT has one for this head, else the class by which PEFT's Auto class finds the model."""
     model = type(encoder.model)
     kind = next((task for end, task in TASKS.items() if model.__name__.endswith(end)), None)
     if encoder.base_model is encoder.model:
@@ -137,14 +158,14 @@ def _task(encoder: EncoderModel) -> dict[str, Any]:
 
 
 def _modules(encoder: EncoderModel, parameters: Iterable[str]) -> list[str]:
-    """Names for `modules_to_save` that keep exactly these parameters; PEFT takes every module whose name ends so."""
+    """Return `modules_to_save` for exactly these parameters. PEFT takes every module whose name has such an end."""
     left, chosen = set(parameters), []
     modules = dict(encoder.model.named_modules())
     for path, module in modules.items():  # outer modules come first
-        own = {f"{path}.{name}" for name, _ in module.named_parameters()}
-        if path and own and own <= left:
+        inside = {f"{path}.{name}" for name, _ in module.named_parameters()}
+        if path and inside and inside <= left:
             chosen.append(path)
-            left -= own
+            left -= inside
     matched = {path for path in modules if any(path.endswith(end) for end in chosen)}
     if left or matched != set(chosen):
         raise InputError(f"PEFT's modules_to_save cannot name {min(left or matched - set(chosen))} alone")
@@ -152,13 +173,13 @@ def _modules(encoder: EncoderModel, parameters: Iterable[str]) -> list[str]:
 
 
 def _targets(encoder: EncoderModel, paths: Sequence[str], modules_to_save: Sequence[str]) -> list[str]:
-    """`target_modules` that PEFT matches to exactly these paths: the shortest ends of names that do, else the paths."""
-    kept = tuple(f"{name}." for name in modules_to_save)
-    every = [p for p, _ in encoder.model.named_modules() if not f"{p}.".startswith(kept)]
+    """Return `target_modules` for exactly these paths: the shortest ends of names that PEFT matches, else the paths."""
+    saved = tuple(f"{name}." for name in modules_to_save)
+    every = [p for p, _ in encoder.model.named_modules() if not f"{p}.".startswith(saved)]
     for parts in range(1, 4):
         ends = {".".join(path.split(".")[-parts:]) for path in paths}
         if any(end[0].isdigit() for end in ends):
-            break  # a layer's number: exact, but it reads badly
+            break  # the number of a layer: exact, but hard to read
         if {p for p in every if p in ends or p.endswith(tuple(f".{end}" for end in ends))} == set(paths):
             return sorted(ends)
     return sorted(paths)

@@ -15,12 +15,14 @@ from encoderlab.methods.base import Method
 from encoderlab.model.encoder import EncoderModel
 
 
-def adalora_fields(encoder: EncoderModel, method: AdaLora, inserted: Mapping[str, Tensor]) -> dict[str, Any]:
-    """PEFT drops the ranks of its `rank_pattern` when it loads, and keeps the scale of `init_r`."""
+def adalora_fields(encoder: EncoderModel, method: AdaLora, inserted: Mapping[str, Tensor]) -> dict[str, object]:
+    """Return the fields of PEFT's config. PEFT drops ranks by `rank_pattern` and keeps the scale of `init_r`."""
     start, pattern = method.first_rank, {}
     for path in paths(inserted, ".lora_E"):
-        left = len(inserted[f"{path}.lora_E"])
-        pattern[f"{tensor_names.parameter_name(encoder, path)}.lora_E"] = [True] * left + [False] * (start - left)
+        remaining = len(inserted[f"{path}.lora_E"])
+        pattern[f"{tensor_names.parameter_name(encoder, path)}.lora_E"] = [True] * remaining + [False] * (
+            start - remaining
+        )
     return {
         "peft_type": "ADALORA",
         "init_r": start,
@@ -33,13 +35,14 @@ def adalora_fields(encoder: EncoderModel, method: AdaLora, inserted: Mapping[str
         "deltaT": method.interval,
         "tinit": 0,
         "tfinal": 0,
-        "total_step": 1,  # PEFT asks for some; the ranks are chosen
-        "rank_pattern": pattern if any(not all(kept) for kept in pattern.values()) else None,
+        "total_step": 1,  # PEFT requires a number, which has no effect because the ranks are chosen
+        "rank_pattern": pattern if any(not all(in_use) for in_use in pattern.values()) else None,
         "target_modules": paths(inserted, ".lora_E"),
     }
 
 
 def read_adalora(encoder: EncoderModel, config: Mapping[str, Any], inserted: Mapping[str, Tensor]) -> Method:
+    """Return the method of a config of PEFT."""
     target, layers = tensor_names.targets(encoder, paths(inserted, ".lora_E"))
     steps = config.get("total_step") or 1
     return AdaLora(

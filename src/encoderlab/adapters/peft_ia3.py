@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
 
 import torch.nn.functional as F
 from torch import Tensor
@@ -18,14 +17,15 @@ from encoderlab.methods.ia3 import Ia3
 from encoderlab.model.encoder import EncoderModel
 
 
-def ia3_fields(encoder: EncoderModel, inserted: Mapping[str, Tensor]) -> dict[str, Any]:
+def ia3_fields(encoder: EncoderModel, inserted: Mapping[str, Tensor]) -> dict[str, object]:
+    """Return the fields of PEFT's config."""
     where = paths(inserted, ".ia3_l")
     on_inputs = [path for path in where if inserted[f"{path}.ia3_l"].size(0) == 1]
     return {"peft_type": "IA3", "target_modules": where, "feedforward_modules": on_inputs, "fan_in_fan_out": False}
 
 
 def ia3_whole(encoder: EncoderModel, inserted: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Where one layer gives query, key and value, PEFT's vector is of all three: ones for the query."""
+    """Return the vectors of PEFT, which in a fused query-key-value layer have ones for the query."""
     whole = {}
     for name, vector in inserted.items():
         out: int = encoder.base_model.get_submodule(name.removesuffix(".ia3_l")).out_features  # type: ignore[assignment]
@@ -35,8 +35,14 @@ def ia3_whole(encoder: EncoderModel, inserted: Mapping[str, Tensor]) -> dict[str
 
 
 def read_ia3(encoder: EncoderModel, inserted: Mapping[str, Tensor], origin: str) -> tuple[Method, dict[str, Tensor]]:
-    """Ours scales the outputs of key and value and the inputs of the two that follow an activation or the attention;
-    PEFT can scale either side of any module."""
+    """Return the method of a config of PEFT, and its tensors.
+
+    Our method scales the outputs of key and value, and the inputs of ffn_out and attention_out. PEFT can scale either
+    side of any module.
+
+    Raises:
+        InputError: vectors scale other sides or modules.
+    """
     target, layers = tensor_names.targets(encoder, paths(inserted, ".ia3_l"))
     if encoder.family.fused:
         target = tuple(role for name in target for role in (("key", "value") if name == "query" else (name,)))

@@ -19,7 +19,7 @@ from encoderlab.methods.lora import Lora
 from encoderlab.methods.low_rank import FixedRank
 from encoderlab.model.encoder import EncoderModel
 
-# What would make LoRA another function than ours, by the key of PEFT's config that says so.
+# Keys of PEFT's config that make LoRA another function than ours.
 OTHER_LORA = (
     "alora_invocation_tokens",
     "arrow_config",
@@ -35,7 +35,8 @@ OTHER_LORA = (
 )
 
 
-def lora_fields(method: FixedRank, inserted: Mapping[str, Tensor]) -> dict[str, Any]:
+def lora_fields(method: FixedRank, inserted: Mapping[str, Tensor]) -> dict[str, object]:
+    """Return the fields of PEFT's config."""
     return {
         "peft_type": "LORA",
         "r": method.rank,
@@ -52,7 +53,14 @@ def lora_fields(method: FixedRank, inserted: Mapping[str, Tensor]) -> dict[str, 
 def read_lora(
     encoder: EncoderModel, config: Mapping[str, Any], inserted: Mapping[str, Tensor], origin: str, root: str
 ) -> tuple[Method, dict[str, Tensor]]:
-    """One rank and one alpha for all modules: a smaller rank is padded with zeros, another scale goes into B."""
+    """Return the method of a config of PEFT, and its tensors.
+
+    Our method has one rank and one alpha for all modules: smaller ranks are padded with zeros, and B is multiplied by
+    the ratio of another scale to ours.
+
+    Raises:
+        InputError: the config describes another function than our LoRA, or there are no tensors of LoRA.
+    """
     refuse_other_lora(config, inserted, origin)
     rslora = bool(config.get("use_rslora"))
     where = paths(inserted, ".lora_A.weight")
@@ -62,13 +70,13 @@ def read_lora(
     rank, alpha = max(ranks.values()), float(config.get("lora_alpha", 8))
     scale = alpha / (math.sqrt(rank) if rslora else rank)
     tensors = dict(inserted)
-    for path, own in ranks.items():
-        own_alpha = pattern(config.get("alpha_pattern"), f"{root}{path}", alpha)
-        factor = own_alpha / (math.sqrt(own) if rslora else own) / scale
-        if (own, factor) != (rank, 1.0):
+    for path, path_rank in ranks.items():
+        path_alpha = pattern(config.get("alpha_pattern"), f"{root}{path}", alpha)
+        factor = path_alpha / (math.sqrt(path_rank) if rslora else path_rank) / scale
+        if (path_rank, factor) != (rank, 1.0):
             a, b = inserted[f"{path}.lora_A.weight"], inserted[f"{path}.lora_B.weight"]
-            tensors[f"{path}.lora_A.weight"] = F.pad(a, (0, 0, 0, rank - own))
-            tensors[f"{path}.lora_B.weight"] = F.pad(b * factor, (0, rank - own))
+            tensors[f"{path}.lora_A.weight"] = F.pad(a, (0, 0, 0, rank - path_rank))
+            tensors[f"{path}.lora_B.weight"] = F.pad(b * factor, (0, rank - path_rank))
     target, layers = tensor_names.targets(encoder, where)
     dropout = float(config.get("lora_dropout", 0.0))
     cls = Dora if config.get("use_dora") else Lora
@@ -76,23 +84,24 @@ def read_lora(
 
 
 def refuse_other_lora(config: Mapping[str, Any], inserted: Mapping[str, Tensor], origin: str) -> None:
-    found = [f"{key} = {config[key]!r}" for key in OTHER_LORA if config.get(key)]
+    """Raise InputError if a config of PEFT describes another function than our LoRA."""
+    problems = [f"{key} = {config[key]!r}" for key in OTHER_LORA if config.get(key)]
     if config.get("bias", "none") != "none":
-        found.append(f"bias = {config['bias']!r}")
+        problems.append(f"bias = {config['bias']!r}")
     start = config.get("init_lora_weights", True)
     if isinstance(start, str) and start.startswith(("pissa", "olora", "corda", "loftq", "lora_ga")):
-        found.append(f"init_lora_weights = {start!r} (its base weights are not the pretrained ones)")
+        problems.append(f"init_lora_weights = {start!r} (its base weights are not the pretrained ones)")
     if strange := [n for n in inserted if not re.search(r"\.(lora_[AB]\.weight|lora_magnitude_vector)$", n)]:
-        found.append(f"the tensor {min(strange)}")
-    if found:
-        raise InputError(f"{origin}: not supported: {'; '.join(found)}; have PEFT merge it into the model instead")
+        problems.append(f"the tensor {min(strange)}")
+    if problems:
+        raise InputError(f"{origin}: not supported: {'; '.join(problems)}; have PEFT merge it into the model instead")
 
 
 def pattern(pattern: Mapping[str, Any] | None, path: str, default: float) -> float:
-    """The value of the first key that the path ends in, as PEFT matches its rank_pattern and alpha_pattern."""
+    """Return the value of the first key that matches the end of a path, as in PEFT's rank_pattern and alpha_pattern."""
     return next((float(v) for key, v in (pattern or {}).items() if re.match(rf"(.*\.)?({key})$", path)), default)
 
 
 def whole(number: float) -> float | int:
-    """16.0 as 16, which is how PEFT's own files say it."""
+    """Return 16.0 as 16, as in the files of PEFT."""
     return int(number) if number == int(number) else number

@@ -1,4 +1,4 @@
-"""Each method as PEFT configures it: the fields of its config, and its tensors where PEFT shapes them otherwise.
+"""Convert methods to configs of PEFT and back, and tensors that have another shape in PEFT.
 
 LORA            lora (with rslora), lora_plus, qlora, dora: A (rank, in), B (out, rank); scale alpha/r or alpha/sqrt(r)
 ADALORA         adalora: A, E, B of the surviving ranks; scale alpha/init_r, whatever survives
@@ -33,17 +33,17 @@ PROMPTS = ("PREFIX_TUNING", "PROMPT_TUNING")
 
 
 def is_inserted(name: str) -> bool:
-    """Whether a tensor is a method's, and not a module's of the model."""
+    """Return whether a tensor belongs to a method, and not to a module of the model."""
     return INSERTED.search(name) is not None
 
 
 def is_prompt(peft_type: str) -> bool:
-    """Whether PEFT keeps a method beside the model, and not inside its modules."""
+    """Return whether PEFT keeps the tensors of a type beside the model, and not inside its modules."""
     return peft_type in PROMPTS
 
 
 def refusal(encoder: EncoderModel, method: Method) -> str | None:
-    """Why PEFT's format cannot hold this method; None where it can."""
+    """Return why the format of PEFT cannot hold this method; None if it can."""
     match method:
         case FixedRank() | AdaLora() | Ia3():
             return None
@@ -54,7 +54,7 @@ def refusal(encoder: EncoderModel, method: Method) -> str | None:
             if not shift:
                 return "PEFT counts a prefix among the positions, this one does not (shift_positions = false)"
             if layers != "all":
-                return "PEFT's prefix is one of all layers"
+                return "PEFT's prefix always covers all layers"
             if len(encoder.layer_paths()) != encoder.model.config.num_hidden_layers:
                 return "PEFT's prefix has keys of its own for every layer, and this model's layers share their weights"
             if "past_key_values" not in inspect.signature(encoder.base_model.forward).parameters:
@@ -67,7 +67,7 @@ def refusal(encoder: EncoderModel, method: Method) -> str | None:
 def to_peft_config(
     encoder: EncoderModel, method: Method, inserted: Mapping[str, Tensor]
 ) -> tuple[dict[str, Any], dict[str, Tensor]]:
-    """(fields of PEFT's config, tensors), both with names relative to the trunk."""
+    """Return the fields of PEFT's config, and the tensors, both with names relative to the base model."""
     match method:
         case FixedRank():
             return lora_fields(method, inserted), dict(inserted)
@@ -86,8 +86,18 @@ def to_peft_config(
 def from_peft_config(
     encoder: EncoderModel, config: Mapping[str, Any], inserted: Mapping[str, Tensor], origin: str, root: str
 ) -> tuple[Method, dict[str, Tensor]]:
-    """The method and the tensors of PEFT's config and tensors. InputError naming what is not supported. `root`: what
-    stands before the trunk's names in the model that PEFT had."""
+    """Return the method and its tensors for a config and tensors of PEFT.
+
+    Args:
+        encoder: the encoder that the adapter is for.
+        config: the config of PEFT.
+        inserted: the tensors of the method, with names relative to the base model.
+        origin: the folder, for messages.
+        root: the prefix of the base model's names in the model of PEFT.
+
+    Raises:
+        InputError: the config or the tensors are not supported.
+    """
     match config["peft_type"]:
         case "LORA":
             return read_lora(encoder, config, inserted, origin, root)
@@ -97,5 +107,5 @@ def from_peft_config(
             return read_ia3(encoder, inserted, origin)
         case "PREFIX_TUNING":
             return Prefix(length=len(inserted[PROMPT]), shift_positions=True), split(encoder, inserted, origin)
-        case _:  # PROMPT_TUNING; every other type is the bridge's
+        case _:  # PROMPT_TUNING; `peft_library` reads every other type
             return Prompt(length=len(inserted[PROMPT]), placement="front"), dict(inserted)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
 
 import torch
 from torch import Tensor
@@ -14,7 +13,8 @@ from encoderlab.model.encoder import EncoderModel
 PROMPT = "prompt_embeddings"
 
 
-def prompt_fields(encoder: EncoderModel, peft_type: str, length: int) -> dict[str, Any]:
+def prompt_fields(encoder: EncoderModel, peft_type: str, length: int) -> dict[str, object]:
+    """Return the fields of PEFT's config."""
     config = encoder.model.config
     return {
         "peft_type": peft_type,
@@ -27,22 +27,23 @@ def prompt_fields(encoder: EncoderModel, peft_type: str, length: int) -> dict[st
 
 
 def embedding_size(encoder: EncoderModel) -> int:
+    """Return the size of a word embedding."""
     return encoder.base_model.get_input_embeddings().embedding_dim  # type: ignore[operator, return-value]
 
 
 def prompt_places(encoder: EncoderModel) -> list[str]:
-    """Our names of the prefix, in the order of PEFT's tensor: key, value of layer 0, of layer 1, ..."""
+    """Return our names of the prefix in the order of PEFT's tensor: key, value of layer 0, of layer 1, ..."""
     attention = encoder.family.attention
     return [f"{path}.{attention}.prefix_{role}" for path in encoder.layer_paths() for role in ("key", "value")]
 
 
 def joined(encoder: EncoderModel, inserted: Mapping[str, Tensor]) -> Tensor:
-    """(length, 2 layers x hidden) of the (heads, length, head size) of each layer's keys and values."""
+    """Join the keys and values of all layers, (heads, length, head size), into (length, 2 layers x hidden)."""
     return torch.stack([inserted[name] for name in prompt_places(encoder)]).permute(2, 0, 1, 3).flatten(1).contiguous()
 
 
 def split(encoder: EncoderModel, inserted: Mapping[str, Tensor], origin: str) -> dict[str, Tensor]:
-    """The inverse of `_joined`."""
+    """Split a prefix of PEFT, the inverse of `joined`."""
     places, heads = prompt_places(encoder), encoder.model.config.num_attention_heads
     prompt = inserted[PROMPT]
     if prompt.size(1) != len(places) // 2 * 2 * encoder.model.config.hidden_size:

@@ -1,7 +1,7 @@
-"""What tensors are called: in our adapter file, and as parameters of a model in transformers.
+"""The names of tensors in our adapter file, and of the parameters of a transformers model.
 
-Ours are relative to the encoder trunk ("encoder.layer.0.attention.self.query.lora_A.weight"), so that an adapter moves
-between heads; those of a head start with "head.".
+Our names are relative to the base model ("encoder.layer.0.attention.self.query.lora_A.weight"), so that an adapter can
+move between heads. The names of a head start with "head.".
 """
 
 from __future__ import annotations
@@ -21,32 +21,34 @@ from encoderlab.model.encoder import EncoderModel
 from encoderlab.model.families import ROLES
 
 HEAD = "head."
-Layers = Literal["all"] | tuple[int, ...]  # as method sections say it
+Layers = Literal["all"] | tuple[int, ...]  # the key `layers` of a method
 
 
 def public(model: str) -> str:
-    """What a file that others get calls the base model: a hub name as it is, a folder by its last name."""
+    """Return the name of the base model in a file for others: a hub name, or the last part of a folder."""
     folder = Path(model).expanduser()
     return folder.resolve().name if folder.is_dir() else model
 
 
 def parameter_name(encoder: EncoderModel, name: str) -> str:
-    """The parameter of this model that one of our names means."""
+    """Return the name of a parameter in this model for one of our names."""
     return name.removeprefix(HEAD) if name.startswith(HEAD) else encoder.base_prefix + name
 
 
 def our_name(encoder: EncoderModel, parameter: str) -> str:
-    """Our name of a parameter of this model."""
+    """Return our name of a parameter of this model."""
     prefix = encoder.base_prefix
     return parameter.removeprefix(prefix) if parameter.startswith(prefix) else HEAD + parameter
 
 
 def ours(encoder: EncoderModel, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Our names for tensors that are called as the parameters of some model of this family, whatever its head: with
-    the trunk's prefix ("bert.encoder...") or, from a bare encoder, without it ("encoder...")."""
+    """Give our names to tensors with the parameter names of any model of this family.
+
+    These names have the prefix of the base model ("bert.encoder...") or, in a bare encoder, none ("encoder...").
+    """
     prefix = encoder.model.base_model_prefix + "."
     inside = {name for name, _ in encoder.base_model.named_children()}
-    if hasattr(encoder.base_model, encoder.family.pooler):  # a bare encoder's may be None
+    if hasattr(encoder.base_model, encoder.family.pooler):  # a bare encoder may have None
         inside.add(encoder.family.pooler)
     bare = not any(name.startswith(prefix) for name in tensors)
 
@@ -59,12 +61,18 @@ def ours(encoder: EncoderModel, tensors: Mapping[str, Tensor]) -> dict[str, Tens
 
 
 def targets(encoder: EncoderModel, paths: Iterable[str]) -> tuple[tuple[str, ...], Layers]:
-    """(target, layers) of a method section whose linear layers are exactly `paths` (relative to the trunk): roles where
-    roles say it, else the paths themselves."""
+    """Return the keys (target, layers) of a method that changes exactly these linear layers.
+
+    The targets are roles if roles describe these layers, else paths.
+
+    Args:
+        encoder: the encoder.
+        paths: paths relative to the base model.
+    """
     wanted, every = set(paths), encoder.layer_numbers("all")
     by_role = {role: [path for i in every for path in encoder.linear_paths(role, [i])] for role in ROLES}
     if encoder.family.fused:
-        del by_role["key"], by_role["value"]  # one layer for the three: "query" says it
+        del by_role["key"], by_role["value"]  # one layer for the three, which "query" means
     roles = tuple(role for role in by_role if wanted & set(by_role[role]))
     layers = tuple(i for i in every if any(by_role[role][i] in wanted for role in roles))
     if wanted == {by_role[role][i] for role in roles for i in layers}:
@@ -73,8 +81,11 @@ def targets(encoder: EncoderModel, paths: Iterable[str]) -> tuple[tuple[str, ...
 
 
 def load_tensors(folder: Path, *names: str) -> dict[str, Tensor]:
-    """The tensors of the first of `names` that is in the folder, fp32: safetensors, or a pickle, of which tensors only
-    are unpacked. InputError where there is none, or it is damaged, or holds what is no number."""
+    """Load the tensors of the first of `names` in the folder in fp32, from safetensors or a pickle of tensors.
+
+    Raises:
+        InputError: there is no file, or it is damaged, or it contains numbers that are not finite.
+    """
     path = next((folder / name for name in names if (folder / name).is_file()), None)
     if path is None:
         raise InputError(f"{folder}: no adapter weights; expected {' or '.join(names)} in it")
@@ -82,8 +93,8 @@ def load_tensors(folder: Path, *names: str) -> dict[str, Tensor]:
         safe = path.suffix == ".safetensors"
         tensors = load_file(path) if safe else torch.load(path, map_location="cpu", weights_only=True)
     except (OSError, RuntimeError, EOFError, SafetensorError, pickle.UnpicklingError) as error:
-        said = str(error).partition("\n")[0] or type(error).__name__
-        raise InputError(f"{path}: damaged, or not a file of tensors ({said})") from None
+        reason = str(error).partition("\n")[0] or type(error).__name__
+        raise InputError(f"{path}: damaged, or not a file of tensors ({reason})") from None
     if not isinstance(tensors, dict) or not all(isinstance(t, Tensor) for t in tensors.values()):
         raise InputError(f"{path}: expected a dict of tensors, as torch.save(model.state_dict()) writes it")
     for name, tensor in tensors.items():
@@ -92,10 +103,10 @@ def load_tensors(folder: Path, *names: str) -> dict[str, Tensor]:
                 f"{path}: the tensor {name!r} holds numbers that are not finite (nan, inf or complex); every answer "
                 "would be nan: copy the file again, or train the adapter again"
             )
-    # float64 is a bias that float32 rounds by too much (`Trainer._given`).
+    # A bias that float32 would round too coarsely is in float64 (`Trainer._given`).
     return {name: t if t.dtype == torch.float64 else t.float() for name, t in tensors.items()}
 
 
 def paths(tensors: Mapping[str, Tensor], end: str) -> list[str]:
-    """The modules that have a tensor of this name."""
+    """Return the paths of the modules that have a tensor with this end of its name."""
     return [name.removesuffix(end) for name in tensors if name.endswith(end)]

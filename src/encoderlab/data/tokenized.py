@@ -1,23 +1,20 @@
-"""Rows as tokens: what a task makes of them and a model reads."""
+"""Tokenized rows: the output of a task's `tokenize`, and the input of the model."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, final
+from typing import final
 
 import numpy as np
 
 from encoderlab.core import hashing
 
-if TYPE_CHECKING:
-    pass
-
 
 def take(tokenized: TokenizedRows, rows: np.ndarray) -> TokenizedRows:
-    """Some rows of an encoded split, in the given order."""
+    """Return some rows of a tokenized split, in the given order."""
     sequences = tokenized.sequences(rows)
-    spans = [slice(tokenized.offsets[one], tokenized.offsets[one + 1]) for one in sequences]
+    spans = [slice(tokenized.offsets[i], tokenized.offsets[i + 1]) for i in sequences]
     types, groups = tokenized.type_ids, tokenized.groups
     return replace(
         tokenized,
@@ -35,7 +32,7 @@ def take(tokenized: TokenizedRows, rows: np.ndarray) -> TokenizedRows:
 @final
 @dataclass(frozen=True, eq=False, kw_only=True)
 class MaskVocabulary:
-    """What masking needs of a tokenizer: the mask's id, the special ids, and the ids that a word may be replaced by."""
+    """The ids that masking needs: of the mask, of the special tokens, and of the tokens that may replace a word."""
 
     mask: int
     special: np.ndarray
@@ -47,8 +44,8 @@ class MaskVocabulary:
 class Masked:
     """The masked tokens of a batch of `rows` rows, all int64 (masked,).
 
-    places: in the flattened (rows, longest) of the batch. inputs: what the model reads there. targets: what stood
-    there. owner: the row of the batch.
+    places: positions in the flattened (rows, longest) of the batch. inputs: the tokens that the model reads there.
+    targets: the original tokens. owner: the row of the batch.
     """
 
     places: np.ndarray
@@ -65,17 +62,17 @@ class TokenizedRows:
 
     ids: int32 (tokens,), with the special tokens
     offsets: int64 (sequences + 1,)
-    type_ids: int8 (tokens,), 0 for the first text and 1 for the second; None where the model family has none
-    labels: int64 (n,), position in class_names; -1 where the rows came without a label. Of a regression: float64, nan
-    rows_cut, tokens_lost: what truncation did: rows that were longer, and tokens they lost together
-    fingerprint: of texts, tokenizer and max_length, so equal fingerprints mean equal tokens; labels are not in it
-    groups: int64 (n + 1,): row i has the sequences groups[i]:groups[i + 1], each with one logit; None: a row is one
+    type_ids: int8 (tokens,), 0 for the first text and 1 for the second; None if the model family has no token types
+    labels: int64 (n,), positions in class_names, -1 for an unlabelled row; for a regression float64, with nan
+    rows_cut, tokens_lost: the number of truncated rows, and of the tokens that they lost
+    fingerprint: of texts, tokenizer and max_length, without the labels; equal fingerprints mean equal tokens
+    groups: int64 (n + 1,): row i has the sequences groups[i]:groups[i + 1], with one logit each; None: a row is one
         sequence
-    index: int64 (n,): the number of each row in its split, where rows are not the rows of the source (windows of texts)
-    vocabulary: where tokens are masked for the model to guess
-    read: tokens of texts that some window has, where rows are windows, which share tokens; None: all that are there
-    places: int32 (n, w), where each of up to w words of a row has a label: the place of its first token in the row's
-        sequence, -1 where it has none. labels are (n, w) then
+    index: int64 (n,): the number of each row in its split, if rows are windows of texts
+    vocabulary: the tokens for masking, if the task masks tokens
+    read: the number of tokens covered by a window, if rows are windows, which may overlap; None: all tokens
+    places: int32 (n, w), if each of up to w words of a row has a label: the position of its first token in the sequence
+        of the row, -1 for a word without a token; labels are then (n, w)
     """
 
     ids: np.ndarray
@@ -96,42 +93,42 @@ class TokenizedRows:
 
     @property
     def tokens_kept(self) -> int:
-        """What truncation left, counted once."""
+        """The number of tokens that truncation left; tokens of overlapping windows count once."""
         return len(self.ids) if self.read is None else self.read
 
     @property
     def share_lost(self) -> float:
-        """Of the tokens, by truncation."""
+        """The share of the tokens that truncation removed."""
         return self.tokens_lost / (self.tokens_lost + self.tokens_kept)
 
     @property
     def lengths(self) -> np.ndarray:
-        """int64 (sequences,), tokens per sequence."""
+        """The number of tokens of each sequence, int64 (sequences,)."""
         return np.diff(self.offsets)
 
     @property
     def sizes(self) -> np.ndarray:
-        """int64 (n,), sequences per row."""
+        """The number of sequences of each row, int64 (n,)."""
         return np.ones(len(self), dtype=np.int64) if self.groups is None else np.diff(self.groups)
 
     @property
     def longest(self) -> np.ndarray:
-        """int64 (n,), tokens of each row's longest sequence."""
+        """The number of tokens of the longest sequence of each row, int64 (n,)."""
         return self.lengths if self.groups is None else np.maximum.reduceat(self.lengths, self.groups[:-1])
 
     @property
     def tokens(self) -> np.ndarray:
-        """int64 (n,), tokens of each row in all its sequences."""
+        """The number of tokens of all sequences of each row, int64 (n,)."""
         return self.lengths if self.groups is None else np.add.reduceat(self.lengths, self.groups[:-1])
 
     def sequences(self, rows: Sequence[int] | np.ndarray) -> np.ndarray:
-        """The numbers of these rows' sequences, row by row."""
+        """Return the numbers of the sequences of some rows, row by row."""
         if self.groups is None:
             return np.asarray(rows, dtype=np.int64)
         return np.concatenate([np.arange(self.groups[row], self.groups[row + 1]) for row in rows])
 
     def present(self, width: int) -> np.ndarray:
-        """bool (n, width): which of `width` logits, or of `width` words' logits, a row has."""
+        """Return which of `width` logits, or words, each row has, bool (n, width)."""
         if self.places is not None:
             return self.places >= 0
         if self.groups is None:

@@ -260,7 +260,8 @@ def _read(tokenized: TokenizedRows, rows: np.ndarray, masked: Masked | None) -> 
 
 
 def _packs(encoder: EncoderModel) -> bool:
-    """Whether the family's code goes by `position_ids` alone, the method allows it, and the head averages no tokens."""
+    """Whether the family's code depends on `position_ids` alone, the method allows it, and the head reads first tokens,
+    or tokens."""
     mean = getattr(encoder.model.config, "classifier_pooling", "cls") == "mean"
     return encoder.family.packs and getattr(encoder.base_model, "packs", True) and not mean
 

@@ -12,7 +12,6 @@ from encoderlab.core import files
 from encoderlab.core.errors import InputError
 from encoderlab.engine.tuned_model import Loaded
 from encoderlab.inference.export_check import Answer
-from encoderlab.methods.base import Method
 from encoderlab.methods.low_rank import FixedRank
 from encoderlab.methods.qlora import Qlora
 from encoderlab.model import encoder as model_encoder
@@ -26,7 +25,7 @@ def write_adapter(format: ModuleType, run: Path, loaded: Loaded, folder: Path, f
     encoder = model_load.load(loaded.encoder.name, **base, seed=0)
     method, tensors = adapters.read(encoder, source, force=force)
     if reason := format.refusal(encoder, method):
-        foldable = not tensors.keys() - _own_names(encoder) or type(method).merge is not Method.merge
+        foldable = not tensors.keys() - _own_names(encoder) or method.merges
         raise InputError(
             f"--to {format.__name__.rpartition('.')[2]}: {reason}; use --to {'merged' if foldable else 'onnx'}"
         )

@@ -24,7 +24,7 @@ from encoderlab.core.rng import numpy_generator
 from encoderlab.data.tokenized import TokenizedRows
 from encoderlab.engine.batches import collate
 from encoderlab.engine.tuned_model import Loaded
-from encoderlab.tasks.tokenization import kept
+from encoderlab.tasks.tokenization import read_cached
 
 ROWS, BATCH = 32, 8
 
@@ -82,7 +82,7 @@ def probe(run: Path, loaded: Loaded) -> Probe:
     """Some of the run's test rows, from the shortest to the longest. Where their tokens are no longer kept on this
     machine: rows of random words."""
     fingerprint = files.read_json(run / "config.json")["data"]["test"]["fingerprint"]
-    tokenized, origin = kept(fingerprint, files.cache_folder() / "tokens"), "rows of test"
+    tokenized, origin = read_cached(fingerprint, files.cache_folder() / "tokens"), "rows of test"
     stored = None
     if tokenized is None:
         tokenized, origin = _random_words(loaded), "rows of random words (those of test are no longer kept here)"

@@ -22,7 +22,7 @@ def merged_model(loaded: Loaded, method: Method, folder: Path) -> Answer:
         plain = auto.from_config(config_of(loaded), dtype=torch.float32)
     wanted, there = plain.state_dict(), tuned.state_dict()
     inserted = {name for name, _ in tuned.named_parameters()} - {name for name, _ in plain.named_parameters()}
-    if wanted.keys() - there.keys() or (inserted and type(method).merge is Method.merge):
+    if wanted.keys() - there.keys() or (inserted and not method.merges):
         raise InputError(
             f"--to merged: {method.name} computes something that no weights of the plain model do; use --to onnx, "
             "which keeps it inside the model"

@@ -1,28 +1,30 @@
-r"""AdaLoRA (Zhang et al. 2023, arXiv:2303.10512): a change in the form of an SVD, whose least important parts go.
+r"""AdaLoRA (Zhang et al. 2023, arXiv:2303.10512): a change in the form of an SVD, pruned to its most important ranks.
 
     y = x W' + b + s ((x~ A') * E') B'          A: (r, in)   E: (r, 1), the singular values   B: (out, r)
 
-    s = alpha / (r_0 + 1e-5), r_0 the rank at the first step, also when fewer are left (the paper's code, and PEFT)
+    s = alpha / (r_0 + 1e-5), with r_0 the rank at the first step, even when fewer are left (as in the paper's code and
+    in PEFT)
 
-E starts at zero, so the model is unchanged at step 0; A and B start normal with deviation 0.02. Every step's loss gets
+E starts at zero, so the model is unchanged at step 0. A and B start normal with deviation 0.02. The loss of every step
+gets the term
 
     orthogonality * mean over all A and B of ||A A' - I|| and ||B' B - I||          (Frobenius norms)
 
-After each step before t_f, with its gradients, an entry w of A, E or B has the importance I U:
+The importance of an entry w of A, E or B is I U. Both are updated from the gradients after each step before t_f:
 
     I <- beta1 I + (1 - beta1) |w dw|          U <- beta2 U + (1 - beta2) | |w dw| - I |
 
-and rank i of a layer that of E_i plus the means over row i of A and column i of B. Over all layers the least important
-ranks beyond the budget get E_i = 0. The budget of step t falls from all ranks, R_0, to R = rank x layers:
+The importance of rank i of a layer is that of E_i plus the means over row i of A and column i of B. The least important
+ranks of all layers beyond the budget get E_i = 0. The budget of step t falls from all ranks, R_0, to R = rank x layers:
 
     b(t) = R + (R_0 - R) (1 - (t - t_i) / (t_f - t_i))^3          t_i = warmup x steps   t_f = (1 - final) x steps
 
-What survives at t_f trains on alone. The steps of the run make the schedule, so it fits every run; where two scores are
-equal, the earlier rank stays, so that exactly R ranks do. The saved file holds the surviving ranks only.
+From t_f on, only the surviving ranks train. The schedule depends on the number of steps, so it fits every run. Of two
+ranks with equal scores the earlier one stays, so that exactly R ranks are left. The saved file holds only these.
 
-The default learning rate is ten times LoRA's: a change is the product of three small factors, not of two, and grows
-accordingly later. On the demo's sentences (3 epochs of 900) 1e-3 left the encoder as it was, 1e-2 and 3e-2 came near
-LoRA at its best rate, 1e-1 diverged.
+The default learning rate is ten times that of LoRA: the change is a product of three small factors instead of two, so
+it grows later. On the sentences of the demo (3 epochs of 900), 1e-3 left the encoder as it was, 1e-2 and 3e-2 came near
+LoRA at its best rate, and 1e-1 diverged.
 """
 
 from __future__ import annotations
@@ -43,7 +45,7 @@ PARTS = ("lora_A", "lora_E", "lora_B")
 
 
 class AdaLoraLinear(LowRankLinear):
-    """y of the module's head line. Remembers per entry of A, E and B its I and U, and which ranks are in use."""
+    """A linear layer with the change s B (A * E). Its buffers hold I and U of A, E and B, and the ranks in use."""
 
     in_use: Tensor
 
@@ -68,14 +70,14 @@ class AdaLoraLinear(LowRankLinear):
         return with_low_rank(x, self.weight, self.bias, self.lora_dropout(x), a, self.lora_B)
 
     def delta(self) -> Tensor:
-        """s B (A * E), (out, in)."""
+        """Return the change s B (A * E), (out, in)."""
         return self.scale * (self.lora_B @ (self.lora_A * self.lora_E))
 
     def whole(self) -> Tensor:
         return self.weight + self.delta()
 
     def remember(self, beta1: float, beta2: float) -> None:
-        """Update I and U from the gradients that are there."""
+        """Update I and U from the current gradients."""
         for name in PARTS:
             parameter = getattr(self, name)
             product = (parameter * parameter.grad).abs()
@@ -84,16 +86,16 @@ class AdaLoraLinear(LowRankLinear):
             uncertainty.mul_(beta2).add_((product - sensitivity).abs(), alpha=1 - beta2)
 
     def scores(self) -> Tensor:
-        """The importance of each rank, (r,)."""
+        """Return the importance of each rank, (r,)."""
         a, e, b = (getattr(self, f"{name}_sensitivity") * getattr(self, f"{name}_uncertainty") for name in PARTS)
         return e.view(-1) + (a.mean(dim=1) + b.mean(dim=0))
 
-    def keep(self) -> None:
-        """E_i = 0 for the ranks that are not in use."""
+    def prune(self) -> None:
+        """Set E_i = 0 for the ranks that are not in use."""
         self.lora_E.mul_(self.in_use[:, None])
 
     def resize(self, rank: int) -> None:
-        """Room for a trained layer's ranks; the scale stays that of the first rank."""
+        """Make room for the ranks of a trained layer. The scale remains that of the first rank."""
         shapes = ((rank, self.in_features), (rank, 1), (self.out_features, rank))
         for name, shape in zip(PARTS, shapes, strict=True):
             setattr(self, name, nn.Parameter(getattr(self, name).new_zeros(shape)))
@@ -130,12 +132,12 @@ class AdaLora(LowRank):
         return AdaLoraLinear(base, self.first_rank, self.alpha, dropout, generator)
 
     def phase(self, steps: int) -> tuple[int, int]:
-        """t_i and t_f of a run: 0 <= t_i < t_f <= steps, whatever the shares."""
+        """Return t_i and t_f of a run, with 0 <= t_i < t_f <= steps for all shares."""
         start = min(math.floor(self.warmup * steps), steps - 1)
         return start, max(start + 1, steps - math.floor(self.final * steps))
 
     def budget(self, step: int, steps: int, layers: int) -> int:
-        """b(t), ranks of all layers together."""
+        """Return b(t), the number of ranks of all layers together."""
         start, end = self.phase(steps)
         first, last = layers * self.first_rank, layers * self.rank
         left = 1 - (min(max(step, start), end) - start) / (end - start)
@@ -157,17 +159,17 @@ class AdaLora(LowRank):
         if step < end:
             for layer in layers:
                 layer.remember(self.beta1, self.beta2)
-        chosen = step == end or (start < step < end and step % self.interval == 0)
-        if chosen:
+        prunes = step == end or (start < step < end and step % self.interval == 0)
+        if prunes:
             scores = torch.cat([layer.scores() for layer in layers])
             best = scores.argsort(descending=True, stable=True)[: self.budget(step, steps, len(layers))]
             in_use = torch.zeros_like(scores, dtype=torch.bool)
             in_use[best] = True
             for layer, part in zip(layers, in_use.split([len(layer.in_use) for layer in layers]), strict=True):
                 layer.in_use.copy_(part)
-        if chosen or step > end:
+        if prunes or step > end:
             for layer in layers:
-                layer.keep()
+                layer.prune()
 
     def state(self, encoder: EncoderModel) -> dict[str, Tensor]:
         return {f"{path}.{name}": t for path, layer in _layers(encoder) for name, t in layer.named_buffers()}
@@ -176,12 +178,12 @@ class AdaLora(LowRank):
         return step >= self.phase(steps)[1]
 
     def trimmed(self, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
-        kept = dict(tensors)
+        trimmed = dict(tensors)
         for path in [name.removesuffix(".lora_E") for name in tensors if name.endswith(".lora_E")]:
             a, e, b = (f"{path}.{part}" for part in PARTS)
             used = tensors[e].view(-1) != 0
-            kept |= {a: tensors[a][used], e: tensors[e][used], b: tensors[b][:, used].contiguous()}
-        return kept
+            trimmed |= {a: tensors[a][used], e: tensors[e][used], b: tensors[b][:, used].contiguous()}
+        return trimmed
 
     def resize(self, encoder: EncoderModel, tensors: Mapping[str, Tensor]) -> None:
         for path, layer in _layers(encoder):
@@ -189,25 +191,25 @@ class AdaLora(LowRank):
                 layer.resize(len(values))
 
     def problems(self, encoder: EncoderModel) -> list[str]:
-        found = super().problems(encoder)
+        problems = super().problems(encoder)
         if self.rank >= 1 and self.first_rank <= self.rank:
-            found.append(
-                f"initial_rank = {self.first_rank}: expected more than rank = {self.rank}, or no rank can go; "
+            problems.append(
+                f"initial_rank = {self.first_rank}: expected more than rank = {self.rank}, or no rank can be pruned; "
                 f"leave it out for {math.ceil(1.5 * self.rank)}"
             )
         if not (self.warmup >= 0 and self.final >= 0 and self.warmup + self.final < 1):
-            found.append(
+            problems.append(
                 f"warmup = {self.warmup}, final = {self.final}: expected two shares of the run's steps that leave "
                 "some between them, such as 0.1 and 0.3"
             )
         if self.interval < 1:
-            found.append(f"interval = {self.interval}: expected at least 1 step")
+            problems.append(f"interval = {self.interval}: expected at least 1 step")
         for name, beta in (("beta1", self.beta1), ("beta2", self.beta2)):
             if not 0 < beta < 1:
-                found.append(f"{name} = {beta}: expected a number between 0 and 1")
+                problems.append(f"{name} = {beta}: expected a number between 0 and 1")
         if not (self.orthogonality >= 0 and math.isfinite(self.orthogonality)):
-            found.append(f"orthogonality = {self.orthogonality}: expected a number from 0 up")
-        return found
+            problems.append(f"orthogonality = {self.orthogonality}: expected a number from 0 up")
+        return problems
 
 
 def _layers(encoder: EncoderModel) -> Iterator[tuple[str, AdaLoraLinear]]:

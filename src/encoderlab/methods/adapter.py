@@ -1,14 +1,14 @@
-r"""Bottleneck adapters: a small two-layer network after a sublayer, with a residual connection around it.
+r"""Bottleneck adapters: insert a small two-layer network after a sublayer, with a residual connection around it.
 
     A(h) = U act(D h + d) + u          D: (bottleneck, hidden)   U: (hidden, bottleneck)
 
     houlsby   (Houlsby et al. 2019, arXiv:1902.00751): after attention and after feed-forward,
               out = LN(x + h + A(h))              h: what the sublayer returns, x: its input
-    pfeiffer  (Pfeiffer et al. 2020, arXiv:2005.00052): after feed-forward only, reading the layer's own normalised sum,
+    pfeiffer  (Pfeiffer et al. 2020, arXiv:2005.00052): after feed-forward only, reading the layer's normalized sum,
               out = LN(s + A(LN(s)))              s = x + h
-              where layers normalise before their sublayers there is no such sum: out = x + h + A(h)
+              layers that normalize before their sublayers have no such sum: out = x + h + A(h)
     parallel  (He et al. 2022, arXiv:2110.04366): beside the feed-forward sublayer, reading its input,
-              out = LN(x + FFN(x) + scale A(x)), and without the LN where layers normalise before
+              out = LN(x + FFN(x) + scale A(x)), without the LN if layers normalize before their sublayers
 
 U and u start at zero, so the model is unchanged at step 0.
 """
@@ -32,7 +32,7 @@ ACTIVATIONS = {"relu": F.relu, "gelu": F.gelu, "swish": F.silu, "tanh": torch.ta
 
 
 class Bottleneck(nn.Module):
-    """A(h) of the module's head line; (..., hidden) -> (..., hidden)."""
+    """The network A(h), (..., hidden) -> (..., hidden)."""
 
     def __init__(self, hidden: int, bottleneck: int, activation: str, generator: torch.Generator) -> None:
         super().__init__()
@@ -49,7 +49,7 @@ class Bottleneck(nn.Module):
 
 
 class Parallel(Bottleneck):
-    """scale A(x), added to what the sublayer makes of x. The sublayer's ends may be two modules: one hook on each."""
+    """The term scale A(x) beside a sublayer that may begin and end in two different modules, with a hook on each."""
 
     def __init__(self, hidden: int, bottleneck: int, activation: str, generator: torch.Generator, scale: float) -> None:
         super().__init__(hidden, bottleneck, activation, generator)
@@ -58,9 +58,11 @@ class Parallel(Bottleneck):
         self.inputs: dict[int, Tensor] = {}
 
     def read(self, module: nn.Module, args: tuple[Tensor, ...]) -> None:
+        """Store the input of the sublayer: a forward pre-hook of its first module."""
         self.inputs[get_ident()] = args[0]
 
     def add(self, module: nn.Module, args: tuple[Any, ...], h: Tensor) -> Tensor:
+        """Add scale A(x) to the output of the sublayer: a forward hook of its last module."""
         return h + self.scale * self(self.inputs.pop(get_ident()))
 
 
@@ -121,7 +123,7 @@ class Adapter(Method):
         host.register_forward_hook(adapter.add)
 
     def problems(self, encoder: EncoderModel) -> list[str]:
-        found = positive("bottleneck", self.bottleneck, "the width of the small network")
+        problems = positive("bottleneck", self.bottleneck, "the width of the small network")
         if not (self.scale > 0 and math.isfinite(self.scale)):
-            found.append(f"scale = {self.scale}: expected a number above 0 (of what a parallel adapter adds)")
-        return found + some_layers(self.layers)
+            problems.append(f"scale = {self.scale}: expected a number above 0 (of what a parallel adapter adds)")
+        return problems + some_layers(self.layers)

@@ -1,4 +1,4 @@
-"""What every way of fine-tuning has in common."""
+"""The interface of a fine-tuning method."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from encoderlab.model.encoder import EncoderModel
 
 @dataclass(frozen=True, kw_only=True)
 class Method(ABC):
-    """How an encoder becomes trainable. A subclass is one `[[method]]` section, its fields the keys.
+    """A way to make an encoder trainable. A subclass is one `[[method]]` section, its fields are the keys.
 
     learning_rate: the candidates, one number or several; None takes `default_learning_rate` times the study's search
     factors.
@@ -24,13 +24,17 @@ class Method(ABC):
     learning_rate: float | tuple[float, ...] | None = None
 
     default_learning_rate: ClassVar[float]
+    merges: ClassVar[bool] = False  # whether `merge` folds the method into the pretrained weights
 
     @abstractmethod
     def insert(self, encoder: EncoderModel, seed: int) -> None:
-        """Add this method's parts to the frozen model and mark what trains. Draws come from `seed` alone."""
+        """Add the parts of this method to the frozen model and mark what trains, in place.
+
+        Random numbers depend on `seed` alone.
+        """
 
     def inject(self, encoder: EncoderModel, seed: int) -> None:
-        """Freeze the model, insert the method's parts, and let the head and every fresh tensor train. In place."""
+        """Freeze the model, insert the method, and unfreeze the head and every newly initialized tensor, in place."""
         encoder.model.requires_grad_(False)
         self.insert(encoder, seed)
         encoder.base_model.packs = self.packs  # type: ignore[assignment]
@@ -44,53 +48,52 @@ class Method(ABC):
         return True
 
     def merge(self, encoder: EncoderModel) -> None:  # noqa: B027  (nothing to fold is the common case, not an omission)
-        """Fold the method into the pretrained weights where that gives the same function. In place."""
+        """Fold the method into the pretrained weights, in place, if that gives the same function."""
 
     def problems(self, encoder: EncoderModel) -> list[str]:
-        """Why this section does not fit this model, whose part names and sizes it may read; one line each."""
+        """Return one line for each reason why this section does not fit the names and sizes of this model."""
         return []
 
     def positions_taken(self) -> int:
-        """How many of the model's positions the method takes for itself, so that texts have to be shorter."""
+        """Return how many positions of the model the method occupies; texts must be shorter by as many."""
         return 0
 
-    # Moments of a run. Most methods need none of them.
+    # Hooks of a run. Most methods need none of them.
 
     def rate_factors(self, encoder: EncoderModel) -> dict[str, float]:
-        """{parameter: what multiplies the run's learning rate}, for those that do not train at the plain rate."""
+        """Return {parameter: factor on the learning rate of the run} for parameters with a rate of their own."""
         return {}
 
     def regulariser(self, encoder: EncoderModel) -> Tensor | None:
-        """A term that a step's loss gets once, a scalar; or None."""
+        """Return a scalar that is added once to the loss of each step, or None."""
         return None
 
     def after_step(self, encoder: EncoderModel, step: int, steps: int) -> None:  # noqa: B027
-        """Called after optimizer step `step` (from 1) of `steps`, while its gradients are still there."""
+        """Update the method after optimizer step `step` (from 1) of `steps`, while the gradients still exist."""
 
     def state(self, encoder: EncoderModel) -> dict[str, Tensor]:
-        """What `after_step` remembers, by name: tensors that a resumed run needs and a user does not. Filled in
-        place."""
+        """Return the tensors by name that `after_step` remembers. A resumed run fills them in place."""
         return {}
 
     def can_be_best(self, step: int, steps: int) -> bool:
-        """Whether an epoch that ends after this step may become the run's result."""
+        """Return whether an epoch that ends after this step may become the result of the run."""
         return True
 
     def trimmed(self, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
-        """The tensors to save, of the adapter file's names: without those that no longer do anything."""
+        """Return the tensors to save, by their names in the adapter file, without those that have no effect."""
         return dict(tensors)
 
     def resize(self, encoder: EncoderModel, tensors: Mapping[str, Tensor]) -> None:  # noqa: B027
-        """Give the inserted parts the sizes of a saved file, where training changed them."""
+        """Give the inserted parts the sizes of a saved file, because training may have changed them."""
 
 
 def some_layers(layers: str | tuple[int, ...]) -> list[str]:
-    """The problem with a choice of layers that chooses none, if there is one."""
+    """Return the problem with an empty choice of layers, if there is one."""
     return (
         [] if layers else ["layers = []: expected at least one layer; to train the head alone, use the method 'head'"]
     )
 
 
 def positive(name: str, value: int, meaning: str) -> list[str]:
-    """The problem with a count that is not at least 1, if there is one."""
+    """Return the problem with a count below 1, if there is one."""
     return [] if value >= 1 else [f"{name} = {value}: expected a whole number of at least 1 ({meaning})"]

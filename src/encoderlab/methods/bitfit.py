@@ -1,9 +1,9 @@
-"""BitFit (Ben Zaken et al. 2022, arXiv:2106.10199): the encoder's bias vectors train, its weights stay.
+"""BitFit (Ben Zaken et al. 2022, arXiv:2106.10199): train the bias vectors of the encoder, freeze its weights.
 
     y = W x + b,   LN(x) = g * x^ + b          every b trains; W and g are frozen
 
-Nothing is added, so there is nothing to merge and inference costs what it cost before. On BERT-base it trains 102,912
-values (0.09 %), those of the LayerNorms and of the pooler included, as in the paper.
+Nothing is added, so there is nothing to merge, and inference costs as much as before. On BERT-base it trains 102,912
+values (0.09 %), including those of the LayerNorms and of the pooler, as in the paper.
 """
 
 from __future__ import annotations
@@ -18,10 +18,10 @@ from encoderlab.model.encoder import EncoderModel
 @final
 @dataclass(frozen=True, kw_only=True)
 class BitFit(Method):
-    """All bias vectors of the encoder train, whatever layer they belong to."""
+    """Train every bias vector of the encoder."""
 
     name: Literal["bitfit"] = "bitfit"
-    # The upper end of what the paper searches for BERT-base (1e-4 to 1e-3): our runs are shorter than its.
+    # The upper end of the paper's search for BERT-base (1e-4 to 1e-3), because our runs are shorter.
     default_learning_rate: ClassVar[float] = 1e-3
 
     def insert(self, encoder: EncoderModel, seed: int) -> None:

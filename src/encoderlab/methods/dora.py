@@ -26,7 +26,7 @@ from encoderlab.model.prepacked_linear import linear
 
 
 class DoraLinear(LoraLinear):
-    """y of the module's head lines. `lora_magnitude_vector` is m, (out,)."""
+    """A linear layer with the weight W*. The parameter `lora_magnitude_vector` is m, (out,)."""
 
     def __init__(
         self, base: nn.Linear, rank: int, scale: float, dropout: nn.Module, generator: torch.Generator
@@ -36,8 +36,11 @@ class DoraLinear(LoraLinear):
 
     @torch.no_grad()
     def norm(self) -> Tensor:
-        """||W + s B A||, (out,), fp32 in any precision: a norm rounded to bf16 would scale whole rows. Never zero, so
-        that a row of zeros, as pruned encoders have, stays one."""
+        """Return the row norms ||W + s B A||, (out,), in fp32.
+
+        A norm rounded to bf16 would scale whole rows. Norms are never zero, so that a row of zeros, as in pruned
+        encoders, stays a row of zeros.
+        """
         norms = torch.linalg.vector_norm(self.weight + self.delta(), dim=1, dtype=torch.float32)
         return norms.clamp_min(torch.finfo(torch.float32).tiny)
 
@@ -45,9 +48,9 @@ class DoraLinear(LoraLinear):
         c = self.lora_magnitude_vector / self.norm()
         dropped = self.lora_dropout(x)
         y = linear(x, self.weight)
-        again = y if dropped is x else linear(dropped, self.weight)
+        dropped_y = y if dropped is x else linear(dropped, self.weight)
         low = F.linear(F.linear(dropped, self.lora_A.weight), self.lora_B.weight * self.scale)
-        y = y + (c - 1).to(x.dtype) * again + c.to(x.dtype) * low
+        y = y + (c - 1).to(x.dtype) * dropped_y + c.to(x.dtype) * low
         return y if self.bias is None else y + self.bias
 
     def whole(self) -> Tensor:

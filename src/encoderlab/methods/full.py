@@ -1,4 +1,4 @@
-"""Full fine-tuning: every weight of the encoder and the head trains. The reference that the others are held against."""
+"""Full fine-tuning: train every weight of the encoder and of the head. The other methods are compared with it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Frozen encoder, trained head: what the pretrained features give by themselves. The baseline of every study."""
+"""Linear probe: freeze the encoder and train the head, which shows what the pretrained features alone achieve."""
 
 from __future__ import annotations
 
@@ -23,4 +23,4 @@ class Head(Method):
         return []
 
     def insert(self, encoder: EncoderModel, seed: int) -> None:
-        """Nothing to add: the head trains under every method."""
+        """Add nothing: the head trains under every method."""

@@ -1,11 +1,11 @@
-r"""(IA)^3 (Liu et al. 2022, arXiv:2205.05638, section 3.3): three learned vectors a layer that rescale activations.
+r"""(IA)^3 (Liu et al. 2022, arXiv:2205.05638, section 3.3): rescale activations by three learned vectors per layer.
 
     softmax(q (l_k * k)' / sqrt(d)) (l_v * v)          l_k, l_v: (hidden,)     on the keys and the values
     W2 (l_ff * act(W1 x + b1)) + b2                    l_ff: (intermediate,)   on the feed-forward activation
 
-The vectors start at one: at step 0 the model is unchanged. Merging is exact: l_k and l_v scale rows of a weight and its
-bias, l_ff scales columns. On BERT-base that is 12 (768 + 768 + 3072) = 55,296 parameters, the paper's count. PEFT's
-default on BERT, which finds layers by suffix, also scales the input of attention_out: `target` can say so.
+The vectors start at one, so the model is unchanged at step 0. Merging is exact: l_k and l_v scale rows of a weight and
+its bias, l_ff scales columns. BERT-base has 12 (768 + 768 + 3072) = 55,296 of these parameters, as in the paper. By
+default PEFT finds the layers of BERT by suffix and also scales the input of attention_out; set `target` to do the same.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ OUTPUTS, INPUTS = ("key", "value"), ("ffn_out", "attention_out")  # which side o
 
 
 def _scaled_outputs(module: nn.Module, args: Any, y: Tensor, start: int) -> Tensor:
-    """Scale the outputs from `start` on: those of key and value, where one layer gives query, key and value."""
+    """Scale the outputs from `start` on, which are those of key and value in a fused query-key-value layer."""
     return y if module.ia3_l is None else y * _rows(module.ia3_l, start)  # type: ignore[arg-type]
 
 
@@ -34,7 +34,7 @@ def _scaled_inputs(module: nn.Module, args: tuple[Tensor, ...]) -> tuple[Tensor,
 
 
 def _rows(vector: Tensor, start: int) -> Tensor:
-    """The (n, 1) vector as (start + n,), ones in front."""
+    """Return the (n, 1) vector as (start + n,), padded in front with ones."""
     return F.pad(vector.flatten(), (start, 0), value=1.0)
 
 
@@ -47,8 +47,9 @@ class Ia3(Method):
     name: Literal["ia3"] = "ia3"
     target: tuple[str, ...] = ("key", "value", "ffn_out")
     layers: Literal["all", "last"] | tuple[int, ...] = "all"
-    # That of the paper's recipe. A rescaling near one needs larger steps than a weight: 30 to 60 times full's.
+    # The rate of the paper. A factor near one needs larger steps than a weight: 30 to 60 times those of `full`.
     default_learning_rate: ClassVar[float] = 3e-3
+    merges: ClassVar[bool] = True
 
     def insert(self, encoder: EncoderModel, seed: int) -> None:
         numbers = encoder.layer_numbers(self.layers)
@@ -85,10 +86,10 @@ class Ia3(Method):
             linear.register_parameter("ia3_l", None)  # the hooks let everything through
 
     def problems(self, encoder: EncoderModel) -> list[str]:
-        found, roles = some_layers(self.layers), (*OUTPUTS, *INPUTS)
+        problems, roles = some_layers(self.layers), (*OUTPUTS, *INPUTS)
         wrong = [role for role in self.target if role not in roles]
         if wrong or not self.target:
-            found.append(f"target = {list(self.target)}: expected at least one of {', '.join(roles)}")
+            problems.append(f"target = {list(self.target)}: expected at least one of {', '.join(roles)}")
         elif encoder.family.fused and ("key" in self.target) != ("value" in self.target):
-            found.append("target: key and value are one linear layer here; name both or neither")
-        return found
+            problems.append("target: key and value are one linear layer here; name both or neither")
+        return problems

@@ -22,7 +22,7 @@ from encoderlab.model.prepacked_linear import with_low_rank
 
 
 class LoraLinear(LowRankLinear):
-    """y of the module's head line."""
+    """A linear layer with the change s B A."""
 
     def __init__(
         self, base: nn.Linear, rank: int, scale: float, dropout: nn.Module, generator: torch.Generator
@@ -36,7 +36,7 @@ class LoraLinear(LowRankLinear):
         return with_low_rank(x, self.weight, self.bias, self.lora_dropout(x), a, b)
 
     def delta(self) -> Tensor:
-        """s B A, (out, in)."""
+        """Return the change s B A, (out, in)."""
         return self.scale * (self.lora_B.weight @ self.lora_A.weight)
 
     def whole(self) -> Tensor:
@@ -44,7 +44,7 @@ class LoraLinear(LowRankLinear):
 
 
 def lora_pair(base: nn.Linear, rank: int, generator: torch.Generator) -> tuple[nn.Linear, nn.Linear]:
-    """A, random, and B, zero, for a layer."""
+    """Return A, initialized at random, and B, initialized at zero, for a layer."""
     a = nn.Linear(base.in_features, rank, bias=False)
     b = nn.Linear(rank, base.out_features, bias=False)
     with torch.no_grad():

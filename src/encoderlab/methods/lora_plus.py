@@ -2,13 +2,14 @@ r"""LoRA+ (Hayou et al. 2024, arXiv:2402.12354): LoRA whose B trains faster than
 
     y = x W' + b + s (x A') B'          learning rate of B = ratio x learning rate of A
 
-B starts at zero and A does not, and in a wide layer one rate for both is too slow for B or too fast for A: the paper
-derives that B's has to grow with the width relative to A's, and recommends a ratio of 16. `learning_rate` is A's and
-the head's.
+B starts at zero and A does not. In a wide layer a single rate is too slow for B or too fast for A. The paper derives
+that the ratio of the two rates must grow with the width, and recommends 16. `learning_rate` is the rate of A and of
+the head.
 
-The default rate is LoRA's divided by sqrt(16): A at a quarter and B at four times LoRA's own rate, so that the first
-change of B A, which goes with the product of the two rates, has LoRA's size. On the demo's sentences the best rate of
-LoRA, 3e-3, and the best of LoRA+, 8e-4, stand in this relation, and so do the rates at which they diverge.
+The default rate is that of LoRA divided by sqrt(16): A trains at a quarter of it and B at four times it. The first
+change of B A is proportional to the product of the two rates, so it has the size that LoRA gives it. On the sentences
+of the demo, the best rates of LoRA (3e-3) and of LoRA+ (8e-4) have this ratio, and so have the rates at which they
+diverge.
 """
 
 from __future__ import annotations
@@ -42,7 +43,7 @@ class LoraPlus(FixedRank):
         return {f"{name}.lora_B.weight": self.ratio for name in layers}
 
     def problems(self, encoder: EncoderModel) -> list[str]:
-        found = super().problems(encoder)
+        problems = super().problems(encoder)
         if not (self.ratio > 0 and math.isfinite(self.ratio)):
-            found.append(f"ratio = {self.ratio}: expected a number above 0, such as 16 (1 is plain LoRA)")
-        return found
+            problems.append(f"ratio = {self.ratio}: expected a number above 0, such as 16 (1 is plain LoRA)")
+        return problems

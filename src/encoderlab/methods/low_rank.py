@@ -1,4 +1,4 @@
-r"""What the low-rank methods share: a small trained change of chosen frozen linear layers, and its settings.
+r"""The parts that the low-rank methods share: a trained change of chosen frozen linear layers, and its settings.
 
 y = x W' + b   becomes   y = x (W + C)' + b          C: (out, in), of low rank; each method has its own
 """
@@ -9,7 +9,7 @@ import math
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Literal
+from typing import ClassVar, Literal
 
 import torch
 from torch import Tensor, nn
@@ -23,36 +23,37 @@ from encoderlab.model.prepacked_linear import linear
 
 
 class LowRankLinear(nn.Linear, ABC):
-    """A linear layer with its change. Shares weight and bias with the layer it replaces, under the same names."""
+    """A linear layer with a trained change. It shares weight and bias with the layer that it replaces."""
 
     def __init__(self, base: nn.Linear, dropout: nn.Module) -> None:
         nn.Module.__init__(self)
         self.in_features, self.out_features = base.in_features, base.out_features
         self.weight, self.bias = base.weight, base.bias
         self.lora_dropout = dropout
-        self.kept: Tensor | None = None  # W while merged
+        self.pretrained: Tensor | None = None  # W while merged
 
     @abstractmethod
     def tuned(self, x: Tensor) -> Tensor:
-        """(..., in) -> (..., out), the change included."""
+        """Compute the layer with its change, (..., in) -> (..., out)."""
 
     @abstractmethod
     def whole(self) -> Tensor:
-        """(out, in): the weight of a plain linear layer that computes the same."""
+        """Return the weight, (out, in), of a plain linear layer that computes the same."""
 
     def forward(self, input: Tensor) -> Tensor:
-        return self.tuned(input) if self.kept is None else linear(input, self.weight, self.bias)
+        return self.tuned(input) if self.pretrained is None else linear(input, self.weight, self.bias)
 
     @torch.no_grad()
     def merge(self) -> None:
-        """Use `whole` as the weight; W is kept aside, untouched, so that `unmerge` is exact to the bit."""
-        if self.kept is None:
-            self.kept = self.weight.data
+        """Use `whole` as the weight. W itself is kept, so that `unmerge` is exact to the bit."""
+        if self.pretrained is None:
+            self.pretrained = self.weight.data
             self.weight = nn.Parameter(self.whole(), requires_grad=False)
 
     def unmerge(self) -> None:
-        if self.kept is not None:
-            self.weight, self.kept = nn.Parameter(self.kept, requires_grad=False), None
+        """Use W as the weight again."""
+        if self.pretrained is not None:
+            self.weight, self.pretrained = nn.Parameter(self.pretrained, requires_grad=False), None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -67,15 +68,16 @@ class LowRank(Method):
     dropout: float = 0.0
     target: tuple[str, ...] = ("query", "value")
     layers: Literal["all", "last"] | tuple[int, ...] = "all"
+    merges: ClassVar[bool] = True
 
     @property
     def first_rank(self) -> int:
-        """The rank at the first step."""
+        """The number of ranks of a layer at the first step."""
         return self.rank
 
     @abstractmethod
     def wrap(self, base: nn.Linear, dropout: nn.Module, generator: torch.Generator) -> nn.Linear:
-        """The layer that takes the place of `base`; its draws come from `generator`."""
+        """Return the layer that replaces `base`, initialized from `generator`."""
 
     def insert(self, encoder: EncoderModel, seed: int) -> None:
         numbers = encoder.layer_numbers(self.layers)
@@ -95,22 +97,22 @@ class LowRank(Method):
             layer.merge()
 
     def unmerge(self, encoder: EncoderModel) -> None:
-        """Undo `merge`: the weights are the pretrained ones again, bit for bit."""
+        """Restore the pretrained weights, bit for bit."""
         for _, layer in low_rank_layers(encoder):
             layer.unmerge()
 
     def problems(self, encoder: EncoderModel) -> list[str]:
-        found = positive("rank", self.rank, "rank-one matrices per layer, not a share of the weights")
+        problems = positive("rank", self.rank, "rank-one matrices per layer, not a share of the weights")
         if self.first_rank > (hidden := encoder.model.config.hidden_size):
-            found.append(f"rank = {self.first_rank}: larger than the layers ({hidden} wide); use a smaller rank")
+            problems.append(f"rank = {self.first_rank}: larger than the layers ({hidden} wide); use a smaller rank")
         if not 0 <= self.dropout < 1:
-            found.append(f"dropout = {self.dropout}: expected 0 <= dropout < 1")
+            problems.append(f"dropout = {self.dropout}: expected 0 <= dropout < 1")
         if not (self.alpha > 0 and math.isfinite(self.alpha)):
-            found.append(f"alpha = {self.alpha}: expected a number above 0, or the change is nothing")
-        found += some_layers(self.layers)
+            problems.append(f"alpha = {self.alpha}: expected a number above 0, or the change is nothing")
+        problems += some_layers(self.layers)
         if not self.target:
-            found.append("target = []: expected at least one role or module path")
-        return found
+            problems.append("target = []: expected at least one role or module path")
+        return problems
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -121,16 +123,17 @@ class FixedRank(LowRank):
 
     @property
     def scale(self) -> float:
-        """s = alpha / rank, or alpha / sqrt(rank) with rslora (Kalajdzievski 2023, arXiv:2312.03732)."""
+        """The scale s = alpha / rank, or alpha / sqrt(rank) with rslora (Kalajdzievski 2023, arXiv:2312.03732)."""
         return self.alpha / (math.sqrt(self.rank) if self.rslora else self.rank)
 
 
 def low_rank_layers(encoder: EncoderModel) -> Iterator[tuple[str, LowRankLinear]]:
-    """(trunk-relative path, layer) of every layer that carries a change."""
-    return ((n, m) for n, m in encoder.base_model.named_modules() if isinstance(m, LowRankLinear))
+    """Iterate over (path relative to the base model, layer) of every layer with a trained change."""
+    modules = encoder.base_model.named_modules()
+    return ((path, module) for path, module in modules if isinstance(module, LowRankLinear))
 
 
 def replace_module(root: nn.Module, path: str, module: nn.Module) -> None:
-    """Put `module` in the place that `path` names below `root`."""
+    """Replace the module at `path` below `root` by `module`."""
     parent, _, name = path.rpartition(".")
     setattr(root.get_submodule(parent), name, module)

@@ -1,4 +1,4 @@
-"""The bridge to the `peft` library: a method that it has and we do not, under our loop, head rules, saving and report.
+"""The bridge to the `peft` library: train its other methods with our loop, head rules, file format and report.
 
     [[method]]
     name = "peft"
@@ -6,39 +6,38 @@
     target_modules = ["query", "ffn_out"]     then the fields of that type's config, as PEFT names them
     boft_block_size = 4
 
-What differs from PEFT: the roles of our other methods may stand among `target_modules` and mean exact paths, in every
-family (query and value where the key is absent); heads and fresh tensors train and are saved whatever the type; random
-starts and dropout come from the run's seed. What a type keeps frozen and random is not in every type's file, so it is
-drawn from a seed that is always the same. A type whose start rewrites pretrained weights is refused, as the file does
-not hold those. Merging
-is PEFT's own, and leaves a plain encoder; a type that cannot merge runs as it is.
+Differences from PEFT:
+- `target_modules` may contain the roles of our other methods, which mean exact paths in every family. The default is
+  query and value.
+- Heads and newly initialized tensors train and are saved with every type.
+- Initial values and dropout depend on the seed of the run. Frozen random tensors, which the file of some types does not
+  contain, are drawn from one fixed seed.
+- A type that rewrites pretrained weights at the start is refused, because the file does not contain them.
+- PEFT merges, which leaves a plain encoder. A type that cannot merge runs as it is.
 """
 
 from __future__ import annotations
 
 import copy
-import difflib
 import importlib.util
-import json
 import warnings
 from collections.abc import Mapping
-from dataclasses import dataclass, field, fields
-from functools import cache
+from dataclasses import dataclass, field
 from threading import RLock, get_ident
-from typing import Any, ClassVar, Literal, final, get_type_hints
+from typing import Any, ClassVar, Literal, final
 
 import torch
-from pydantic import TypeAdapter, ValidationError
 from torch import Tensor, nn
 
 from encoderlab.core.errors import InputError
 from encoderlab.core.rng import derive
 from encoderlab.methods.base import Method
+from encoderlab.methods.peft_types import OURS, configs, did_you_mean, fits, layers, settable, type_name
 from encoderlab.model.dropout import active_rng, replace_dropout
 from encoderlab.model.encoder import EncoderModel
 from encoderlab.model.families import ROLES
 
-# Types that are no change of layers, or need a loop of their own, and which of our methods does it instead.
+# Types that do not change layers, or need a loop of their own, and our method that replaces them.
 INSTEAD = {
     "PROMPT_TUNING": "prompt",
     "MULTITASK_PROMPT_TUNING": "prompt",
@@ -49,12 +48,10 @@ INSTEAD = {
     "ADAPTION_PROMPT": "prefix",
     "ADALORA": "adalora",
 }
-FP32_ONLY = ("ADAMSS", "OSF")  # their sums mix precisions
-MIXING = {"LILY"}  # its router averages over all tokens of a call, whatever row they are of
-NOT_HERE = ("POLY", "XLORA", "SHADOW")  # mixtures of several adapters, or a second model beside the first
+FP32_ONLY = ("ADAMSS", "OSF")  # they add tensors of different precisions
+MIXING = {"LILY"}  # its router averages over all tokens of a call, across rows
+NOT_SUPPORTED = ("POLY", "XLORA", "SHADOW")  # mixtures of several adapters, or a second model beside the first
 MODULES = ("target_modules", "feedforward_modules", "exclude_modules")  # fields that name modules
-OURS = {"task_type", "peft_type", "auto_mapping", "peft_version", "base_model_name_or_path", "revision"}
-OURS |= {"inference_mode", "modules_to_save"}  # what PEFT's configs have and encoderlab decides
 
 
 @final
@@ -66,8 +63,9 @@ class Peft(Method):
     name: Literal["peft"] = "peft"
     type: str
     options: dict[str, Any] = field(default_factory=dict, hash=False, metadata={"rest": True})
-    # Each type has a rate of its own; this is LoRA's. Name the candidates in the section.
+    # The rate of LoRA. The best rate differs between types: set the candidates in the section.
     default_learning_rate: ClassVar[float] = 1e-3
+    merges: ClassVar[bool] = True  # except for the types that PEFT cannot merge, which run as they are
 
     def insert(self, encoder: EncoderModel, seed: int) -> None:
         if problems := self.problems(encoder):
@@ -102,7 +100,7 @@ class Peft(Method):
         encoder.base_model.train(encoder.base_model.training)  # PEFT's layers begin in training mode
 
     def _resolved(self, encoder: EncoderModel) -> dict[str, Any]:
-        """The options as PEFT takes them for this model: exact paths for roles."""
+        """Return the options for this model, with exact paths in place of roles."""
         options = {key: _paths(encoder, key, value) for key, value in self.options.items()}
         if "target_modules" in settable(self.type):
             options.setdefault("target_modules", self._targets(encoder))
@@ -113,13 +111,13 @@ class Peft(Method):
         return self.type not in MIXING
 
     def config(self, encoder: EncoderModel) -> Any:
-        """PEFT's config, for this model with the method in it or without."""
+        """Return the config of PEFT for this model, with or without the method in it."""
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             return configs()[self.type](**copy.deepcopy(self._resolved(encoder)))
 
-    def _wrap(self, trunk: nn.Module, options: Mapping[str, Any], seed: int) -> None:
-        """Put PEFT's layers into `trunk`, with draws from `seed`."""
+    def _wrap(self, base_model: nn.Module, options: Mapping[str, Any], seed: int) -> None:
+        """Insert the layers of PEFT into `base_model`, initialized from `seed`."""
         from peft.mapping import PEFT_TYPE_TO_TUNER_MAPPING
 
         with torch.random.fork_rng(devices=[]), torch.device("cpu"), warnings.catch_warnings():
@@ -127,13 +125,13 @@ class Peft(Method):
             torch.manual_seed(seed)
             try:
                 config = configs()[self.type](**copy.deepcopy(dict(options)))
-                PEFT_TYPE_TO_TUNER_MAPPING[config.peft_type](trunk, config, "default")
-            except Exception as error:  # whatever a type objects to, in its own words
-                said = (str(error).strip() or type(error).__name__).splitlines()[0]
-                raise InputError(f"type = {self.type!r}: peft does not take these settings here: {said}") from None
+                PEFT_TYPE_TO_TUNER_MAPPING[config.peft_type](base_model, config, "default")
+            except Exception as error:  # each type has its own exceptions
+                message = (str(error).strip() or type(error).__name__).splitlines()[0]
+                raise InputError(f"type = {self.type!r}: peft does not accept these settings: {message}") from None
 
     def _targets(self, encoder: EncoderModel) -> list[str]:
-        """Exact paths where the section names no modules: query and value, as for LoRA."""
+        """Return the paths of the default modules, in most types query and value."""
         modules = dict(encoder.base_model.named_modules())
         if self.type == "LN_TUNING":
             return [path for path, module in modules.items() if isinstance(module, nn.LayerNorm)]
@@ -144,16 +142,16 @@ class Peft(Method):
 
     @torch.no_grad()
     def merge(self, encoder: EncoderModel) -> None:
-        found, merged = layers(encoder.base_model), []
+        peft_layers, merged = layers(encoder.base_model), []
         try:
-            for layer in found.values():
+            for layer in peft_layers.values():
                 layer.merge()
                 merged.append(layer)
-        except Exception:  # a type without a merged form says so in its own way
+        except Exception:  # this type cannot merge; each has its own exception
             for layer in merged:
                 layer.unmerge()
             return
-        for path, layer in found.items():
+        for path, layer in peft_layers.items():
             parent, _, name = path.rpartition(".")
             setattr(encoder.base_model.get_submodule(parent), name, layer.get_base_layer())
 
@@ -162,38 +160,25 @@ class Peft(Method):
             return ["needs the peft library: pip install 'encoderlab[peft]'"]
         if self.type in INSTEAD:
             return [f"type = {self.type!r}: use our own method, name = {INSTEAD[self.type]!r}, for this"]
-        known = [name for name in configs() if name not in INSTEAD and name not in NOT_HERE]
-        if self.type not in known:
-            return [f"type = {self.type!r}: no such type among peft's single-adapter layers{_near(self.type, known)}"]
-        found, kinds = [], settable(self.type)
+        supported = [name for name in configs() if name not in INSTEAD and name not in NOT_SUPPORTED]
+        if self.type not in supported:
+            hint = did_you_mean(self.type, supported)
+            return [f"type = {self.type!r}: no such type among peft's single-adapter layers{hint}"]
+        problems, kinds = [], settable(self.type)
         for key, value in self.options.items():
             if key in OURS:
-                found.append(f"{key}: is set by encoderlab (heads and fresh tensors always train); leave it out")
+                problems.append(f"{key}: encoderlab sets it (the head always trains); leave it out")
             elif key not in kinds:
-                found.append(f"{key}: peft's {self.type} has no such field{_near(key, list(kinds))}")
-            elif not _fits(kinds[key], value):
-                found.append(f"{key} = {value!r}: peft's {self.type} expects {_words(kinds[key])}")
-        return found
+                problems.append(f"{key}: peft's {self.type} has no such field{did_you_mean(key, list(kinds))}")
+            elif not fits(kinds[key], value):
+                problems.append(f"{key} = {value!r}: peft's {self.type} expects {type_name(kinds[key])}")
+        return problems
 
     @staticmethod
-    def kinds(type_name: Any) -> dict[str, Any]:
-        """{field: annotation} of what a section of this type may set; {} for a type that is not there."""
-        there = importlib.util.find_spec("peft") is not None and isinstance(type_name, str)
-        return settable(type_name) if there and type_name in configs() else {}
-
-
-@cache
-def configs() -> dict[str, type]:
-    from peft.mapping import PEFT_TYPE_TO_CONFIG_MAPPING
-
-    return {kind.value: config for kind, config in PEFT_TYPE_TO_CONFIG_MAPPING.items()}
-
-
-@cache
-def settable(type_name: str) -> dict[str, Any]:
-    config = configs()[type_name]
-    hints = get_type_hints(config, include_extras=True)
-    return {f.name: hints[f.name] for f in fields(config) if f.init and f.name not in OURS}
+    def kinds(peft_type: Any) -> dict[str, Any]:
+        """Return {field: annotation} of the fields that a section of this type may set; {} for an unknown type."""
+        possible = importlib.util.find_spec("peft") is not None and isinstance(peft_type, str)
+        return settable(peft_type) if possible and peft_type in configs() else {}
 
 
 class _Draws:
@@ -221,49 +206,45 @@ class _Draws:
             self.turns.release()
 
 
-def layers(trunk: nn.Module) -> dict[str, Any]:
-    """PEFT's layers by their trunk-relative paths."""
-    from peft.tuners.tuners_utils import BaseTunerLayer
-
-    return {path: module for path, module in trunk.named_modules() if isinstance(module, BaseTunerLayer)}
-
-
 def _paths(encoder: EncoderModel, key: str, value: Any) -> Any:
-    """A list of module names with its roles as exact paths; a name that means no module is an InputError."""
+    """Replace the roles in a list of module names by exact paths. Raise InputError for a name without a module."""
     if key not in MODULES or not isinstance(value, list):
         return value
-    known = [path for path, _ in encoder.base_model.named_modules() if path]
-    found: list[str] = []
+    modules = [path for path, _ in encoder.base_model.named_modules() if path]
+    paths: list[str] = []
     for name in value:
         if name in ROLES:
-            found += encoder.linear_paths(name, encoder.layer_numbers("all"))
-        elif any(path == name or path.endswith(f".{name}") for path in known):  # PEFT's own rule
-            found.append(name)
+            paths += encoder.linear_paths(name, encoder.layer_numbers("all"))
+        elif any(path == name or path.endswith(f".{name}") for path in modules):  # the rule of PEFT
+            paths.append(name)
         else:
-            raise InputError(f"{key}: no module {name!r} in {encoder.name}{_near(name, [*ROLES, *known])}")
-    return list(dict.fromkeys(found))
+            raise InputError(f"{key}: no module {name!r} in {encoder.name}{did_you_mean(name, [*ROLES, *modules])}")
+    return list(dict.fromkeys(paths))
 
 
 def _check_intact(encoder: EncoderModel, pristine: Mapping[str, Tensor]) -> None:
-    """InputError where wrapping took a fresh tensor from the head's rules, or changed a pretrained one."""
+    """Raise InputError if PEFT wrapped a newly initialized tensor or changed a pretrained one."""
     now = {name.replace("base_layer.", ""): p for name, p in encoder.base_model.named_parameters()}
     names = {name for name, _ in encoder.model.named_parameters()}
     if lost := sorted(encoder.newly_initialized - names):
         raise InputError(
-            f"target_modules: {lost[0]} is not in the checkpoint, so it trains as a whole already; name the encoder's "
-            f"layers only (roles: {', '.join(ROLES)})"
+            f"target_modules: {lost[0]} is not in the checkpoint, so all of it trains already; name only layers of the "
+            f"encoder (roles: {', '.join(ROLES)})"
         )
     changed = [name for name, p in pristine.items() if name in now and not torch.equal(p, now[name])]
     if changed:
         raise InputError(
             f"these settings rewrite pretrained weights at the start, e.g. {changed[0]}, which the adapter file does "
-            "not hold; choose a start that leaves them as they are"
+            "not contain; choose an initialization that leaves them as they are"
         )
 
 
 def _unshare(module: nn.Module, seen: set[int]) -> None:
-    """Give each layer containers of its own, with the same parameters in them, where a type hangs one container into
-    all: a call with other tensors in their places (bf16 training) would put back the wrong ones."""
+    """Give each layer its own containers of the same parameters, because some types share one container.
+
+    bf16 training calls the model with other tensors in place of its parameters. With a shared container it would
+    restore the wrong ones.
+    """
     for name, child in list(module.named_children()):
         if name == "base_layer":
             continue
@@ -276,7 +257,7 @@ def _unshare(module: nn.Module, seen: set[int]) -> None:
 
 
 def _cast_buffers(layer: nn.Module, args: tuple[Any, ...]) -> None:
-    """A type's frozen numbers follow the compute precision, as its parameters do."""
+    """Cast the floating-point buffers of a layer to the dtype of its input."""
     x = args[0]
     if not (isinstance(x, Tensor) and x.is_floating_point()):
         return
@@ -285,23 +266,6 @@ def _cast_buffers(layer: nn.Module, args: tuple[Any, ...]) -> None:
             buffer.data = buffer.data.to(x.dtype)
 
 
-def _refuse_bf16(trunk: nn.Module, args: Any) -> None:
-    if any(parameter.dtype == torch.bfloat16 for parameter in trunk.parameters()):
+def _refuse_bf16(base_model: nn.Module, args: Any) -> None:
+    if any(parameter.dtype == torch.bfloat16 for parameter in base_model.parameters()):
         raise InputError('train.precision: this type of peft computes in fp32 only; set precision = "fp32"')
-
-
-def _fits(kind: Any, value: Any) -> bool:
-    try:
-        TypeAdapter(kind).validate_json(json.dumps(value), strict=True)
-    except (ValidationError, TypeError):  # TypeError: a date, which no field takes
-        return False
-    return True
-
-
-def _words(kind: Any) -> str:
-    return getattr(kind, "__name__", None) if isinstance(kind, type) else str(kind).replace("typing.", "")  # type: ignore[return-value]
-
-
-def _near(word: str, known: list[str]) -> str:
-    close = difflib.get_close_matches(word, known, n=3) or difflib.get_close_matches(word.upper(), known, n=3)
-    return f"; did you mean {' or '.join(close)}?" if close else f"; known: {', '.join(known[:40])}"

@@ -1,13 +1,14 @@
-r"""Prefix tuning (Li & Liang 2021, arXiv:2101.00190): learned keys and values in front of every layer's own.
+r"""Prefix tuning (Li & Liang 2021, arXiv:2101.00190): learn keys and values in front of those of every layer.
 
     head_i = softmax(q_i [P_k ; k_i]' / sqrt(d)) [P_v ; v_i]          P_k, P_v: (heads, length, head size), per layer
 
-Nothing is put among the tokens: positions are unshifted, and all positions of the model stay usable. (With
-`shift_positions` the tokens are numbered on from the prefix, as the `peft` library does where it can: its files mean
-that. It costs `length` of the model's positions.) The prefix is
-trained directly, without the paper's reparametrisation network. It starts as the keys and values that the frozen
-encoder itself computes for `length` random tokens of its vocabulary: values of the right size, which the paper found
-to matter in small data. Step 0 is therefore not the unchanged model.
+No token is inserted, so positions do not change and all positions of the model can be used. With `shift_positions` the
+positions of the tokens continue from the prefix, which occupies `length` positions. The `peft` library does the same
+in the families where it can, and its files require it.
+
+The prefix is trained directly, without the reparametrization network of the paper. It starts as the keys and values
+that the frozen encoder computes for `length` random tokens of its vocabulary. These have the right scale, which the
+paper found to matter on small data. Step 0 is therefore not the unchanged model.
 """
 
 from __future__ import annotations
@@ -25,7 +26,7 @@ from encoderlab.methods.base import Method, positive, some_layers
 from encoderlab.model import positions
 from encoderlab.model.encoder import EncoderModel
 
-CACHE = "past_key_values"  # the argument of a trunk through which PEFT hands its prefix
+CACHE = "past_key_values"  # the argument of an encoder's call that takes the prefix of PEFT
 
 
 @final
@@ -62,32 +63,32 @@ class Prefix(Method):
         return self.length if self.shift_positions else 0
 
     def problems(self, encoder: EncoderModel) -> list[str]:
-        found = positive("length", self.length, "learned key-value pairs per layer") + some_layers(self.layers)
+        problems = positive("length", self.length, "learned key-value pairs per layer") + some_layers(self.layers)
         if not self.shift_positions:
-            return found
+            return problems
         if CACHE not in inspect.signature(encoder.base_model.forward).parameters:
-            found.append(
+            problems.append(
                 f"shift_positions = true: {encoder.name} takes no {CACHE}, so the peft library has no prefix tuning "
                 "for it; leave the positions unshifted"
             )
         elif self.length >= (limit := positions.usable(encoder.base_model)):
-            found.append(f"length = {self.length}: shift_positions takes as many of the {limit} positions")
-        return found
+            problems.append(f"length = {self.length}: shift_positions takes as many of the {limit} positions")
+        return problems
 
 
-def _shift(trunk: nn.Module, args: Any, kwargs: dict[str, Any], length: int) -> tuple[tuple[()], dict[str, Any]]:
-    """The call with positions that count on from the prefix, unless it gives positions itself."""
-    given = positions.arguments(trunk, args, kwargs)
-    place = positions.counted(trunk, given, before=length)
-    positions.fit(trunk, place.size(1), length)
+def _shift(base_model: nn.Module, args: Any, kwargs: dict[str, Any], length: int) -> tuple[tuple[()], dict[str, Any]]:
+    """Count the positions of a call on from the prefix, unless the call gives positions itself."""
+    given = positions.arguments(base_model, args, kwargs)
+    place = positions.counted(base_model, given, before=length)
+    positions.fit(base_model, place.size(1), length)
     return (), {"position_ids": place, **given}
 
 
-def _keep(seen: dict[tuple[int, str], Tensor], at: tuple[int, str], encoder: EncoderModel) -> Any:
-    """A forward hook that stores the first row of what a module returns for the role."""
+def _store_output(outputs: dict[tuple[int, str], Tensor], at: tuple[int, str], encoder: EncoderModel) -> Any:
+    """Return a forward hook that stores the first row of the output of a projection, (length, hidden)."""
 
     def hook(module: nn.Module, args: Any, output: Tensor) -> None:
-        seen[at] = output[0, :, encoder.outputs(at[1], output.size(-1))].clone()
+        outputs[at] = output[0, :, encoder.outputs(at[1], output.size(-1))].clone()
 
     return hook
 
@@ -96,18 +97,18 @@ def _keep(seen: dict[tuple[int, str], Tensor], at: tuple[int, str], encoder: Enc
 def _projected(
     encoder: EncoderModel, projections: list[tuple[int, str]], length: int, seed: int
 ) -> dict[tuple[int, str], Tensor]:
-    """What each projection gives, (length, hidden), for `length` random tokens run through the encoder as one text."""
+    """Return the output of each projection, (length, hidden), for a text of `length` random tokens."""
     ids = torch.randint(len(encoder.tokenizer), (1, length), generator=torch_generator(seed, "prefix"))
     ids = ids.clamp(max=encoder.base_model.get_input_embeddings().num_embeddings - 1)  # type: ignore[operator]
-    seen: dict[tuple[int, str], Tensor] = {}
+    outputs: dict[tuple[int, str], Tensor] = {}
     hooks = []
     for i, role in projections:
         linear = encoder.part(i, getattr(encoder.family, role))
-        hooks.append(linear.register_forward_hook(_keep(seen, (i, role), encoder)))
+        hooks.append(linear.register_forward_hook(_store_output(outputs, (i, role), encoder)))
     training = encoder.model.training
     encoder.model.eval()
     encoder.base_model(input_ids=ids)
     encoder.model.train(training)
     for hook in hooks:
         hook.remove()
-    return seen
+    return outputs

@@ -1,18 +1,18 @@
-r"""Prompt tuning (Lester et al. 2021, arXiv:2104.08691): learned vectors among the word embeddings, all else frozen.
+r"""Prompt tuning (Lester et al. 2021, arXiv:2104.08691): learn vectors among the word embeddings, freeze the rest.
 
     after_cls   [CLS] p_1 ... p_n w_1 w_2 ... [SEP]      the default
-    front       p_1 ... p_n [CLS] w_1 w_2 ... [SEP]      as the `peft` library does it
+    front       p_1 ... p_n [CLS] w_1 w_2 ... [SEP]      as in the `peft` library
 
-With `after_cls` the virtual tokens share the position of [CLS], so that every real token keeps its own and all
-positions of the model stay usable. (Relative and rotary positions go by where a token stands: there the text moves away
-from [CLS] by n, and its tokens keep their distances among each other.) The virtual tokens are taken out of what the
-encoder returns: a pooler, a mean over tokens and a head that answers token by token read the real tokens only.
+With `after_cls` the virtual tokens share the position of [CLS]. Every real token keeps its position, and all positions
+of the model can be used. (Relative and rotary positions depend on the place of a token: there the text moves away from
+[CLS] by n, and the distances between its tokens do not change.) The virtual tokens are removed from the output of the
+encoder: a pooler, a mean over tokens, and a head that classifies each token read only the real tokens.
 
-`front` is there so that PEFT's files mean what they mean in PEFT: every position is shifted by n, n positions of the
-model are used up, nothing is taken out, and a classifier reads the first virtual token in the place of [CLS].
+`front` reproduces PEFT, so that its files mean the same here. Every position is shifted by n, n positions of the model
+are occupied, nothing is removed, and a classifier reads the first virtual token in place of [CLS].
 
 The vectors start as the embeddings of random tokens of the vocabulary, which the paper found better than random
-numbers; step 0 is therefore not the unchanged model.
+numbers. Step 0 is therefore not the unchanged model.
 """
 
 from __future__ import annotations
@@ -40,14 +40,14 @@ class Prompt(Method):
     name: Literal["prompt"] = "prompt"
     length: int = 16
     placement: Literal["after_cls", "front"] = "after_cls"
-    # Short runs (88 steps, a small sentence encoder) had their lowest loss at 1e-3 to 3e-3 and lost from 1e-2 on. Two
-    # steps at 3e-2 make another word of a vector: a value of a word embedding is about 0.05 in BERT-base.
+    # Short runs (88 steps, a small sentence encoder) had their lowest loss at 1e-3 to 3e-3, and a higher one from 1e-2
+    # on. A value of a word embedding is about 0.05 in BERT-base, so two steps at 3e-2 turn a vector into another word.
     default_learning_rate: ClassVar[float] = 3e-3
 
     def insert(self, encoder: EncoderModel, seed: int) -> None:
         words = encoder.base_model.get_input_embeddings().weight  # type: ignore[operator]
-        known = min(len(encoder.tokenizer), words.size(0))
-        chosen = torch.randint(known, (self.length,), generator=torch_generator(seed, "prompt"))
+        vocabulary = min(len(encoder.tokenizer), words.size(0))
+        chosen = torch.randint(vocabulary, (self.length,), generator=torch_generator(seed, "prompt"))
         encoder.base_model.register_parameter("prompt_embeddings", nn.Parameter(words.detach()[chosen].clone()))
         put = partial(_put_in, at=1 if self.placement == "after_cls" else 0)
         encoder.base_model.register_forward_pre_hook(put, with_kwargs=True)
@@ -62,55 +62,56 @@ class Prompt(Method):
         return self.length if self.placement == "front" else 0
 
     def problems(self, encoder: EncoderModel) -> list[str]:
-        found = positive("length", self.length, "virtual tokens")
+        problems = positive("length", self.length, "virtual tokens")
         if self.placement == "after_cls":
-            return found
+            return problems
         limit = positions.usable(encoder.base_model)
         if self.length >= limit:
-            found.append(f'length = {self.length}: placement "front" takes as many of the {limit} positions')
+            problems.append(f'length = {self.length}: placement "front" takes as many of the {limit} positions')
         if type(encoder.model).__name__.endswith(TOKEN_WISE):
-            found.append(
+            problems.append(
                 'placement = "front": leaves the virtual tokens in what the encoder returns, and this head answers '
                 'token by token; use placement = "after_cls"'
             )
         if getattr(encoder.model.config, "classifier_pooling", "cls") == "mean":
-            found.append(
+            problems.append(
                 'placement = "front": this head averages over the real tokens, and the virtual ones stay among them; '
                 'use placement = "after_cls"'
             )
-        return found
+        return problems
 
 
-def _put_in(trunk: nn.Module, args: Any, kwargs: dict[str, Any], at: int) -> tuple[tuple[()], dict[str, Any]]:
-    """The call with the virtual tokens in front of token `at`."""
-    given = positions.arguments(trunk, args, kwargs)
+def _put_in(base_model: nn.Module, args: Any, kwargs: dict[str, Any], at: int) -> tuple[tuple[()], dict[str, Any]]:
+    """Insert the virtual tokens into a call, in front of token `at`: a forward pre-hook of the base model."""
+    given = positions.arguments(base_model, args, kwargs)
     tokens = given["input_ids"] if "input_ids" in given else given["inputs_embeds"]
-    prompt: Tensor = trunk.prompt_embeddings  # type: ignore[assignment]
+    prompt: Tensor = base_model.prompt_embeddings  # type: ignore[assignment]
     batch, length = tokens.size(0), prompt.size(0)
 
-    def longer(known: Tensor, new: Tensor) -> Tensor:
-        return torch.cat([known[:, :at], new, known[:, at:]], dim=1)
+    def longer(values: Tensor, new: Tensor) -> Tensor:  # (batch, seq, ...) and (batch, length, ...)
+        return torch.cat([values[:, :at], new, values[:, at:]], dim=1)
 
     if at == 0:
-        positions.fit(trunk, tokens.size(1), length)
-    elif positions.table(trunk) is not None:
-        place = given.get("position_ids", positions.counted(trunk, given)).expand(batch, -1)
+        positions.fit(base_model, tokens.size(1), length)
+    elif positions.table(base_model) is not None:
+        place = given.get("position_ids", positions.counted(base_model, given)).expand(batch, -1)
         given["position_ids"] = longer(place, place[:, :1].expand(-1, length))
-    words = given.pop("inputs_embeds") if "inputs_embeds" in given else trunk.get_input_embeddings()(tokens)  # type: ignore[operator]
+    if (words := given.pop("inputs_embeds", None)) is None:
+        words = base_model.get_input_embeddings()(tokens)  # type: ignore[operator]
     given.pop("input_ids", None)
     given["inputs_embeds"] = longer(words, prompt.to(words.dtype).expand(batch, -1, -1))
     if (mask := given.get("attention_mask")) is not None:
         given["attention_mask"] = longer(mask, mask.new_ones(batch, length))
     types = given.get("token_type_ids")
-    # A head for choices leaves (rows, choices, tokens) where the encoder has no types, and does not look at them.
+    # If the encoder has no types, a head for multiple choice passes (rows, choices, tokens), which nothing reads.
     if types is not None and types.ndim == 2:
         given["token_type_ids"] = longer(types, types.new_zeros(batch, length))
     return (), given
 
 
-def _take_out(trunk: nn.Module, args: Any, output: Any) -> Any:
-    """The encoder's output with the real tokens only."""
-    length: int = trunk.prompt_embeddings.size(0)  # type: ignore[operator, union-attr, assignment]
+def _take_out(base_model: nn.Module, args: Any, output: Any) -> Any:
+    """Remove the virtual tokens from the output: a forward hook of the base model."""
+    length: int = base_model.prompt_embeddings.size(0)  # type: ignore[operator, union-attr, assignment]
 
     def shorter(states: Tensor) -> Tensor:
         return torch.cat([states[:, :1], states[:, 1 + length :]], dim=1)

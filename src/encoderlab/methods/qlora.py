@@ -1,15 +1,15 @@
-r"""QLoRA (Dettmers et al. 2023, arXiv:2305.14314): LoRA over an encoder whose frozen weights take four bits each.
+r"""QLoRA (Dettmers et al. 2023, arXiv:2305.14314): LoRA on an encoder whose frozen weights take four bits each.
 
     y = x deq(W_q)' + b + s (x A') B'          A: (rank, in)   B: (out, rank)
 
-W_q is NF4: each 64 weights share a scale, and a weight is the nearest of 16 quantiles of a normal distribution. With
-double quantisation the scales take eight bits too, in blocks of 256. Every linear layer inside the encoder's layers is
-quantised, whether it carries LoRA or not; embeddings, the head and every fresh tensor never are. A weight is
-dequantised where it is used and not kept for the backward pass.
+W_q is NF4: 64 weights share a scale, and each weight is the nearest of 16 quantiles of a normal distribution. With
+double quantization the scales take eight bits, in blocks of 256. Every linear layer inside the encoder's layers is
+quantized, with or without LoRA. Embeddings, the head and newly initialized tensors never are. A weight is dequantized
+when it is used, and not kept for the backward pass.
 
-Step 0 is the quantised model, near the pretrained one. The saved file holds A, B and the head: the base is quantised
-anew, to the same bits, when it is loaded. Merging gives plain weights deq(W_q) + s B A, the function that was trained.
-Needs bitsandbytes (the extra `quant`), on a CPU too.
+At step 0 the model is the quantized one, which is near the pretrained one. The saved file holds A, B and the head.
+Loading quantizes the base again, to the same bits. Merging gives plain weights deq(W_q) + s B A, which compute the
+function that was trained. QLoRA needs bitsandbytes (the extra `quant`), also on a CPU.
 """
 
 from __future__ import annotations
@@ -32,11 +32,11 @@ MISSING = "needs bitsandbytes, which is not installed; pip install 'encoderlab[q
 
 
 class Nf4Weight(nn.Module):
-    """A weight (out, in) in four bits. Plain buffers, so that copies and moves between devices need no special case."""
+    """A weight (out, in) in four bits. It consists of buffers, which torch copies and moves between devices."""
 
     packed: Tensor  # two weights a byte
     code: Tensor  # the 16 values
-    scales: Tensor  # one per 64 weights; bytes if quantised themselves, and then the three below are there
+    scales: Tensor  # one per 64 weights; bytes with double quantization, which adds nested_code, nested_scales, offset
 
     def __init__(self, weight: Tensor, double: bool) -> None:
         super().__init__()
@@ -71,17 +71,19 @@ class Nf4Weight(nn.Module):
         )
 
     def forward(self, x: Tensor, bias: Tensor | None) -> Tensor:
-        """x deq(W_q)' + b, in the dtype of x."""
+        """Compute x deq(W_q)' + b in the dtype of x."""
         return bitsandbytes().matmul_4bit(x, self.packed, quant_state=self._state(x.dtype), bias=bias)
 
     def values(self) -> Tensor:
-        """deq(W_q), (out, in), fp32."""
+        """Return deq(W_q), (out, in), in fp32."""
         return bitsandbytes().functional.dequantize_4bit(self.packed, self._state(torch.float32))
 
 
 class QuantizedLinear(nn.Linear):
-    """A frozen linear layer with a weight in four bits and the bias of the layer it replaces; it has no parameter
-    `weight`."""
+    """A frozen linear layer with a weight in four bits and the bias of the layer that it replaces.
+
+    It has no parameter `weight`.
+    """
 
     def __init__(self, bias: nn.Parameter | None, weight: Nf4Weight) -> None:
         nn.Module.__init__(self)
@@ -92,12 +94,12 @@ class QuantizedLinear(nn.Linear):
         return self.quantized(input, self.bias)
 
     def whole(self) -> Tensor:
-        """(out, in): the weight of a plain linear layer that computes the same."""
+        """Return the weight, (out, in), of a plain linear layer that computes the same."""
         return self.quantized.values()
 
 
 class QloraLinear(QuantizedLinear):
-    """y of the module's head line."""
+    """A quantized linear layer with the change s B A."""
 
     def __init__(
         self, base: QuantizedLinear, rank: int, scale: float, dropout: nn.Module, generator: torch.Generator
@@ -157,7 +159,7 @@ class Qlora(FixedRank):
 
 @cache
 def bitsandbytes() -> Any:
-    """The library, or an InputError."""
+    """Return the library. Raise InputError if it is not installed."""
     try:
         import bitsandbytes as library
     except ImportError:

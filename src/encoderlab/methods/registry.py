@@ -1,4 +1,4 @@
-"""How an encoder becomes trainable. One method, one file; `METHODS` is the only list."""
+"""The list of all methods. Each method is one file."""
 
 from encoderlab.methods.adalora import AdaLora
 from encoderlab.methods.adapter import Adapter

@@ -1,8 +1,8 @@
-"""What a checkpoint's config.json says, settled once, before anything is built from it.
+"""Read a checkpoint's config.json, and adapt or refuse it before anything is built from it.
 
-A config holds more than what an encoder computes: switches of the training script that wrote it, of text generation,
-of libraries for other precisions. They are brought here to what encoderlab runs, or refused in one line, so that a
-study that `check` passes can start.
+A config also contains switches of the training script that wrote it, of text generation, and of libraries for other
+precisions. This module sets them to what encoderlab supports, or refuses them in one line, so that a study that passes
+`check` can start.
 """
 
 from __future__ import annotations
@@ -21,19 +21,19 @@ import transformers
 from encoderlab.core.errors import InputError
 from encoderlab.model.families import FAMILIES, Family
 
-ADAPTER = "adapter_config.json"  # of PEFT, and of the adapters library
+ADAPTER = "adapter_config.json"  # a file of PEFT, and of the adapters library
 
-# Keys that only say what a call returns or how it is computed, with the value that encoderlab runs. The fingerprint
-# keeps what the file says of them: a study that was run before finds its runs again.
+# Keys that only determine what a call returns or how it is computed, with the value that encoderlab uses. The
+# fingerprint covers the value of the file, so that an earlier study finds its runs again.
 HARMLESS = {"output_hidden_states": False, "output_attentions": False, "chunk_size_feed_forward": 0}
-# Sizes without which there is no encoder, and those of its tables; none can be larger than the weights that fill it.
+# Sizes that every encoder has, optional ones, and those of its tables. None can be larger than the weights.
 SIZES = ("hidden_size", "num_attention_heads", "num_hidden_layers", "vocab_size")
-FURTHER = ("intermediate_size", "hidden_dim", "embedding_size", "pooler_hidden_size")
+OPTIONAL_SIZES = ("intermediate_size", "hidden_dim", "embedding_size", "pooler_hidden_size")
 TABLES = ("max_position_embeddings", "type_vocab_size", "position_buckets", "max_relative_positions")
 MOST_LAYERS, MOST_CLASSES, MOST = 1000, 1_000_000, 10_000_000
-SMALL = 2**28  # numbers of a tensor that any machine can hold, whatever the weights say
+SMALL = 2**28  # numbers of a tensor that fits on any machine
 EPSILONS = ("layer_norm_eps", "norm_eps")
-# Keys with another value under which a model could not be trained, or let a token see only those before it.
+# Keys that every encoder needs with this value: with another, it cannot be trained or attends to earlier tokens only.
 ENCODER = {"return_dict": True, "is_decoder": False, "add_cross_attention": False}
 
 
@@ -51,35 +51,37 @@ class Settled:
 
 
 def read_config(name: str) -> tuple[Any, Family]:
-    """The transformers config of a model folder or hub name, settled, and its family's row. No weights are needed.
-    InputError as `load`."""
+    """Return the adapted transformers config of a model folder or hub name, and its family.
+
+    No weights are needed. Raises the same InputErrors as `load`.
+    """
     config, family, _, _ = read(name)
     return config, family
 
 
 def read(name: str) -> tuple[Any, Family, Settled, dict[str, Any]]:
-    """Config, family, what was settled, and config.json as it is."""
+    """Return the adapted config, the family, the changes, and config.json as a dictionary."""
     folder = Path(name).expanduser()
     if folder.is_dir():
-        adapter, there = (folder / ADAPTER).is_file(), (folder / "config.json").is_file()
-        if adapter:
+        has_config = (folder / "config.json").is_file()
+        if (folder / ADAPTER).is_file():
             raise InputError(
                 f"model {name!r}: the folder holds an adapter ({ADAPTER})"
                 + (
                     " beside the model, and transformers would put it in; move the adapter's files to a folder of "
                     "their own, or name another copy of the model"
-                    if there
+                    if has_config
                     else " and no config.json; name the model that it is for"
                 )
             )
-        if not there:
+        if not has_config:
             raise InputError(f"model {name!r}: the folder holds no config.json, so it is no model folder")
     elif name.startswith((".", "/", "~")) or name.count("/") > 1:
         raise InputError(f"model {name!r}: there is no such folder")
     where = "is it a model's config.json?" if folder.is_dir() else "not in the local cache, and the hub did not give it"
     with quiet(), one_line(name, f"{where} (", ")"):
-        said, _ = transformers.PreTrainedConfig.get_config_dict(name)
-        if problems := _number_problems(said):
+        config_json, _ = transformers.PreTrainedConfig.get_config_dict(name)
+        if problems := _number_problems(config_json):
             raise InputError(*(f"model {name!r}: config.json: {line}" for line in problems))
         config = transformers.AutoConfig.from_pretrained(name)
     family = FAMILIES.get(config.model_type)
@@ -90,12 +92,12 @@ def read(name: str) -> tuple[Any, Family, Settled, dict[str, Any]]:
         )
     if problems := _size_problems(config, _bytes(folder)):
         raise InputError(*(f"model {name!r}: config.json: {line}" for line in problems))
-    return config, family, settle(config, name), said
+    return config, family, settle(config, name), config_json
 
 
 @contextmanager
 def one_line(name: str, before: str, after: str = "") -> Iterator[None]:
-    """Make one line of what transformers raises at somebody's files, which may be anything."""
+    """Turn any exception of transformers into an InputError of one line."""
     try:
         yield
     except (InputError, MemoryError):
@@ -109,7 +111,7 @@ def _first_line(error: Exception) -> str:
 
 
 class quiet:
-    """Silence transformers' bars and its loading report: `fresh` says the same, and is acted upon."""
+    """Silence the progress bars and the loading report of transformers; `newly_initialized` has the same facts."""
 
     def __enter__(self) -> None:
         self.level = transformers.logging.get_verbosity()
@@ -118,7 +120,7 @@ class quiet:
         transformers.utils.logging.disable_progress_bar()
         self.warnings = warnings.catch_warnings()
         self.warnings.__enter__()
-        warnings.simplefilter("ignore", FutureWarning)  # of keys that a config may have by their old names
+        warnings.simplefilter("ignore", FutureWarning)  # about the old names of keys in a config
 
     def __exit__(self, *_: object) -> None:
         self.warnings.__exit__(None, None, None)
@@ -128,7 +130,7 @@ class quiet:
 
 
 def tokenizer_form(tokenizer: Any) -> list[str]:
-    """What is wrong with a tokenizer before it is asked for tokens."""
+    """Return the problem with a tokenizer that encoderlab cannot use."""
     if getattr(tokenizer, "backend_tokenizer", None) is None:
         return [
             f"its tokenizer, {type(tokenizer).__name__}, has no fast form (tokenizer.json, of the tokenizers library), "
@@ -138,14 +140,14 @@ def tokenizer_form(tokenizer: Any) -> list[str]:
 
 
 def settle(config: Any, name: str) -> Settled:
-    """Bring a transformers config to what encoderlab runs.
+    """Adapt a transformers config to what encoderlab supports.
 
     Args:
         config: the config as transformers read it; changed in place.
-        name: the model's name, for messages.
+        name: the name of the model, for messages.
 
     Raises:
-        InputError: for a config under which the encoder would be another one than its weights are for.
+        InputError: the config describes another encoder than the weights were trained for.
     """
     if problems := _problems(config):
         raise InputError(*(f"model {name!r}: config.json: {line}" for line in problems))
@@ -166,82 +168,85 @@ def settle(config: Any, name: str) -> Settled:
 
 
 def settle_padding(config: Any, family_pads: bool, pad_id: int | None) -> str | None:
-    """Give a config a usable `pad_token_id`, and say what is odd about the one that it has.
+    """Give a config a usable `pad_token_id`.
 
     Args:
-        config: a settled config; changed in place.
+        config: an adapted config; changed in place.
         family_pads: whether the family counts positions from the padding row of its table, as RoBERTa does.
-        pad_id: the tokenizer's.
+        pad_id: the `pad_token_id` of the tokenizer.
 
     Returns:
-        A note, or None.
+        A note about an unusual or unusable value, or None.
     """
-    said = getattr(config, "pad_token_id", None)
-    usable = isinstance(said, int) and (0 if family_pads else -config.vocab_size) <= said < config.vocab_size
+    config_pad = getattr(config, "pad_token_id", None)
+    lowest = 0 if family_pads else -config.vocab_size
+    usable = isinstance(config_pad, int) and lowest <= config_pad < config.vocab_size
     if usable:
-        if family_pads and pad_id is not None and pad_id != said:
+        if family_pads and pad_id is not None and pad_id != config_pad:
             return (
-                f"config.json says pad_token_id = {said}, its tokenizer {pad_id}; positions are counted by the config, "
-                "as transformers does"
+                f"config.json says pad_token_id = {config_pad}, its tokenizer {pad_id}; positions are counted by the "
+                "config, as transformers does"
             )
         return None
     if not family_pads:
-        if said is not None:
+        if config_pad is not None:
             config.pad_token_id = pad_id
         return None
     usual = inspect.signature(type(config)).parameters["pad_token_id"].default
     config.pad_token_id = usual if pad_id is None else pad_id
     return (
-        f"config.json says pad_token_id = {'null' if said is None else said}, from which this family counts positions; "
-        f"taken: {config.pad_token_id}, that of {'this family' if pad_id is None else 'its tokenizer'}"
+        f"config.json says pad_token_id = {'null' if config_pad is None else config_pad}, from which this family "
+        f"counts positions; taken: {config.pad_token_id}, that of "
+        f"{'this family' if pad_id is None else 'its tokenizer'}"
     )
 
 
 def _bytes(folder: Path) -> int | None:
-    """How many bytes of weights a folder has; None for a name of the hub."""
+    """Return the number of bytes of the weights in a folder; None for a hub name."""
     if not folder.is_dir():
         return None
     return sum(p.stat().st_size for p in folder.iterdir() if p.suffix in (".safetensors", ".bin") and p.is_file())
 
 
-def _number_problems(said: Mapping[str, Any]) -> list[str]:
-    """What is wrong with the numbers of a config before transformers makes anything of them."""
-    odd = [key for key, value in said.items() if isinstance(value, float) and not math.isfinite(value)]
-    found = [f"{key} = {said[key]}: expected a finite number" for key in odd]
-    classes = said.get("num_labels")
+def _number_problems(config_json: Mapping[str, Any]) -> list[str]:
+    """Return the problems with the numbers of a config, before transformers reads them."""
+    odd = [key for key, value in config_json.items() if isinstance(value, float) and not math.isfinite(value)]
+    problems = [f"{key} = {config_json[key]}: expected a finite number" for key in odd]
+    classes = config_json.get("num_labels")
     if isinstance(classes, int) and classes > MOST_CLASSES:
-        found.append(f"num_labels = {classes}: expected at most {MOST_CLASSES:,}")
-    return found
+        problems.append(f"num_labels = {classes}: expected at most {MOST_CLASSES:,}")
+    return problems
 
 
-def _size_problems(config: Any, there: int | None) -> list[str]:
-    """What is wrong with the sizes of an encoder, told before room is made for it.
+def _size_problems(config: Any, weight_bytes: int | None) -> list[str]:
+    """Return the problems with the sizes of an encoder, before memory is allocated for it.
 
     Args:
-        there: bytes of its weights, None where they are not known.
+        config: a transformers config.
+        weight_bytes: the number of bytes of its weights, None if it is not known.
     """
-    sizes: dict[str, Any] = {key: getattr(config, key, None) for key in (*SIZES, *FURTHER, *TABLES)}
-    known = {key: value for key, value in sizes.items() if key in SIZES or value is not None}
-    if wrong := [key for key, n in known.items() if not _is_whole(n) or (key not in TABLES and n < 1)]:
-        kind = {key: "1 or more" if _is_whole(known[key]) else "a whole number" for key in wrong}
-        return [f"{key} = {known[key]!r}: expected {kind[key]}" for key in wrong]
-    most = dict.fromkeys(known, MOST) | {"num_hidden_layers": MOST_LAYERS}
-    found = [f"{key} = {n}: expected at most {most[key]:,}" for key, n in known.items() if n > most[key]]
-    width = known["hidden_size"]
-    if not found and there is not None:
-        room = max(there, SMALL)
-        found += [
-            f"{key} = {n}: its weights ({there // 2**20} MB) hold no such tensor; they do not belong together"
-            for key, n in known.items()
+    sizes: dict[str, Any] = {key: getattr(config, key, None) for key in (*SIZES, *OPTIONAL_SIZES, *TABLES)}
+    defined = {key: value for key, value in sizes.items() if key in SIZES or value is not None}
+    if wrong := [key for key, n in defined.items() if not _is_whole(n) or (key not in TABLES and n < 1)]:
+        kind = {key: "1 or more" if _is_whole(defined[key]) else "a whole number" for key in wrong}
+        return [f"{key} = {defined[key]!r}: expected {kind[key]}" for key in wrong]
+    most = dict.fromkeys(defined, MOST) | {"num_hidden_layers": MOST_LAYERS}
+    problems = [f"{key} = {n}: expected at most {most[key]:,}" for key, n in defined.items() if n > most[key]]
+    width = defined["hidden_size"]
+    if not problems and weight_bytes is not None:
+        room = max(weight_bytes, SMALL)
+        problems += [
+            f"{key} = {n}: its weights ({weight_bytes // 2**20} MB) hold no such tensor; they do not belong together"
+            for key, n in defined.items()
             if n * width > room
         ]
-    if known.get("pooler_hidden_size", width) != width:
-        found.append(f"pooler_hidden_size = {known['pooler_hidden_size']}: expected hidden_size ({width})")
+    if defined.get("pooler_hidden_size", width) != width:
+        problems.append(f"pooler_hidden_size = {defined['pooler_hidden_size']}: expected hidden_size ({width})")
     for key in EPSILONS:
         value = getattr(config, key, 0.0)
         if not isinstance(value, int | float) or not 0 <= value <= 1:
-            found.append(f"{key} = {value!r}: expected a small number above 0")
-    return found
+            problems.append(f"{key} = {value!r}: expected a small number above 0")
+    return problems
 
 
 def _is_whole(value: Any) -> bool:
@@ -249,18 +254,20 @@ def _is_whole(value: Any) -> bool:
 
 
 def _problems(config: Any) -> list[str]:
-    found = []
+    problems = []
     if getattr(config, "quantization_config", None):
-        found.append(
+        problems.append(
             "quantization_config: the weights are quantised, and encoderlab reads whole ones; name the checkpoint "
             'that they were made from (a method with name = "qlora" rounds it to four bits itself)'
         )
     kind = getattr(config, "position_embedding_type", None)
     if kind not in (None, "absolute"):
-        found.append(
+        problems.append(
             f"position_embedding_type = {kind!r}: transformers 5 computes absolute positions only, so this encoder "
             "would be another one than its weights are for; name one with absolute positions"
         )
     if getattr(config, "pruned_heads", None):
-        found.append("pruned_heads: transformers 5 cannot build an encoder without some of its heads; name a whole one")
-    return found
+        problems.append(
+            "pruned_heads: transformers 5 cannot build an encoder without some of its heads; name a whole one"
+        )
+    return problems

@@ -1,8 +1,8 @@
-"""The one table of what each family of encoders calls its parts.
+"""The table of part names of each encoder family.
 
-To add a family, add a row: paths of the parts inside one layer, as the model's own code in transformers spells them, a
-row of its sizes in `tests/conftest.py`, and run the tests, which are parametrised over the table. No other file names a
-part of a model, except `relative`, which stands in for two families' attention.
+To add a family, add a row with the paths of its parts inside one layer, as the code in transformers spells them, and a
+row with its sizes in `tests/conftest.py`. Then run the tests, which are parametrized over this table. No other file
+names a part of a model, except `relative_attention`, which replaces the attention of two families.
 """
 
 from __future__ import annotations
@@ -19,12 +19,12 @@ ROLES = ("query", "key", "value", "attention_out", "ffn_in", "ffn_out")
 
 @dataclass(frozen=True, kw_only=True)
 class Family:
-    """Where one family keeps its parts. Paths are relative to one layer, `layers` to the trunk.
+    """The paths of the parts of one family, relative to one layer; `layers` is relative to the base model.
 
-    Where query, key and value are one linear layer, all three rows name it; its outputs are theirs in this order.
+    If query, key and value are one linear layer, all three rows name it; its outputs are in this order.
     """
 
-    layers: str  # of the list of layers; "groups.*.layers" where each of a list of groups has one
+    layers: str  # the list of layers; "groups.*.layers" if each module of a list of groups has one
     query: str
     key: str
     value: str
@@ -32,22 +32,24 @@ class Family:
     ffn_in: str
     ffn_out: str
     attention: str  # the module that calls the attention function
-    after_attention: str  # what the attention sublayer returns, after its dropout and before the residual sum
+    after_attention: str  # the output of the attention sublayer, after its dropout and before the residual sum
     after_ffn: str
-    ffn_norm: str | None  # the LayerNorm over (residual + feed-forward output); None where layers normalise before
-    note: str  # what is special, one or two sentences for docs/supported.md; the tests hold the row to it
-    pooler: str = "pooler"  # the part of the trunk that a checkpoint may lack
-    encoder: str = "encoder"  # the part of the trunk that gives the last hidden states
-    # The part that gets what attention read, and the layer's input to add to it. With it `attention` calls its numbers
-    # what BERT's does: `attention_head_size`, `scaling`, and the probability of `dropout`.
+    ffn_norm: str | None  # the LayerNorm over (residual + feed-forward output); None if layers normalize their input
+    note: str  # what is special, one or two sentences for docs/supported.md, which the tests check
+    pooler: str = "pooler"  # the part of the base model that a checkpoint may lack
+    encoder: str = "encoder"  # the part of the base model that gives the last hidden states
+    # The part that adds the layer's input to the output of attention. A family with this part gives its attention the
+    # attribute names of BERT: `attention_head_size`, `scaling`, and `dropout` with its probability.
     residual: str | None = None
-    counts_from_padding: bool = False  # whether positions count on from the config's `pad_token_id`
-    packs: bool = True  # whether sequences can lie end to end: attention goes by `position_ids` and our function alone
-    stand_in: Callable[[nn.Module], nn.Module] | None = None  # makes of `attention` one that calls our function
+    counts_from_padding: bool = False  # whether positions count from the config's `pad_token_id`
+    packs: bool = (
+        True  # whether sequences can lie end to end: attention depends only on `position_ids` and our function
+    )
+    stand_in: Callable[[nn.Module], nn.Module] | None = None  # replaces `attention` by one that calls our function
 
     @property
     def fused(self) -> bool:
-        """Whether one linear layer gives query, key and value together."""
+        """Whether one linear layer computes query, key and value."""
         return self.query == self.key == self.value
 
 

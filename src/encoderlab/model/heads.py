@@ -1,13 +1,13 @@
-"""What a checkpoint's own head is to a study: its classes and their order are data, and so is the unit it answers in.
+"""Decide how a study uses the head of a checkpoint, from the classes that its config.json names.
 
-    the same classes, in any order   the rows of its last layer are put in the order of the study's
-    other classes, another problem   its last layer is drawn anew
-    names that say nothing           (LABEL_0, ...) it is taken in the order that it has, and a warning says so
-    one number                       it answers in the unit of the labels, and training starts from it in that unit;
-                                     where some training rows say otherwise (`head_units`), its last layer is drawn anew
+    the same classes, in any order   the rows of its last layer are put in the order of the study
+    other classes, another problem   its last layer is newly initialized
+    names without a meaning          (LABEL_0, ...) the order of the checkpoint is used, with a warning
+    one number                       the head answers in the unit of the labels, and training starts from it; its last
+                                     layer is newly initialized if some training rows contradict this (`head_units`)
 
-Names are the same whatever their capitals; LABEL_1 is the class 1. A masked-lm head answers with the tokenizer's
-vocabulary, which belongs to the checkpoint as the encoder does.
+Names are compared without case; LABEL_1 is the class 1. The classes of a masked-lm head are the tokenizer's vocabulary,
+which belongs to the checkpoint as the encoder does.
 """
 
 from __future__ import annotations
@@ -32,9 +32,11 @@ ANEW = "its last layer is drawn anew"
 @final
 @dataclass(frozen=True, kw_only=True)
 class Taken:
-    """What becomes of a checkpoint's head. anew: its last layer is not used. order: for each class of the study, the
-    row that is its; None: the rows as they are. number: it answers with a number. note: the same in words, for `check`
-    and the report."""
+    """The decision about the head of a checkpoint.
+
+    anew: its last layer is not used. order: the row of each class of the study; None: the rows as they are. number: the
+    head predicts a number. note: the decision in words, for `check` and the report.
+    """
 
     anew: bool = False
     number: bool = False
@@ -46,29 +48,32 @@ def bring(
     model: Any,
     path: str,
     head: str,
-    said: Mapping[str, Any],
+    config_json: Mapping[str, Any],
     sizes: Mapping[str, tuple[int, ...]],
     class_names: Sequence[str],
+    *,
     seed: int,
     anew: str = "",
 ) -> Taken:
-    """Bring the head of a checkpoint to the study's classes.
+    """Adapt the head of a checkpoint to the classes of the study, in place.
 
     Args:
-        model: of transformers, as it was loaded; its last layer is changed in place.
-        path: of the last layer, whose tensors the checkpoint had.
-        head: the Auto class.
-        said: config.json, as it was before it was given the study's classes.
-        sizes: shapes of the checkpoint's tensors that have another one here.
-        anew: why the last layer is drawn anew whatever the config says; "" where it is not known to be.
+        model: a model of transformers, as it was loaded.
+        path: the last layer of the head, whose tensors the checkpoint contains.
+        head: the transformers Auto class.
+        config_json: the checkpoint's config.json, before it is given the classes of the study.
+        sizes: the shapes of the checkpoint's tensors that differ from those of the model.
+        class_names: the classes of the study, or the label column of a regression.
+        seed: the seed of a newly initialized layer.
+        anew: a reason to initialize the last layer regardless of the config; "" if there is none.
     """
     layer, shape = model.get_submodule(path), sizes.get(f"{path}.weight")
     if shape is not None:
-        taken = resized(said, head, shape[0], class_names)
+        taken = resized(config_json, head, shape[0], class_names)
     else:
-        taken = Taken(anew=True, note=anew) if anew else decide(said, head, layer.out_features, class_names)
+        taken = Taken(anew=True, note=anew) if anew else decide(config_json, head, layer.out_features, class_names)
     if taken.anew:
-        # Not the draw of a fresh head: a head that a run of this seed trained began as that one, and is still near it.
+        # Not the draw of a head that the checkpoint lacks: a head that a run of this seed trained is still near that.
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(derive(seed, "head anew", *(shape or [_digest(layer)])))
             draw_anew(model, path)
@@ -78,71 +83,77 @@ def bring(
 
 
 def _digest(layer: nn.Linear) -> int:
-    """A number that stands for the weights of a layer."""
+    """Return a number that identifies the weights of a layer."""
     weights = layer.weight.detach().cpu().float().contiguous().numpy()
     return int.from_bytes(hashlib.sha256(weights.tobytes()).digest()[:8], "little")
 
 
 def has_labels(head: str) -> bool:
-    """Whether the heads of a transformers Auto class answer with labels, or with numbers, of their own."""
+    """Return whether the heads of a transformers Auto class predict labels or numbers of their own."""
     return head.removeprefix(AUTO) in (*LABELLED, CHOICES)
 
 
 def arguments(head: str, class_names: Sequence[str]) -> str:
-    """What `from_pretrained` has to be told of the head besides the model's name, as Python: the classes by name and in
-    order, because the base's config may have its own, in another order."""
+    """Return the arguments of `from_pretrained` that describe the head, as Python.
+
+    They name the classes in order, because the config of the base model may have its own classes in another order.
+    """
     if head.removeprefix(AUTO) not in LABELLED:
         return f", num_labels={len(class_names)}" if class_names else ""
     names, numbers = dict(enumerate(class_names)), {name: i for i, name in enumerate(class_names)}
     return f", num_labels={len(names)}, id2label={names!r}, label2id={numbers!r}"
 
 
-def decide(said: Mapping[str, Any], head: str, outputs: int, class_names: Sequence[str]) -> Taken:
-    """Say what to do with the head of a checkpoint, whose last layer has as many outputs as the study asks for.
+def decide(config_json: Mapping[str, Any], head: str, outputs: int, class_names: Sequence[str]) -> Taken:
+    """Decide about the head of a checkpoint whose last layer has as many outputs as the study needs.
 
     Args:
-        said: config.json of the checkpoint, as it was before it was given the study's classes.
-        head: the transformers Auto class of the study's task.
-        outputs: of the last layer in the checkpoint's weights.
-        class_names: the study's classes, or the label column of a regression.
+        config_json: the checkpoint's config.json, before it is given the classes of the study.
+        head: the transformers Auto class of the task.
+        outputs: the number of outputs of the last layer in the checkpoint's weights.
+        class_names: the classes of the study, or the label column of a regression.
     """
     kind = head.removeprefix(AUTO)
-    written = said.get("architectures")
+    written = config_json.get("architectures")
     wrote = written[0] if isinstance(written, list) and written and isinstance(written[0], str) else ""
     if "For" in wrote and not wrote.endswith(kind):
         return Taken(anew=True, note=f"the checkpoint's head is one of {wrote}; {ANEW}")
     if kind == CHOICES:
         return Taken(note="the checkpoint's own head for choices is used")
     if len(class_names) == 1:
-        return _number(said, class_names[0])
-    if said.get("problem_type") in ("regression", "multi_label_classification"):
-        return Taken(anew=True, note=f"the checkpoint's head is for problem_type = {said['problem_type']!r}; {ANEW}")
-    return _classes(labels(said, outputs), class_names)
+        return _number(config_json, class_names[0])
+    if config_json.get("problem_type") in ("regression", "multi_label_classification"):
+        return Taken(
+            anew=True, note=f"the checkpoint's head is for problem_type = {config_json['problem_type']!r}; {ANEW}"
+        )
+    return _classes(labels(config_json, outputs), class_names)
 
 
-def resized(said: Mapping[str, Any], head: str, outputs: int, class_names: Sequence[str]) -> Taken:
-    """Say that a head of another size than the study's is drawn anew."""
-    names, needed = labels(said, outputs), 1 if head.endswith(CHOICES) else len(class_names)
+def resized(config_json: Mapping[str, Any], head: str, outputs: int, class_names: Sequence[str]) -> Taken:
+    """Decide about a head whose last layer has another size than the study needs: it is newly initialized."""
+    names, needed = labels(config_json, outputs), 1 if head.endswith(CHOICES) else len(class_names)
     of = f" ({_listed(names)})" if names and not _unnamed(names) else ""
     return Taken(anew=True, note=f"the checkpoint's head has {outputs} outputs{of}, the study needs {needed}; {ANEW}")
 
 
-def labels(said: Mapping[str, Any], outputs: int) -> list[str] | None:
-    """The names of a head's outputs in their order, LABEL_0, ... where the config has none; None where it contradicts
-    itself or the weights."""
-    forward, backward = said.get("id2label"), said.get("label2id")
+def labels(config_json: Mapping[str, Any], outputs: int) -> list[str] | None:
+    """Return the names of a head's outputs in order, or None if the config contradicts itself or the weights.
+
+    The names are LABEL_0, ... if the config has none.
+    """
+    forward, backward = config_json.get("id2label"), config_json.get("label2id")
     default = [f"LABEL_{i}" for i in range(outputs)]
-    found, inverse = default, None
+    names, inverse = default, None
     if isinstance(backward, Mapping) and backward:
         pairs = sorted(((number, str(label)) for label, number in backward.items()), key=lambda pair: str(pair[0]))
         inverse = _in_order(dict((number, label) for number, label in pairs), outputs)
     if isinstance(forward, Mapping) and forward:
-        found = _in_order(forward, outputs)
-        if found is None or (inverse is not None and not _unnamed(inverse) and inverse != found):
-            return inverse if found is not None and _unnamed(found) else None
+        names = _in_order(forward, outputs)
+        if names is None or (inverse is not None and not _unnamed(inverse) and inverse != names):
+            return inverse if names is not None and _unnamed(names) else None
     elif inverse is not None:
-        found = inverse
-    return found
+        names = inverse
+    return names
 
 
 def _in_order(names: Mapping[Any, Any], outputs: int) -> list[str] | None:
@@ -185,14 +196,14 @@ def _classes(theirs: list[str] | None, ours: Sequence[str]) -> Taken:
     )
 
 
-def _number(said: Mapping[str, Any], label: str) -> Taken:
-    problem = said.get("problem_type")
+def _number(config_json: Mapping[str, Any], label: str) -> Taken:
+    problem = config_json.get("problem_type")
     if problem not in (None, "regression"):
         return Taken(anew=True, note=f"the checkpoint's head is for problem_type = {problem!r}; {ANEW}")
-    names = labels(said, 1)
+    names = labels(config_json, 1)
     if names is None:
         names = ["LABEL_0"]  # transformers' own configs name two classes for a head of one output
-    if activation := _activation(said):
+    if activation := _activation(config_json):
         return Taken(anew=True, note=f"the checkpoint's head answers before {activation}, no number of labels; {ANEW}")
     if _plain(names[0]) == _plain(label):
         return Taken(
@@ -207,13 +218,15 @@ def _number(said: Mapping[str, Any], label: str) -> Taken:
     return Taken(anew=True, note=f"the checkpoint's head answers with {names[0]!r}, the study with {label!r}; {ANEW}")
 
 
-def _activation(said: Mapping[str, Any]) -> str | None:
-    """What a cross-encoder of sentence-transformers puts behind its head, if it does."""
-    inner = said.get("sentence_transformers")
-    found = said.get("sbert_ce_default_activation_function") or (
+def _activation(config_json: Mapping[str, Any]) -> str | None:
+    """Return the activation that a cross-encoder of sentence-transformers applies after its head, if any."""
+    inner = config_json.get("sentence_transformers")
+    activation = config_json.get("sbert_ce_default_activation_function") or (
         inner.get("activation_fn") if isinstance(inner, Mapping) else None
     )
-    return None if not isinstance(found, str) or found.endswith("Identity") else found.rpartition(".")[2]
+    if not isinstance(activation, str) or activation.endswith("Identity"):
+        return None
+    return activation.rpartition(".")[2]
 
 
 def _plain(name: str) -> str:
@@ -230,20 +243,20 @@ def _listed(names: Sequence[str]) -> str:
 
 @torch.no_grad()
 def draw_anew(model: Any, path: str) -> None:
-    """Draw one layer of a loaded transformers model again, as transformers draws what a checkpoint lacks."""
+    """Initialize one layer of a loaded transformers model, as transformers initializes what a checkpoint lacks."""
     layer = model.get_submodule(path)
     for parameter in model.parameters():
-        parameter._is_hf_initialized = True  # transformers leaves such a one alone
+        parameter._is_hf_initialized = True  # transformers does not initialize these
     for parameter in layer.parameters():
         parameter._is_hf_initialized = False
     parts = path.split(".")
-    for length in range(len(parts), -1, -1):  # the layer, then what holds it: some classes draw their children
+    for length in range(len(parts), -1, -1):  # the layer, then its parents: some classes initialize their children
         model._init_weights(model.get_submodule(".".join(parts[:length])))
 
 
 @torch.no_grad()
 def put_in_order(layer: nn.Linear, order: Sequence[int]) -> None:
-    """Give each class of the study the row that is its."""
+    """Sort the rows of a layer: row i becomes the row order[i]."""
     layer.weight.copy_(layer.weight[list(order)])
     if layer.bias is not None:
         layer.bias.copy_(layer.bias[list(order)])
@@ -251,6 +264,6 @@ def put_in_order(layer: nn.Linear, order: Sequence[int]) -> None:
 
 @torch.no_grad()
 def standardise(layer: nn.Linear, centre: float, spread: float) -> None:
-    """Turn a head that answers in the unit of the labels into one that answers with (label - centre) / spread."""
+    """Change a head that predicts labels into one that predicts (label - centre) / spread, in place."""
     layer.weight.div_(spread)
     layer.bias.copy_((layer.bias.double() - centre) / spread)

@@ -16,7 +16,7 @@ from encoderlab.model.checkpoint_config import one_line, quiet, read
 from encoderlab.model.dropout import replace_dropout
 from encoderlab.model.encoder import EncoderModel
 
-# Keys of a config that say where a model is from or what its head answers, not what the encoder computes.
+# Keys of a config that describe the origin of a model or its head, not the function of the encoder.
 NOT_THE_FUNCTION = {
     "_name_or_path",
     "architectures",
@@ -31,15 +31,21 @@ NOT_THE_FUNCTION = {
 def load(
     name: str, *, head: str, class_names: Sequence[str], seed: int, tokenizer: Any = None, anew: str = ""
 ) -> EncoderModel:
-    """Read encoder and tokenizer in fp32 from a folder or the hub's cache, with a fresh head for `class_names`.
+    """Load an encoder in fp32 with its tokenizer and a head for `class_names`.
 
-    `head` names the transformers Auto class ("AutoModelForSequenceClassification"; "AutoModel" is the bare encoder,
-    whose pooler is left out where the checkpoint has none: nothing reads it). tokenizer: this model's, where it is
-    loaded already. anew: why the last layer of the checkpoint's own head is not used (`head_units`). Raises InputError
-    for a folder that is no model, a hub name that can't be had, a family that is not in the
-    table.
+    Args:
+        name: a model folder, or a hub name.
+        head: the transformers Auto class, such as "AutoModelForSequenceClassification". "AutoModel" is the bare
+            encoder; it has no pooler if the checkpoint has none, because nothing would read it.
+        class_names: the classes of the study, or the label column of a regression; empty for a bare encoder.
+        seed: the seed of newly initialized parameters.
+        tokenizer: the tokenizer of this model, if it is loaded already.
+        anew: why the last layer of the checkpoint's own head is not used (`head_units`); "" to use it.
+
+    Raises:
+        InputError: the folder does not contain a model, the hub does not provide the name, or the family is unknown.
     """
-    config, family, settled, said = read(name)
+    config, family, settled, config_json = read(name)
     files = fingerprints.state(name, config)
     notes = list(settled.notes)
     with torch.random.fork_rng(devices=[]), quiet(), one_line(name, "could not be loaded: "):
@@ -60,9 +66,9 @@ def load(
             dtype=torch.float32,
             attn_implementation=attention.NAME,
             output_loading_info=True,
-            ignore_mismatched_sizes=True,  # a head for other classes is drawn anew; the trunk is checked below
+            ignore_mismatched_sizes=True,  # a head for other classes is newly initialized; the encoder is checked below
         )
-    _trunk_first(model)
+    _base_model_first(model)
     sizes = {key[0]: tuple(key[1]) for key in info["mismatched_keys"]}
     unread = {*info["missing_keys"], *sizes}
     newly_initialized = frozenset(unread) & {n for n, _ in model.named_parameters()}
@@ -80,14 +86,14 @@ def load(
         if family.stand_in is not None:
             module = family.stand_in(module)
             encoder.base_model.set_submodule(f"{path}.{family.attention}", module)
-    if problems := [*_trunk_problems(encoder), *_tokenizer_problems(encoder)]:
+    if problems := [*_weight_problems(encoder), *_tokenizer_problems(encoder)]:
         raise InputError(*(f"model {name!r}: {problem}" for problem in problems))
     notes += _left_over(encoder, info["unexpected_keys"])
     taken = None
     if heads.has_labels(head):
         layer = encoder.output_layer()
         if f"{layer}.weight" in sizes or f"{layer}.weight" not in newly_initialized:
-            taken = heads.bring(model, layer, head, said, sizes, class_names, seed, anew)
+            taken = heads.bring(model, layer, head, config_json, sizes, class_names, seed=seed, anew=anew)
             notes.append(taken.note)
             newly_initialized |= {n for n, _ in model.named_parameters() if taken.anew and n.startswith(f"{layer}.")}
     bare_pooler = (
@@ -97,27 +103,29 @@ def load(
         setattr(encoder.base_model, family.pooler, None)
     function = {**config.to_dict(), **settled.as_read}
     shape = repr(sorted((key, value) for key, value in function.items() if key not in NOT_THE_FUNCTION))
-    # A head that answers with a number was once taken for one in units of the labels' spread: those runs are others.
+    # Earlier versions took a number for one in units of the labels' spread; runs of this version get other ids.
     unit = heads.UNIT if taken is not None and taken.number and not taken.anew else ""
 
-    def find() -> tuple[str, ...]:
-        known = {
+    def compute() -> tuple[str, ...]:
+        pretrained = {
             n.removeprefix(encoder.base_prefix): (encoder.in_pooler(n), n.startswith(encoder.base_prefix), p)
             for n, p in model.named_parameters()
             if n not in newly_initialized
         }
-        if broken := [n for n, (_, _, p) in known.items() if not p.isfinite().all()]:
-            raise InputError(f"model {name!r}: its weights hold numbers that are not finite, e.g. in {min(broken)}")
+        if broken := [n for n, (_, _, p) in pretrained.items() if not p.isfinite().all()]:
+            raise InputError(f"model {name!r}: its weights contain numbers that are not finite, e.g. in {min(broken)}")
         return (
-            fingerprints.of_tensors({n: p for n, (pooler, inside, p) in known.items() if inside and not pooler}, shape),
-            fingerprints.of_tensors({n: p for n, (pooler, _, p) in known.items() if pooler}),
-            fingerprints.of_tensors({n: p for n, (_, inside, p) in known.items() if not inside}, unit),
+            fingerprints.of_tensors(
+                {n: p for n, (pooler, inside, p) in pretrained.items() if inside and not pooler}, shape
+            ),
+            fingerprints.of_tensors({n: p for n, (pooler, _, p) in pretrained.items() if pooler}),
+            fingerprints.of_tensors({n: p for n, (_, inside, p) in pretrained.items() if not inside}, unit),
             fingerprints.of_tokens(tokenizer),
         )
 
     with one_line(name, "its tokenizer cannot make tokens: "):
         ours, pooler, own_head, tokens = fingerprints.once(
-            files, (head, newly_initialized, shape, unit, taken and taken.order), find
+            files, (head, newly_initialized, shape, unit, taken and taken.order), compute
         )
     return replace(
         encoder,
@@ -131,23 +139,25 @@ def load(
 
 
 def _left_over(encoder: EncoderModel, unread: Iterable[str]) -> list[str]:
-    """Say it where the weights hold parts of layers that the config does not describe."""
-    inside = f"{encoder.family.layers.partition('.*')[0]}."
-    left = sorted(key for key in unread if inside in key)
-    if not left:
+    """Return a note if the weights contain layers that the config does not describe."""
+    prefix = f"{encoder.family.layers.partition('.*')[0]}."
+    unused = sorted(key for key in unread if prefix in key)
+    if not unused:
         return []
-    return [f"{len(left)} tensors of its layers have no place in the model that config.json describes, e.g. {left[0]}"]
+    return [
+        f"{len(unused)} tensors of its layers have no place in the model that config.json describes, e.g. {unused[0]}"
+    ]
 
 
-def _trunk_first(model: Any) -> None:
-    """Give a tensor that trunk and head share the trunk's name: `named_parameters` calls it by the first it meets."""
+def _base_model_first(model: Any) -> None:
+    """Move the head behind the base model, so that `named_parameters` names shared tensors after the base model."""
     for name, child in list(model.named_children()):
         if child is not model.base_model:
             delattr(model, name)
             setattr(model, name, child)
 
 
-def _trunk_problems(encoder: EncoderModel) -> list[str]:
+def _weight_problems(encoder: EncoderModel) -> list[str]:
     prefix = encoder.base_prefix
     absent = sorted(n for n in encoder.newly_initialized if n.startswith(prefix) and not encoder.in_pooler(n))
     if not absent:

@@ -1,10 +1,11 @@
-"""Frozen linear layers, y = x W' + b, whose W is laid out once in the order in which oneDNN reads it, on a CPU.
+"""Frozen linear layers, y = x W' + b, on a CPU, with W reordered once for oneDNN.
 
-A plain W is brought into that order in every product, which takes a tenth of its time. Here copies in that order are
-kept beside the weight: one for y, and one, once a gradient is asked for, for dx = dy W. They are made anew where the
-weight is another one by address, version counter, precision or shape; what changes `weight.data` in place is not seen.
-The operators that take such weights are not public in torch; where it has none, and elsewhere than on a CPU, a layer is
-`F.linear`, as it is in a model that `prepack` has not seen.
+oneDNN otherwise reorders W in every product, which takes a tenth of the time. Reordered copies are kept beside the
+weight: one for y, and one for dx = dy W, made when a gradient first needs it. They are made again if the weight has
+another address, version counter, precision or shape; an in-place change of `weight.data` is not noticed.
+
+The operators that take such weights are not public in torch. A layer is `F.linear` if torch lacks them, on any other
+device, and in a model that `prepack` has not seen.
 """
 
 from __future__ import annotations
@@ -21,15 +22,22 @@ from torch.autograd.function import once_differentiable
 
 
 class PrepackedLinear(nn.Linear):
-    """What a plain layer becomes."""
+    """A plain linear layer that uses the reordered copies."""
 
     def forward(self, input: Tensor) -> Tensor:
+        """Compute (..., in) -> (..., out)."""
         return linear(input, self.weight, self.bias)
 
 
 def prepack(model: nn.Module, but: Container[int] = ()) -> None:
-    """From now on the linear layers with a frozen weight go by copies of it. but: ids of parameters that stay out; so
-    do embeddings that a masked-LM head multiplies with, whose copies would be the largest of all."""
+    """Let the linear layers with a frozen weight use reordered copies of it, in place.
+
+    Embeddings that a masked-LM head multiplies with are left out, because their copies would be the largest of all.
+
+    Args:
+        model: the model.
+        but: ids of parameters to leave out.
+    """
     embeddings = {id(module.weight) for module in model.modules() if isinstance(module, nn.Embedding)}
     for path, module in model.named_modules():
         weight = module._parameters.get("weight")
@@ -37,15 +45,15 @@ def prepack(model: nn.Module, but: Container[int] = ()) -> None:
             continue
         if id(weight) in embeddings or id(weight) in but:
             continue
-        if path.endswith("base_layer"):  # of the peft library, which changes `weight.data` in place
+        if path.endswith("base_layer"):  # a layer of the peft library, which changes `weight.data` in place
             continue
         weight.prepacked = _Copies()  # type: ignore[attr-defined]
-        if type(module) is nn.Linear:  # those of our methods call `linear` themselves
+        if type(module) is nn.Linear:  # the layers of our methods call `linear` themselves
             module.__class__ = PrepackedLinear  # no bound function: that would be a cycle, which keeps the weights
 
 
 def linear(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
-    """`F.linear`: (..., in) -> (..., out); weight: (out, in), of a layer."""
+    """Compute `F.linear`, (..., in) -> (..., out), with the copies of the weight (out, in) if there are any."""
     copies = _copies(x, weight)
     if copies is None:
         return F.linear(x, weight, bias)
@@ -55,9 +63,19 @@ def linear(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
 
 
 def with_low_rank(x: Tensor, weight: Tensor, bias: Tensor | None, dropped: Tensor, a: Tensor, b: Tensor) -> Tensor:
-    """x W' + bias + (dropped a') b'; dropped: x, or what dropout left of it; a: (rank, in), b: (out, rank), of x's
-    precision. Where it is x, the change is added in place, in y and in dx, and the products of rank `rank` are ordered
-    for the long side of x to lie in rows."""
+    """Compute x W' + bias + (dropped a') b', (..., in) -> (..., out).
+
+    If `dropped` is x, the change is added in place, in y and in dx, and the low-rank products are ordered so that the
+    long side of x lies in rows.
+
+    Args:
+        x: the input, (..., in).
+        weight: W, (out, in).
+        bias: (out,).
+        dropped: x after dropout, or x itself.
+        a: (rank, in), in the precision of x.
+        b: (out, rank), in the precision of x.
+    """
     copies = _copies(x, weight) if dropped is x and torch.is_grad_enabled() else None
     if copies is None:
         return linear(x, weight, bias) + F.linear(F.linear(dropped, a), b)
@@ -113,7 +131,10 @@ class _Ordered:
 
 
 class _Linear(torch.autograd.Function):
-    """low = a x'    y = x W' + bias + low' b'    dlow = b' dy'    dx = dy W + dlow' a    da = dlow x    db' = low dy"""
+    """The product with its gradients.
+
+    low = a x'    y = x W' + bias + low' b'    dlow = b' dy'    dx = dy W + dlow' a    da = dlow x    db' = low dy
+    """
 
     @staticmethod
     def forward(
@@ -153,7 +174,7 @@ def _reordered(weight: Tensor) -> Tensor:
 
 @cache
 def _known(dtype: torch.dtype) -> bool:
-    """Whether torch has those operators for this precision, on x86 (measured on one of AMD's; not on others)."""
+    """Return whether torch has the operators for this precision. Only x86 is used, as measured on an AMD processor."""
     names = ("_linear_pointwise", "_reorder_linear_weight", "_is_mkldnn_bf16_supported")
     if platform.machine() not in ("x86_64", "AMD64") or not torch.backends.mkldnn.is_available():
         return False

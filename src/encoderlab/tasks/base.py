@@ -1,4 +1,4 @@
-"""What every task offers: from rows to tokens, from logits to losses and metrics."""
+"""The interface of a task: from rows to tokens, and from logits to losses and metrics."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ import numpy as np
 from encoderlab.data.prepare import prepare
 from encoderlab.data.rows import Rows
 from encoderlab.data.splits import Splits
+from encoderlab.data.tokenized import Masked, TokenizedRows
 from encoderlab.tasks.metric import ACCURACY, Metric
 
 if TYPE_CHECKING:
@@ -19,7 +20,6 @@ if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
     from encoderlab.model.encoder import EncoderModel
-from encoderlab.data.tokenized import Masked, TokenizedRows
 
 MUCH = 0.1  # a larger share of rows that lose tokens is worth a warning
 
@@ -47,29 +47,36 @@ class Task(ABC):
     @property
     @abstractmethod
     def text_columns(self) -> tuple[str, ...]:
-        """The columns that the model reads, in order."""
+        """The columns of prepared rows that the model reads, in order."""
 
     @property
     @abstractmethod
     def label_column(self) -> str:
-        """The column that the model predicts."""
+        """The column of prepared rows that the model predicts."""
 
     @abstractmethod
     def problems(self) -> list[str]:
-        """Everything wrong that shows without the data, one line each: the key, a colon, what is wrong with it."""
+        """Return the problems of the section itself, one line each: the key, a colon, the problem."""
 
     def prepare(self, rows: Rows, *, labelled: bool) -> Rows:
-        """Rows as they were read -> `text_columns`, and `label_column` where `labelled`, in the form that `encode`
-        takes. Raises InputError for a missing column and for a cell that cannot be used."""
+        """Make `text_columns`, and `label_column` if `labelled`, from the rows of a file.
+
+        Raises:
+            InputError: a column is missing, or a cell cannot be used.
+        """
         return prepare(rows, text=self.text_columns, label=self.label_column if labelled else None)
 
     def dummy_rows(self, texts: Sequence[str]) -> Rows:
-        """Unlabelled rows made of any texts, one row each."""
+        """Return prepared rows without labels made of any texts, one row each, to try a model."""
         return Rows({name: list(texts) for name in self.text_columns}, "random words", np.arange(len(texts)))
 
     @abstractmethod
     def class_names(self, splits: Splits) -> list[str]:
-        """The classes in the order of the logits. Raises InputError for labels that cannot be learned or scored."""
+        """Return the classes in the order of the logits.
+
+        Raises:
+            InputError: the labels cannot be learned or scored.
+        """
 
     @abstractmethod
     def tokenize(
@@ -80,14 +87,22 @@ class Task(ABC):
         class_names: Sequence[str],
         cache: Path | None = None,
     ) -> TokenizedRows:
-        """Tokens and label numbers of rows from `prepare`; `cache` is a folder for the tokens."""
+        """Tokenize prepared rows and number their labels.
+
+        Args:
+            rows: the output of `prepare`.
+            tokenizer: the tokenizer of the model.
+            max_length: the most tokens of a sequence, including special tokens.
+            class_names: the output of `class_names`.
+            cache: a folder that keeps the tokens; None keeps nothing.
+        """
 
     def model_problems(self, encoder: EncoderModel) -> list[str]:
-        """Why the task cannot be learned with this model, one line each."""
+        """Return one line for each reason why this model cannot learn the task."""
         return []
 
     def length_problems(self, tokenizer: PreTrainedTokenizerBase, max_length: int) -> list[str]:
-        """Why rows of `max_length` tokens cannot be made, one line each: the key, a colon, what is wrong with it."""
+        """Return the problems of rows of `max_length` tokens, one line each: the key, a colon, the problem."""
         return []
 
     def metric(self, class_names: Sequence[str]) -> Metric:
@@ -99,7 +114,7 @@ class Task(ABC):
         return self.metric(class_names).label
 
     def cut_warning(self, tokenized: TokenizedRows, rows: int, max_length: int) -> str | None:
-        """What truncation took of a split of so many rows, where that is much."""
+        """Return a warning if truncation removed tokens from many rows of a split."""
         if tokenized.rows_cut <= MUCH * rows:
             return None
         return (
@@ -108,7 +123,7 @@ class Task(ABC):
         )
 
     def warnings(self, tokenized: TokenizedRows) -> list[str]:
-        """What to know of an encoded split before training, one line each."""
+        """Return warnings about a tokenized split before training, one line each."""
         return []
 
     def value(self, metrics: Mapping[str, Any]) -> float:
@@ -125,37 +140,40 @@ class Task(ABC):
         return weights @ evidence[:, 0] / weights.sum(axis=1)
 
     def scale(self, labels: np.ndarray) -> tuple[float, float] | None:
-        """(centre, spread) of training labels that are numbers: they are learned as (label - centre) / spread."""
+        """Return (centre, spread) of numeric training labels, which are learned as (label - centre) / spread."""
         return None
 
     def constant(self, train: TokenizedRows, rows: TokenizedRows, class_names: Sequence[str]) -> np.ndarray:
-        """The scores of `rows` that know nothing but the training rows' labels. Of classes: their frequencies, over the
-        labels that a row can have. A label that no training row has counts as half a row."""
+        """Return scores for `rows` that depend only on the training labels, for the baseline.
+
+        For classes these are log frequencies, over the labels that a row can have. A label without a training row
+        counts as half a row.
+        """
         counts = np.bincount(train.labels, minlength=len(class_names))
         scores = np.log(np.maximum(counts, 0.5) / counts.sum()).astype(np.float32)
         return np.where(rows.present(len(scores)), scores, -np.inf)
 
     def label_counts(self, labels: np.ndarray, class_names: Sequence[str]) -> dict[str, float]:
-        """What a table tells of a split's labels: rows per class."""
+        """Return the facts about the labels of a split for a table: rows per class."""
         counts = np.bincount(labels, minlength=len(class_names))
         return {name: int(n) for name, n in zip(class_names, counts, strict=True)}
 
     def masked(self, tokenized: TokenizedRows, rows: np.ndarray, draw: tuple[int, ...]) -> Masked | None:
-        """What the model is to guess of these rows, drawn from `draw`; None for a task that hides nothing."""
+        """Mask tokens of some rows, drawn from `draw`; None for a task without masks."""
         return None
 
     def masked_scores(self, logits: Tensor, masked: Masked) -> Tensor:
-        """(masked tokens, vocabulary) -> (rows, c): what `losses` and `metrics` take."""
+        """Reduce logits of masked tokens to the input of `losses`: (masked, vocabulary) -> (rows, c)."""
         raise NotImplementedError
 
     @abstractmethod
     def losses(self, logits: Tensor, labels: Tensor) -> Tensor:
-        """(b, c) and (b,) -> (b,): one differentiable loss per row. A logit of -inf is one that the row has not."""
+        """Return one differentiable loss per row, (b, c) and (b,) -> (b,); a row has no class with a logit of -inf."""
 
     @abstractmethod
     def metrics(self, logits: np.ndarray, labels: np.ndarray, class_names: Sequence[str]) -> dict[str, Any]:
-        """(n, c) and (n,) -> what result.json keeps of a split; plain Python numbers."""
+        """Return the metrics of a split for result.json as plain Python numbers, from (n, c) and (n,)."""
 
     @abstractmethod
     def predictions(self, logits: np.ndarray, class_names: Sequence[str], rows: Rows) -> dict[str, list]:
-        """(n, c) and the n rows -> the columns that `predict` adds to its input."""
+        """Return the columns that `predict` adds to its input, from logits (n, c) and the n rows."""

@@ -1,13 +1,13 @@
-"""How files write questions with choices, found from the rows where [task] does not say it.
+"""Find the form in which a file writes questions with choices, from its rows and the section [task].
 
     question {"stem": "...", "choices": [{"text": "...", "label": "A"}, ...]}, answerKey    OpenBookQA, ARC: own JSONL
     question_stem or question, choices {"text": [...], "label": [...]}, answerKey           the same on the hub
     question, choices ["...", "..."], answer                                                lists of texts
-    question, A, B, C, ..., answer                                                          one column a choice
+    question, A, B, C, ..., answer                                                          one column per choice
 
-A CSV spells lists and objects out in its cells (`data.cells`). A choice without words is none. Labels are canonical, as
-those of classes; choices without labels are A, B, C, ...
-Rows are read one by one, so that a file may have several of these, and a wrong row is blamed by itself alone.
+A CSV file spells out lists and objects in its cells (`data.cells`). A choice without words does not count. Labels are
+canonical, like those of classes; choices without labels are A, B, C, ...
+Rows are read one by one, so that a file may mix these forms, and a wrong row is reported by itself.
 """
 
 from __future__ import annotations
@@ -32,9 +32,12 @@ COLUMN = re.compile(r"(?:[A-Z]|(?:choice|option|ending)[ _-]?(?:[A-Za-z]|\d))")
 @final
 @dataclass(frozen=True, kw_only=True)
 class Layout:
-    """rows: the file's, where a question is an object also with its stem as a column of texts.
+    """The form of a file.
+
+    rows: the rows of the file; if a question is an object, its stem is also a column of texts.
     question, context, answer: names of columns of `rows`.
-    choices: number of a row -> its `Choices`, ValueError for fewer than two, and for what is no choice."""
+    choices: returns the `Choices` of a row by its number, or raises ValueError if it does not have two or more.
+    """
 
     rows: Rows
     question: str
@@ -43,18 +46,21 @@ class Layout:
     choices: Callable[[int], Choices]
 
     def has_label(self, row: int, label: str) -> bool:
-        """Whether a choice of the row has that label."""
+        """Return whether a choice of the row has this label."""
         try:
             return any(name == label for name, _ in self.choices(row).pairs)
-        except ValueError:  # said where the row is read
+        except ValueError:  # reported when the row is read
             return False
 
 
 @final
 @dataclass(frozen=True)
 class Choices:
-    """Of one row. pairs: (label, text) of each choice that has words.
-    numbered: they have no labels in the file, so that the answer may be a number from 0."""
+    """The choices of one row.
+
+    pairs: (label, text) of each choice that has words.
+    numbered: the choices have no labels in the file, so that the answer may be a number from 0.
+    """
 
     pairs: list[tuple[str, str]]
     numbered: bool
@@ -69,7 +75,19 @@ def find(
     *,
     labelled: bool,
 ) -> Layout:
-    """The layout of a file. The names are those of [task], None: to be found. InputError for each missing column."""
+    """Find the form of a file.
+
+    Args:
+        rows: the rows of the file.
+        question: the column of questions as [task] names it; None to find it, as for the next three.
+        choices: the column, or columns, of choices.
+        answer: the column of answers.
+        context: the column of contexts; None for no context.
+        labelled: whether the rows must have answers.
+
+    Raises:
+        InputError: columns are missing.
+    """
     several = [choices] if isinstance(choices, str) else list(choices or [])
     named = [name for name in (question, *several, context) if name] + ([answer] if answer and labelled else [])
     problems = column_problems(rows, named)
@@ -78,7 +96,7 @@ def find(
     if labelled:
         answer = answer or _first(rows, ANSWERS, "answer", problems)
     nested = question in rows.columns and _are_objects(rows.columns[question])
-    inside = nested and not several and any("choices" in one for one in rows.columns[question] if _is_object(one))
+    inside = nested and not several and any("choices" in cell for cell in rows.columns[question] if _is_object(cell))
     if not several and not inside:
         several = ["choices"] if "choices" in rows.columns else _one_column_each(rows)
         if not several:
@@ -91,14 +109,14 @@ def find(
     columns = dict(rows.columns)
     if nested:
         objects, question = columns[question], f"{question}.stem"
-        columns |= {question: [one.get("stem") if _is_object(one) else one for one in objects]}
+        columns |= {question: [cell.get("stem") if _is_object(cell) else cell for cell in objects]}
         if inside:
             several = [question.removesuffix("stem") + "choices"]
             beside = columns.get("choices", [None] * len(rows))
             columns |= {
                 several[0]: [
-                    one["choices"] if _is_object(one) and "choices" in one else other
-                    for one, other in zip(objects, beside, strict=True)
+                    cell["choices"] if _is_object(cell) and "choices" in cell else other
+                    for cell, other in zip(objects, beside, strict=True)
                 ]
             }
     whole = several[0] if len(several) == 1 else None
@@ -114,23 +132,23 @@ def find(
 
 
 def _spelled_out(rows: Rows) -> Rows:
-    """Cells that spell out an object are that object, in a column in which all of them do."""
+    """Parse the cells of columns in which every cell spells out an object."""
 
     def cells(column: list) -> list:
         given = [cell for cell in column if cell is not None and cell != ""]
         if not given or not all(isinstance(cell, str) and cell.lstrip().startswith("{") for cell in given):
             return column
         try:
-            found = [as_value(cell) for cell in column]
-        except ValueError:  # texts, or said where the row is read
+            values = [as_value(cell) for cell in column]
+        except ValueError:  # texts, or an error that is reported when the row is read
             return column
-        return found if all(_is_object(cell) for cell in found if cell is not None and cell != "") else column
+        return values if all(_is_object(cell) for cell in values if cell is not None and cell != "") else column
 
     return Rows({name: cells(column) for name, column in rows.columns.items()}, rows.origin, rows.index, rows.notes)
 
 
 def letter(position: int) -> str:
-    """A, B, ... Z, then numbers from 27."""
+    """Return A, B, ... Z for the positions 0 to 25, then numbers from 27."""
     return chr(ord("A") + position) if position < 26 else str(position + 1)
 
 
@@ -146,14 +164,14 @@ def _first(rows: Rows, names: Sequence[str], key: str, problems: list[str]) -> s
 
 
 def _one_column_each(rows: Rows) -> list[str]:
-    """Columns named A, B, ... or choice1, choice2, ...; none where there is no second one."""
-    found = [name for name in rows.columns if isinstance(name, str) and COLUMN.fullmatch(name)]
-    same = [name for name in found if found and len(name) == len(found[0]) and name[:-1] == found[0][:-1]]
+    """Return the columns A, B, ... or choice1, choice2, ..., if there are two or more."""
+    names = [name for name in rows.columns if isinstance(name, str) and COLUMN.fullmatch(name)]
+    same = [name for name in names if len(name) == len(names[0]) and name[:-1] == names[0][:-1]]
     return sorted(same) if len(same) > 1 else []
 
 
 def _names(columns: Sequence[str]) -> list[str]:
-    """The labels of choices in columns of their own: the columns' last letters where they end so, else A, B, ..."""
+    """Return the labels of choices in separate columns: the last letters of their names, else A, B, ..."""
     ends = [name[-1].upper() for name in columns]
     lettered = all(COLUMN.fullmatch(name) and end.isalpha() for name, end in zip(columns, ends, strict=True))
     return ends if lettered and len(set(ends)) == len(ends) else [letter(i) for i in range(len(columns))]
@@ -168,38 +186,38 @@ def _are_objects(cells: Sequence[Any]) -> bool:
 
 
 def _choices(cell: Any, names: Sequence[str] | None) -> Choices:
-    """The choices of a cell; `names`: the labels where each choice is a column."""
+    """Return the choices of a cell. `names` are the labels if each choice has a column."""
     texts, labels = _taken_apart(cell)
-    usual = [letter(i) for i in range(len(texts))]
+    default = [letter(i) for i in range(len(texts))]
     labels = names if names is not None else labels
-    numbered = labels is None or (names is not None and names == usual)
-    labels = usual if labels is None else labels
+    numbered = labels is None or (names is not None and names == default)
+    labels = default if labels is None else labels
     if len(labels) != len(texts):
         raise ValueError(f"{len(texts)} choices, but {len(labels)} labels of choices; expected one for each")
     pairs = zip(map(canonical_label, labels), map(as_text, texts), strict=True)
-    found = [(label or "", text) for label, text in pairs if text.strip()]
-    if not found:
+    choices = [(label or "", text) for label, text in pairs if text.strip()]
+    if not choices:
         raise ValueError("no choices; expected two or more, or remove the row")
-    if len(found) == 1:
-        raise ValueError(f"only one choice, {found[0][1]!r}; expected two or more, or remove the row")
-    if len({label for label, _ in found}) < len(found) or not all(label for label, _ in found):
+    if len(choices) == 1:
+        raise ValueError(f"only one choice, {choices[0][1]!r}; expected two or more, or remove the row")
+    if len({label for label, _ in choices}) < len(choices) or not all(label for label, _ in choices):
         raise ValueError(
-            f"the labels of the choices are {', '.join(repr(label) for label, _ in found)}; expected different ones"
+            f"the labels of the choices are {', '.join(repr(label) for label, _ in choices)}; expected different ones"
         )
-    return Choices(found, numbered)
+    return Choices(choices, numbered)
 
 
 def _taken_apart(cell: Any) -> tuple[Sequence[Any], Sequence[Any] | None]:
-    """(texts, labels or None) of a cell as any of the files above has it."""
+    """Return the texts, and the labels or None, of a cell in any of the forms above."""
     cell = as_value(cell)
     if isinstance(cell, Mapping):
         texts, labels = cell.get("text"), cell.get("label")
         if isinstance(texts, list) and (labels is None or isinstance(labels, list)):
             return texts, labels
     elif isinstance(cell, list | tuple):
-        if cell and all(isinstance(one, Mapping) for one in cell):
-            labelled = any("label" in one for one in cell)
-            return [one.get("text") for one in cell], [one.get("label") for one in cell] if labelled else None
+        if cell and all(isinstance(choice, Mapping) for choice in cell):
+            labels = [choice.get("label") for choice in cell] if any("label" in choice for choice in cell) else None
+            return [choice.get("text") for choice in cell], labels
         return cell, None
     elif cell is None or (isinstance(cell, str) and not cell.strip()):
         return [], None

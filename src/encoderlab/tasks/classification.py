@@ -1,4 +1,4 @@
-"""One label out of c for a text, or for a pair of texts (premise, hypothesis).
+"""Classification: one of c labels for a text, or for a pair of texts (premise, hypothesis).
 
 loss = -log softmax(logits)[label]
 """
@@ -52,9 +52,11 @@ class Classification(Task):
         return pair_problems(self.text_columns, self.label)
 
     def class_names(self, splits: Splits) -> list[str]:
-        """The classes of train: by value if all are whole numbers, else alphabetically.
+        """Return the classes of train, sorted by value if all are whole numbers, else alphabetically.
 
-        Raises InputError if train has a single class, or if validation or test has a label that train lacks."""
+        Raises:
+            InputError: train has a single class, or validation or test has a label that train lacks.
+        """
         names = class_order(splits.train.columns[self.label])
         if len(names) < 2:
             dropped = "".join(f"; note: {line}" for line in splits.warnings if "unlabelled" in line)
@@ -79,9 +81,13 @@ class Classification(Task):
         class_names: Sequence[str],
         cache: Path | None = None,
     ) -> TokenizedRows:
-        """Rows without the label column (a file to predict) get the label -1. Pairs are cut longest text first.
+        """Tokenize rows; without the label column, as in a file to predict, every label is -1.
 
-        Raises InputError for a label that is not in `class_names`."""
+        Pairs are truncated longest text first.
+
+        Raises:
+            InputError: a label is not in `class_names`.
+        """
         if self.label in rows.columns:
             if problems := _unknown_labels(rows, self.label, class_names, "the model"):
                 raise InputError(*(f"{rows.origin}: {problem}" for problem in problems))
@@ -97,8 +103,11 @@ class Classification(Task):
         return cross_entropy(logits.float(), labels, reduction="none")
 
     def metrics(self, logits: np.ndarray, labels: np.ndarray, class_names: Sequence[str]) -> dict[str, Any]:
-        """loss (mean cross-entropy in nats, float64), accuracy, macro_f1, macro_precision, macro_recall, per_class and
-        confusion[gold][predicted]. Macro values average the classes with rows or predictions, as scikit-learn does."""
+        """Return loss, accuracy, macro_f1, macro_precision, macro_recall, per_class and confusion[gold][predicted].
+
+        The loss is the mean cross-entropy in nats, in float64. Macro values average the classes with rows or
+        predictions, as in scikit-learn.
+        """
         from sklearn.metrics import confusion_matrix, precision_recall_fscore_support
 
         classes = np.arange(len(class_names))
@@ -126,7 +135,7 @@ class Classification(Task):
         }
 
     def predictions(self, logits: np.ndarray, class_names: Sequence[str], rows: Rows) -> dict[str, list]:
-        """label, its probability, and the probability of every class as probability_<class>."""
+        """Return the label, its probability, and the probability of every class as probability_<class>."""
         probabilities = np.exp(log_softmax(logits))
         return {
             "label": [class_names[i] for i in logits.argmax(axis=1)],
@@ -136,7 +145,7 @@ class Classification(Task):
 
 
 def pair_problems(text: Sequence[str], label: str) -> list[str]:
-    """What is wrong with the names of the column(s) with texts and of that with labels, as `Task.problems`."""
+    """Return the problems with the names of the text columns and of the label column, as `Task.problems`."""
     if label in text:
         return [f"text: column {label!r} is the label as well; expected the column(s) with the text alone"]
     if len(set(text)) < len(text):
@@ -145,18 +154,18 @@ def pair_problems(text: Sequence[str], label: str) -> list[str]:
 
 
 def log_softmax(logits: np.ndarray) -> np.ndarray:
-    """(n, c) -> (n, c) in float64."""
+    """Return log softmax(logits), (n, c) -> (n, c), in float64."""
     shifted = logits.astype(np.float64) - logits.max(axis=1, keepdims=True)
     return shifted - np.log(np.exp(shifted).sum(axis=1, keepdims=True))
 
 
-def _unknown_labels(rows: Rows, label: str, known: Sequence[str], owner: str) -> list[str]:
-    """One line for each label of the rows (at most five) that is not in `known`."""
-    counts = Counter(name for name in rows.columns[label] if name not in set(known))
-    have = ", ".join(map(repr, known[:10])) + (f" and {len(known) - 10} more" if len(known) > 10 else "")
+def _unknown_labels(rows: Rows, label: str, classes: Sequence[str], owner: str) -> list[str]:
+    """Return one line for each label of the rows, at most five, that is not in `classes`."""
+    counts = Counter(name for name in rows.columns[label] if name not in set(classes))
+    have = ", ".join(map(repr, classes[:10])) + (f" and {len(classes) - 10} more" if len(classes) > 10 else "")
     lines = [
         f"label {name!r} (column {label!r}, {count} of {len(rows)} rows) is unknown to {owner}, which has {have}; "
-        f"remove or rename these rows{meant(name, known)}"
+        f"remove or rename these rows{did_you_mean(name, classes)}"
         for name, count in counts.most_common(5)
     ]
     if len(counts) > 5:
@@ -166,8 +175,8 @@ def _unknown_labels(rows: Rows, label: str, known: Sequence[str], owner: str) ->
     return lines
 
 
-def meant(label: str, known: Sequence[str]) -> str:
-    """A hint at the known label that differs in case or in a letter or two."""
-    folded = {name.casefold(): name for name in known}
-    near = get_close_matches(label.casefold(), folded, n=1, cutoff=0.75)
-    return f"; did you mean {folded[near[0]]!r}?" if near else ""
+def did_you_mean(label: str, classes: Sequence[str]) -> str:
+    """Return a hint at the class that differs in case or in one or two letters, or ""."""
+    folded = {name.casefold(): name for name in classes}
+    close = get_close_matches(label.casefold(), folded, n=1, cutoff=0.75)
+    return f"; did you mean {folded[close[0]]!r}?" if close else ""

@@ -1,13 +1,13 @@
-"""Entities in sequences of labels, counted as seqeval does by default (and conlleval before it).
+"""Entities in sequences of labels, counted as in seqeval by default (and in conlleval before it).
 
-    IOB2          B-PER I-PER O B-LOC        B- opens an entity; an I- that continues none of its type opens one, too
-    IOBES         B-PER I-PER E-PER S-LOC    the same, and an entity ends behind E- and S-
+    IOB2          B-PER I-PER O B-LOC        B- opens an entity, and so does an I- that continues none of its type
+    IOBES         B-PER I-PER E-PER S-LOC    the same, and an entity ends after E- and S-
     BILOU         B-PER I-PER L-PER U-LOC    the same: L- is E-, U- is S-
     BMES, BMEWO   B-PER M-PER E-PER S-LOC    the same: M- is I-, W- is S-
     IO            PER PER O LOC              labels without prefixes beside an O: a run of one label is an entity
 
-An entity that is opened or closed by another sign than the scheme wants counts all the same (seqeval's strict mode
-leaves it out). Labels that are none of these (parts of speech) mark no entities.
+An entity that another prefix opens or closes than the scheme requires also counts (seqeval's strict mode leaves it
+out). Labels without a scheme, such as parts of speech, mark no entities.
 """
 
 from __future__ import annotations
@@ -31,8 +31,12 @@ _OTHER_SIGN = re.compile(r"([BI])_(.+)|(.+)[-_]([BI])")
 @final
 @dataclass(frozen=True)
 class Scheme:
-    """name: as in the table above. scorer: how entities are counted, in words, where there is a choice. Per label:
-    whether it opens an entity, whether the entity ends behind it, and the number of its type in `types`, -1 outside."""
+    """How labels mark entities.
+
+    name: as in the table above. scorer: the rule for counting entities in words, if there is a choice. opens, closes,
+    kinds: for each label, whether it opens an entity, whether the entity ends after it, and the number of its type in
+    `types`, -1 outside entities.
+    """
 
     name: str
     scorer: str
@@ -42,20 +46,20 @@ class Scheme:
     types: list[str]
 
     def spans(self, labels: Sequence[int]) -> set[tuple[int, int, int]]:
-        """(first word, word behind the last, type) of the entities in a row of label numbers."""
-        found, start, current = set(), 0, -1
+        """Return (first word, word after the last, type) of the entities in a row of label numbers."""
+        entities, start, current = set(), 0, -1
         for i, label in enumerate((*labels, None)):
             kind = -1 if label is None else self.kinds[label]
             if current >= 0 and (kind != current or self.opens[labels[i]] or self.closes[labels[i - 1]]):
-                found.add((start, i, current))
+                entities.add((start, i, current))
                 current = -1
             if kind >= 0 and current < 0:
                 start, current = i, kind
-        return found
+        return entities
 
 
 def scheme(labels: Sequence[str]) -> Scheme | None:
-    """How these labels mark entities; None where they mark none."""
+    """Return how labels mark entities; None if they mark none."""
     marked = [label for label in labels if label != OUTSIDE]
     prefixed = bool(marked) and all(map(_has_prefix, marked))
     if not prefixed and OUTSIDE not in labels:
@@ -83,7 +87,7 @@ def _name(prefixes: set[str]) -> str:
 
 
 def other_sign(labels: Sequence[str]) -> str | None:
-    """A label that marks an entity in a way that is not read, B_PER or PER-B, where I_PER or PER-I is there as well."""
+    """Return a label in an unsupported form, such as B_PER or PER-B, if I_PER or PER-I exists as well."""
     if any(map(_has_prefix, labels)):
         return None
     parts: dict[tuple[str, bool], set[str]] = {}
@@ -96,8 +100,11 @@ def other_sign(labels: Sequence[str]) -> str | None:
 
 
 def odd(labels: Sequence[str]) -> list[str]:
-    """Of labels that are IOB2 or IOBES otherwise those that are neither prefixed nor O: read as a scheme without
-    prefixes, B-PER and I-PER would be two types. A B- or an I- is what tells: E-MAIL may well be a type."""
+    """Return the labels without a prefix, except O, of labels that otherwise are IOB2 or IOBES.
+
+    In a scheme without prefixes, B-PER and I-PER would be two types. Only B- and I- identify a scheme with prefixes,
+    because E-MAIL may be a type.
+    """
     if not any(label.startswith(("B-", "I-")) and _has_prefix(label) for label in labels):
         return []
     return [label for label in labels if label != OUTSIDE and not _has_prefix(label)]
@@ -108,18 +115,18 @@ def _has_prefix(label: str) -> bool:
 
 
 def capitals(labels: Set[str]) -> dict[str, str]:
-    """B-per and O for b-per and o, where all labels of a file are written so; else nothing."""
+    """Return {"b-per": "B-per", "o": "O", ...} if all labels of a file have small prefixes; else {}."""
     if not all(map(_SMALL.fullmatch, labels)) or not any(label.startswith(("b-", "i-")) for label in labels):
         return {}
     return {label: label[:1].upper() + label[1:] for label in labels}
 
 
 def counts(rule: Scheme, predicted: Sequence[Sequence[int]], gold: Sequence[Sequence[int]]) -> np.ndarray:
-    """int64 (rows, types, 3): entities found right (both ends and the type), predicted, and in the gold labels."""
+    """Count the entities that are correct (both ends and the type), predicted and gold, int64 (rows, types, 3)."""
     table = np.zeros((len(gold), len(rule.types), 3), dtype=np.int64)
     for row, pair in enumerate(zip(predicted, gold, strict=True)):
         ours, theirs = map(rule.spans, pair)
-        for column, some in enumerate((ours & theirs, ours, theirs)):
-            for *_, kind in some:
+        for column, spans in enumerate((ours & theirs, ours, theirs)):
+            for *_, kind in spans:
                 table[row, kind, column] += 1
     return table

@@ -1,14 +1,14 @@
-r"""Masked language modelling: an encoder learns the words of its texts, and nothing is labelled.
+r"""Masked language modelling: the encoder learns to predict masked words of unlabelled texts.
 
     m ~ Bernoulli(rate) for every token of a window; of the masked 80 % become [MASK], 10 % another token, 10 % stay
     loss of a window = mean over its masked tokens of -log p(token | window)          (Devlin et al. 2019, section 3.1)
 
-Rows are windows of the texts: at most `max_length` tokens with their own [CLS] and [SEP], `stride` apart, the last one
-ending where the text ends. Masks of training are drawn anew in every epoch from (seed, epoch, window), those of
-validation and test once. The head computes the masked positions alone: they are a seventh of the tokens, and the head
-of a small encoder is as dear as its layers.
+Rows are windows of the texts: at most `max_length` tokens, including [CLS] and [SEP], that begin `stride` tokens apart.
+The last window ends where the text ends. The masks of training are drawn from (seed, epoch, window), those of
+validation and test once. The head computes only the masked positions, a seventh of the tokens, because the head of a
+small encoder costs as much as its layers.
 
-The head of the checkpoint stays frozen, so that what is learned is an adapter for the encoder, with or without a head.
+The head of the checkpoint stays frozen, so that training gives an adapter for the encoder with or without a head.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ if TYPE_CHECKING:
     from encoderlab.model.encoder import EncoderModel
 
 
-SHORTEST = 32  # tokens: a shorter text, or a shorter rest, has too little context to learn from
+SHORTEST = 32  # tokens; a shorter text, or the shorter rest of a text, has too little context to learn from
 LABEL = "masked"
 
 
@@ -62,7 +62,7 @@ class MaskedLM(Task):
     head: ClassVar[str] = "AutoModelForMaskedLM"
     has_classes: ClassVar[bool] = False
     baseline: ClassVar[str | None] = None
-    has_probe: ClassVar[bool] = False  # its head is a pretrained one, and stays
+    has_probe: ClassVar[bool] = False  # the head is pretrained and stays frozen
 
     @property
     def text_columns(self) -> tuple[str, ...]:
@@ -76,19 +76,19 @@ class MaskedLM(Task):
         return []
 
     def prepare(self, rows: Rows, *, labelled: bool) -> Rows:
-        """Texts with white space between words. Every row counts as one class: there is nothing to balance."""
-        known = list(rows.columns)
-        name = self.text or next((name for name in ("text", "words") if name in known), None)
-        if name not in known:
-            raise InputError(f"{rows.origin}: no column {name or 'text'!r}; it has {', '.join(known)}")
+        """Make texts with white space between words. Every row gets the same label, so nothing is balanced."""
+        names = list(rows.columns)
+        name = self.text or next((name for name in ("text", "words") if name in names), None)
+        if name not in names:
+            raise InputError(f"{rows.origin}: no column {name or 'text'!r}; it has {', '.join(names)}")
         texts = []
         for place, cell in enumerate(rows.columns[name]):
             where = f"{rows.origin}: row {rows.index[place] + 1}"
             if cell is None or (isinstance(cell, float) and math.isnan(cell)):
-                cell = ""  # as an empty cell of a CSV
+                cell = ""  # like an empty cell of a CSV file
             words: list[Any]
             try:
-                words = [cell] if (found := as_list(cell)) is None else found
+                words = [cell] if (cells := as_list(cell)) is None else cells
             except ValueError:  # a text that begins like a list
                 words = [cell]
             if not all(isinstance(word, str) for word in words):
@@ -138,8 +138,13 @@ class MaskedLM(Task):
         class_names: Sequence[str],
         cache: Path | None = None,
     ) -> TokenizedRows:
-        """One row a window. rows_cut: texts of which a short rest, or all, is left out; tokens_lost: how much.
-        InputError where no text is long enough."""
+        """Make one row of each window.
+
+        `rows_cut` counts the texts of which a short rest, or all, is left out, and `tokens_lost` their tokens.
+
+        Raises:
+            InputError: no text is long enough.
+        """
         before, after = around(tokenizer)
         size = window_size(tokenizer, max_length)
         stride = self.stride or size
@@ -174,7 +179,7 @@ class MaskedLM(Task):
         )
 
     def cut_warning(self, tokenized: TokenizedRows, rows: int, max_length: int) -> str | None:
-        """By tokens: nearly every long text leaves a short rest, which is little of it."""
+        """Warn by the share of tokens, because nearly every long text loses a short rest."""
         if tokenized.share_lost <= MUCH:
             return None
         return (
@@ -183,27 +188,33 @@ class MaskedLM(Task):
         )
 
     def label_counts(self, labels: np.ndarray, class_names: Sequence[str]) -> dict[str, float]:
-        """Windows: there are no labels."""
+        """Return the number of windows, because there are no labels."""
         return {"windows": len(labels)}
 
     def masked(self, tokenized: TokenizedRows, rows: np.ndarray, draw: tuple[int, ...]) -> Masked:
-        """The masks of some windows, as they lie side by side in a padded batch. draw: (seed, epoch), or (0, 0)."""
+        """Draw the masks of some windows.
+
+        Args:
+            tokenized: the split.
+            rows: the windows, as rows of a padded batch.
+            draw: (seed, epoch), or (0, 0) for validation and test.
+        """
         from encoderlab.core.rng import numpy_generator
 
         assert tokenized.vocabulary is not None and tokenized.index is not None
-        known = tokenized.vocabulary
+        vocabulary = tokenized.vocabulary
         width = int(tokenized.lengths[rows].max())
         places, corrupted, wanted, owner = [], [], [], []
         for i, row in enumerate(rows):
             tokens = tokenized.ids[tokenized.offsets[row] : tokenized.offsets[row + 1]]
             generator = numpy_generator(draw[0], "mask", *draw[1:], int(tokenized.index[row]))
-            ordinary = np.flatnonzero(~np.isin(tokens, known.special))
+            ordinary = np.flatnonzero(~np.isin(tokens, vocabulary.special))
             uniform = generator.random(len(ordinary))
             chosen = ordinary[uniform < self.mask_rate]
-            if not len(chosen):  # of a short window: there is no loss without a mask
+            if not len(chosen):  # a short window: without a mask there is no loss
                 chosen = ordinary[[int(uniform.argmin())]] if len(ordinary) else np.array([0])
-            kind, other = generator.random(len(chosen)), generator.choice(known.ordinary, len(chosen))
-            corrupted.append(np.where(kind < 0.8, known.mask, np.where(kind < 0.9, other, tokens[chosen])))
+            kind, other = generator.random(len(chosen)), generator.choice(vocabulary.ordinary, len(chosen))
+            corrupted.append(np.where(kind < 0.8, vocabulary.mask, np.where(kind < 0.9, other, tokens[chosen])))
             places.append(i * width + chosen)
             wanted.append(tokens[chosen])
             owner.append(np.full(len(chosen), i))
@@ -216,7 +227,7 @@ class MaskedLM(Task):
         )
 
     def masked_scores(self, logits: Tensor, masked: Masked) -> Tensor:
-        """(masked tokens, vocabulary) -> (rows, 3): summed loss, masked tokens, how many of them were guessed right."""
+        """Return per row the summed loss, the masked tokens and the correct ones: (masked, vocabulary) -> (rows, 3)."""
         import torch
         from torch.nn.functional import cross_entropy
 
@@ -230,7 +241,7 @@ class MaskedLM(Task):
         return logits[:, 0] / logits[:, 1]
 
     def metrics(self, logits: np.ndarray, labels: np.ndarray, class_names: Sequence[str]) -> dict[str, Any]:
-        """Over all masked tokens: loss (nats), perplexity = exp(loss), accuracy."""
+        """Return loss (nats), perplexity = exp(loss) and accuracy over all masked tokens."""
         loss, count, right = logits.astype(np.float64).sum(axis=0)
         return {
             "loss": float(loss / count),

@@ -1,13 +1,13 @@
-"""One of a row's own choices, two or more of them, for a question with or without a context.
+"""Multiple choice: one of two or more choices of a row, for a question with or without a context.
 
     choice j is the sequence [CLS] question context [SEP] choice_j [SEP]; the head gives it one number s_j
     loss = -log softmax(s_1 ... s_m)[answer], over the m choices that the row has
 
-The question comes before its context, so that what a long row loses first is the end of the context; cutting the
-longest text first leaves a choice at least half of the tokens, if it has that many.
+The question comes before its context, so that a long row first loses the end of the context. Truncating the longest
+text first leaves a choice at least half of the tokens, if it has that many.
 
-A class is the position of a choice, written as a letter. How a file writes questions, choices and answers is the matter
-of `choices`.
+A class is the position of a choice, written as a letter. `choice_layouts` reads the forms in which files write
+questions, choices and answers.
 """
 
 from __future__ import annotations
@@ -62,7 +62,7 @@ class MultipleChoice(Task):
 
     @property
     def text_columns(self) -> tuple[str, ...]:
-        """Of prepared rows, whatever the file calls them."""
+        """The columns of prepared rows, which have the same names for every file."""
         return ("question", *(["context"] if self.context is not None else []), "choices")
 
     @property
@@ -72,30 +72,33 @@ class MultipleChoice(Task):
     def problems(self) -> list[str]:
         several = list(self.choices) if isinstance(self.choices, tuple) else [self.choices] if self.choices else []
         named = [name for name in (self.question, *several, self.answer, self.context) if name is not None]
-        found = [f"choices: column {name!r} has two parts to play; name it once" for name in named]
-        twice = [line for name, line in zip(named, found, strict=True) if named.count(name) > 1]
+        problems = [
+            f"choices: column {name!r} has two parts to play; name it once" for name in named if named.count(name) > 1
+        ]
         if isinstance(self.choices, tuple) and len(self.choices) < 2:
-            twice.append("choices: expected two columns or more, or the name of one column with lists")
-        return list(dict.fromkeys(twice))
+            problems.append("choices: expected two columns or more, or the name of one column with lists")
+        return list(dict.fromkeys(problems))
 
     def prepare(self, rows: Rows, *, labelled: bool) -> Rows:
-        """Columns `question`, `context` where one is named, `choices`: [(label, text), ...] without the empty ones, and
-        `answer`: the letter of the right one's position."""
+        """Make the columns `question`, `context` if the section names one, `choices` and `answer`.
+
+        `choices` are [(label, text), ...] without empty ones; `answer` is the letter of the position of the right one.
+        """
         layout = layouts.find(rows, self.question, self.choices, self.answer, self.context, labelled=labelled)
         texts, answer = [layout.question, *([layout.context] if layout.context else [])], layout.answer
         plain = prepare(layout.rows, text=texts, label=None)
         if labelled:
             plain = _with_answers(plain, layout)
-        kept = np.searchsorted(rows.index, plain.index)
-        found: list[list[tuple[str, str]]] = []
+        positions = np.searchsorted(rows.index, plain.index)  # of the remaining rows in the file
+        pairs: list[list[tuple[str, str]]] = []
         answers: list[str] = []
         problems: dict[int, str] = {}
-        numbers: dict[int, tuple[int, Sequence[str]]] = {}  # of the rows whose answer is one, with the row's labels
+        numbers: dict[int, tuple[int, Sequence[str]]] = {}  # answers that are numbers, with the labels of the row
         where = [f"{rows.origin}: row {number + 1}" for number in plain.index]
-        for place, row in enumerate(kept):
+        for place, row in enumerate(positions):
             try:
                 choices = layout.choices(row)
-                found.append(choices.pairs)
+                pairs.append(choices.pairs)
                 if labelled:
                     labels, written = [label for label, _ in choices.pairs], plain.columns[answer][place]
                     number = _number(labels, written) if choices.numbered else None
@@ -120,11 +123,11 @@ class MultipleChoice(Task):
             lines, left = list(problems.values())[:MOST_PROBLEMS], len(problems) - MOST_PROBLEMS
             raise InputError(*lines, *([f"{rows.origin}: {left} more such rows"] if left > 0 else []))
         columns: dict[str, list] = dict(zip(self.text_columns, (plain.columns[name] for name in texts), strict=False))
-        columns["choices"] = found
+        columns["choices"] = pairs
         return Rows(columns | ({"answer": answers} if labelled else {}), rows.origin, plain.index, notes)
 
     def dummy_rows(self, texts: Sequence[str]) -> Rows:
-        """Two choices, and three, in turns."""
+        """Return rows with two and three choices in turns."""
         columns: dict[str, list] = {name: list(texts) for name in self.text_columns}
         columns["choices"] = [
             [(layouts.letter(j), text[: 20 * (j + 1)] + "?") for j in range(2 + i % 2)] for i, text in enumerate(texts)
@@ -132,7 +135,7 @@ class MultipleChoice(Task):
         return Rows(columns, "random words", np.arange(len(texts)))
 
     def class_names(self, splits: Splits) -> list[str]:
-        """A, B, C, ... up to the most choices that a row of any split has."""
+        """Return A, B, C, ... up to the largest number of choices of a row in any split."""
         most = max(len(cell) for _, rows in splits.items() for cell in rows.columns["choices"])
         return [layouts.letter(i) for i in range(most)]
 
@@ -144,8 +147,10 @@ class MultipleChoice(Task):
         class_names: Sequence[str],
         cache: Path | None = None,
     ) -> TokenizedRows:
-        """One sequence per choice, the row's choices one after the other. Unlabelled rows get the label -1. Rows may
-        have more choices than `class_names`: each is scored by itself."""
+        """Make one sequence per choice, row by row, with the label -1 for unlabelled rows.
+
+        Rows may have more choices than `class_names`, because each choice is scored by itself.
+        """
         columns = rows.columns
         parts = [columns[name] for name in self.text_columns[:-1]]
         firsts = [" ".join(filter(None, cells)) for cells in zip(*parts, strict=True)]
@@ -169,15 +174,18 @@ class MultipleChoice(Task):
         return cross_entropy(logits.float(), labels, reduction="none")
 
     def metrics(self, logits: np.ndarray, labels: np.ndarray, class_names: Sequence[str]) -> dict[str, Any]:
-        """loss (mean cross-entropy in nats, float64) and accuracy. Positions are no classes: no scores of each."""
+        """Return loss (mean cross-entropy in nats, float64) and accuracy. Positions are not classes with own scores."""
         loss = -log_softmax(logits)[np.arange(len(labels)), labels].mean()
         return {"loss": float(loss), "accuracy": float((logits.argmax(axis=1) == labels).mean())}
 
     def predictions(self, logits: np.ndarray, class_names: Sequence[str], rows: Rows) -> dict[str, list]:
-        """answer (the choice's label in the file), answer_text, its probability, and probability_<letter> of each
-        position, empty where the row has no such choice.
+        """Return answer (the label in the file), answer_text, probability, and probability_<letter> of each position.
 
-        InputError for a row with more choices than `class_names`, because the columns are the same for all rows."""
+        The last is empty for a choice that the row does not have.
+
+        Raises:
+            InputError: a row has more choices than `class_names`, because the columns are the same for all rows.
+        """
         cells = rows.columns["choices"]
         widest = max(map(len, cells))
         if widest > len(class_names):
@@ -202,33 +210,43 @@ class MultipleChoice(Task):
 
 
 def _with_answers(plain: Rows, layout: layouts.Layout) -> Rows:
-    """Rows without an answer are dropped: an empty one, or -1, which is one only where a choice has that label."""
+    """Drop rows without an answer: an empty one, or -1 unless a choice has this label."""
     answers = convert(layout.rows, layout.answer, canonical_label)
     minus_one = [i for i, name in enumerate(answers) if name == "-1" and not layout.has_label(i, name)]
     empty = [i for i, name in enumerate(answers) if name is None]
     plain = Rows({**plain.columns, layout.answer: answers}, plain.origin, plain.index, plain.notes)
     if not (minus_one or empty):
         return plain
-    kept = np.setdiff1d(np.arange(len(plain)), [*minus_one, *empty])
-    if not len(kept):
+    answered = np.setdiff1d(np.arange(len(plain)), [*minus_one, *empty])
+    if not len(answered):
         raise InputError(no_labels(plain.origin, len(plain), layout.answer))
-    note = f"{dropped(len(plain) - len(kept), len(plain))} ({len(empty)} empty, {len(minus_one)} -1)"
-    return replace(plain.take(kept), notes=(*plain.notes, f"{plain.origin}: {note}"))
+    note = f"{dropped(len(plain) - len(answered), len(plain))} ({len(empty)} empty, {len(minus_one)} -1)"
+    return replace(plain.take(answered), notes=(*plain.notes, f"{plain.origin}: {note}"))
 
 
 def _number(labels: Sequence[str], answer: str) -> int | None:
-    """The number from 0 that `answer` is, where the choices have no labels in the file; None for a label."""
+    """Return an answer that is a number from 0, if the choices have no labels in the file; None for a label."""
     return int(answer) if answer not in labels and answer.isdecimal() and len(answer) < 10 else None
 
 
 def _is_one_more(labels: Sequence[str], number: int) -> bool:
-    """Whether there is such a choice only if the first one is 1."""
+    """Return whether the row has this choice only if the first one is 1."""
     return layouts.letter(number) not in labels and layouts.letter(number - 1) in labels
 
 
 def _position(labels: Sequence[str], answer: str, number: int | None, column: str, numbered: bool) -> str:
-    """The letter of the position of the choice that `answer` names: by its label, or by its `number` where it is one
-    and the file gives the choices no labels (`numbered`). ValueError where there is none."""
+    """Return the letter of the position of the right choice.
+
+    Args:
+        labels: the labels of the choices.
+        answer: the answer in the file.
+        number: the answer as a number from 0, if the choices have no labels in the file.
+        column: the name of the answer's column, for messages.
+        numbered: whether the choices have no labels in the file.
+
+    Raises:
+        ValueError: there is no such choice.
+    """
     name = answer if number is None else layouts.letter(number)
     if name in labels:
         return layouts.letter(labels.index(name))

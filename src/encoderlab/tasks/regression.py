@@ -1,9 +1,9 @@
-"""A number for a text, or for a pair of texts (similarity, rating).
+"""Regression: a number for a text, or for a pair of texts (similarity, rating).
 
-loss = (logit - (label - m) / s)^2          m, s: mean and standard deviation of the training rows' labels
+loss = (logit - (label - m) / s)^2          m, s: mean and standard deviation of the training labels
 
-Labels are learned in units of their own spread, so that a learning rate means the same whatever the labels' unit is;
-the head that is saved answers in the labels' unit (`EncoderModel.rescale_head`).
+Labels are learned in units of their spread, so that a learning rate does not depend on the unit of the labels. The
+saved head predicts in the unit of the labels: `training.loop` rescales it before saving.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ STATISTICS = {
     "spearman": weighted_correlation.spearman,
     "mse": weighted_correlation.squared_error,
 }
-SMALLEST, LARGEST = 1e-30, 1e30  # of labels: a float32 has eight digits between 1e-38 and 3e38
+SMALLEST, LARGEST = 1e-30, 1e30  # bounds of labels: float32 has eight digits between 1e-38 and 3e38
 METRICS = {
     "pearson": Metric(
         key="pearson",
@@ -98,27 +98,35 @@ class Regression(Task):
         return pair_problems(self.text_columns, self.label)
 
     def prepare(self, rows: Rows, *, labelled: bool) -> Rows:
-        """Labels as floats. A cell that is no finite number is an InputError: an empty one too, because nothing says
-        that it means an unlabelled row."""
+        """Make rows with labels as floats.
+
+        Raises:
+            InputError: a column is missing, or a cell is not a finite number. This includes an empty cell, which need
+                not mean an unlabelled row.
+        """
         if problems := column_problems(rows, [*self.text_columns, *([self.label] if labelled else [])]):
             raise InputError(*problems)
         plain = prepare(rows, text=self.text_columns, label=None)
         if not labelled:
             return plain
-        found = read_numbers(rows.columns[self.label])
-        if wrong := [i for i, number in enumerate(found.values) if number is None]:
+        numbers = read_numbers(rows.columns[self.label])
+        if wrong := [i for i, number in enumerate(numbers.values) if number is None]:
             more = f" (all {len(rows)} rows)" if len(wrong) == len(rows) else f" ({len(wrong)} such rows)"
-            hint = f"; {found.hint}" if found.hint else ""
+            hint = f"; {numbers.hint}" if numbers.hint else ""
             raise InputError(
                 f"{rows.origin}: row {rows.index[wrong[0]] + 1}, column {self.label!r}: expected a number, got "
                 f"{rows.columns[self.label][wrong[0]]!r}{more if len(wrong) > 1 else ''}{hint}; correct or remove "
                 f"the row{'s' * (len(wrong) > 1)}"
             )
-        notes = (f"{rows.origin}: column {self.label!r}: {note}" for note in found.notes)
-        return Rows({**plain.columns, self.label: found.values}, rows.origin, rows.index, (*rows.notes, *notes))
+        notes = (f"{rows.origin}: column {self.label!r}: {note}" for note in numbers.notes)
+        return Rows({**plain.columns, self.label: numbers.values}, rows.origin, rows.index, (*rows.notes, *notes))
 
     def class_names(self, splits: Splits) -> list[str]:
-        """The label column: there is one output. InputError where all training rows have the same label."""
+        """Return the label column, because there is one output.
+
+        Raises:
+            InputError: all training rows have the same label, or labels do not fit into float32.
+        """
         if len(set(splits.train.columns[self.label])) < 2:
             value = splits.train.columns[self.label][0]
             raise InputError(
@@ -141,7 +149,7 @@ class Regression(Task):
         class_names: Sequence[str],
         cache: Path | None = None,
     ) -> TokenizedRows:
-        """Labels are float64, nan where the rows came without. Pairs are cut longest text first."""
+        """Tokenize rows, with labels in float64, nan without a label. Pairs are truncated longest text first."""
         labels = np.array(rows.columns.get(self.label, [math.nan] * len(rows)), dtype=np.float64)
         return tokenize(rows, self.text_columns, labels, tokenizer, max_length, cache)
 
@@ -184,28 +192,30 @@ class Regression(Task):
         return narrowed(np.full((len(rows), 1), train.labels.mean()), float(train.labels.std()))
 
     def label_counts(self, labels: np.ndarray, class_names: Sequence[str]) -> dict[str, float]:
-        """The lowest, the mean and the highest label."""
-        found = {"lowest": labels.min(), "mean": labels.mean(), "highest": labels.max()}
+        """Return the lowest, the mean and the highest label."""
+        facts = {"lowest": labels.min(), "mean": labels.mean(), "highest": labels.max()}
         size, spread = np.abs(labels).max(), labels.max() - labels.min()
         digits = 4 + max(0, math.ceil(math.log10(size / spread))) if spread > 0 else 4
-        return {name: float(f"{value:.{min(digits, 17)}g}") for name, value in found.items()}
+        return {name: float(f"{value:.{min(digits, 17)}g}") for name, value in facts.items()}
 
     def losses(self, logits: Tensor, labels: Tensor) -> Tensor:
         return (logits[:, 0].float() - labels.float()) ** 2
 
     def metrics(self, logits: np.ndarray, labels: np.ndarray, class_names: Sequence[str]) -> dict[str, Any]:
-        """loss and mse (in the labels' unit, squared), pearson, spearman; the correlation of a constant answer is 0."""
+        """Return loss and mse (in the squared unit of the labels), pearson, spearman; 0 for constant predictions."""
         answers, once = logits[:, 0].astype(np.float64), np.ones((1, len(labels)))
-        found = {name: float(of(answers, labels, once)[0]) for name, of in STATISTICS.items()}
-        return {"loss": found["mse"], **found}
+        values = {name: float(statistic(answers, labels, once)[0]) for name, statistic in STATISTICS.items()}
+        return {"loss": values["mse"], **values}
 
     def predictions(self, logits: np.ndarray, class_names: Sequence[str], rows: Rows) -> dict[str, list]:
-        """The label column's name, and the number."""
+        """Return the predicted numbers under the name of the label column."""
         return {class_names[0]: logits[:, 0].astype(np.float64).tolist()}
 
 
 def narrowed(answers: np.ndarray, spread: float) -> np.ndarray:
-    """float64 answers as float32, unless that would round away what tells labels of this `spread` apart (their mean may
-    be a million times larger)."""
-    found = answers.astype(np.float32)
-    return found if np.abs(found - answers).max(initial=0.0) <= 1e-5 * spread else answers
+    """Return float64 predictions as float32, unless rounding is coarse for labels of this spread.
+
+    The mean of the labels may be a million times larger than their spread.
+    """
+    rounded = answers.astype(np.float32)
+    return rounded if np.abs(rounded - answers).max(initial=0.0) <= 1e-5 * spread else answers

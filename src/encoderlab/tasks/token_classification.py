@@ -1,11 +1,11 @@
-"""A label for every word of a text: named entities, parts of speech.
+"""Token classification: a label for every word of a text, such as named entities or parts of speech.
 
     loss of a row = mean over its words of -log softmax(logits at the word's first subword)[label]
 
-The head sees the first subword of each word, and no other token. Words that `max_length` cuts off, or that the
-tokenizer makes nothing of, are not seen: their answer is O, which misses an entity, or no label at all.
+The head reads only the first subword of each word. The model does not see a word that `max_length` cuts off or that
+has no token: its prediction is O, which misses an entity, or no label.
 
-Entities are scored by their F1 where the labels mark entities (`entities`), else words by their accuracy.
+The metric is the F1 of entities if the labels mark entities (`entities`), else the accuracy of words.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from encoderlab.data.splits import Splits
 from encoderlab.data.tokenized import TokenizedRows
 from encoderlab.tasks import entities, word_rows
 from encoderlab.tasks.base import Task
-from encoderlab.tasks.classification import log_softmax, meant
+from encoderlab.tasks.classification import did_you_mean, log_softmax
 from encoderlab.tasks.metric import Metric
 from encoderlab.tasks.tokenization import tokenize
 
@@ -71,15 +71,20 @@ class TokenClassification(Task):
         return []
 
     def prepare(self, rows: Rows, *, labelled: bool) -> Rows:
-        """Columns `words` and `labels`: lists of strings, of the same length in a row."""
+        """Make the columns `words` and `labels`, lists of strings that have the same length in a row."""
         return word_rows.prepare(rows, self.words, self.labels, labelled=labelled)
 
     def dummy_rows(self, texts: Sequence[str]) -> Rows:
         return Rows({"words": [text.split() or ["a"] for text in texts]}, "random words", np.arange(len(texts)))
 
     def class_names(self, splits: Splits) -> list[str]:
-        """O first, then the other labels of all splits in their order: one that train lacks is never the answer.
-        InputError for a single label, and for one that does not fit the entities that the others mark."""
+        """Return O, then the other labels of all splits in alphabetical order.
+
+        A label that train lacks is never predicted.
+
+        Raises:
+            InputError: there is a single label, or a label does not fit the entities that the others mark.
+        """
         names = sorted(
             {name for _, rows in splits.items() for row in rows.columns["labels"] for name in row if name is not None}
         )
@@ -108,9 +113,13 @@ class TokenClassification(Task):
         class_names: Sequence[str],
         cache: Path | None = None,
     ) -> TokenizedRows:
-        """labels: int64 (n, w), w being the words of the longest row; -1 behind a row's last word, at words without a
-        label, and everywhere where the rows came without labels. InputError for a label that is not in
-        `class_names`."""
+        """Tokenize rows of words, with labels int64 (n, w), where w is the number of words of the longest row.
+
+        A label is -1 after the last word of a row, for a word without a label, and in rows without labels.
+
+        Raises:
+            InputError: a label is not in `class_names`.
+        """
         number: dict[str | None, int] = {name: i for i, name in enumerate(class_names)} | {None: -1}
         sizes = [len(words) for words in rows.columns["words"]]
         if max(sizes) > MOST_WORDS:
@@ -126,7 +135,8 @@ class TokenClassification(Task):
                 first = min(filter(None, unknown))
                 raise InputError(
                     f"{rows.origin}: row {rows.index[row] + 1}: label {first!r} is unknown to the model, which "
-                    f"has {', '.join(map(repr, class_names))}; correct or remove the row{meant(first, class_names)}"
+                    f"has {', '.join(map(repr, class_names))}; correct or remove the row"
+                    f"{did_you_mean(first, class_names)}"
                 )
             labels[row, : len(names)] = [number[name] for name in names]
         return tokenize(rows, ("words",), labels, tokenizer, max_length, cache, words=True)
@@ -178,7 +188,7 @@ class TokenClassification(Task):
         return np.where((rows.places >= 0)[..., None], scores, -np.inf)
 
     def label_counts(self, labels: np.ndarray, class_names: Sequence[str]) -> dict[str, float]:
-        """Words per label."""
+        """Return the number of words of each label."""
         return super().label_counts(labels[labels >= 0], class_names)
 
     def losses(self, logits: Tensor, labels: Tensor) -> Tensor:
@@ -190,30 +200,35 @@ class TokenClassification(Task):
         return total / seen.sum(dim=1).clamp(min=1)
 
     def metrics(self, logits: np.ndarray, labels: np.ndarray, class_names: Sequence[str]) -> dict[str, Any]:
-        """loss (mean over the words that the model sees, nats), accuracy (of all words), and of entities, summed over
-        all rows and types: entity_f1, entity_precision, entity_recall, and per_class: the same for each type."""
+        """Return loss, accuracy, and for entities entity_f1, entity_precision, entity_recall and per_class.
+
+        The loss is the mean over the words that the model sees, in nats; the accuracy is that of all words. Entity
+        scores are computed from sums over all rows and types; per_class has the scores of each type.
+        """
         predicted, rule, there = _answers(logits, class_names), entities.scheme(class_names), labels >= 0
         seen = there & np.isfinite(logits[..., 0])
         gold = labels[seen]
         loss = -log_softmax(logits[seen])[np.arange(len(gold)), gold]
-        found: dict[str, Any] = {
+        metrics: dict[str, Any] = {
             "loss": float(loss.mean()) if len(loss) else 0.0,
             "accuracy": float((predicted == labels)[there].mean()),
             "words": int(there.sum()),
         }
         if rule is None:
-            return found
+            return metrics
         table = _entities(rule, predicted, labels).sum(axis=0)
         precision, recall, f1 = _scores(table.sum(axis=0))
         each = [
             dict(zip(("precision", "recall", "f1"), _scores(row), strict=True), label=name, support=int(row[2]))
             for name, row in zip(rule.types, table, strict=True)
         ]
-        return found | {"entity_f1": f1, "entity_precision": precision, "entity_recall": recall, "per_class": each}
+        return metrics | {"entity_f1": f1, "entity_precision": precision, "entity_recall": recall, "per_class": each}
 
     def predictions(self, logits: np.ndarray, class_names: Sequence[str], rows: Rows) -> dict[str, list]:
-        """labels: a list for each row, a label for each word; an empty one for a word that the model did not see, where
-        there is no O."""
+        """Return labels: a list for each row, with a label for each word.
+
+        If the classes have no O, a word that the model did not see has the label "".
+        """
         predicted = _answers(logits, class_names)
         names = [*class_names, ""]  # -1 is the last
         return {
@@ -225,7 +240,7 @@ class TokenClassification(Task):
 
 
 def _first_with(label: str, splits: Splits) -> str:
-    """Where a label stands, for a message about it."""
+    """Return the first place of a label, for a message about it."""
     return next(
         f"{place(name)}: {rows.origin}: row {rows.index[i] + 1}: label {label!r}"
         for name, rows in splits.items()
@@ -235,14 +250,17 @@ def _first_with(label: str, splits: Splits) -> str:
 
 
 def _answers(logits: np.ndarray, class_names: Sequence[str]) -> np.ndarray:
-    """(n, w, c) -> (n, w) label numbers; of a word that was not seen that of O, or -1."""
+    """Return the predicted label numbers, (n, w, c) -> (n, w); O, or -1, for a word that the model did not see."""
     unseen = class_names.index(entities.OUTSIDE) if entities.OUTSIDE in class_names else -1
     return np.where(np.isfinite(logits[..., 0]), logits.argmax(axis=-1), unseen)
 
 
 def _entities(rule: entities.Scheme, predicted: np.ndarray, labels: np.ndarray) -> np.ndarray:
-    """(n, types, 3), as `entities.counts`, of the words that have a label: others are left out of both, so that those
-    beside them are neighbours (as in the libraries' own recipes, which leave out -100)."""
+    """Count the entities of the words that have a label, (n, types, 3), as in `entities.counts`.
+
+    Other words are left out of both sequences, so that the words beside them are neighbours, as in the recipes of the
+    libraries, which leave out -100.
+    """
     ours, theirs = [], []
     for row, gold in zip(predicted, labels, strict=True):
         there = gold >= 0
@@ -252,6 +270,6 @@ def _entities(rule: entities.Scheme, predicted: np.ndarray, labels: np.ndarray) 
 
 
 def _scores(row: np.ndarray) -> tuple[float, float, float]:
-    """Precision, recall and F1 of (right, predicted, gold); 0 where there is nothing to divide by."""
+    """Return precision, recall and F1 of (right, predicted, gold); 0 for a division by zero."""
     right, ours, theirs = (float(x) for x in row)
     return right / max(ours, 1), right / max(theirs, 1), 2 * right / max(ours + theirs, 1)

@@ -1,6 +1,7 @@
-"""From texts to flat arrays of token ids, kept on disk by fingerprint.
+"""Tokenize texts into flat arrays of token ids, with a cache on disk by fingerprint.
 
-The ids are those of tokenizer(..., truncation="longest_first", max_length=...); what truncation took away is counted.
+The ids are those of tokenizer(..., truncation="longest_first", max_length=...). The tokens that truncation removes are
+counted.
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
 
-_FORMAT = 1  # of the cache file
+_FORMAT = 1  # the version of the cache file
 _BATCH = 1000  # rows per call of the tokenizer
 
 
@@ -39,9 +40,18 @@ def tokenize(
     *,
     words: bool = False,
 ) -> TokenizedRows:
-    """text_columns: one, or two for a pair. `cache`: folder where the tokens are looked up and kept; made if needed.
-    `groups`: where several of `rows` are the sequences of one row, as in `Encoded`; labels has one entry each.
-    `words`: the column has lists of words, read as the text that they make, and their places are found."""
+    """Tokenize the texts of some rows.
+
+    Args:
+        rows: prepared rows.
+        text_columns: one column, or two for a pair.
+        labels: an array with one entry per row, or per group.
+        tokenizer: the tokenizer of the model.
+        max_length: the most tokens of a sequence, including special tokens.
+        cache: a folder that keeps the tokens, created if needed; None keeps nothing.
+        groups: as in `TokenizedRows`, if several of `rows` are the sequences of one row.
+        words: whether the column has lists of words. They are joined by spaces, and `places` locates each one.
+    """
     key = _fingerprint(rows, text_columns, tokenizer, max_length, groups, words)
     file = cache / f"{key}.safetensors" if cache is not None else None
     arrays = _load(file) if file is not None else None
@@ -53,8 +63,8 @@ def tokenize(
     return _rows(arrays, labels, key)
 
 
-def kept(fingerprint: str, cache: Path) -> TokenizedRows | None:
-    """Rows that `tokenize` kept in `cache`, without their labels; None where they are no longer there."""
+def read_cached(fingerprint: str, cache: Path) -> TokenizedRows | None:
+    """Return rows that `tokenize` keeps in `cache`, without labels; None if they are no longer there."""
     arrays = _load(cache / f"{fingerprint}.safetensors")
     if arrays is None:
         return None
@@ -81,7 +91,7 @@ def _fingerprint(
     rows: Rows, text_columns: Sequence[str], tokenizer: Any, max_length: int, groups: np.ndarray | None, words: bool
 ) -> str:
     backend = json.loads(tokenizer.backend_tokenizer.to_str())
-    # Truncation and padding are left there by the last call, whatever it was; they are no part of the identity.
+    # Truncation and padding are left over from the last call of the tokenizer, so they are not part of its identity.
     backend.update(truncation=None, padding=None)
     settings = [tokenizer.truncation_side, list(tokenizer.model_input_names)]
     parts = [_FORMAT, rows.digest(text_columns), list(text_columns), backend, settings, max_length]
@@ -98,7 +108,7 @@ def _tokenize(
     places = np.full((len(lists), max(map(len, lists), default=0)), -1, dtype=np.int32)
     if words:
         columns = [[" ".join(cell) for cell in lists]]
-    # verbose=False: no warning that a text is longer than the model's limit; the count says so.
+    # verbose=False: no warning that a text is longer than the limit of the model, because such texts are counted.
     options = {"return_attention_mask": False, "verbose": False}
     special = tokenizer.num_special_tokens_to_add(pair=len(columns) == 2)
     ids, type_ids, lengths, shortened = [], [], [], []
@@ -112,8 +122,8 @@ def _tokenize(
         lengths += map(len, batch["input_ids"])
         for i, encoding in enumerate(batch.encodings if words else ()):
             places[start + i, : len(lists[start + i])] = _first_tokens(lists[start + i], encoding)
-        # The pieces that truncation cut off are kept beside each encoding. For one text they are what was lost; for a
-        # pair they are combinations of pieces, so the few rows concerned are tokenized once more in full.
+        # Each encoding keeps the pieces that truncation cut off. For one text they are the lost tokens. For a pair they
+        # are combinations of pieces, so the few truncated pairs are tokenized again in full.
         cut = [i for i, encoding in enumerate(batch.encodings) if encoding.overflowing]
         shortened += [start + i for i in cut]
         if len(columns) == 1:
@@ -121,7 +131,7 @@ def _tokenize(
         elif cut:
             full = tokenizer(*([text[i] for i in cut] for text in texts), **options)
             tokens_lost += sum(map(len, full["input_ids"])) - sum(len(batch["input_ids"][i]) for i in cut)
-    if groups is not None:  # the sequences of a row are one row that was cut
+    if groups is not None:  # several truncated sequences of a row count as one row
         shortened = np.unique(np.searchsorted(groups, shortened, side="right")).tolist()
     arrays = {
         "ids": np.concatenate(ids),
@@ -134,17 +144,17 @@ def _tokenize(
 
 
 def _first_tokens(words: Sequence[str], encoding: Any) -> np.ndarray:
-    """Where in an encoding of `words`, joined by spaces, each one's first token is; -1 where it has none there."""
+    """Return the position of each word's first token in an encoding of the joined words; -1 for a word without one."""
     content = np.flatnonzero(np.array(encoding.special_tokens_mask) == 0)
     if not len(content):
         return np.full(len(words), -1)
     spans = np.array(encoding.offsets)[content]
     sizes = np.array([len(word) for word in words])
     starts = np.cumsum(sizes + 1) - sizes - 1
-    # A token may span the space in front of its word, so what counts is where it ends.
+    # A token may include the space in front of its word, so it is found by its end.
     nearest = np.searchsorted(spans[:, 1], starts, side="right")
-    found = np.minimum(nearest, len(content) - 1)
-    return np.where((nearest < len(content)) & (spans[found, 0] < starts + sizes), content[found], -1)
+    token = np.minimum(nearest, len(content) - 1)
+    return np.where((nearest < len(content)) & (spans[token, 0] < starts + sizes), content[token], -1)
 
 
 def _flat(lists: Sequence[Sequence[int]], dtype: type) -> np.ndarray:
@@ -152,8 +162,10 @@ def _flat(lists: Sequence[Sequence[int]], dtype: type) -> np.ndarray:
 
 
 def _load(file: Path) -> dict[str, np.ndarray] | None:
-    """The arrays of a cache file, mapped, so that memory does not grow with the rows; None if there is none, or one
-    that cannot be read (it is then written anew)."""
+    """Map the arrays of a cache file into memory, which does not grow with the rows.
+
+    Returns None if there is no file or it cannot be read; it is then written again.
+    """
     from safetensors import SafetensorError
     from safetensors.torch import load_file
 
@@ -164,7 +176,7 @@ def _load(file: Path) -> dict[str, np.ndarray] | None:
 
 
 def _save(file: Path, arrays: dict[str, np.ndarray]) -> None:
-    """A cache that cannot be written costs time later, so it is no reason to stop."""
+    """Write a cache file. A cache that cannot be written only costs time later, so errors are ignored."""
     from safetensors import SafetensorError
     from safetensors.numpy import save_file
 

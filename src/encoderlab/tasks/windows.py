@@ -1,7 +1,7 @@
-"""Where the windows over a long text begin and end.
+"""The begin and the end of the windows over a long text.
 
-A window is `size` tokens; the next begins `stride` later. The last one is as long as the others and ends where the text
-ends, so that no token is read with a short context when a long one is to be had: n tokens have
+A window has `size` tokens, and the next one begins `stride` tokens later. The last one is as long as the others and
+ends where the text ends, so that no token has a shorter context than necessary: n tokens have
 1 + ceil((n - size) / stride) windows, or one.
 """
 
@@ -11,9 +11,9 @@ from typing import Any
 
 
 def spans(tokens: int, size: int, stride: int, shortest: int = 1) -> list[tuple[int, int]]:
-    """First and last token (the latter excluded) of every window over `tokens` tokens.
+    """Return the first token, and the token after the last, of every window over `tokens` tokens.
 
-    Fewer than `shortest` tokens have no window, and as few left over behind the last whole one get none of their own.
+    A text of fewer than `shortest` tokens has no window. A rest of fewer than `shortest` tokens has no window either.
     """
     if tokens <= size:
         return [(0, tokens)] if tokens >= max(1, shortest) else []
@@ -24,12 +24,12 @@ def spans(tokens: int, size: int, stride: int, shortest: int = 1) -> list[tuple[
 
 
 def window_size(tokenizer: Any, max_length: int) -> int:
-    """Tokens of a text in a row of `max_length`, special ones included."""
+    """Return how many tokens of a text fit into a row of `max_length` tokens with its special tokens."""
     return max_length - tokenizer.num_special_tokens_to_add()
 
 
 def around(tokenizer: Any) -> tuple[list[int], list[int]]:
-    """The special tokens in front of a text and behind it."""
+    """Return the special tokens before and after a text."""
     encoding = tokenizer("a", return_special_tokens_mask=True)
     mask, ids = encoding["special_tokens_mask"], encoding["input_ids"]
     first = mask.index(0)

@@ -1,4 +1,4 @@
-"""Read rows with a label for every word: lists of words and of labels, in any form that a cell may have."""
+"""Prepare rows with a label for every word: lists of words and of labels, in all forms of a cell."""
 
 from __future__ import annotations
 
@@ -23,44 +23,46 @@ _WHITE = re.compile("[^ \\t\\r\\n\\f\\v]+")
 
 
 def prepare(rows: Rows, words: str | None, labels: str | None, *, labelled: bool) -> Rows:
-    """Columns `words` and `labels` of lists, of the same length in a row; None is a word without a label.
+    """Make the columns `words` and `labels`, lists that have the same length in a row; None is a missing label.
 
     Args:
-        words: the column with the words, None: the first of WORDS that is there.
-        labels: the column with their labels, None: the first of LABELS.
+        rows: the rows of a file.
+        words: the column with the words; None is the first of WORDS in the file.
+        labels: the column with the labels; None is the first of LABELS in the file.
+        labelled: whether to make the column `labels`.
 
     Raises:
-        InputError: a column is missing, or a row is not lists of the same length, or no word has a label.
+        InputError: a column is missing, a row does not have lists of the same length, or no word has a label.
     """
     columns = {"words": _column(rows, words, WORDS, "words")}
     if labelled:
         columns["labels"] = _column(rows, labels, LABELS, "labels")
-    found: dict[str, list] = {name: [] for name in columns}
-    kept: list[int] = []
+    prepared: dict[str, list] = {name: [] for name in columns}
+    labelled_rows: list[int] = []
     for row, cells in enumerate(zip(*(rows.columns[name] for name in columns.values()), strict=True)):
         where = f"{rows.origin}: row {rows.index[row] + 1}"
         try:
-            found_words = [as_text(word) for word in _list(cells[0], columns["words"])]
-            if not found_words:
+            row_words = [as_text(word) for word in _list(cells[0], columns["words"])]
+            if not row_words:
                 raise ValueError(f"no words in column {columns['words']!r}; remove the row")
-            found_labels = _row_labels(cells[1], columns["labels"], len(found_words)) if labelled else []
+            row_labels = _row_labels(cells[1], columns["labels"], len(row_words)) if labelled else []
         except ValueError as error:
             raise InputError(f"{where}: {error}") from None
-        if labelled and not any(label is not None for label in found_labels):
+        if labelled and not any(label is not None for label in row_labels):
             continue
-        kept.append(row)
-        found["words"].append(found_words)
+        labelled_rows.append(row)
+        prepared["words"].append(row_words)
         if labelled:
-            found["labels"].append(found_labels)
-    if not kept:
+            prepared["labels"].append(row_labels)
+    if not labelled_rows:
         raise InputError(f"{rows.origin}: none of its {len(rows)} rows has a labelled word; use labelled rows")
-    names = {name for row in found.get("labels", []) for name in row if name is not None}
-    notes = _notes(rows, found, len(rows) - len(kept))
+    names = {name for row in prepared.get("labels", []) for name in row if name is not None}
+    notes = _notes(rows, prepared, len(rows) - len(labelled_rows))
     if large := entities.capitals(names):
-        found["labels"] = [[large.get(name, name) for name in row] for row in found["labels"]]
+        prepared["labels"] = [[large.get(name, name) for name in row] for row in prepared["labels"]]
         small = min(name for name in names if name != "o")
         notes.append(f"{rows.origin}: labels in small letters, such as {small!r}, are read as {large[small]!r}")
-    return Rows(found, rows.origin, rows.index[kept], (*rows.notes, *notes))
+    return Rows(prepared, rows.origin, rows.index[labelled_rows], (*rows.notes, *notes))
 
 
 def _column(rows: Rows, written: str | None, usual: Sequence[str], key: str) -> str:
@@ -80,10 +82,12 @@ def _column(rows: Rows, written: str | None, usual: Sequence[str], key: str) -> 
 
 
 def _list(cell: Any, column: str) -> Sequence[Any]:
-    """A list, also one that a text spells out; another text split at white space, a no-break space being part of a
-    word."""
-    if (found := as_list(cell)) is not None:
-        return found
+    """Return a list, a list that a text spells out, or a text split at white space.
+
+    A no-break space does not split a text.
+    """
+    if (cells := as_list(cell)) is not None:
+        return cells
     if (wrong := other_form(cell)) is not None:
         raise ValueError(f"column {column!r}: {wrong}")
     if isinstance(cell, str):
@@ -92,7 +96,7 @@ def _list(cell: Any, column: str) -> Sequence[Any]:
 
 
 def _row_labels(cell: Any, column: str, words: int) -> list[str | None]:
-    """A label for each word, None where it is to be ignored (-100)."""
+    """Return a label for each word, None for a word to ignore (-100)."""
     cells = _list(cell, column)
     if isinstance(cell, str) and len(cells) > 1 and as_list(cell) is None:
         signs = {str(name)[-1] for name in cells[:-1]}
@@ -102,8 +106,10 @@ def _row_labels(cell: Any, column: str, words: int) -> list[str | None]:
                 'between them, or a list: ["a", "b"]'
             )
     if len(cells) != words:
-        one = "; is it one text for several labels?" if isinstance(cell, str) and len(cells) == 1 else ""
-        raise ValueError(f"{words} words, but {len(cells)} labels (column {column!r}); expected one for each word{one}")
+        hint = "; is it one text for several labels?" if isinstance(cell, str) and len(cells) == 1 else ""
+        raise ValueError(
+            f"{words} words, but {len(cells)} labels (column {column!r}); expected one for each word{hint}"
+        )
     names = list(map(canonical_label, cells))
     if several := next((name for name in names if name and _SEVERAL.fullmatch(name)), None):
         raise ValueError(
@@ -118,17 +124,17 @@ def _row_labels(cell: Any, column: str, words: int) -> list[str | None]:
     return [None if name == str(IGNORED) else name for name in names]
 
 
-def _notes(rows: Rows, found: Mapping[str, list], left: int) -> list[str]:
-    """What was ignored or left out, and whether rows look like words of sentences."""
+def _notes(rows: Rows, prepared: Mapping[str, list], dropped: int) -> list[str]:
+    """Return notes about ignored words, dropped rows, and rows that look like single words of sentences."""
     notes = []
-    if left:
-        notes.append(f"{left} of {len(rows)} rows have no labelled word and were dropped")
-    labels = found.get("labels", [])
+    if dropped:
+        notes.append(f"{dropped} of {len(rows)} rows have no labelled word and were dropped")
+    labels = prepared.get("labels", [])
     if ignored := sum(name is None for row in labels for name in row):
         notes.append(
             f"{ignored} of {sum(map(len, labels))} words are labelled {IGNORED}: ignored, neither learned nor scored"
         )
-    if labels and (single := single_words(found["words"], rows.columns)):
+    if labels and (single := single_words(prepared["words"], rows.columns)):
         notes.append(single)
     names = Counter(name for row in labels for name in row if name is not None)
     notes += label_notes(names.elements() if entities.OUTSIDE not in names else (), "labels", words=True)
