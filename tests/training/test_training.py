@@ -29,7 +29,7 @@ from encoderlab.model import load
 from encoderlab.model.dropout import Dropout, DropoutRNG
 from encoderlab.tasks.classification import Classification
 from encoderlab.training.settings import Train
-from fixtures_training import CLASSES, CPU, TASK, Build
+from fixtures_training import CLASSES, CPU, TASK, Build, build  # noqa: F401  (a fixture)
 
 EACH: list[Method] = [Full(), Head(), Lora(dropout=0.1), Adapter(), Adapter(placement="houlsby"), Prefix()]
 
@@ -148,7 +148,7 @@ def test_a_run_that_goes_on_from_its_checkpoint_equals_the_undisturbed_one(
 
     steps: list[float | None] = []
     with pytest.raises(Killed):
-        build(method, folder="cut", settings=settings, tick=kill).run()
+        build(method, folder="cut", settings=settings, on_progress=kill).run()
     again = build(method, folder="cut", settings=settings)
     torch.manual_seed(99)  # whatever else the process does with the global generator
     got = again.run()
@@ -166,7 +166,7 @@ def test_a_run_that_goes_on_from_its_checkpoint_equals_the_undisturbed_one(
 def test_the_best_epoch_is_what_a_run_gives_and_patience_stops_it(build: Build) -> None:
     trainer = build(Lora(), settings=Train(epochs=12, batch_size=8, patience=2), learning_rate=3e-2)
     trained = trainer.run()
-    scores = [(e["validation"]["accuracy"], -e["validation"]["loss"]) for e in trained.history]
+    scores = [(e.validation["accuracy"], -e.validation["loss"]) for e in trained.history]
     assert trained.best_epoch == 1 + scores.index(max(scores))
     assert trained.epochs == len(scores) and (trained.epochs == 12 or trained.epochs - trained.best_epoch == 2)
     fresh = build(Lora(), folder="other")

@@ -17,6 +17,7 @@ from encoderlab.methods.low_rank import FixedRank
 from encoderlab.methods.qlora import Qlora
 from encoderlab.model import encoder as model_encoder
 from encoderlab.model import load as model_load
+from encoderlab.training.run_record import RunRecord
 
 
 def write_adapter(format: ModuleType, run: Path, loaded: Loaded, folder: Path, force: bool) -> Answer:
@@ -33,7 +34,7 @@ def write_adapter(format: ModuleType, run: Path, loaded: Loaded, folder: Path, f
     format.write(backbone, method, tensors, folder)
     files.write_text(
         folder / "README.md",
-        model_card.card(files.read_json(source / adapters.OURS), files.read_json(run / "result.json")),
+        model_card.card(files.read_json(source / adapters.OURS), RunRecord.read(run)),
     )
     back, read = format.read(backbone, folder)
     if isinstance(method, Qlora):  # the format says LoRA; the run's logits are those over a base in four bits

@@ -17,6 +17,7 @@ from encoderlab.engine.device import choose_device, choose_precision
 from encoderlab.engine.tuned_model import Loaded, assemble
 from encoderlab.methods.registry import METHODS
 from encoderlab.tasks.registry import TASKS
+from encoderlab.training.run_folder import RunFolder
 
 log = logging.getLogger(__name__)
 
@@ -32,7 +33,7 @@ def load_run(
     """
     if not (folder / "config.json").is_file():
         raise InputError(f"{folder}: not the folder of a run (expected config.json in it); give OUT/runs/ID")
-    if not (folder / "result.json").is_file():
+    if not RunFolder(folder).is_recorded:
         raise InputError(f"{folder}: this run is not finished; run its study again to finish it")
     if not (folder / "adapter" / adapters.OURS).is_file():
         raise InputError(
@@ -41,9 +42,9 @@ def load_run(
         )
     place = choose_device(device)
     try:
-        config, result = files.read_json(folder / "config.json"), files.read_json(folder / "result.json")
-        if result["status"] != "done":
-            log.warning("%s: this run failed (%s); using the best epoch before that", folder, result["reason"])
+        config, record = files.read_json(folder / "config.json"), RunFolder(folder).record()
+        if not record.is_done:
+            log.warning("%s: this run failed (%s); using the best epoch before that", folder, record.reason)
         stored = {"bfloat16": "bf16", "float32": "fp32"}[config["precision"]]
         return assemble(
             model=_base(folder, config["model"]["name"], base),

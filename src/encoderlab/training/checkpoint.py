@@ -25,6 +25,7 @@ from torch import Tensor
 
 from encoderlab.core.errors import InputError
 from encoderlab.core.tensor_files import save_tensors
+from encoderlab.training.epochs import Epoch
 
 KEPT = 2  # states
 
@@ -40,7 +41,7 @@ class Progress:
     best_score: tuple[float, ...] = ()
     seconds: float = 0.0
     log_lines: int = 0
-    history: list[dict[str, Any]] = field(default_factory=list)
+    history: list[Epoch] = field(default_factory=list)
     warnings: list[str] = field(default_factory=list)
 
 
@@ -79,7 +80,6 @@ def read(folder: Path) -> tuple[Progress, dict[str, Tensor]]:
         try:
             said, state = _read(path)
             progress = _progress(path, said)
-            progress.best_score = tuple(progress.best_score)
             best(folder, progress)
         except InputError as error:
             torn.append(str(error))
@@ -136,7 +136,7 @@ def _write(path: Path, tensors: Mapping[str, Tensor], said: Mapping[str, Any]) -
     save_tensors(path, whole, {"said": text, "sha256": _digest(whole, text)})
 
 
-def _read(path: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
+def _read(path: Path) -> tuple[Mapping[str, Any], dict[str, Tensor]]:
     """Safetensors itself checks the length. InputError for a file that is not there, or not what was written."""
     try:
         with safe_open(path, "pt") as file:
@@ -152,14 +152,15 @@ def _read(path: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
     raise InputError(f"checkpoint/{path.name} is damaged ({reason})")
 
 
-def _progress(path: Path, said: dict[str, Any]) -> Progress:
+def _progress(path: Path, said: Mapping[str, Any]) -> Progress:
     try:
-        return Progress(**said)
-    except TypeError:
+        history = [Epoch(**epoch) for epoch in said["history"]]
+        return Progress(**{**said, "history": history, "best_score": tuple(said["best_score"])})
+    except (KeyError, TypeError):
         raise InputError(f"checkpoint/{path.name} is of another version of encoderlab") from None
 
 
-def _said(path: Path) -> dict[str, Any] | None:
+def _said(path: Path) -> Mapping[str, Any] | None:
     """What the header of a state says, unverified; None where it cannot be read."""
     try:
         with safe_open(path, "pt") as file:

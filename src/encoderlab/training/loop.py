@@ -9,11 +9,10 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 import torch
@@ -33,27 +32,10 @@ from encoderlab.model import heads
 from encoderlab.model.encoder import EncoderModel
 from encoderlab.tasks.base import Task
 from encoderlab.training import checkpoint
+from encoderlab.training.epochs import Epoch, OnEpoch, OnProgress, ignore
 from encoderlab.training.metrics_log import Log
+from encoderlab.training.settings import Train
 from encoderlab.training.trackers import Tracking
-
-
-class Settings(Protocol):
-    """The part of the study's `[train]` section that the loop reads."""
-
-    @property
-    def epochs(self) -> int: ...
-    @property
-    def batch_size(self) -> int: ...
-    @property
-    def warmup(self) -> float: ...
-    @property
-    def weight_decay(self) -> float: ...
-    @property
-    def clip(self) -> float: ...
-    @property
-    def patience(self) -> int | None: ...
-    @property
-    def token_budget(self) -> int: ...
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -65,12 +47,8 @@ class Trained:
     best_epoch: int
     steps: int
     seconds: float
-    history: list[dict[str, Any]]
+    history: list[Epoch]
     warnings: list[str]
-
-
-Tick = Callable[[int, float | None], None]  # (tokens worked through, loss or None)
-Watch = Callable[[list[dict[str, Any]]], None]  # gets the history before each epoch, and may raise Pruned
 
 
 @dataclass(kw_only=True)
@@ -87,15 +65,15 @@ class Trainer:
     train: Encoded
     validation: Encoded
     class_names: list[str]
-    settings: Settings
+    settings: Train
     learning_rate: float
     seed: int
     dtype: torch.dtype
     device: torch.device
     folder: Path
     cache: TrunkCache | None = None
-    tick: Tick = lambda tokens, loss: None
-    watch: Watch = lambda history: None
+    on_progress: OnProgress = ignore
+    on_epoch: OnEpoch = ignore
     ranks: Ranks = ALONE
     tracking: Tracking | None = None
 
@@ -205,7 +183,7 @@ class Trainer:
         for epoch in range(progress.epoch + 1, self.settings.epochs + 1):
             if self._should_stop(progress):
                 break
-            self.watch(progress.history)
+            self.on_epoch(progress.history)
             losses = []
             for rows in epoch_batches(len(self.lengths), self.settings.batch_size, self.seed, epoch):
                 start, tokens = time.perf_counter(), int(self.tokens[rows].sum())
@@ -224,23 +202,23 @@ class Trainer:
                 progress.step += 1
                 progress.seconds += seconds
                 losses.append(loss * len(rows))
-                self.tick(tokens, loss)
-            entry = {
-                "epoch": epoch,
-                "step": progress.step,
-                "train_loss": sum(losses) / len(self.lengths),
-                "validation": self._validate(),
-                "seconds": progress.seconds,
-            }
-            if not math.isfinite(entry["validation"]["loss"]):
+                self.on_progress(tokens, loss)
+            entry = Epoch(
+                epoch=epoch,
+                step=progress.step,
+                train_loss=sum(losses) / len(self.lengths),
+                validation=self._validate(),
+                seconds=progress.seconds,
+            )
+            if not math.isfinite(entry.validation["loss"]):
                 raise RunFailed(f"the validation loss is not finite after epoch {epoch}; try a smaller learning rate")
             progress.history.append(entry)
             progress.epoch = epoch
             settled = float(self.method.settled(progress.step, self.total_steps))
-            score = (settled, self.task.value(entry["validation"]), -entry["validation"]["loss"])
+            score = (settled, self.task.value(entry.validation), -entry.validation["loss"])
             if not progress.best_epoch or score > progress.best_score:
                 progress.best_epoch, progress.best_score = epoch, score
-            log.write(event="epoch", **entry)
+            log.write(event="epoch", **asdict(entry))
             progress.log_lines = log.lines
             if self.ranks.first:
                 checkpoint.save(self.folder / "checkpoint", progress, tensors, state, self.optimizer)
@@ -302,7 +280,7 @@ class Trainer:
             pad_id=self.pad_id,
             budget=without_gradients(self.settings.token_budget),
             device=self.device,
-            tick=lambda tokens: self.tick(tokens, None),
+            tick=lambda tokens: self.on_progress(tokens, None),
             ranks=self.ranks,
         )
         if self.scale is not None:
