@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -156,7 +156,7 @@ def test_a_run_that_goes_on_from_its_checkpoint_equals_the_undisturbed_one(
     for name, tensor in wanted.tensors.items():
         assert torch.equal(tensor, got.tensors[name]), name
     clean = lambda h: [{k: v for k, v in e.items() if k != "seconds"} for e in h]  # noqa: E731
-    assert clean(got.history) == clean(wanted.history)
+    assert clean(map(asdict, got.history)) == clean(map(asdict, wanted.history))
     logs = [
         [json.loads(x) for x in (tmp_path / f / "metrics.jsonl").read_text().splitlines()] for f in ("whole", "cut")
     ]
