@@ -33,37 +33,67 @@ class Scores(Protocol):
     """The scores on one split."""
 
     @property
-    def rows(self) -> int: ...
+    def rows(self) -> int:
+        """How many rows were scored."""
+        ...
+
     @property
-    def metrics(self) -> Mapping[str, float]: ...
+    def metrics(self) -> Mapping[str, float]:
+        """{name: value} of every metric."""
+        ...
 
 
 class Counts(Protocol):
     """The numbers of parameters; None where they are not known."""
 
     @property
-    def adapter(self) -> int | None: ...
+    def adapter(self) -> int | None:
+        """The adapter's."""
+        ...
+
     @property
-    def head(self) -> int | None: ...
+    def head(self) -> int | None:
+        """The head's."""
+        ...
+
     @property
-    def total(self) -> int | None: ...
+    def total(self) -> int | None:
+        """The whole model's."""
+        ...
 
 
 class Result(Protocol):
     """The part of a run's record that the card tells. `training.run_record.RunRecord` has it."""
 
     @property
-    def splits(self) -> Mapping[str, Scores]: ...
+    def splits(self) -> Mapping[str, Scores]:
+        """{split: scores}."""
+        ...
+
     @property
-    def parameters(self) -> Counts: ...
+    def parameters(self) -> Counts:
+        """The numbers of parameters."""
+        ...
+
     @property
-    def epochs(self) -> int: ...
+    def epochs(self) -> int:
+        """How many epochs the run trained."""
+        ...
+
     @property
-    def best_epoch(self) -> int | None: ...
+    def best_epoch(self) -> int | None:
+        """The epoch whose tensors are in the adapter."""
+        ...
+
     @property
-    def steps(self) -> int: ...
+    def steps(self) -> int:
+        """How many optimizer steps the run made."""
+        ...
+
     @property
-    def train_seconds(self) -> float: ...
+    def train_seconds(self) -> float:
+        """The time of the training steps."""
+        ...
 
 
 def card(about: Mapping[str, Any], result: Result | None = None) -> str:

@@ -21,7 +21,7 @@ from encoderlab.training.run_record import RunRecord
 
 
 def write_adapter(format: ModuleType, run: Path, loaded: Loaded, folder: Path, force: bool) -> Answer:
-    """The run's adapter in another library's folder, read back from there into a fresh model."""
+    """Write the run's adapter in another library's format. Return the answers of what is read back from there."""
     source = run / "adapter"
     base = {"head": loaded.task.head, "class_names": loaded.class_names}
     backbone = model_load.load(loaded.backbone.name, **base, seed=0)

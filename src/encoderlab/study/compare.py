@@ -20,7 +20,7 @@ from encoderlab.core.errors import InputError
 from encoderlab.data.splits import Splits
 from encoderlab.engine.device import choose_device
 from encoderlab.engine.distributed import Ranks, alike, open_ranks, started_as_several
-from encoderlab.launch.executor import Executor, Here, WorkItem
+from encoderlab.launch.executor import Done, Executor, Here, WorkItem
 from encoderlab.launch.open_executor import open_executor, problems, shares
 from encoderlab.report import study_page
 from encoderlab.study import check, prepare
@@ -74,7 +74,7 @@ def _compare(study: Study, splits: Splits, class_names: list[str], warnings: Seq
     meter = Meter(planned(study, context), study.task.metric(class_names).key, workers, silent=not ranks.first)
     try:
         with frozen_objects(), _executor(work, meter) as executor:
-            _conduct(work, executor, account, meter)
+            _Conductor(work, executor, account, meter).conduct()
         account.keep()
     finally:
         meter.close()
@@ -94,52 +94,63 @@ def _executor(work: Runs, meter: Meter) -> Executor:
     return open_executor(launch, folder, work, known=work.known, cuda=cuda)
 
 
-def _conduct(work: Runs, executor: Executor, account: Account, meter: Meter) -> None:
-    """Do every run of the study.
+class _Conductor:
+    """Does every run of a study.
 
     What can be done is submitted at once; the runs of a variant, when its settings are chosen. Where settings are
     sampled, no model sees a test row before the last choice is made.
     """
-    study = work.study
-    choices = {variant.label: choice(study, work.context, variant) for variant in study.variants}
-    waiting = dict(choices)  # for their runs
-    closed = study.search.trials is not None  # the test rows
 
-    def submit(specs: Sequence[JobSpec]) -> None:
+    def __init__(self, work: Runs, executor: Executor, account: Account, meter: Meter) -> None:
+        self.work, self.executor, self.account, self.meter = work, executor, account, meter
+        self.study = work.study
+        self.choices = {v.label: choice(work.study, work.context, v) for v in work.study.variants}
+        self.waiting = dict(self.choices)  # for the runs of their variants
+        self.closed = work.study.search.trials is not None  # the test rows
+
+    def conduct(self) -> None:
+        """Do what is to be done, in the order in which it becomes possible."""
+        if not self.closed:
+            self._submit(baselines(self.study))
+        self._advance()
+        for done in self.executor.finished():
+            self._take(done)
+
+    def _submit(self, specs: Sequence[JobSpec]) -> None:
         for spec in specs:
             if spec.kind is Kind.TRIAL and spec.nth >= len(spec.variant.learning_rates if spec.variant else ()):
-                meter.more(work.work(spec))  # beyond the candidates that were planned
-            executor.submit(WorkItem(name=work.name(spec), rank=account.place(spec), ask=spec))
+                self.meter.more(self.work.work(spec))  # beyond the candidates that were planned
+            self.executor.submit(WorkItem(name=self.work.name(spec), rank=self.account.place(spec), ask=spec))
 
-    def advance() -> None:
-        nonlocal closed
-        trying = [one for one in choices.values() if one.open]
+    def _advance(self) -> None:
+        """Submit the next trials, and the runs of the variants whose settings are chosen by now."""
+        trying = [one for one in self.choices.values() if one.open]
         for one in trying:
-            submit(one.next_jobs(-(-executor.workers // len(trying))))
-        if closed and not trying:
-            closed = False
-            submit(baselines(study))
-        for label in [label for label, one in waiting.items() if not closed and not one.open]:
-            one = waiting.pop(label)
-            account.choose(label, one.record())
-            submit(seeded(study, *one.chosen()))
+            self._submit(one.next_jobs(-(-self.executor.workers // len(trying))))
+        if self.closed and not trying:
+            self.closed = False
+            self._submit(baselines(self.study))
+        if self.closed:
+            return
+        for label in [label for label, one in self.waiting.items() if not one.open]:
+            one = self.waiting.pop(label)
+            self.account.choose(label, one.record())
+            self._submit(seeded(self.study, *one.chosen()))
 
-    if not closed:
-        submit(baselines(study))
-    advance()
-    for done in executor.finished():
+    def _take(self, done: Done) -> None:
+        """Take the record of a finished job, and submit what it makes possible."""
         spec: JobSpec = done.piece.ask
         if done.died is None:
             record = RunRecord.from_json(done.value)
         else:
-            record = give_up(work.context, work.job(spec), done.died)
+            record = give_up(self.work.context, self.work.job(spec), done.died)
         record = record.labelled(spec.name, spec.name if spec.variant is None else spec.variant.label)
-        if study.launch.on != "here":
-            meter.collect(work.work(spec), done.seconds)
+        if self.study.launch.on != "here":
+            self.meter.collect(self.work.work(spec), done.seconds)
         if not spec.race:  # the winner's run is submitted once more, as a run of the study
-            account.add(spec, record)
-        meter.say(record, validation=spec.chooses)
+            self.account.add(spec, record)
+        self.meter.say(record, validation=spec.chooses)
         if spec.chooses and spec.variant is not None:
-            choices[spec.variant.label].tell(spec, record)
-            advance()
-        account.keep()
+            self.choices[spec.variant.label].tell(spec, record)
+            self._advance()
+        self.account.keep()

@@ -31,7 +31,7 @@ FORWARD_ROWS = 64
 
 @dataclass(frozen=True, kw_only=True)
 class Cost:
-    """One variant: seconds of all its runs, trials included; peak MB of memory, None where the system does not say."""
+    """The cost of one variant: seconds of all its runs, trials included, and peak MB of memory (None if unknown)."""
 
     label: str
     runs: int
@@ -41,7 +41,7 @@ class Cost:
 
 @dataclass(frozen=True, kw_only=True)
 class Estimate:
-    """The whole study, nothing of it done yet and no run stopped early."""
+    """The cost of the whole study, if nothing of it is done yet and no run stops early."""
 
     costs: list[Cost]
     seconds: float
@@ -54,8 +54,16 @@ class Estimate:
 
 @dataclass(frozen=True, kw_only=True)
 class _Speed:
-    """Seconds to load the model, per token trained and per token of inference; peak MB. Where leading layers are run
-    once and their states kept: whose states (None where none are), and the seconds of those of all rows."""
+    """The measured speed of one variant.
+
+    Attributes:
+        load: Seconds to load the model.
+        trained: Seconds per token of training.
+        forward: Seconds per token of inference.
+        memory_mb: Peak memory.
+        trunk: Which frozen leading layers are run once and their states kept. None if there are none.
+        states: Seconds to run them over all rows.
+    """
 
     load: float
     trained: float
@@ -134,8 +142,11 @@ def _measure(study: Study, context: RunContext, variant: Variant) -> _Speed:
 
 
 def _keep(trainer: Trainer, whole: Sequence[Encoded], some: Sequence[Encoded]) -> tuple[Hashable | None, float]:
-    """Keep the states of frozen leading layers of `some` rows, as a run does of all. Whose they are, and the seconds of
-    those of the `whole` splits; None and 0 where a run keeps none."""
+    """Keep the states of frozen leading layers of `some` rows, as a run does of all rows.
+
+    Returns:
+        Which layers they are, and the seconds that the `whole` splits take. None and 0 if a run keeps none.
+    """
     trunk, cache = trainer.model.trunk, trainer.cache
     if cache is None or sum(map(trainer.model.states_bytes, whole)) > cache.bytes:
         return None, 0.0

@@ -34,6 +34,11 @@ class Pruner:
     task: Task
 
     def __call__(self, history: Sequence[Epoch]) -> None:
+        """Report the epochs that the journal does not have yet.
+
+        Raises:
+            Pruned: The trial is not worth going on with.
+        """
         if not history:
             return
         from optuna.trial import Trial

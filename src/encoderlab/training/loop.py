@@ -40,7 +40,10 @@ from encoderlab.training.trackers import Tracking
 
 @dataclass(frozen=True, kw_only=True)
 class Trained:
-    """What a finished training gives: the best epoch's tensors under the adapter file's names, and the account."""
+    """What a finished training gives.
+
+    `tensors` are the best epoch's, by their names in the adapter file; `seconds` is the time of the training steps.
+    """
 
     tensors: dict[str, Tensor]
     epochs: int
@@ -53,10 +56,10 @@ class Trained:
 
 @dataclass(kw_only=True)
 class Trainer:
-    """One run: an injected backbone, rows, and where to write. `run()` trains, or goes on from the folder's checkpoint.
-    Of several ranks only the first one reads or writes in the folder.
+    """The training of one run: an encoder with its method inserted, rows, and where to write.
 
-    Raises RunFailed at the first non-finite loss or gradient.
+    `run()` trains, or resumes from the folder's checkpoint. Of several ranks only the first one reads or writes in the
+    folder. RunFailed is raised at the first loss or gradient that is not finite.
     """
 
     backbone: EncoderModel
@@ -93,8 +96,7 @@ class Trainer:
         self.pad_id = self.backbone.pad_id
 
     def _groups(self) -> list[dict[str, Any]]:
-        """AdamW's groups: vectors do not decay, whatever shape they are stored in, and a method may give some
-        parameters a rate of their own."""
+        """Return AdamW's parameter groups: vectors do not decay, and a method may set the rate of some parameters."""
         factors = self.method.rate_factors(self.backbone)
         groups: dict[tuple[bool, float], list[nn.Parameter]] = {}
         for decays in (True, False):
@@ -108,17 +110,18 @@ class Trainer:
 
     @property
     def total_steps(self) -> int:
+        """The optimizer steps of all epochs."""
         return self.settings.epochs * math.ceil(len(self.lengths) / self.settings.batch_size)
 
     def rate(self, step: int) -> float:
-        """The learning rate of a step counted from 0: linear up over the warm-up's share, linear down to zero."""
+        """Return the learning rate of a step counted from 0: linear up over the warm-up, linear down to zero."""
         warm = round(self.settings.warmup * self.total_steps)
         if step < warm:
             return self.learning_rate * (step + 1) / warm
         return self.learning_rate * (self.total_steps - step) / max(1, self.total_steps - warm)
 
     def step(self, step: int, rows: np.ndarray) -> tuple[float, float]:
-        """One optimizer step on `rows`; returns the mean loss and the gradient's norm before clipping."""
+        """Do one optimizer step on `rows`. Return the mean loss and the gradient's norm before clipping."""
         self.model.train()
         epoch = step // math.ceil(len(self.lengths) / self.settings.batch_size) + 1
         total = 0.0
@@ -224,8 +227,10 @@ class Trainer:
                 checkpoint.save(self.folder / "checkpoint", progress, tensors, state, self.optimizer)
 
     def _idle(self) -> list[str]:
-        """Says it where a step has fewer micro-batches than there are processes: how a batch is cut must not depend on
-        their number, or dropout would."""
+        """Warn if a step has fewer micro-batches than there are processes.
+
+        How a batch is cut must not depend on the number of processes, or dropout would.
+        """
         tokens = int(self.settings.batch_size * self.tokens.mean())
         if self.ranks.size == 1 or tokens > self.settings.token_budget * (self.ranks.size - 1):
             return []
@@ -235,8 +240,10 @@ class Trainer:
         ]
 
     def _keep(self, progress: checkpoint.Progress) -> None:
-        """Frozen leading layers once for each row, if there is a cache; of the training rows it is part of the run's
-        time, whichever run was the one that did it."""
+        """Run the frozen leading layers once for each row, if there is a cache.
+
+        For the training rows this is part of the run's time, whichever run did it.
+        """
         if self.cache is None:
             return
         budget = without_gradients(self.settings.token_budget)
@@ -247,7 +254,7 @@ class Trainer:
                 progress.seconds += seconds
 
     def best(self) -> dict[str, Tensor] | None:
-        """The best epoch's tensors as the checkpoint has them; None before the first epoch's end."""
+        """Return the best epoch's tensors as the checkpoint has them. None before the end of the first epoch."""
         folder = self.folder / "checkpoint"
         progress, held = self.ranks.on_first(lambda: checkpoint.read(folder))
         checkpoint.restore(held, adapter_tensors(self.backbone), self.method.state(self.backbone), self.optimizer)
@@ -256,7 +263,7 @@ class Trainer:
         return self._given(self.ranks.on_first(lambda: checkpoint.best(folder, progress)))
 
     def _given(self, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
-        """What is saved of the best epoch: a head that learned rescaled labels answers in the labels' own unit."""
+        """Return what is saved of the best epoch: a head that learned rescaled labels answers in their own unit."""
         tensors = self.method.trimmed(tensors)
         if self.scale is None:
             return tensors
