@@ -19,7 +19,7 @@ from encoderlab.core.errors import InputError
 from encoderlab.core.files import read_json
 from encoderlab.results.columns import COLUMNS
 from encoderlab.study import compare
-from fixtures_study import Write, metrics, mounted
+from fixtures_study import Write, metrics, mounted, write_study  # noqa: F401  (a fixture)
 
 THREE = '[[method]]\nname = "full"\n[[method]]\nname = "lora"\nrank = [2, 4]\n[[method]]\nname = "head"\n'
 
