@@ -14,7 +14,13 @@ from encoderlab.core.errors import InputError
 from encoderlab.core.files import read_json
 from encoderlab.launch.queue import Queue
 from encoderlab.study import compare
-from fixtures_launch import accounts, until
+from fixtures_launch import (  # noqa: F401  (a fixture)
+    accounts,
+    environment,  # noqa: F401  (a fixture)
+    start,  # noqa: F401  (a fixture)
+    until,
+    write_study,
+)
 from fixtures_study import Write, metrics
 
 TWO = '[[method]]\nname = "lora"\nrank = 2\n[[method]]\nname = "head"\n'
