@@ -24,6 +24,7 @@ from encoderlab.methods.lora import Lora
 from encoderlab.methods.prefix import Prefix
 from encoderlab.model import load as model_load
 from encoderlab.model.encoder import EncoderModel
+from encoderlab.training.run_record import Kind, ParameterCounts, RunRecord, SplitScores, Status
 
 CLASSIFY = "AutoModelForSequenceClassification"
 CLASSES = ["no", "maybe", "yes"]
@@ -242,14 +243,21 @@ def test_the_card_is_read_back_as_yaml_whatever_the_names(make: Make, tmp_path: 
         "learning_rate": 1e-3,
         "data": {"train": {"origin": "a|b\n.csv", "rows": 7}},
     }
-    scores = {"rows": 3, "accuracy": 0.5, "macro_f1": None, "loss": 0.7}
-    result = {"splits": {"test": scores}, "parameters": {"adapter": 5, "head": 5, "total": 1000}}
-    text = model_card.card(about, result)
+    record = RunRecord(
+        **{"id": "1", "status": Status.DONE, "kind": Kind.RUN, "method": "lora", "variant": "lora"},
+        splits={
+            "validation": SplitScores(rows=2, metrics={"macro_f1": 0.25}),
+            "test": SplitScores(rows=3, metrics={"accuracy": 0.5, "loss": 0.7}),
+        },
+        parameters=ParameterCounts(adapter=5, head=5, total=1000),
+    )
+    text = model_card.card(about, record)
     _, front, body = text.split("---\n", 2)
     said = yaml.safe_load(front)
     assert said["base_model"] == nasty[0] and said["datasets"] == nasty
     assert said["library_name"] == "peft" and said["pipeline_tag"] == "text-classification"
     assert said["metrics"] == ["accuracy", "f1"]
+    assert "| validation | 2 |  | 0.2500 |  |" in body
     assert "| test | 3 | 0.5000 |  | 0.7000 |" in body and "1.00% of 1,000" in body and "7 rows of a\\|b .csv" in body
     compile(body.split("```python\n")[1].split("```")[0], "card", "exec")
 

@@ -21,9 +21,9 @@ from encoderlab.core.errors import InputError
 from encoderlab.core.files import read_json, remove_parts
 from encoderlab.study import compare
 from encoderlab.training import run
-from encoderlab.training.loop import Tick
 from encoderlab.training.run import execute
 from encoderlab.training.run_context import Job, RunContext
+from encoderlab.training.run_record import RunRecord
 from fixtures_study import Write, write_study  # noqa: F401  (a fixture)
 
 ONE = '[[method]]\nname = "head"\nlearning_rate = 1e-3\n'
@@ -31,7 +31,7 @@ QUICK = ["search.candidates=1", "seeds=[0]", "train.epochs=1"]
 HOLDER = """
 import sys, time
 from pathlib import Path
-from encoderlab import locks
+from encoderlab.core import locks
 sys.argv = ["encoderlab", "compare", "other.toml"]
 with locks.hold(Path(sys.stdin.readline().strip()), advice=""):
     print("held", flush=True)
@@ -95,7 +95,7 @@ def test_many_processes_are_in_the_folder_one_after_the_other(tmp_path: Path) ->
     script = """
 import sys, time
 from pathlib import Path
-from encoderlab import locks
+from encoderlab.core import locks
 out = Path(sys.argv[1])
 for _ in range(40):
     with locks.hold(out, advice="", wait=60):
@@ -156,10 +156,10 @@ def test_a_run_that_another_process_does_is_not_done_twice(
     out = path.parent / "out"
     folders: list[Path] = []
 
-    def seen(bench: RunContext, job: Job, tick: Tick, **more: Any) -> dict[str, object]:
-        result = execute(bench, job, tick, **more)
-        folders.append(bench.folder / result["id"])
-        return result
+    def seen(context: RunContext, job: Job, *rest: Any, **more: Any) -> RunRecord:
+        record = execute(context, job, *rest, **more)
+        folders.append(context.folder / record.id)
+        return record
 
     monkeypatch.setattr(run, "execute", seen)
     compare.compare(path, QUICK)

@@ -74,8 +74,8 @@ def test_a_run_with_the_cache_is_the_run_without(family: str, method: Method, bu
     else:
         assert len(list(tmp_path.glob("trunk/*.npy"))) == 2 and cached.model.trunk.count in (1, 2)
     for one, other in zip(found.history, expected.history, strict=True):
-        assert one["train_loss"] == pytest.approx(other["train_loss"], abs=2e-6)
-        assert one["validation"]["loss"] == pytest.approx(other["validation"]["loss"], abs=2e-6)
+        assert one.train_loss == pytest.approx(other.train_loss, abs=2e-6)
+        assert one.validation["loss"] == pytest.approx(other.validation["loss"], abs=2e-6)
     for name, tensor in found.tensors.items():
         torch.testing.assert_close(tensor, expected.tensors[name], rtol=0, atol=1e-4, msg=name)
 
@@ -99,7 +99,7 @@ def test_frozen_layers_that_are_stored_otherwise_have_states_of_their_own(build,
     found = build(Qlora(rank=2, layers="last"), "bert", "b", cache).run()
     assert len(list(tmp_path.glob("trunk/*.npy"))) == 4
     plain = build(Qlora(rank=2, layers="last"), "bert", "c", None).run()
-    assert found.history[-1]["train_loss"] == pytest.approx(plain.history[-1]["train_loss"], abs=2e-6)
+    assert found.history[-1].train_loss == pytest.approx(plain.history[-1].train_loss, abs=2e-6)
 
 
 def test_what_the_first_layers_train_is_never_kept(build, tmp_path: Path) -> None:
@@ -115,8 +115,8 @@ def test_a_budget_that_is_full_and_a_damaged_file_only_cost_time(build, tmp_path
     method = Head()
     expected = build(method, "bert", "a", None).run()
     small = TrunkCache(folder=tmp_path / "small", bytes=40 * 32 * 4 + 200)  # the training rows, not those of validation
-    assert build(method, "bert", "b", small).run().history[-1]["train_loss"] == pytest.approx(
-        expected.history[-1]["train_loss"], abs=1e-6
+    assert build(method, "bert", "b", small).run().history[-1].train_loss == pytest.approx(
+        expected.history[-1].train_loss, abs=1e-6
     )
     assert len(list(tmp_path.glob("small/*.npy"))) == 1
     (damaged,) = tmp_path.glob("small/*.npy")
@@ -172,7 +172,7 @@ def test_a_full_disk_only_costs_time(build, tmp_path: Path, monkeypatch: pytest.
     monkeypatch.setattr(os, "posix_fallocate", full)
     cache = TrunkCache(folder=tmp_path / "trunk", bytes=10**9)
     found = build(Head(), "bert", "b", cache).run()
-    assert found.history[-1]["train_loss"] == pytest.approx(expected.history[-1]["train_loss"], abs=1e-6)
+    assert found.history[-1].train_loss == pytest.approx(expected.history[-1].train_loss, abs=1e-6)
     assert not list((tmp_path / "trunk").iterdir())
 
 

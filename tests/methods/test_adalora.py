@@ -256,7 +256,7 @@ def test_a_resumed_run_equals_the_undisturbed_one_to_the_bit(killed: int, build:
     whole = build(folder="whole")
     wanted = whole.run()
     with pytest.raises(Killed):
-        build(folder="cut", tick=kill).run()
+        build(folder="cut", on_progress=kill).run()
     again = build(folder="cut")
     got = again.run()
     assert got.best_epoch == wanted.best_epoch and got.tensors.keys() == wanted.tensors.keys()

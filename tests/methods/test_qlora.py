@@ -180,7 +180,7 @@ def test_it_trains_on_a_cpu_with_the_base_in_four_bits(dtype: torch.dtype, tiny_
     made = trainer(tiny_model, tmp_path, Qlora(), dtype)
     packed = {n: b.clone() for n, b in made.encoder.model.named_buffers()}
     done = made.run()
-    losses = [entry["train_loss"] for entry in done.history]
+    losses = [entry.train_loss for entry in done.history]
     assert losses[-1] < losses[0] - 0.03
     for name, buffer in made.encoder.model.named_buffers():
         assert buffer.dtype == packed[name].dtype and torch.equal(buffer, packed[name]), name

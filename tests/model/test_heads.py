@@ -26,7 +26,7 @@ from encoderlab.model.families import FAMILIES
 from encoderlab.study import check, context, jobs, prepare
 from encoderlab.study.compare import compare
 from encoderlab.tasks.regression import Regression
-from encoderlab.training import run as execute
+from encoderlab.training.fit import open_trainer
 from encoderlab.training.loop import Trainer
 from fixtures_heads import CHOICE, CLASS, NUMBER, SEQUENCE, TOKEN, checkpoint, loaded, named, results, study
 
@@ -189,10 +189,12 @@ def test_a_regression_goes_on_from_the_checkpoints_own_answers(
     # Step 0: what training starts from is the checkpoint, in units of the labels' spread.
     loaded_study = load_study(second)
     splits, names, _ = prepare.prepare(loaded_study)
-    bench = context.open_context(loaded_study, splits, names)
-    job = jobs.Runs(study=loaded_study, bench=bench).job(jobs.seeded(loaded_study, loaded_study.variants[0], 1e-3)[0])
+    shared = context.open_context(loaded_study, splits, names)
+    job = jobs.Runs(study=loaded_study, context=shared).job(
+        jobs.seeded(loaded_study, loaded_study.variants[0], 1e-3)[0]
+    )
     assert job.method is not None
-    trainer = execute.open_trainer(bench, job, job.method, tmp_path / "run", lambda tokens, loss: None)
+    trainer = open_trainer(shared, job, job.method, tmp_path / "run")
     start = trainer._validate()
     assert start["mse"] == pytest.approx(after["untrained"]["splits"]["validation"]["mse"], rel=1e-3)
 

@@ -18,8 +18,8 @@ def speeds(path: Path, monkeypatch: pytest.MonkeyPatch, *overrides: str) -> dict
     found: dict[str, estimate._Speed] = {}
     real = estimate._measure
 
-    def measure(study, bench, variant):
-        found[variant.label] = real(study, bench, variant)
+    def measure(study, context, variant):
+        found[variant.label] = real(study, context, variant)
         return found[variant.label]
 
     with monkeypatch.context() as patch:

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import pytest
 
 from encoderlab.study import progress
 from encoderlab.study.progress import TRAINING_COST, Meter, Work, words
+from encoderlab.training.run_record import Kind, RunRecord, Status
 
 
 def test_time_left_follows_each_variants_own_speed(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -19,11 +21,11 @@ def test_time_left_follows_each_variants_own_speed(monkeypatch: pytest.MonkeyPat
     meter = Meter([fast, fast, slow, slow, unseen])
     assert math.isnan(meter.seconds_left())
     for work, seconds in ((fast, 1.0), (slow, 10.0)):
-        with meter.job(work) as tick:
+        with meter.job(work) as on_progress:
             clock[0] += 0.9 * seconds
-            tick(100, 0.5)
+            on_progress(100, 0.5)
             clock[0] += 0.1 * seconds
-            tick(60, None)
+            on_progress(60, None)
     units = 100 * TRAINING_COST + 60
     mean = 11.0 / (2 * units)
     assert meter.seconds_left() == pytest.approx(1.0 + 10.0 + 10 * TRAINING_COST * mean)
@@ -49,9 +51,10 @@ def test_durations_as_people_say_them() -> None:
 
 def test_a_warning_of_a_run_is_said_once_below_its_line(capsys: pytest.CaptureFixture[str]) -> None:
     meter = Meter([])
-    result = {"variant": "lora", "seed": 0, "learning_rate": 1e-3, "kind": "run", "status": "done", "splits": {}}
-    for kind, warnings in (("trial", ["short"]), ("run", ["over-fitting"]), ("run", ["over-fitting", "torn"])):
-        meter.say(result | {"kind": kind, "warnings": warnings})
+    kinds = (Kind.TRIAL, ("short",)), (Kind.RUN, ("over-fitting",)), (Kind.RUN, ("over-fitting", "torn"))
+    for kind, warnings in kinds:
+        record = RunRecord(id="1", status=Status.DONE, kind=kind, method="lora", variant="lora", warnings=warnings)
+        meter.say(replace(record, seed=0, learning_rate=1e-3))
     meter.close()
     said = [line for line in capsys.readouterr().err.splitlines() if line.strip()]
     assert [line for line in said if line.startswith("warning")] == ["warning: over-fitting", "warning: torn"]

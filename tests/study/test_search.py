@@ -93,23 +93,22 @@ def test_trials_are_sampled_pruned_and_counted_and_the_best_one_is_run(write_sea
 
 
 def test_no_model_sees_a_test_row_before_the_last_choice(write_search: Write, monkeypatch: pytest.MonkeyPatch) -> None:
-    from encoderlab.training import run as execute
-    from encoderlab.training import scoring
+    from encoderlab.training import fit, scoring
 
     path = write_search("unseen", 6)
     events: list[str] = []
-    trained, evaluated = execute._trained, scoring.score_held_out
+    trained, scored = fit.fit, scoring.score_held_out
 
-    def trains(bench: Any, job: Any, *rest: Any) -> Any:
+    def trains(context: Any, job: Any, *rest: Any) -> Any:
         events.append(job.kind)
-        return trained(bench, job, *rest)
+        return trained(context, job, *rest)
 
-    def evaluates(*arguments: Any) -> Any:
+    def scores(*arguments: Any) -> Any:
         events.append("test")
-        return evaluated(*arguments)
+        return scored(*arguments)
 
-    monkeypatch.setattr(execute, "_trained", trains)
-    monkeypatch.setattr(scoring, "score_held_out", evaluates)
+    monkeypatch.setattr(fit, "fit", trains)
+    monkeypatch.setattr(scoring, "score_held_out", scores)
     compare.compare(path)
     assert events.count("trial") == 12 and "trial" not in events[events.index("test") :]
     for result in map(read_json, path.parent.glob("out/runs/*/result.json")):
@@ -201,6 +200,6 @@ def test_a_range_needs_trials_and_trials_need_optuna(write_study: Write, monkeyp
     path = write_study("wrong", LORA)
     with pytest.raises(InputError, match="method.lora.rank: a range; it needs search.trials"):
         compare.compare(path)
-    monkeypatch.setattr("encoderlab.study.check.find_spec", lambda name: None)
+    monkeypatch.setattr("encoderlab.study.prepare.find_spec", lambda name: None)
     with pytest.raises(InputError, match=r"search.trials: needs optuna: pip install 'encoderlab\[sweep\]'"):
         compare.compare(path, ["search.trials=3"])

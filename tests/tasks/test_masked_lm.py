@@ -40,7 +40,7 @@ from encoderlab.study.jobs import Runs, planned, seeded, trials
 from encoderlab.study.prepare import prepare
 from encoderlab.study.train import train
 from encoderlab.tasks.masked_lm import MaskedLM
-from encoderlab.training.run import _over_fitting
+from encoderlab.training.epochs import Epoch, over_fitting
 from fixtures_methods import CASES
 from fixtures_reload import copied
 
@@ -374,14 +374,14 @@ def test_epochs_and_stride_as_grids(study: Path, capsys: pytest.CaptureFixture[s
 def test_the_time_of_a_grid_counts_its_epochs_windows_and_common_trials(study: Path) -> None:
     found = config_load.load(study, [*GRID, "search.candidates=2"])
     splits, class_names, _ = prepare(found)
-    bench = open_context(found, splits, class_names)
-    shipped: Runs = pickle.loads(pickle.dumps(Runs(study=found, bench=bench)))  # as to a worker
+    context = open_context(found, splits, class_names)
+    shipped: Runs = pickle.loads(pickle.dumps(Runs(study=found, context=context)))  # as to a worker
     asks = [ask for v in found.variants for ask in (*trials(found, v), *seeded(found, v, v.learning_rates[0]))]
     assert [shipped.name(pickle.loads(pickle.dumps(ask))) for ask in asks] == [
-        Runs(study=found, bench=bench).name(ask) for ask in asks
+        Runs(study=found, context=context).name(ask) for ask in asks
     ]
     trained: dict[str, list[int]] = {}
-    for work in planned(found, bench):
+    for work in planned(found, context):
         trained.setdefault(work.group, []).append(work.trained)
     once, twice = (trained[f"lora epochs={n} stride=10"] for n in (1, 2))
     # two trials, a race of two at full length, and the runs, of which the first is the race's winner
@@ -414,12 +414,14 @@ def test_a_base_without_a_head(
 
 
 def test_over_fitting_is_said_plainly() -> None:
-    def history(*losses: tuple[float, float]) -> list[dict]:
-        return [{"train_loss": t, "validation": {"loss": v}} for t, v in losses]
+    def history(*losses: tuple[float, float]) -> list[Epoch]:
+        return [
+            Epoch(epoch=n, step=n, train_loss=t, validation={"loss": v}, seconds=n) for n, (t, v) in enumerate(losses)
+        ]
 
-    assert _over_fitting(history((3, 3), (2, 2.5), (1, 2.4))) == []
-    assert _over_fitting(history((3, 3), (2, 2.5), (2.1, 2.9))) == []
-    (said,) = _over_fitting(history((3, 3), (2, 2.5), (1, 2.9)))
+    assert over_fitting(history((3, 3), (2, 2.5), (1, 2.4))) == []
+    assert over_fitting(history((3, 3), (2, 2.5), (2.1, 2.9))) == []
+    (said,) = over_fitting(history((3, 3), (2, 2.5), (1, 2.9)))
     assert "from epoch 2 to 3 the training loss fell from 2.000 to 1.000, that of validation rose from 2.500" in said
 
 

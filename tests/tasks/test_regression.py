@@ -148,7 +148,7 @@ def test_the_saved_head_answers_in_the_labels_unit(
         centre, spread = tokenized.labels.mean(), tokenized.labels.std()
         np.testing.assert_allclose(scaled, centre + spread * raw, rtol=1e-4)
         metrics = TASK.metrics(scaled, tokenized.labels, ["label"])
-        assert trained.history[-1]["validation"]["mse"] == pytest.approx(metrics["mse"], rel=1e-3)
+        assert trained.history[-1].validation["mse"] == pytest.approx(metrics["mse"], rel=1e-3)
         found[unit] = scaled / unit
     np.testing.assert_allclose(found[1.0], found[1000.0], rtol=1e-4)
 

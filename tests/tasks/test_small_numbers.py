@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import pytest
 
 from encoderlab.adapters import model_card
 from encoderlab.cli import tables
 from encoderlab.study.progress import Meter
 from encoderlab.tasks.metric import plain
+from encoderlab.training.run_record import Kind, RunRecord, SplitScores, Status
 
 
 @pytest.mark.parametrize(
@@ -18,15 +17,15 @@ from encoderlab.tasks.metric import plain
 )
 def test_progress_and_cards_say_digits(value: float, text: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert plain(value) == text
-    result: dict[str, Any] = {
-        **{"variant": "full", "seed": 0, "learning_rate": 1e-3, "status": "done", "warnings": [], "kind": "run"},
-        "splits": {"test": {"rows": 9, "mse": value}},
-    }
+    scores = SplitScores(rows=9, metrics={"mse": value})
+    record = RunRecord(
+        id="1", status=Status.DONE, kind=Kind.RUN, method="full", variant="full", splits={"test": scores}
+    )
     meter = Meter([], "mse")
-    meter.say(result)
+    meter.say(record)
     meter.close()
     assert f"test mse {text}" in capsys.readouterr().err
-    assert f"| test | 9 | {text} |" in model_card._result(result)
+    assert f"| test | 9 | {text} |" in model_card._result(record)
 
 
 def test_an_evaluation_says_digits(capsys: pytest.CaptureFixture[str]) -> None:

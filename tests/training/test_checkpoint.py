@@ -25,19 +25,19 @@ RATE = 1e-4  # so small that every epoch is better than the one before
 def killed_in_epoch(build: Build, number: int, folder: str) -> None:  # noqa: F811
     steps = 0
 
-    def tick(tokens: int, loss: float | None) -> None:
+    def on_progress(tokens: int, loss: float | None) -> None:
         nonlocal steps
         steps += loss is not None
         if steps == 5 * (number - 1) + 2:
             raise Killed
 
     with pytest.raises(Killed):
-        build(Lora(), folder=folder, settings=SETTINGS, learning_rate=RATE, tick=tick).run()
+        build(Lora(), folder=folder, settings=SETTINGS, learning_rate=RATE, on_progress=on_progress).run()
 
 
 def equal(a: Trained, b: Trained) -> bool:
     same = all(torch.equal(tensor, b.tensors[name]) for name, tensor in a.tensors.items())
-    losses = [[entry["train_loss"] for entry in trained.history] for trained in (a, b)]
+    losses = [[entry.train_loss for entry in trained.history] for trained in (a, b)]
     return same and losses[0] == losses[1] and a.best_epoch == b.best_epoch
 
 

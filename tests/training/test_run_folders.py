@@ -92,12 +92,12 @@ def test_what_is_damaged_is_done_again_and_said(
     damage(folder)
     compare.compare(path, QUICK)
     assert read_json(folder / "result.json")["splits"] == wanted
-    (said,) = [record.getMessage() for record in caplog.records if record.name == "encoderlab.training.run"]
+    (said,) = [record.getMessage() for record in caplog.records if record.name == "encoderlab.training.run_folder"]
     assert said.startswith(f"{folder}: ") and said.endswith("this run is done again")
     caplog.clear()
     before = mtime(folder)
     compare.compare(path, QUICK)
-    assert mtime(folder) == before and not [r for r in caplog.records if r.name == "encoderlab.training.run"]
+    assert mtime(folder) == before and not [r for r in caplog.records if r.name == "encoderlab.training.run_folder"]
 
 
 def test_rows_that_move_in_their_file_make_a_new_run(finished: tuple[Path, Path]) -> None:

@@ -69,14 +69,14 @@ def tracked(build: Build, tmp_path: Path) -> Callable[..., Any]:  # noqa: F811
 def test_a_run_that_goes_on_tells_no_step_twice(tracked: Callable[..., Any], tmp_path: Path) -> None:
     steps = 0
 
-    def tick(tokens: int, loss: float | None) -> None:
+    def on_progress(tokens: int, loss: float | None) -> None:
         nonlocal steps
         steps += loss is not None
         if steps == 8:  # in the second epoch of five steps each
             raise Killed
 
     with pytest.raises(Killed):
-        tracked(tick=tick).run()
+        tracked(on_progress=on_progress).run()
     tracked().run()
     found = scalars(tmp_path / "out" / "tensorboard" / "lora 0")
     assert sorted(found["loss"]) == list(range(1, 16)) and sorted(found["train_loss"]) == [5, 10, 15]

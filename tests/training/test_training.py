@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -148,7 +148,7 @@ def test_a_run_that_goes_on_from_its_checkpoint_equals_the_undisturbed_one(
 
     steps: list[float | None] = []
     with pytest.raises(Killed):
-        build(method, folder="cut", settings=settings, tick=kill).run()
+        build(method, folder="cut", settings=settings, on_progress=kill).run()
     again = build(method, folder="cut", settings=settings)
     torch.manual_seed(99)  # whatever else the process does with the global generator
     got = again.run()
@@ -156,7 +156,7 @@ def test_a_run_that_goes_on_from_its_checkpoint_equals_the_undisturbed_one(
     for name, tensor in wanted.tensors.items():
         assert torch.equal(tensor, got.tensors[name]), name
     clean = lambda h: [{k: v for k, v in e.items() if k != "seconds"} for e in h]  # noqa: E731
-    assert clean(got.history) == clean(wanted.history)
+    assert clean(map(asdict, got.history)) == clean(map(asdict, wanted.history))
     logs = [
         [json.loads(x) for x in (tmp_path / f / "metrics.jsonl").read_text().splitlines()] for f in ("whole", "cut")
     ]
@@ -166,7 +166,7 @@ def test_a_run_that_goes_on_from_its_checkpoint_equals_the_undisturbed_one(
 def test_the_best_epoch_is_what_a_run_gives_and_patience_stops_it(build: Build) -> None:
     trainer = build(Lora(), settings=Train(epochs=12, batch_size=8, patience=2), learning_rate=3e-2)
     trained = trainer.run()
-    scores = [(e["validation"]["accuracy"], -e["validation"]["loss"]) for e in trained.history]
+    scores = [(e.validation["accuracy"], -e.validation["loss"]) for e in trained.history]
     assert trained.best_epoch == 1 + scores.index(max(scores))
     assert trained.epochs == len(scores) and (trained.epochs == 12 or trained.epochs - trained.best_epoch == 2)
     fresh = build(Lora(), folder="other")

@@ -99,8 +99,8 @@ def save(
     return (folder / WEIGHTS).stat().st_size
 
 
-def write_card(folder: Path, result: Mapping[str, Any] | None = None) -> None:
-    """Write the model card of a folder that `save` wrote, with the scores of the run's result.json if it exists."""
+def write_card(folder: Path, result: model_card.Result | None = None) -> None:
+    """Write the model card of a folder that `save` wrote. `result`: the run's record, if the run was scored."""
     write_text(folder / "README.md", model_card.card(read_json(folder / OURS), result))
 
 

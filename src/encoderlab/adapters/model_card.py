@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping
-from typing import Any
+from typing import Any, Protocol
 
 from encoderlab.model import heads
 from encoderlab.tasks.metric import plain
@@ -29,21 +29,93 @@ TOLD = {"accuracy": "accuracy", "macro_f1": "macro F1", "entity_f1": "entity F1"
 }
 
 
-def card(about: Mapping[str, Any], result: Mapping[str, Any] | None = None) -> str:
-    """The text of README.md. `about`: what encoderlab.json says; `result`: the run's result.json, where it is done."""
+class Scores(Protocol):
+    """The scores on one split."""
+
+    @property
+    def rows(self) -> int:
+        """How many rows were scored."""
+        ...
+
+    @property
+    def metrics(self) -> Mapping[str, float]:
+        """{name: value} of every metric."""
+        ...
+
+
+class Counts(Protocol):
+    """The numbers of parameters; None where they are not known."""
+
+    @property
+    def adapter(self) -> int | None:
+        """The adapter's."""
+        ...
+
+    @property
+    def head(self) -> int | None:
+        """The head's."""
+        ...
+
+    @property
+    def total(self) -> int | None:
+        """The whole model's."""
+        ...
+
+
+class Result(Protocol):
+    """The part of a run's record that the card tells. `training.run_record.RunRecord` has it."""
+
+    @property
+    def splits(self) -> Mapping[str, Scores]:
+        """{split: scores}."""
+        ...
+
+    @property
+    def parameters(self) -> Counts:
+        """The numbers of parameters."""
+        ...
+
+    @property
+    def epochs(self) -> int:
+        """How many epochs the run trained."""
+        ...
+
+    @property
+    def best_epoch(self) -> int | None:
+        """The epoch whose tensors are in the adapter."""
+        ...
+
+    @property
+    def steps(self) -> int:
+        """How many optimizer steps the run made."""
+        ...
+
+    @property
+    def train_seconds(self) -> float:
+        """The time of the training steps."""
+        ...
+
+
+def card(about: Mapping[str, Any], result: Result | None = None) -> str:
+    """Return the text of README.md.
+
+    Args:
+        about: The content of encoderlab.json.
+        result: The run's record. None for an adapter that was not scored.
+    """
     parts = [_front(about, result), _title(about), _result(result), _training(about, result), _loading(about)]
     return "\n\n".join(part for part in parts if part) + "\n"
 
 
-def _front(about: Mapping[str, Any], result: Mapping[str, Any] | None) -> str:
+def _front(about: Mapping[str, Any], result: Result | None) -> str:
     base, method, as_peft = about["base"]["name"], about["method"]["name"], about["layout"] == "peft"
-    splits = (result or {}).get("splits", {})
+    scored = set[str]().union(*(scores.metrics for scores in result.splits.values())) if result else set()
     values = {
         "base_model": base,
         "library_name": "peft" if as_peft else None,
         "pipeline_tag": PIPELINES.get(about.get("head", "")),
         "datasets": about.get("datasets"),
-        "metrics": [theirs for ours, theirs in METRICS.items() if any(ours in split for split in splits.values())],
+        "metrics": [theirs for ours, theirs in METRICS.items() if ours in scored],
         "tags": ["encoderlab", method, f"base_model:adapter:{base}"],
     }
     lines = (f"{key}: {_yaml(value)}" for key, value in values.items() if value)
@@ -66,37 +138,36 @@ def _title(about: Mapping[str, Any]) -> str:
     return f"{title}\n\n{said}{named}"
 
 
-def _result(result: Mapping[str, Any] | None) -> str:
-    if not result or not result["splits"]:
+def _result(result: Result | None) -> str:
+    if not result or not result.splits:
         return ""
-    told = {key: words for key, words in TOLD.items() if any(key in split for split in result["splits"].values())}
+    told = {key: words for key, words in TOLD.items() if any(key in one.metrics for one in result.splits.values())}
     rows = [f"| split | rows | {' | '.join(told.values())} |", f"| --- | --- |{' --- |' * len(told)}"]
-    for name, split in result["splits"].items():
-        numbers = (split.get(key) for key in told)
-        rows.append(f"| {name} | {split['rows']} | {' | '.join('' if n is None else plain(n) for n in numbers)} |")
+    for name, scores in result.splits.items():
+        numbers = (scores.metrics.get(key) for key in told)
+        rows.append(f"| {name} | {scores.rows} | {' | '.join('' if n is None else plain(n) for n in numbers)} |")
     return "\n".join(["## Result", "", *rows])
 
 
-def _training(about: Mapping[str, Any], result: Mapping[str, Any] | None) -> str:
-    return "\n".join(["## Training", "", *(f"- {line}" for line in _facts(about, result or {}))])
+def _training(about: Mapping[str, Any], result: Result | None) -> str:
+    return "\n".join(["## Training", "", *(f"- {line}" for line in _facts(about, result))])
 
 
-def _facts(about: Mapping[str, Any], result: Mapping[str, Any]) -> Iterator[str]:
+def _facts(about: Mapping[str, Any], result: Result | None) -> Iterator[str]:
     for split, data in (about.get("data") or {}).items():
         yield f"{split}: {data['rows']} rows of {_text(data['origin'])}"
     for key, words in (("learning_rate", "learning rate"), ("seed", "seed"), ("max_length", "longest text, in tokens")):
         if about.get(key) is not None:
             yield f"{words}: {about[key]:g}" if key == "learning_rate" else f"{words}: {about[key]}"
-    counts = result.get("parameters", {})
-    if counts.get("total"):
-        share = (counts["adapter"] + counts["head"]) / counts["total"]
+    if result and result.parameters.total:
+        adapter, head, total = result.parameters.adapter or 0, result.parameters.head or 0, result.parameters.total
+        share = (adapter + head) / total
+        yield f"parameters: {adapter:,} in the adapter, {head:,} in the head, {share:.2%} of {total:,}"
+    if result and result.epochs:
         yield (
-            f"parameters: {counts['adapter']:,} in the adapter, {counts['head']:,} in the head, "
-            f"{share:.2%} of {counts['total']:,}"
+            f"epochs: {result.epochs} ({result.steps} steps, {result.train_seconds:.0f} s); "
+            f"the best: {result.best_epoch}"
         )
-    if result.get("epochs"):
-        best, seconds = result["best_epoch"], result["train_seconds"]
-        yield f"epochs: {result['epochs']} ({result['steps']} steps, {seconds:.0f} s); the best: {best}"
     if about.get("precision") == "bfloat16":
         yield "computed in bf16, and scored so; in fp32 the logits differ in the third digit or so"
     yield f"base model: {_text(about['base']['name'])}, fingerprint {about['base']['fingerprint'][:12]}"

@@ -3,15 +3,14 @@
 EncoderlabError          exit 1
 ├── InputError           exit 2: a file, a value or a name is wrong; nothing was computed
 ├── RunFailed            exit 1: one run could not go on; the study continues with the next
-└── Pruned               a trial was not worth going on with; the study continues with the next
+└── Pruned               a trial was not worth going on with (training.epochs); the study continues with the next
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any
 
 LONGEST = 2000  # characters of a problem; a cell of a file may have millions
 _ENDLESS = re.compile(r"\S{1000,}")  # no name and no path, so its ends tell enough
@@ -53,11 +52,3 @@ def collecting(problems: list[str], where: str = "") -> Iterator[None]:
 
 class RunFailed(EncoderlabError):
     """One run ended early (a non-finite loss, a full disk); what it had computed is kept."""
-
-
-class Pruned(EncoderlabError):
-    """A trial ended early because others were better after as many epochs. history: of the epochs it had."""
-
-    def __init__(self, reason: str, history: Sequence[Mapping[str, Any]]) -> None:
-        super().__init__(reason)
-        self.history = history

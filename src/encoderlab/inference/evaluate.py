@@ -14,8 +14,20 @@ from encoderlab.inference.predict import _as_source, _without_text
 
 
 def evaluate(run: Path, source: Path | Source, *, force: bool = False, base: str | None = None) -> dict[str, Any]:
-    """The run's metrics on a labelled file, with `rows` and `notes` (how it was read, what was dropped).
-    `force`, `base` and InputError as in `predict`."""
+    """Score a run on a labelled file.
+
+    Args:
+        run: The folder of the run.
+        source: The file.
+        force: As in `load_run`.
+        base: As in `load_run`.
+
+    Returns:
+        The metrics, with `rows` and `notes` (how the file was read, what was dropped).
+
+    Raises:
+        InputError: As in `predict`.
+    """
     loaded = load_run(run, force=force, base=base)
     everything = read(_as_source(source), Path())
     rows = loaded.task.prepare(everything, labelled=True)

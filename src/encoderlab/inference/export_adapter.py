@@ -16,10 +16,11 @@ from encoderlab.methods.low_rank import FixedRank
 from encoderlab.methods.qlora import Qlora
 from encoderlab.model import encoder as model_encoder
 from encoderlab.model import load as model_load
+from encoderlab.training.run_record import RunRecord
 
 
 def write_adapter(format: ModuleType, run: Path, loaded: Loaded, folder: Path, force: bool) -> Answer:
-    """The run's adapter in another library's folder, read back from there into a fresh model."""
+    """Write the run's adapter in another library's format. Return the answers of what is read back from there."""
     source = run / "adapter"
     base = {"head": loaded.task.head, "class_names": loaded.class_names}
     encoder = model_load.load(loaded.encoder.name, **base, seed=0)
@@ -32,7 +33,7 @@ def write_adapter(format: ModuleType, run: Path, loaded: Loaded, folder: Path, f
     format.write(encoder, method, tensors, folder)
     files.write_text(
         folder / "README.md",
-        model_card.card(files.read_json(source / adapters.OURS), files.read_json(run / "result.json")),
+        model_card.card(files.read_json(source / adapters.OURS), RunRecord.read(run)),
     )
     back, read = format.read(encoder, folder)
     if isinstance(method, Qlora):  # the format says LoRA; the run's logits are those over a base in four bits

@@ -1,4 +1,4 @@
-"""From files to predictions: a run folder, or a method's tensors, becomes a merged model in its compute precision.
+"""Load a run: its folder becomes a merged model in the run's precision.
 
 Evaluation starts from what was saved, never from the model in memory: what is measured is what a user would load.
 """
@@ -17,6 +17,7 @@ from encoderlab.engine.device import choose_device, choose_precision
 from encoderlab.engine.tuned_model import Loaded, assemble
 from encoderlab.methods.registry import METHODS
 from encoderlab.tasks.registry import TASKS
+from encoderlab.training.run_folder import RunFolder
 
 log = logging.getLogger(__name__)
 
@@ -24,15 +25,23 @@ log = logging.getLogger(__name__)
 def load_run(
     folder: Path, *, device: str = "auto", precision: str | None = None, force: bool = False, base: str | None = None
 ) -> Loaded:
-    """The model of a finished run, in the precision it was scored in unless `precision` says otherwise. `force`: on
-    another base than it was trained on, too. `base`: where the base model lies now, if not where it was.
+    """Load the model of a finished run.
 
-    InputError where the folder is no run, is not finished, or a file of it is missing or damaged. A run that failed
-    may have kept its best epoch: that is loaded, and a warning logged.
+    A run that failed may have kept its best epoch: this is loaded then, and a warning is logged.
+
+    Args:
+        folder: The folder of the run.
+        device: "cpu", "cuda" or "auto".
+        precision: "fp32" or "bf16". None takes the precision that the run was scored in.
+        force: Whether another base model than the one it was trained on is accepted.
+        base: The base model's folder, if it is no longer where it was.
+
+    Raises:
+        InputError: The folder is not a run, the run is not finished, or a file of it is missing or damaged.
     """
     if not (folder / "config.json").is_file():
         raise InputError(f"{folder}: not the folder of a run (expected config.json in it); give OUT/runs/ID")
-    if not (folder / "result.json").is_file():
+    if not RunFolder(folder).is_recorded:
         raise InputError(f"{folder}: this run is not finished; run its study again to finish it")
     if not (folder / "adapter" / adapters.OURS).is_file():
         raise InputError(
@@ -41,9 +50,9 @@ def load_run(
         )
     place = choose_device(device)
     try:
-        config, result = files.read_json(folder / "config.json"), files.read_json(folder / "result.json")
-        if result["status"] != "done":
-            log.warning("%s: this run failed (%s); using the best epoch before that", folder, result["reason"])
+        config, record = files.read_json(folder / "config.json"), RunFolder(folder).record()
+        if not record.is_done:
+            log.warning("%s: this run failed (%s); using the best epoch before that", folder, record.reason)
         stored = {"bfloat16": "bf16", "float32": "fp32"}[config["precision"]]
         return assemble(
             model=_base(folder, config["model"]["name"], base),
@@ -62,7 +71,11 @@ def load_run(
 
 
 def _base(run: Path, trained_on: str, base: str | None) -> str:
-    """The base model to load. InputError where a folder is no longer there, and no other is named."""
+    """Return the base model to load.
+
+    Raises:
+        InputError: Its folder is no longer there, and no other one is named.
+    """
     if base is not None:
         return base
     if Path(trained_on).is_absolute() and not Path(trained_on).is_dir():

@@ -56,7 +56,7 @@ class Worker:
             if needed != digest or work is None:
                 digest, work = needed, queue.work(needed)
                 _use_threads(self.threads)
-                gc.freeze()  # as `execute.settled`; a worker ends with its work
+                gc.freeze()  # as `training.run.frozen_objects`; a worker ends with its work
             try:
                 value = work(ask)
             except InputError as error:  # what a user can mend: the command says it

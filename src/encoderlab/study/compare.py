@@ -1,14 +1,13 @@
-"""A study: every variant with every seed, the learning rate of each chosen on validation, the baselines, one table,
-one page.
+"""Run a study: every variant with every seed, the baselines, one table, one page.
 
-Runs what is missing and nothing else: a finished run is taken from its folder, an interrupted one goes on from its
-checkpoint. Runs do not depend on each other, but for the learning rate, which a variant's trials choose; where they are
-done is the executor's matter.
+Only what is missing is run: a finished run is taken from its folder, an interrupted one resumes from its checkpoint.
+A variant's runs wait for its trials, which choose its learning rate; otherwise runs are independent. The executor
+decides where they are done.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
@@ -21,7 +20,7 @@ from encoderlab.core.errors import InputError
 from encoderlab.data.splits import Splits
 from encoderlab.engine.device import choose_device
 from encoderlab.engine.distributed import Ranks, alike, open_ranks, started_as_several
-from encoderlab.launch.executor import Executor, Here, WorkItem
+from encoderlab.launch.executor import Done, Executor, Here, WorkItem
 from encoderlab.launch.open_executor import open_executor, problems, shares
 from encoderlab.report import study_page
 from encoderlab.study import check, prepare
@@ -30,15 +29,22 @@ from encoderlab.study.jobs import JobSpec, Runs, baselines, planned, seeded
 from encoderlab.study.progress import Meter
 from encoderlab.study.search import choice
 from encoderlab.study.study_json import Account, header
-from encoderlab.training.run import settled
-from encoderlab.training.run_folder import give_up
+from encoderlab.training.run import frozen_objects, give_up
+from encoderlab.training.run_record import Kind, RunRecord
 
 
 def compare(path: Path, overrides: Sequence[str] = ()) -> Path:
-    """Run a whole study file; returns the path of the report. Raises InputError before anything is trained if
-    anything is wrong, or another command works on its folder.
+    """Run a whole study file and return the path of the report.
 
-    Under torchrun every run is one run in several processes, of which the first one keeps the study."""
+    Under torchrun each run is done by several processes together, of which the first one writes the study's files.
+
+    Args:
+        path: The study file.
+        overrides: `key=value` settings that replace those of the file.
+
+    Raises:
+        InputError: Anything is wrong, or another command works on the study's folder. Nothing is trained then.
+    """
     study = alike(lambda: _loaded(path, overrides))
     ranks = open_ranks(choose_device(study.train.device))
     splits, class_names, warnings = ranks.one_after_another(lambda: prepare.prepare(study))
@@ -61,14 +67,14 @@ def _loaded(path: Path, overrides: Sequence[str]) -> Study:
 
 
 def _compare(study: Study, splits: Splits, class_names: list[str], warnings: Sequence[str], ranks: Ranks) -> Path:
-    bench = replace(open_context(study, splits, class_names), ranks=ranks)
-    work = Runs(study=study, bench=bench)
+    context = replace(open_context(study, splits, class_names), ranks=ranks)
+    work = Runs(study=study, context=context)
     workers = 1 if study.launch.on == "here" else shares(study.launch)[0]
-    account = Account(study=study, header=header(study, splits, bench, warnings), silent=not ranks.first)
-    meter = Meter(planned(study, bench), study.task.metric(class_names).key, workers, silent=not ranks.first)
+    account = Account(study=study, header=header(study, splits, context, warnings), silent=not ranks.first)
+    meter = Meter(planned(study, context), study.task.metric(class_names).key, workers, silent=not ranks.first)
     try:
-        with settled(), _executor(work, meter) as executor:
-            _conduct(work, executor, account, meter)
+        with frozen_objects(), _executor(work, meter) as executor:
+            _Conductor(work, executor, account, meter).conduct()
         account.keep()
     finally:
         meter.close()
@@ -78,56 +84,73 @@ def _compare(study: Study, splits: Splits, class_names: list[str], warnings: Seq
 def _executor(work: Runs, meter: Meter) -> Executor:
     launch = work.study.launch
 
-    def metered(ask: JobSpec) -> dict[str, Any]:
-        with meter.job(work.work(ask)) as tick:
-            return work.do(ask, tick)
+    def metered(spec: JobSpec) -> Mapping[str, Any]:
+        with meter.job(work.work(spec)) as on_progress:
+            return work.do(spec, on_progress).to_json()
 
     if launch.on == "here":
         return Here(metered)
-    folder, cuda = work.study.out / "launch", work.bench.device.type == "cuda"
+    folder, cuda = work.study.out / "launch", work.context.device.type == "cuda"
     return open_executor(launch, folder, work, known=work.known, cuda=cuda)
 
 
-def _conduct(work: Runs, executor: Executor, account: Account, meter: Meter) -> None:
-    """Every run of the study. What can be done is submitted at once; the runs of a variant, when its settings are
-    chosen. Where settings are sampled, no model sees a test row before the last choice is made."""
-    study = work.study
-    choices = {variant.label: choice(study, work.bench, variant) for variant in study.variants}
-    waiting = dict(choices)  # for their runs
-    closed = study.search.trials is not None  # the test rows
+class _Conductor:
+    """Does every run of a study.
 
-    def submit(asks: Sequence[JobSpec]) -> None:
-        for ask in asks:
-            if ask.kind == "trial" and ask.nth >= len(ask.variant.learning_rates if ask.variant else ()):
-                meter.more(work.work(ask))  # beyond the candidates that were planned
-            executor.submit(WorkItem(name=work.name(ask), rank=account.place(ask), ask=ask))
+    What can be done is submitted at once; the runs of a variant, when its settings are chosen. Where settings are
+    sampled, no model sees a test row before the last choice is made.
+    """
 
-    def advance() -> None:
-        nonlocal closed
-        trying = [one for one in choices.values() if one.open]
+    def __init__(self, work: Runs, executor: Executor, account: Account, meter: Meter) -> None:
+        self.work, self.executor, self.account, self.meter = work, executor, account, meter
+        self.study = work.study
+        self.choices = {v.label: choice(work.study, work.context, v) for v in work.study.variants}
+        self.waiting = dict(self.choices)  # for the runs of their variants
+        self.closed = work.study.search.trials is not None  # the test rows
+
+    def conduct(self) -> None:
+        """Do what is to be done, in the order in which it becomes possible."""
+        if not self.closed:
+            self._submit(baselines(self.study))
+        self._advance()
+        for done in self.executor.finished():
+            self._take(done)
+
+    def _submit(self, specs: Sequence[JobSpec]) -> None:
+        for spec in specs:
+            if spec.kind is Kind.TRIAL and spec.nth >= len(spec.variant.learning_rates if spec.variant else ()):
+                self.meter.more(self.work.work(spec))  # beyond the candidates that were planned
+            self.executor.submit(WorkItem(name=self.work.name(spec), rank=self.account.place(spec), ask=spec))
+
+    def _advance(self) -> None:
+        """Submit the next trials, and the runs of the variants whose settings are chosen by now."""
+        trying = [one for one in self.choices.values() if one.open]
         for one in trying:
-            submit(one.asks(-(-executor.workers // len(trying))))
-        if closed and not trying:
-            closed = False
-            submit(baselines(study))
-        for label in [label for label, one in waiting.items() if not closed and not one.open]:
-            one = waiting.pop(label)
-            account.choose(label, one.entry())
-            submit(seeded(study, *one.chosen()))
+            self._submit(one.next_jobs(-(-self.executor.workers // len(trying))))
+        if self.closed and not trying:
+            self.closed = False
+            self._submit(baselines(self.study))
+        if self.closed:
+            return
+        for label in [label for label, one in self.waiting.items() if not one.open]:
+            one = self.waiting.pop(label)
+            self.account.choose(label, one.record())
+            self._submit(seeded(self.study, *one.chosen()))
 
-    if not closed:
-        submit(baselines(study))
-    advance()
-    for done in executor.finished():
-        ask: JobSpec = done.piece.ask
-        result = done.value if done.died is None else give_up(work.bench, work.job(ask), done.died)
-        result |= {"method": ask.name, "variant": ask.name if ask.variant is None else ask.variant.label}
-        if study.launch.on != "here":
-            meter.collect(work.work(ask), done.seconds)
-        if not ask.race:  # the winner's run is asked for once more, as a run of the study
-            account.add(ask, result)
-        meter.say(result, validation=ask.kind == "trial" or ask.race)
-        if (ask.kind == "trial" or ask.race) and ask.variant is not None:
-            choices[ask.variant.label].tell(ask, result)
-            advance()
-        account.keep()
+    def _take(self, done: Done) -> None:
+        """Take the record of a finished job, and submit what it makes possible."""
+        spec: JobSpec = done.piece.ask
+        if done.died is None:
+            record = RunRecord.from_json(done.value)
+        else:
+            record = give_up(self.work.context, self.work.job(spec), done.died)
+        record = record.labelled(spec.name, spec.name if spec.variant is None else spec.variant.label)
+        if self.study.launch.on != "here":
+            self.meter.collect(self.work.work(spec), done.seconds)
+        if not spec.race:  # the winner's run is submitted once more, as a run of the study
+            self.account.add(spec, record)
+        self.meter.say(record, validation=spec.chooses)
+        if spec.chooses and spec.variant is not None:
+            self.choices[spec.variant.label].tell(spec, record)
+            self._advance()
+        self.account.keep()

@@ -21,8 +21,8 @@ from encoderlab.study import prepare
 from encoderlab.study.context import open_context
 from encoderlab.study.jobs import planned, run_job
 from encoderlab.study.progress import Work
+from encoderlab.training.fit import open_trainer
 from encoderlab.training.loop import Trainer
-from encoderlab.training.run import open_trainer
 from encoderlab.training.run_context import RunContext
 
 STEPS, SECONDS = 4, 10.0  # after a first step that does not count, until one of them is reached
@@ -31,7 +31,7 @@ FORWARD_ROWS = 64
 
 @dataclass(frozen=True, kw_only=True)
 class Cost:
-    """One variant: seconds of all its runs, trials included; peak MB of memory, None where the system does not say."""
+    """The cost of one variant: seconds of all its runs, trials included, and peak MB of memory (None if unknown)."""
 
     label: str
     runs: int
@@ -41,20 +41,29 @@ class Cost:
 
 @dataclass(frozen=True, kw_only=True)
 class Estimate:
-    """The whole study, nothing of it done yet and no run stopped early."""
+    """The cost of the whole study, if nothing of it is done yet and no run stops early."""
 
     costs: list[Cost]
     seconds: float
     memory_mb: float | None
 
     def as_dict(self) -> dict[str, Any]:
+        """Return what `--json` prints."""
         return asdict(self)
 
 
 @dataclass(frozen=True, kw_only=True)
 class _Speed:
-    """Seconds to load the model, per token trained and per token of inference; peak MB. Where leading layers are run
-    once and their states kept: whose states (None where none are), and the seconds of those of all rows."""
+    """The measured speed of one variant.
+
+    Attributes:
+        load: Seconds to load the model.
+        trained: Seconds per token of training.
+        forward: Seconds per token of inference.
+        memory_mb: Peak memory.
+        trunk: Which frozen leading layers are run once and their states kept. None if there are none.
+        states: Seconds to run them over all rows.
+    """
 
     load: float
     trained: float
@@ -69,12 +78,16 @@ class _Speed:
 
 
 def estimate(path: Path, overrides: Sequence[str] = ()) -> Estimate:
-    """Times every variant. Raises InputError as `check`."""
+    """Time every variant of a study.
+
+    Raises:
+        InputError: As `check`.
+    """
     study = config_load.load(path, overrides)
     splits, class_names, _ = prepare.prepare(study)
-    bench = open_context(study, splits, class_names)
-    speeds = {variant.label: _measure(study, bench, variant) for variant in study.variants}
-    work = planned(study, bench)
+    context = open_context(study, splits, class_names)
+    speeds = {variant.label: _measure(study, context, variant) for variant in study.variants}
+    work = planned(study, context)
     plain = min(speeds.values(), key=lambda speed: speed.forward)  # the baselines have nothing inserted
     costs, made = [], set()
     for label in dict.fromkeys(one.group for one in work):
@@ -88,18 +101,18 @@ def estimate(path: Path, overrides: Sequence[str] = ()) -> Estimate:
     return Estimate(costs=costs, seconds=sum(cost.seconds for cost in costs), memory_mb=max(known, default=None))
 
 
-def _measure(study: Study, bench: RunContext, variant: Variant) -> _Speed:
+def _measure(study: Study, context: RunContext, variant: Variant) -> _Speed:
     machine.reset_peak_memory()
-    job = run_job(study, bench, variant, variant.learning_rates[0], study.seeds[0])
-    splits = [job.train, *(rows for _, rows in bench.held_out)]
-    batches = epoch_batches(len(job.train), bench.settings.batch_size, study.seeds[0], 1)
+    job = run_job(study, context, variant, variant.learning_rates[0], study.seeds[0])
+    splits = [job.train, *(rows for _, rows in context.held_out)]
+    batches = epoch_batches(len(job.train), context.settings.batch_size, study.seeds[0], 1)
     chosen = [batches[number % len(batches)] for number in range(1 + STEPS)]
     job = replace(job, train=take(job.train, np.concatenate(chosen)))
-    held_out = take(bench.validation, np.arange(min(FORWARD_ROWS, len(bench.validation))))
+    held_out = take(context.validation, np.arange(min(FORWARD_ROWS, len(context.validation))))
     with tempfile.TemporaryDirectory() as place:
-        few = replace(bench, validation=held_out, folder=Path(place) / "runs")
+        few = replace(context, validation=held_out, folder=Path(place) / "runs")
         start = time.perf_counter()
-        trainer = open_trainer(few, job, variant.method, Path(place), lambda tokens, loss: None)
+        trainer = open_trainer(few, job, variant.method, Path(place))
         load = time.perf_counter() - start
         kept, states = _keep(trainer, splits, [job.train, held_out])
         seconds, tokens = 0.0, 0
@@ -117,22 +130,25 @@ def _measure(study: Study, bench: RunContext, variant: Variant) -> _Speed:
             start = time.perf_counter()
             logits(
                 trainer.model,
-                bench.task,
+                context.task,
                 held_out,
                 pad_id=trainer.pad_id,
-                budget=without_gradients(bench.settings.token_budget),
-                device=bench.device,
+                budget=without_gradients(context.settings.token_budget),
+                device=context.device,
             )
             forward = (time.perf_counter() - start) / int(held_out.offsets[-1])
-    memory = machine.peak_memory_mb(bench.device)
+    memory = machine.peak_memory_mb(context.device)
     return _Speed(load=load, trained=seconds / tokens, forward=forward, memory_mb=memory, trunk=kept, states=states)
 
 
 def _keep(
     trainer: Trainer, whole: Sequence[TokenizedRows], some: Sequence[TokenizedRows]
 ) -> tuple[Hashable | None, float]:
-    """Keep the states of frozen leading layers of `some` rows, as a run does of all. Whose they are, and the seconds of
-    those of the `whole` splits; None and 0 where a run keeps none."""
+    """Keep the states of frozen leading layers of `some` rows, as a run does of all rows.
+
+    Returns:
+        Which layers they are, and the seconds that the `whole` splits take. None and 0 if a run keeps none.
+    """
     trunk, cache = trainer.model.trunk, trainer.cache
     if cache is None or sum(map(trainer.model.states_bytes, whole)) > cache.bytes:
         return None, 0.0

@@ -13,10 +13,10 @@ from encoderlab.core.rng import numpy_generator
 from encoderlab.data.tokenized import take
 from encoderlab.study.progress import Work
 from encoderlab.study.pruning import JOURNAL, Pruner
-from encoderlab.training.loop import Tick, Watch
-from encoderlab.training.run import execute
-from encoderlab.training.run_context import Job, Kind, RunContext, identify, unwatched
-from encoderlab.training.run_folder import stored
+from encoderlab.training import run
+from encoderlab.training.epochs import OnEpoch, OnProgress, ignore
+from encoderlab.training.run_context import Job, RunContext, folder_of
+from encoderlab.training.run_record import Kind, RunRecord
 
 TRIAL_SEED = 0
 ENDING = 120.0  # seconds; NFS keeps the lock of a host that crashed for 90
@@ -25,9 +25,15 @@ ENDING = 120.0  # seconds; NFS keeps the lock of a host that crashed for 90
 @final
 @dataclass(frozen=True, kw_only=True)
 class JobSpec:
-    """A job by what tells it from the other jobs of its study: small, where a job holds its rows. variant: None of a
-    baseline. trial, search: the number of a sampled trial, and Optuna's name of the study that prunes it, or "". nth:
-    of a variant's candidates. race: a run at full length that decides between the two best candidates."""
+    """What tells a job from the other jobs of its study. It is small, whereas a job holds its rows.
+
+    Attributes:
+        variant: None of a baseline.
+        trial: The number of a sampled trial.
+        search: Optuna's name of the study that prunes the trial, or "".
+        nth: The place among the variant's candidates.
+        race: Whether this is a run at full length that decides between the two best candidates.
+    """
 
     kind: Kind
     name: str
@@ -39,136 +45,155 @@ class JobSpec:
     nth: int = 0
     race: bool = False
 
+    @property
+    def chooses(self) -> bool:
+        """Whether the job helps to choose the settings of its variant: a trial, or a run of the race."""
+        return self.kind is Kind.TRIAL or self.race
+
 
 @final
 @dataclass(frozen=True, kw_only=True)
 class Runs:
-    """The work of a study's executor: does what is asked for, wherever it is called."""
+    """The work of a study's executor: do a job, wherever this object is called."""
 
     study: Study
-    bench: RunContext
+    context: RunContext
 
-    def __call__(self, ask: JobSpec) -> dict[str, Any]:
-        """In a worker. Another one that is about to end may still have the run's folder."""
-        return self.do(ask, lambda tokens, loss: None, wait=ENDING)
+    def __call__(self, spec: JobSpec) -> Mapping[str, Any]:
+        """Do a job in a worker, and return the content of result.json.
 
-    def do(self, ask: JobSpec, tick: Tick, wait: float = 0.0) -> dict[str, Any]:
-        """The content of result.json."""
-        return execute(self.bench, self.job(ask), tick, watch=self._watch(ask), wait=wait)
+        Another worker that is about to end may still hold the run's folder.
+        """
+        return self.do(spec, ignore, wait=ENDING).to_json()
 
-    def _watch(self, ask: JobSpec) -> Watch:
-        if not ask.search:
-            return unwatched
-        assert ask.trial is not None
-        return Pruner(journal=self.study.out / JOURNAL, name=ask.search, number=ask.trial, task=self.study.task)
+    def do(self, spec: JobSpec, on_progress: OnProgress, wait: float = 0.0) -> RunRecord:
+        """Do a job in this process, and return its record."""
+        return run.execute(self.context, self.job(spec), on_progress, on_epoch=self._on_epoch(spec), wait=wait)
 
-    def known(self, ask: JobSpec) -> dict[str, Any] | None:
-        """The result, where the run was done before."""
-        return stored(self.bench, self.job(ask))
+    def _on_epoch(self, spec: JobSpec) -> OnEpoch:
+        if not spec.search:
+            return ignore
+        assert spec.trial is not None
+        return Pruner(journal=self.study.out / JOURNAL, name=spec.search, number=spec.trial, task=self.study.task)
 
-    def name(self, ask: JobSpec) -> str:
-        return identify(self.bench, self.job(ask))[0]
+    def known(self, spec: JobSpec) -> Mapping[str, Any] | None:
+        """Return the content of result.json of a run that was done before; otherwise None."""
+        record = run.stored(self.context, self.job(spec))
+        return None if record is None else record.to_json()
 
-    def job(self, ask: JobSpec) -> Job:
-        if ask.variant is None:
-            return baseline_job(self.study, self.bench, ask.name, ask.seed)
-        assert ask.rate is not None and ask.seed is not None
-        if ask.kind == "trial":
-            return trial_job(self.study, self.bench, ask.variant, ask.rate, pruning=bool(ask.search))
-        return run_job(self.study, self.bench, ask.variant, ask.rate, ask.seed)
+    def name(self, spec: JobSpec) -> str:
+        """Return the id of the job's run."""
+        return folder_of(self.context, self.job(spec)).path.name
 
-    def work(self, ask: JobSpec) -> Work:
-        """None is left of a trial that an earlier variant of the study has as well: trials differ neither in epochs nor
-        by seed, so it is taken from its folder."""
-        work = work_of(self.job(ask), self.bench)
-        return replace(work, trained=0, forward=0) if ask.kind == "trial" and self._tried_before(ask) else work
+    def job(self, spec: JobSpec) -> Job:
+        """Return the job with its rows."""
+        if spec.variant is None:
+            return baseline_job(self.study, self.context, spec.name, spec.seed)
+        assert spec.rate is not None and spec.seed is not None
+        if spec.kind is Kind.TRIAL:
+            return trial_job(self.study, self.context, spec.variant, spec.rate, pruning=bool(spec.search))
+        return run_job(self.study, self.context, spec.variant, spec.rate, spec.seed)
 
-    def _tried_before(self, ask: JobSpec) -> bool:
-        assert ask.variant is not None
-        same = [other.label for other in self.study.variants if other.tried_as == ask.variant.tried_as]
-        return ask.trial is None and ask.variant.label in same[1:]
+    def work(self, spec: JobSpec) -> Work:
+        """Return the work of a job: none of a trial that an earlier variant of the study has as well.
+
+        Trials differ neither in epochs nor by seed, so such a trial is taken from its folder.
+        """
+        work = work_of(self.job(spec), self.context)
+        return replace(work, trained=0, forward=0) if spec.kind is Kind.TRIAL and self._tried_before(spec) else work
+
+    def _tried_before(self, spec: JobSpec) -> bool:
+        assert spec.variant is not None
+        same = [other.label for other in self.study.variants if other.tried_as == spec.variant.tried_as]
+        return spec.trial is None and spec.variant.label in same[1:]
 
 
 def baselines(study: Study) -> list[JobSpec]:
-    """The answer that is the same for every row, and the model before training, once per seed of its fresh head."""
+    """Return the jobs of the constant answer, and of the untrained model once per seed of its new head."""
     names = [(study.task.baseline, None)] if study.task.baseline else []
     return [
-        JobSpec(kind="baseline", name=name, variant=None, rate=None, seed=seed)
+        JobSpec(kind=Kind.BASELINE, name=name, variant=None, rate=None, seed=seed)
         for name, seed in [*names, *(("untrained", seed) for seed in study.seeds)]
     ]
 
 
 def trials(study: Study, variant: Variant) -> list[JobSpec]:
-    """One for each candidate, none where there is only one, which needs no trial; where settings are sampled, as many
-    as there will be, before it is known which."""
+    """Return one job for each learning rate of the grid; none for a single rate, which needs no trial.
+
+    Where settings are sampled, return as many jobs as there will be, before it is known which.
+    """
     rates = variant.learning_rates
     if study.search.trials is not None:
         return [tried(variant, {}, rates[0], number, "") for number in range(study.search.trials)]
     name = variant.method.name
     return [
-        JobSpec(kind="trial", name=name, variant=variant, rate=rate, seed=TRIAL_SEED, nth=nth)
+        JobSpec(kind=Kind.TRIAL, name=name, variant=variant, rate=rate, seed=TRIAL_SEED, nth=nth)
         for nth, rate in enumerate(rates if len(rates) > 1 else ())
     ]
 
 
 def races(study: Study, variant: Variant, rates: Sequence[float]) -> list[JobSpec]:
-    """Runs at full length with the study's first seed, one a rate; that of the winner is a run of the study."""
+    """Return a run at full length with the study's first seed for each rate. The winner's is a run of the study."""
     return [replace(seeded(study, variant, rate)[0], nth=nth, race=True) for nth, rate in enumerate(rates)]
 
 
 def tried(variant: Variant, settings: Mapping[str, Any], rate: float, number: int, search: str) -> JobSpec:
-    """A sampled trial."""
+    """Return the job of a sampled trial."""
     variant = replace(variant, method=replace(variant.method, **settings))
     name = variant.method.name
-    return JobSpec(kind="trial", name=name, variant=variant, rate=rate, seed=TRIAL_SEED, trial=number, search=search)
+    return JobSpec(kind=Kind.TRIAL, name=name, variant=variant, rate=rate, seed=TRIAL_SEED, trial=number, search=search)
 
 
 def seeded(study: Study, variant: Variant, rate: float) -> list[JobSpec]:
-    """The runs of a variant whose learning rate is chosen."""
+    """Return the runs of a variant whose learning rate is chosen, one per seed."""
     name = variant.method.name
-    return [JobSpec(kind="run", name=name, variant=variant, rate=rate, seed=seed) for seed in study.seeds]
+    return [JobSpec(kind=Kind.RUN, name=name, variant=variant, rate=rate, seed=seed) for seed in study.seeds]
 
 
-def baseline_job(study: Study, bench: RunContext, name: str, seed: int | None) -> Job:
+def baseline_job(study: Study, context: RunContext, name: str, seed: int | None) -> Job:
+    """Return the job of a baseline: with a seed, the untrained model; without one, the constant answer."""
     return Job(
-        kind="baseline",
+        kind=Kind.BASELINE,
         name=name,
         variant=name,
         method=None,
         learning_rate=None,
         seed=seed,
         settings=study.train,
-        train=bench.train,
+        train=context.train,
     )
 
 
-def run_job(study: Study, bench: RunContext, variant: Variant, rate: float, seed: int) -> Job:
+def run_job(study: Study, context: RunContext, variant: Variant, rate: float, seed: int) -> Job:
+    """Return the job of a run at full length."""
     return Job(
-        kind="run",
+        kind=Kind.RUN,
         name=variant.method.name,
         variant=variant.label,
         method=variant.method,
         learning_rate=rate,
         seed=seed,
         settings=replace(study.train, epochs=variant.regime.epochs or study.train.epochs),
-        train=bench.train if variant.regime.stride is None else bench.strided[variant.regime.stride],
+        train=context.train if variant.regime.stride is None else context.strided[variant.regime.stride],
         stride=variant.regime.stride,
     )
 
 
-def trial_job(study: Study, bench: RunContext, variant: Variant, rate: float, *, pruning: bool = False) -> Job:
-    """A short run on some of the training rows, the same rows for every method and rate. Windows of another stride are
-    other rows: as many of them."""
+def trial_job(study: Study, context: RunContext, variant: Variant, rate: float, *, pruning: bool = False) -> Job:
+    """Return the job of a short run on some of the training rows, the same rows for every method and rate.
+
+    Windows of another stride are other rows: as many of them are taken.
+    """
     settings = replace(study.train, epochs=study.search.epochs, patience=None)
-    job = run_job(study, bench, variant, rate, TRIAL_SEED)
+    job = run_job(study, context, variant, rate, TRIAL_SEED)
     count = min(study.search.rows, len(job.train))
     classes = job.train.labels if study.task.has_classes else np.zeros(len(job.train), dtype=np.int64)
     rows = some_rows(classes, count)
-    return replace(job, kind="trial", settings=settings, train=take(job.train, rows), pruning=pruning)
+    return replace(job, kind=Kind.TRIAL, settings=settings, train=take(job.train, rows), pruning=pruning)
 
 
 def some_rows(labels: np.ndarray, count: int) -> np.ndarray:
-    """`count` row numbers, ascending, each class with its share of them; the same for every method and rate."""
+    """Return `count` row numbers, ascending, each class with its share; the same for every method and rate."""
     order = numpy_generator(TRIAL_SEED, "trial rows").permutation(len(labels))
     share = np.empty(len(labels))  # how much of its class is taken before a row's turn
     for label in np.unique(labels):
@@ -177,27 +202,28 @@ def some_rows(labels: np.ndarray, count: int) -> np.ndarray:
     return np.sort(order[np.argsort(share[order], kind="stable")][:count])
 
 
-def planned(study: Study, bench: RunContext) -> list[Work]:
-    """The work of every run of the study, for the time that is left."""
-    asks = baselines(study)
-    known = Runs(study=study, bench=bench)
-    found = [known.work(ask) for ask in asks]
+def planned(study: Study, context: RunContext) -> list[Work]:
+    """Return the work of every run of the study, from which the time that is left is estimated."""
+    specs = baselines(study)
+    runs = Runs(study=study, context=context)
+    found = [runs.work(spec) for spec in specs]
     for variant in study.variants:
         tried, runs_of_it = trials(study, variant), seeded(study, variant, variant.learning_rates[0])
         raced = races(study, variant, variant.learning_rates[:2]) if tried and study.search.races else []
-        found += [known.work(ask) for ask in (*tried, *raced)]
+        found += [runs.work(spec) for spec in (*tried, *raced)]
         repeated = 1 if raced else 0  # the winner of the race is there already
-        found += [replace(known.work(ask), trained=0, forward=0) for ask in runs_of_it[:repeated]]
-        found += [known.work(ask) for ask in runs_of_it[repeated:]]
+        found += [replace(runs.work(spec), trained=0, forward=0) for spec in runs_of_it[:repeated]]
+        found += [runs.work(spec) for spec in runs_of_it[repeated:]]
     return found
 
 
-def work_of(job: Job, bench: RunContext) -> Work:
-    held_out = int(bench.validation.offsets[-1])
+def work_of(job: Job, context: RunContext) -> Work:
+    """Return the tokens that a job trains on and predicts."""
+    held_out = int(context.validation.offsets[-1])
     forward = held_out * job.settings.epochs if job.method else 0
-    if job.kind != "trial" and not job.is_constant:
-        forward += sum(int(tokenized.offsets[-1]) for _, tokenized in bench.held_out)
+    if job.kind is not Kind.TRIAL and not job.is_constant:
+        forward += sum(int(tokenized.offsets[-1]) for _, tokenized in context.held_out)
     trained = int(job.train.offsets[-1]) * job.settings.epochs if job.method else 0
-    seed = "" if job.seed is None or job.kind == "trial" else f" seed {job.seed}"
-    rate = f" learning rate {job.learning_rate:.3g}" if job.kind == "trial" else ""
+    seed = "" if job.seed is None or job.kind is Kind.TRIAL else f" seed {job.seed}"
+    rate = f" learning rate {job.learning_rate:.3g}" if job.kind is Kind.TRIAL else ""
     return Work(group=job.variant, title=f"{job.variant}{rate}{seed}", trained=trained, forward=forward)

@@ -14,139 +14,163 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Any, final
+from typing import final
 
 import numpy as np
 
 from encoderlab.config.settings import Study, Variant
+from encoderlab.results.study_record import Candidate, SearchRecord
 from encoderlab.study.jobs import TRIAL_SEED, JobSpec, races, trials
 from encoderlab.training.run_context import RunContext
+from encoderlab.training.run_record import Kind, RunRecord, Status
 
 
-def candidate(study: Study, result: dict[str, Any]) -> dict[str, Any]:
-    """What a trial says about its settings."""
-    scores = result["splits"].get("validation", {})
-    return {
-        "learning_rate": result["learning_rate"],
-        **{key: scores.get(key) for key in shown(study, result["class_names"])},
-        "run": result["id"],
-        "status": result["status"],
-    }
+def candidate(study: Study, record: RunRecord) -> Candidate:
+    """Return what a trial says about its settings."""
+    assert record.learning_rate is not None
+    return Candidate(
+        learning_rate=record.learning_rate,
+        metrics={key: record.metric("validation", key) for key in shown(study, record.class_names)},
+        run=record.id,
+        status=record.status,
+    )
 
 
 def shown(study: Study, class_names: Sequence[str]) -> dict[str, None]:
-    """The metrics that are told of a candidate."""
+    """Return the names of the metrics that study.json keeps of a candidate, in order."""
     return dict.fromkeys(("accuracy", "loss", study.task.metric(class_names).key))
 
 
-def best(study: Study, candidates: Sequence[dict[str, Any]]) -> dict[str, Any] | None:
-    """The best validation score of the trials that came to an end; ties go to the lower loss, then to the first."""
-    done = [c for c in candidates if c["status"] == "done"]
-    return max(done, key=lambda c: (study.task.value(c), -c["loss"]), default=None)
+def place(study: Study, one: Candidate) -> tuple[float, float]:
+    """Return what candidates are ranked by: the score on validation, then the lower loss; higher is better."""
+    return study.task.value(one.scores), -one.scores["loss"]
+
+
+def best(study: Study, candidates: Sequence[Candidate]) -> Candidate | None:
+    """Return the best of the trials that came to their end, the first of equal ones. None if none did."""
+    done = [one for one in candidates if one.is_done]
+    return max(done, key=lambda one: place(study, one), default=None)
 
 
 @final
 @dataclass(kw_only=True)
 class Grid:
-    """The search of one variant. found, raced: {learning rate: what its trial, and its run in the race, gave}."""
+    """The search of one variant over a grid of learning rates.
+
+    Attributes:
+        submitted: The rates whose trials were submitted.
+        found: {rate: what its trial gave}.
+        racing: The two rates of the race.
+        raced: {rate: what its run in the race gave}.
+    """
 
     study: Study
-    bench: RunContext
+    context: RunContext
     variant: Variant
-    asked: set[float] = field(default_factory=set)
-    found: dict[float, dict[str, Any]] = field(default_factory=dict)
+    submitted: set[float] = field(default_factory=set)
+    found: dict[float, Candidate] = field(default_factory=dict)
     racing: tuple[float, ...] = ()
-    raced: dict[float, dict[str, Any]] = field(default_factory=dict)
+    raced: dict[float, Candidate] = field(default_factory=dict)
 
     @property
     def open(self) -> bool:
+        """Whether a trial or the race is under way, or still to come."""
         return self._waiting or bool(self._next())
 
     @property
     def _waiting(self) -> bool:
-        """Whether trials or the race are under way."""
-        return self.asked != self.found.keys() or set(self.racing) != self.raced.keys()
+        """Whether a trial or the race is under way."""
+        return self.submitted != self.found.keys() or set(self.racing) != self.raced.keys()
 
     @property
-    def _best(self) -> dict[str, Any] | None:
+    def _best(self) -> Candidate | None:
         """The best trial so far."""
         return best(self.study, [self.found[rate] for rate in sorted(self.found)])
 
-    def asks(self, room: int) -> list[JobSpec]:
-        """What can be done now: nothing while trials or the race are under way."""
+    def next_jobs(self, room: int) -> list[JobSpec]:
+        """Return what can be done now: nothing while a trial or the race is under way."""
         if self._waiting:
             return []
-        asks = self._next()
-        if asks and asks[0].race:
-            self.racing = tuple(ask.rate or 0.0 for ask in asks)
+        specs = self._next()
+        if specs and specs[0].race:
+            self.racing = tuple(spec.rate or 0.0 for spec in specs)
         else:
-            self.asked |= {ask.rate or 0.0 for ask in asks}
-        return asks
+            self.submitted |= {spec.rate or 0.0 for spec in specs}
+        return specs
 
     def _next(self) -> list[JobSpec]:
         first = trials(self.study, self.variant)
-        if not first or not self.asked:
+        if not first or not self.submitted:
             return first
         if (beyond := self._beyond()) is not None:
-            name, nth = self.variant.method.name, len(self.asked)
-            return [JobSpec(kind="trial", name=name, variant=self.variant, rate=beyond, seed=TRIAL_SEED, nth=nth)]
+            name, nth = self.variant.method.name, len(self.submitted)
+            return [JobSpec(kind=Kind.TRIAL, name=name, variant=self.variant, rate=beyond, seed=TRIAL_SEED, nth=nth)]
         if self.racing or not self.study.search.races:
             return []
-        done = [one for one in self.found.values() if one["status"] == "done"]
-        two = sorted(done, key=lambda one: (-self.study.task.value(one), one["loss"]))[:2]
-        return races(self.study, self.variant, [one["learning_rate"] for one in two]) if len(two) == 2 else []
+        done = [one for one in self.found.values() if one.is_done]
+        two = sorted(done, key=lambda one: place(self.study, one), reverse=True)[:2]
+        return races(self.study, self.variant, [one.learning_rate for one in two]) if len(two) == 2 else []
 
     def _beyond(self) -> float | None:
-        """The rate to try next, a factor beyond the best one where that lies at an end; None where it does not, and
-        where enough were tried."""
+        """Return the rate to try next: a factor beyond the best one, if that is the lowest or the highest.
+
+        None if it is not, or if enough rates were tried.
+        """
         search = self.study.search
         own, found = self.variant.method.learning_rate is not None, self._best
         if (
             own
             or found is None
             or not self.at_the_edge
-            or len(self.asked) >= len(self.variant.learning_rates) + search.extend
+            or len(self.submitted) >= len(self.variant.learning_rates) + search.extend
         ):
             return None
-        rate = found["learning_rate"]
+        rate = found.learning_rate
         return float(f"{rate * search.factor if rate == max(self.found) else rate / search.factor:.3g}")
 
     @property
     def at_the_edge(self) -> bool:
         """Whether the best trial is the lowest or the highest rate."""
         found = self._best
-        return found is not None and found["learning_rate"] in (min(self.found), max(self.found))
+        return found is not None and found.learning_rate in (min(self.found), max(self.found))
 
-    def tell(self, ask: JobSpec, result: dict[str, Any]) -> None:
-        assert ask.rate is not None
-        (self.raced if ask.race else self.found)[ask.rate] = candidate(self.study, result)
+    def tell(self, spec: JobSpec, record: RunRecord) -> None:
+        """Take the record of a trial, or of a run of the race."""
+        assert spec.rate is not None
+        (self.raced if spec.race else self.found)[spec.rate] = candidate(self.study, record)
 
-    def entry(self) -> dict[str, Any]:
-        untried = {**shown(self.study, self.bench.class_names), "run": None, "status": "not tried"}
+    def record(self) -> SearchRecord:
+        """Return what study.json keeps of the search."""
         rates = sorted({*self.variant.learning_rates, *self.found})
-        return {
-            "method": self.variant.method.name,
-            "variant": self.variant.label,
-            "candidates": [self.found.get(rate, {"learning_rate": rate, **untried}) for rate in rates],
-            "chosen": self.chosen()[1],
-            "race": [self.raced[rate] for rate in self.racing],
-            "edge": self.at_the_edge,
-            "chance": self._chance(),
-        }
+        return SearchRecord(
+            method=self.variant.method.name,
+            variant=self.variant.label,
+            candidates=tuple(self.found.get(rate) or self._untried(rate) for rate in rates),
+            chosen=self.chosen()[1],
+            race=tuple(self.raced[rate] for rate in self.racing),
+            edge=self.at_the_edge,
+            chance=self._chance(),
+        )
+
+    def _untried(self, rate: float) -> Candidate:
+        metrics = shown(self.study, self.context.class_names)
+        return Candidate(learning_rate=rate, metrics=metrics, run=None, status=Status.NOT_TRIED)
 
     def _chance(self) -> bool:
-        """Whether no trial was better than the constant answer by two standard errors. False where it has none."""
+        """Whether no trial was better than the constant answer by two standard errors. False without such an answer."""
         found = self._best
-        metric = self.study.task.metric(self.bench.class_names)
-        rows = len(self.bench.validation)
-        if found is None or found.get(metric.key) is None or self.study.task.baseline is None:
+        metric = self.study.task.metric(self.context.class_names)
+        rows = len(self.context.validation)
+        score = None if found is None else found.metrics.get(metric.key)
+        if score is None or self.study.task.baseline is None:
             return False
         if metric.key == "accuracy" and self.study.task.has_classes:
-            share = float(np.bincount(self.bench.validation.labels).max()) / rows
-            return found["accuracy"] < share + 2 * math.sqrt(share * (1 - share) / rows)
-        return metric.key in ("pearson", "spearman") and found[metric.key] < 2 / math.sqrt(rows)
+            share = float(np.bincount(self.context.validation.labels).max()) / rows
+            return score < share + 2 * math.sqrt(share * (1 - share) / rows)
+        return metric.key in ("pearson", "spearman") and score < 2 / math.sqrt(rows)
 
     def chosen(self) -> tuple[Variant, float]:
+        """Return the variant and the learning rate of its runs."""
         found = best(self.study, [self.raced[rate] for rate in self.racing if rate in self.raced])
         found = found or self._best
-        return self.variant, self.variant.learning_rates[0] if found is None else found["learning_rate"]
+        return self.variant, self.variant.learning_rates[0] if found is None else found.learning_rate

@@ -9,21 +9,22 @@ from __future__ import annotations
 import sys
 import time
 from collections import defaultdict
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any
 
 from tqdm import tqdm
 
 from encoderlab.tasks.metric import plain
+from encoderlab.training.epochs import OnProgress
+from encoderlab.training.run_record import Kind, RunRecord, Status
 
 TRAINING_COST = 3
 
 
 @dataclass(frozen=True, kw_only=True)
 class Work:
-    """Tokens of one run: `trained` with gradients, `forward` without. `group`: runs of one speed, a variant's label."""
+    """The tokens of one run: `trained` with gradients, `forward` without. `group`: runs of one speed, a variant."""
 
     group: str
     title: str
@@ -32,12 +33,19 @@ class Work:
 
     @property
     def units(self) -> int:
+        """The work in forward tokens."""
         return self.trained * TRAINING_COST + self.forward
 
 
 class Meter:
-    """The study's progress: one bar on a terminal, one line a run anywhere. metric: which one the line tells. workers:
-    runs done at the same time. silent: of a process beside the one that tells."""
+    """The progress of a study: one bar on a terminal, and one line for each run anywhere.
+
+    Args:
+        work: The work of all runs.
+        metric: The metric that a run's line tells.
+        workers: How many runs are done at the same time.
+        silent: Whether to print nothing, as in a process beside the one that prints.
+    """
 
     def __init__(
         self, work: Sequence[Work], metric: str = "accuracy", workers: int = 1, *, silent: bool = False
@@ -56,18 +64,17 @@ class Meter:
         )  # fmt: skip
 
     @contextmanager
-    def job(self, work: Work) -> Iterator[Callable[[int, float | None], None]]:
-        """Gives the run its `tick(tokens, loss or None)`; settles the account at the end, also where the run was
-        there already."""
+    def job(self, work: Work) -> Iterator[OnProgress]:
+        """Give a run its `on_progress`; at the end, count the rest of its work, also if the run was done before."""
         self.count += 1
         self.bar.set_description(f"run {self.count}/{self.total} {work.title}", refresh=True)
-        ticked, last = 0, time.perf_counter()
+        done, last = 0, time.perf_counter()
 
-        def tick(tokens: int, loss: float | None) -> None:
-            nonlocal ticked, last
+        def on_progress(tokens: int, loss: float | None) -> None:
+            nonlocal done, last
             now = time.perf_counter()
             units = tokens if loss is None else tokens * TRAINING_COST
-            ticked += units
+            done += units
             self.worked[work.group] += units
             self.spent[work.group] += now - last
             last = now
@@ -76,14 +83,16 @@ class Meter:
             said = f"loss {loss:.3f}, " if loss is not None else ""
             self.bar.set_postfix_str(f"{said}{words(self.seconds_left())} left in the study", refresh=False)
 
-        yield tick
-        rest = work.units - ticked  # a finished run, an early stop, or a run that went on from its checkpoint
+        yield on_progress
+        rest = work.units - done  # a finished run, an early stop, or a run that went on from its checkpoint
         self.left[work.group] -= rest
         self.bar.update(max(0, rest))
 
     def collect(self, work: Work, seconds: float) -> None:
-        """A run that was done elsewhere and took so long, or was there already: 0. The time of a run that had no work
-        of its own left is another's."""
+        """Count a run that was done elsewhere in so many seconds, or was there already: 0.
+
+        The time of a run that had no work of its own left is another run's.
+        """
         self.count += 1
         self.left[work.group] -= work.units
         if seconds and work.units:
@@ -94,7 +103,7 @@ class Meter:
         self.bar.update(work.units)
 
     def seconds_left(self) -> float:
-        """At the speeds seen so far; nan before the first tokens."""
+        """Return the seconds left at the speeds seen so far; nan before the first tokens."""
         seen, spent = sum(self.worked.values()), sum(self.spent.values())
         if not seen:
             return float("nan")
@@ -108,35 +117,42 @@ class Meter:
         self.total += 1
         self.bar.total = (self.bar.total or 0) + work.units
 
-    def say(self, result: dict[str, Any], *, validation: bool = False) -> None:
-        """One line for a finished run, and one for each of its warnings that was not said before. Those of trials are
-        not: they are short, and no run is made of them. validation: the line tells the score on these rows."""
+    def say(self, record: RunRecord, *, validation: bool = False) -> None:
+        """Print one line for a finished run, and one for each of its warnings that was not printed before.
+
+        The warnings of trials are left out: trials are short, and nothing is reported of them.
+
+        Args:
+            record: The record of the run.
+            validation: Whether the line tells the score on the validation rows, and not on the test rows.
+        """
         if self.silent:
             return
-        kind = "validation" if validation else "test"
-        scores = result["splits"].get(kind) or {}
-        parts = [f"{self.count}/{self.total}", result["variant"]]
-        parts += [f"seed {result['seed']}"] if result["seed"] is not None else []
-        parts += [f"learning rate {result['learning_rate']:.3g}"] if result["learning_rate"] is not None else []
-        if result["status"] == "done":
-            name = self.metric.replace("_", " ")
-            parts.append(f"{kind} {name} {plain(scores[self.metric])}" if self.metric in scores else "done")
+        split = "validation" if validation else "test"
+        parts = [f"{self.count}/{self.total}", record.variant]
+        parts += [f"seed {record.seed}"] if record.seed is not None else []
+        parts += [f"learning rate {record.learning_rate:.3g}"] if record.learning_rate is not None else []
+        if record.is_done:
+            name, score = self.metric.replace("_", " "), record.metric(split, self.metric)
+            parts.append("done" if score is None else f"{split} {name} {plain(score)}")
         else:
-            parts.append(f"{'pruned' if result['status'] == 'pruned' else 'FAILED'}: {result['reason']}")
+            parts.append(f"{'pruned' if record.status is Status.PRUNED else 'FAILED'}: {record.reason}")
         left = self.seconds_left()
         parts += [f"{words(left)} left"] if left == left and self.count < self.total else []
         tqdm.write("  ".join(parts), file=sys.stderr)
-        fresh = [line for line in result["warnings"] if line not in self.warned] if result["kind"] != "trial" else []
-        self.warned.update(fresh)
-        for line in fresh:
+        warnings = () if record.kind is Kind.TRIAL else record.warnings
+        new = [line for line in warnings if line not in self.warned]
+        self.warned.update(new)
+        for line in new:
             tqdm.write(f"warning: {line}", file=sys.stderr)
 
     def close(self) -> None:
+        """Remove the bar."""
         self.bar.close()
 
 
 def words(seconds: float) -> str:
-    """A duration as people say it: 40 s, 12 min, 2.5 h."""
+    """Return a duration as people say it: 40 s, 12 min, 2.5 h."""
     if seconds != seconds:
         return "unknown time"
     if seconds < 90:

@@ -8,12 +8,14 @@ from __future__ import annotations
 
 import logging
 import warnings
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, final
 
-from encoderlab.core.errors import InputError, Pruned
+from encoderlab.core.errors import InputError
 from encoderlab.tasks.base import Task
+from encoderlab.training.epochs import Epoch, Pruned
 
 JOURNAL = "search.journal"
 
@@ -21,15 +23,22 @@ JOURNAL = "search.journal"
 @final
 @dataclass(frozen=True, kw_only=True)
 class Pruner:
-    """Reports a trial's epochs, and ends it by Pruned where the median of the others is better. Picklable; used where
-    the trial trains."""
+    """Report a trial's epochs to the journal, and raise Pruned if the median of the other trials is better.
+
+    It is called where the trial trains, which may be a worker.
+    """
 
     journal: Path
     name: str
     number: int
     task: Task
 
-    def __call__(self, history: list[dict[str, Any]]) -> None:
+    def __call__(self, history: Sequence[Epoch]) -> None:
+        """Report the epochs that the journal does not have yet.
+
+        Raises:
+            Pruned: The trial is not worth going on with.
+        """
         if not history:
             return
         from optuna.trial import Trial
@@ -40,15 +49,23 @@ class Pruner:
             return
         trial = Trial(study, known._trial_id)
         for entry in history:
-            if entry["epoch"] not in known.intermediate_values:
-                trial.report(self.task.value(entry["validation"]), entry["epoch"])
+            if entry.epoch not in known.intermediate_values:
+                trial.report(self.task.value(entry.validation), entry.epoch)
         if trial.should_prune():
-            last = history[-1]
-            raise Pruned(f"below the median of the other trials after epoch {last['epoch']}", history)
+            raise Pruned(f"below the median of the other trials after epoch {history[-1].epoch}", history)
 
 
 def open_journal(journal: Path, name: str, *, make: bool) -> Any:
-    """Optuna's study."""
+    """Open Optuna's study of this name in the journal.
+
+    Args:
+        journal: The file, which several processes share.
+        name: What Optuna calls the study.
+        make: Whether to make the study if the journal has none.
+
+    Raises:
+        InputError: The journal cannot be read.
+    """
     import optuna
     from optuna.storages import JournalStorage
     from optuna.storages.journal import JournalFileBackend

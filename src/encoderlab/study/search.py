@@ -12,6 +12,7 @@ whether it was stopped or not.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, Protocol, final
 
@@ -19,67 +20,84 @@ from encoderlab.config.ranges import Range
 from encoderlab.config.settings import Study, Variant
 from encoderlab.core import hashing
 from encoderlab.core.rng import derive
+from encoderlab.results.study_record import Candidate, SearchRecord
 from encoderlab.study.jobs import TRIAL_SEED, JobSpec, trial_job, tried
 from encoderlab.study.learning_rates import Grid, best, candidate
 from encoderlab.study.pruning import JOURNAL, open_journal
 from encoderlab.training.run_context import RunContext, identify
+from encoderlab.training.run_record import RunRecord, Status
 
 
 class Choice(Protocol):
-    """The trials of one variant. `open`: not all of them are done."""
+    """The choice of one variant's settings by trials."""
 
     @property
-    def open(self) -> bool: ...
-    def asks(self, room: int) -> list[JobSpec]:
-        """What to do next, with at most `room` trials under way where that matters."""
+    def open(self) -> bool:
+        """Whether not all trials are done."""
         ...
 
-    def tell(self, ask: JobSpec, result: dict[str, Any]) -> None: ...
-    def entry(self) -> dict[str, Any]:
-        """What study.json says about it."""
+    def next_jobs(self, room: int) -> list[JobSpec]:
+        """Return what to do next, with at most `room` trials under way where that matters."""
+        ...
+
+    def tell(self, spec: JobSpec, record: RunRecord) -> None:
+        """Take the record of a trial, or of a run of the race."""
+        ...
+
+    def record(self) -> SearchRecord:
+        """Return what study.json keeps of the search."""
         ...
 
     def chosen(self) -> tuple[Variant, float]:
-        """The variant with the settings that were chosen, and its learning rate."""
+        """Return the variant with the chosen settings, and its learning rate."""
         ...
 
 
-def choice(study: Study, bench: RunContext, variant: Variant) -> Choice:
+def choice(study: Study, context: RunContext, variant: Variant) -> Choice:
+    """Return the search that the study makes for a variant: a grid of learning rates, or sampled settings."""
     if study.search.trials is None:
-        return Grid(study=study, bench=bench, variant=variant)
-    return Tuning(study=study, bench=bench, variant=variant)
+        return Grid(study=study, context=context, variant=variant)
+    return Tuning(study=study, context=context, variant=variant)
 
 
 @final
 @dataclass(kw_only=True)
 class Tuning:
+    """The search of one variant over sampled settings.
+
+    Attributes:
+        found: {number: what the trial of this number gave}.
+        under_way: The numbers of the trials that were submitted and are not done.
+    """
+
     study: Study
-    bench: RunContext
+    context: RunContext
     variant: Variant
-    found: dict[int, dict[str, Any]] = field(default_factory=dict)
+    found: dict[int, Candidate] = field(default_factory=dict)
     under_way: set[int] = field(default_factory=set)
 
     def __post_init__(self) -> None:
         assert self.study.search.trials is not None
         self.wanted = self.study.search.trials
-        self.name = _name(self.study, self.bench, self.variant)
+        self.name = _name(self.study, self.context, self.variant)
         self.optuna = open_journal(self.study.out / JOURNAL, self.name, make=True)
 
     @property
     def open(self) -> bool:
+        """Whether not all trials are done."""
         return len(self.found) < self.wanted
 
-    def asks(self, room: int) -> list[JobSpec]:
-        """Trials of the journal, then new ones; those without an end of an earlier command are among the former."""
-        fresh = []
+    def next_jobs(self, room: int) -> list[JobSpec]:
+        """Return trials of the journal, which an earlier command may have begun, then new ones."""
+        jobs = []
         while len(self.under_way) < room and (number := len(self.found) + len(self.under_way)) < self.wanted:
             settings = self._settings(self._drawn(number))
             rate = settings.pop("learning_rate", self.variant.learning_rates[0])
-            fresh.append(tried(self.variant, settings, rate, number, self.name if self.study.search.pruning else ""))
+            jobs.append(tried(self.variant, settings, rate, number, self.name if self.study.search.pruning else ""))
             self.under_way.add(number)
-        return fresh
+        return jobs
 
-    def _drawn(self, number: int) -> dict[str, Any]:
+    def _drawn(self, number: int) -> Mapping[str, Any]:
         from optuna.samplers import TPESampler
         from optuna.trial import Trial
 
@@ -93,8 +111,8 @@ class Tuning:
             return {key: trial._suggest(key, distribution) for key, distribution in space.items()}
         return known[number].params
 
-    def _settings(self, drawn: dict[str, Any]) -> dict[str, Any]:
-        """{key: value} as the method takes them; a choice is drawn by its number."""
+    def _settings(self, drawn: Mapping[str, Any]) -> dict[str, Any]:
+        """Return {key: value} as the method takes them. A choice is drawn by its number."""
         found = {}
         for key, value in self.variant.space:
             if value.choices:
@@ -103,52 +121,62 @@ class Tuning:
                 found[key] = int(drawn[key]) if value.whole else float(f"{drawn[key]:.3g}")
         return found
 
-    def tell(self, ask: JobSpec, result: dict[str, Any]) -> None:
+    def tell(self, spec: JobSpec, record: RunRecord) -> None:
+        """Take the record of a trial, and write its score into the journal."""
         from optuna.trial import TrialState
 
-        assert ask.trial is not None and ask.variant is not None
-        self.under_way.discard(ask.trial)
-        settings = {key: getattr(ask.variant.method, key) for key, _ in self.variant.space if key != "learning_rate"}
-        self.found[ask.trial] = candidate(self.study, result) | {"settings": hashing.as_json(settings)}
-        if self.optuna.get_trials(deepcopy=False)[ask.trial].state.is_finished():
+        assert spec.trial is not None and spec.variant is not None
+        self.under_way.discard(spec.trial)
+        self.found[spec.trial] = replace(candidate(self.study, record), settings=self._sampled(spec.variant))
+        if self.optuna.get_trials(deepcopy=False)[spec.trial].state.is_finished():
             return
-        if result["status"] == "done":
-            value = self.study.task.value(result["splits"]["validation"])
-            self.optuna.tell(ask.trial, value)
+        if record.is_done:
+            self.optuna.tell(spec.trial, self.study.task.value(record.splits["validation"].metrics))
         else:  # one that failed counts as worse than all others too, so that its like are tried less
-            self.optuna.tell(ask.trial, state=TrialState.PRUNED)
+            self.optuna.tell(spec.trial, state=TrialState.PRUNED)
 
-    def entry(self) -> dict[str, Any]:
-        candidates = [candidate for _, candidate in sorted(self.found.items())]
+    def record(self) -> SearchRecord:
+        """Return what study.json keeps of the search."""
+        candidates = self._in_order()
         variant, rate = self.chosen()
-        settings = {key: getattr(variant.method, key) for key, _ in self.variant.space if key != "learning_rate"}
-        return {
-            "method": self.variant.method.name,
-            "variant": self.variant.label,
-            "candidates": candidates,
-            "chosen": rate,
-            "chosen_settings": hashing.as_json(settings),
-            "trials": len(candidates),
-            **{s: sum(c["status"] == s for c in candidates) for s in ("pruned", "failed")},
-        }
+        return SearchRecord(
+            method=self.variant.method.name,
+            variant=self.variant.label,
+            candidates=candidates,
+            chosen=rate,
+            chosen_settings=self._sampled(variant),
+            trials=len(candidates),
+            pruned=sum(one.status is Status.PRUNED for one in candidates),
+            failed=sum(one.status is Status.FAILED for one in candidates),
+        )
 
     def chosen(self) -> tuple[Variant, float]:
-        found = best(self.study, [candidate for _, candidate in sorted(self.found.items())])
+        """Return the variant with the settings of the best trial, and its learning rate."""
+        found = best(self.study, self._in_order())
         if found is None:  # every trial failed: the run says why
             return self.variant, self.variant.learning_rates[0]
-        return with_settings(self.variant, found["settings"]), found["learning_rate"]
+        return with_settings(self.variant, found.settings or {}), found.learning_rate
+
+    def _in_order(self) -> tuple[Candidate, ...]:
+        return tuple(one for _, one in sorted(self.found.items()))
+
+    def _sampled(self, variant: Variant) -> Mapping[str, Any]:
+        """Return the settings of a variant that are sampled, the learning rate apart, as JSON has them."""
+        keys = [key for key, _ in self.variant.space if key != "learning_rate"]
+        return hashing.as_json({key: getattr(variant.method, key) for key in keys})
 
 
-def with_settings(variant: Variant, settings: dict[str, Any]) -> Variant:
+def with_settings(variant: Variant, settings: Mapping[str, Any]) -> Variant:
+    """Return the variant with other settings of its method."""
     values = {key: tuple(value) if isinstance(value, list) else value for key, value in settings.items()}
     return replace(variant, method=replace(variant.method, **values))
 
 
-def _name(study: Study, bench: RunContext, variant: Variant) -> str:
-    """Of Optuna's study: other rows, settings or ranges make another one."""
-    job = trial_job(study, bench, variant, variant.learning_rates[0], pruning=study.search.pruning)
+def _name(study: Study, context: RunContext, variant: Variant) -> str:
+    """Return what Optuna calls the study of a variant: other rows, settings or ranges make another study."""
+    job = trial_job(study, context, variant, variant.learning_rates[0], pruning=study.search.pruning)
     number = hashing.run_id(
-        {"job": identify(bench, job)[1], "space": hashing.as_json([[k, vars(r)] for k, r in variant.space])}
+        {"job": identify(context, job)[1], "space": hashing.as_json([[k, vars(r)] for k, r in variant.space])}
     )
     return f"{variant.label} {number}"
 

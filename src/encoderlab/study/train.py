@@ -23,36 +23,45 @@ from encoderlab.training.run_context import RunContext
 def train(
     path: Path, overrides: Sequence[str], *, label: str | None, seed: int | None, learning_rate: float | None
 ) -> Path | None:
-    """Trains one variant with one seed and evaluates it, or finds it done; returns its folder. One run in several
-    processes where torchrun started them; None in all but the first.
+    """Train and score one variant with one seed, or find the run done; return its folder.
 
-    label, seed: may be None where the study has only one. learning_rate: None takes the study's middle candidate.
-    Raises InputError as `check`, and RunFailed if the run failed."""
+    Under torchrun several processes do the run together; all but the first return None.
+
+    Args:
+        path: The study file.
+        overrides: `key=value` settings that replace those of the file.
+        label: The variant. None if the study has only one.
+        seed: None if the study has only one.
+        learning_rate: None takes the middle candidate of the study.
+
+    Raises:
+        InputError: As `check`.
+        RunFailed: The run failed.
+    """
     study, variant, seed = alike(lambda: _chosen(path, overrides, label, seed, learning_rate))
     ranks = open_ranks(choose_device(study.train.device))
-    bench, warnings = ranks.one_after_another(lambda: _prepared(study, variant, ranks))
+    context, warnings = ranks.one_after_another(lambda: _prepared(study, variant, ranks))
     notes = []
     if learning_rate is None:
         learning_rate = variant.learning_rates[len(variant.learning_rates) // 2]
         if len(variant.learning_rates) > 1:
             notes.append(f"learning rate {learning_rate:g}, the middle candidate; `compare` tries them all")
-    job = run_job(study, bench, variant, learning_rate, seed)
+    job = run_job(study, context, variant, learning_rate, seed)
     if not ranks.first:
-        result = execute(bench, job, lambda tokens, loss: None)
-        return None if result["status"] == "done" else ranks.leave(RunFailed.exit_code)
+        return None if execute(context, job).is_done else ranks.leave(RunFailed.exit_code)
     check.say(warnings)
     for line in notes:
         print(line, file=sys.stderr)
-    meter = Meter([work_of(job, bench)], study.task.metric(bench.class_names).key)
+    meter = Meter([work_of(job, context)], study.task.metric(context.class_names).key)
     try:
-        with meter.job(work_of(job, bench)) as tick:
-            result = execute(bench, job, tick)
-        meter.say(result)
+        with meter.job(work_of(job, context)) as on_progress:
+            record = execute(context, job, on_progress)
+        meter.say(record)
     finally:
         meter.close()
-    if result["status"] != "done":
-        raise RunFailed(f"{bench.folder / result['id']}: {result['reason']}")
-    return bench.folder / result["id"]
+    if not record.is_done:
+        raise RunFailed(f"{context.folder / record.id}: {record.reason}")
+    return context.folder / record.id
 
 
 def _chosen(
@@ -74,8 +83,8 @@ def _chosen(
 def _prepared(study: Study, variant: Variant, ranks: Ranks) -> tuple[RunContext, list[str]]:
     study = replace(study, variants=(variant,))
     splits, class_names, warnings = prepare.prepare(study)
-    bench = replace(open_context(study, splits, class_names), ranks=ranks)
-    return bench, warnings
+    context = replace(open_context(study, splits, class_names), ranks=ranks)
+    return context, warnings
 
 
 def _variant(study: Study, label: str | None) -> Variant:

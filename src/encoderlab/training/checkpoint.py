@@ -1,13 +1,12 @@
-"""The state of a run at the end of an epoch, so that a killed run goes on as if nothing had happened.
+"""The state of a run at the end of an epoch, from which a killed run resumes as if nothing had happened.
 
     checkpoint/epoch-<n>.safetensors  trained tensors, both Adam moments, what the method remembers; in the header the
                                       position and the history. The last two epochs are kept
     checkpoint/best-<n>.safetensors   trained tensors of the best epoch so far, that of each state that is kept
 
 A state is written after its best file, and an older file is removed only after that: whenever the process dies, the
-states on disk find their best files. Each file carries the sha256 of its content and of its header; one that does not
-hold what it says is not used, but the state of the epoch before. No random state is kept: draws are seeded by their
-place in the run.
+states on disk find their best files. Each file carries the SHA-256 of its content and of its header. If a file does not
+match it, the state of the epoch before is used. No random state is kept: draws are seeded by their place in the run.
 """
 
 from __future__ import annotations
@@ -25,14 +24,25 @@ from torch import Tensor
 
 from encoderlab.core.errors import InputError
 from encoderlab.core.tensor_files import save_tensors
+from encoderlab.training.epochs import Epoch
 
 KEPT = 2  # states
 
 
 @dataclass
 class Progress:
-    """How far a run is. `log_lines`: the lines of metrics.jsonl that belong to it. `warnings`: of checkpoints that
-    could not be used."""
+    """How far a run is.
+
+    Attributes:
+        epoch: The epochs that are done.
+        step: The optimizer steps that are done.
+        best_epoch: The best epoch so far; 0 before the first one ends.
+        best_score: What the best epoch is ranked by; higher is better.
+        seconds: The time of the training steps.
+        log_lines: How many lines of metrics.jsonl belong to it.
+        history: The epochs that are done.
+        warnings: The checkpoints that could not be used, and why.
+    """
 
     epoch: int = 0
     step: int = 0
@@ -40,7 +50,7 @@ class Progress:
     best_score: tuple[float, ...] = ()
     seconds: float = 0.0
     log_lines: int = 0
-    history: list[dict[str, Any]] = field(default_factory=list)
+    history: list[Epoch] = field(default_factory=list)
     warnings: list[str] = field(default_factory=list)
 
 
@@ -51,7 +61,15 @@ def save(
     memory: Mapping[str, Tensor],
     optimizer: torch.optim.AdamW,
 ) -> None:
-    """Write the best tensors where the last epoch is the best one, then the whole state."""
+    """Write the best tensors if the last epoch is the best one, then the whole state.
+
+    Args:
+        folder: The checkpoint folder.
+        progress: How far the run is.
+        tensors: The trained tensors by their names in the adapter file.
+        memory: What the method remembers.
+        optimizer: Its moments are saved.
+    """
     if progress.best_epoch == progress.epoch:
         _write(_best(folder, progress.epoch), tensors, {"best_epoch": progress.epoch})
     state = {f"trained/{name}": tensor for name, tensor in tensors.items()}
@@ -72,14 +90,15 @@ def save(
 
 
 def read(folder: Path) -> tuple[Progress, dict[str, Tensor]]:
-    """The newest state that is whole and whose best file is; an empty one where there is none. `Progress.warnings`
-    says what was passed over."""
+    """Return the newest state that is whole and whose best file is whole; an empty one if there is none.
+
+    `Progress.warnings` lists the states that were passed over.
+    """
     torn: list[str] = []
     for path in _states(folder):
         try:
             said, state = _read(path)
             progress = _progress(path, said)
-            progress.best_score = tuple(progress.best_score)
             best(folder, progress)
         except InputError as error:
             torn.append(str(error))
@@ -98,7 +117,7 @@ def restore(
     memory: Mapping[str, Tensor],
     optimizer: torch.optim.AdamW,
 ) -> None:
-    """Fill tensors, the method's memory and the optimizer from a state that `read` gave."""
+    """Fill the tensors, the method's memory and the optimizer from a state that `read` returned."""
     if not state:
         return
     with torch.no_grad():
@@ -116,7 +135,11 @@ def restore(
 
 
 def best(folder: Path, progress: Progress) -> dict[str, Tensor]:
-    """The trained tensors of the best epoch. InputError where their file is damaged."""
+    """Return the trained tensors of the best epoch.
+
+    Raises:
+        InputError: Their file is damaged.
+    """
     return _read(_best(folder, progress.best_epoch))[1]
 
 
@@ -125,7 +148,7 @@ def _best(folder: Path, epoch: int) -> Path:
 
 
 def _states(folder: Path) -> list[Path]:
-    """Newest first."""
+    """Return the files of the states, newest first."""
     numbers = {path: path.stem.removeprefix("epoch-") for path in folder.glob("epoch-*.safetensors")}
     return sorted((path for path, n in numbers.items() if n.isdigit()), key=lambda path: -int(numbers[path]))
 
@@ -136,10 +159,14 @@ def _write(path: Path, tensors: Mapping[str, Tensor], said: Mapping[str, Any]) -
     save_tensors(path, whole, {"said": text, "sha256": _digest(whole, text)})
 
 
-def _read(path: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
-    """Safetensors itself checks the length. InputError for a file that is not there, or not what was written."""
+def _read(path: Path) -> tuple[Mapping[str, Any], dict[str, Tensor]]:
+    """Return the header and the tensors of a file.
+
+    Raises:
+        InputError: The file is missing, or is not what was written.
+    """
     try:
-        with safe_open(path, "pt") as file:
+        with safe_open(path, "pt") as file:  # which checks the length
             header = file.metadata()
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118  (not a mapping)
         if header["sha256"] == _digest(tensors, header["said"]):
@@ -152,15 +179,16 @@ def _read(path: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
     raise InputError(f"checkpoint/{path.name} is damaged ({reason})")
 
 
-def _progress(path: Path, said: dict[str, Any]) -> Progress:
+def _progress(path: Path, said: Mapping[str, Any]) -> Progress:
     try:
-        return Progress(**said)
-    except TypeError:
+        history = [Epoch(**epoch) for epoch in said["history"]]
+        return Progress(**{**said, "history": history, "best_score": tuple(said["best_score"])})
+    except (KeyError, TypeError):
         raise InputError(f"checkpoint/{path.name} is of another version of encoderlab") from None
 
 
-def _said(path: Path) -> dict[str, Any] | None:
-    """What the header of a state says, unverified; None where it cannot be read."""
+def _said(path: Path) -> Mapping[str, Any] | None:
+    """Return what the header of a state says, unverified. None if it cannot be read."""
     try:
         with safe_open(path, "pt") as file:
             return json.loads(file.metadata()["said"])
@@ -169,7 +197,7 @@ def _said(path: Path) -> dict[str, Any] | None:
 
 
 def _digest(tensors: Mapping[str, Tensor], said: str) -> str:
-    """sha256 over the header's text and every tensor's name, dtype, shape and bytes."""
+    """Return the SHA-256 of the header's text and of every tensor's name, dtype, shape and bytes."""
     sha = hashlib.sha256(said.encode())
     for name, tensor in sorted(tensors.items()):
         sha.update(f"\n{name} {tensor.dtype} {tuple(tensor.shape)}\n".encode())

@@ -1,34 +1,37 @@
-"""Whether the files of a finished run are those that it wrote: lengths, and the sha256 of predictions.
+"""Whether the files of a finished run are those that it wrote: their lengths, and the SHA-256 of predictions.
 
-The adapter's content is not read here, it can be gigabytes; it is when the adapter is loaded.
+The content of the adapter is not read here, because it can be gigabytes. It is checked when the adapter is loaded.
 """
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Iterable
 from pathlib import Path
-from typing import Any
 
 from safetensors import SafetensorError, safe_open
 
 from encoderlab.adapters import folder as adapters
 from encoderlab.core.errors import InputError
 from encoderlab.core.files import read_json
+from encoderlab.training.run_record import Kind, RunRecord
 
 
-def fingerprints(folder: Path, splits: Mapping[str, Any]) -> dict[str, str]:
-    """{split: sha256} of the predictions in a run's folder."""
-    return {split: _sha256(path) for split in splits if (path := _predictions(folder, split)).is_file()}
+def predictions(folder: Path, split: str) -> Path:
+    """Return the prediction file of a split in a run's folder."""
+    return folder / "predictions" / f"{split}.safetensors"
 
 
-def problem(folder: Path, result: Mapping[str, Any]) -> str | None:
-    """What is missing or damaged of a run with this result.json, in a few words; None if all is there.
+def fingerprints(folder: Path, splits: Iterable[str]) -> dict[str, str]:
+    """Return {split: SHA-256} of the predictions in a run's folder."""
+    return {split: _sha256(path) for split in splits if (path := predictions(folder, split)).is_file()}
 
-    Raises KeyError, TypeError or AttributeError where the result itself is none."""
-    known = result.get("predictions") or {}
-    for split in () if result["kind"] == "trial" else result["splits"]:
-        path = _predictions(folder, split)
+
+def problem(folder: Path, record: RunRecord) -> str | None:
+    """Say in a few words what is missing or damaged in the folder of a run with this record. None if nothing is."""
+    known = record.predictions or {}
+    for split in () if record.kind is Kind.TRIAL else record.splits:
+        path = predictions(folder, split)
         if not path.is_file():
             return f"predictions/{path.name} is missing"
         try:
@@ -38,7 +41,7 @@ def problem(folder: Path, result: Mapping[str, Any]) -> str | None:
             return f"predictions/{path.name} is damaged"
         if split in known and _sha256(path) != known[split]:
             return f"predictions/{path.name} is not what the run wrote"
-    if (result["kind"], result["status"]) != ("run", "done"):
+    if record.kind is not Kind.RUN or not record.is_done:
         return None
     place = folder / "adapter"
     if not adapters.is_there(place):
@@ -47,13 +50,9 @@ def problem(folder: Path, result: Mapping[str, Any]) -> str | None:
         read_json(place / adapters.OURS)
     except InputError:
         return f"adapter/{adapters.OURS} is damaged"
-    if (place / adapters.WEIGHTS).stat().st_size != result["adapter_bytes"]:
+    if (place / adapters.WEIGHTS).stat().st_size != record.adapter_bytes:
         return f"adapter/{adapters.WEIGHTS} is damaged"
     return None
-
-
-def _predictions(folder: Path, split: str) -> Path:
-    return folder / "predictions" / f"{split}.safetensors"
 
 
 def _sha256(path: Path) -> str:

@@ -9,11 +9,10 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 import torch
@@ -35,52 +34,34 @@ from encoderlab.model.dropout import DropoutRNG
 from encoderlab.model.encoder import EncoderModel
 from encoderlab.tasks.base import Task
 from encoderlab.training import checkpoint
+from encoderlab.training.epochs import Epoch, OnEpoch, OnProgress, ignore
 from encoderlab.training.metrics_log import Log
+from encoderlab.training.settings import Train
 from encoderlab.training.trackers import Tracking
-
-
-class Settings(Protocol):
-    """The part of the study's `[train]` section that the loop reads."""
-
-    @property
-    def epochs(self) -> int: ...
-    @property
-    def batch_size(self) -> int: ...
-    @property
-    def warmup(self) -> float: ...
-    @property
-    def weight_decay(self) -> float: ...
-    @property
-    def clip(self) -> float: ...
-    @property
-    def patience(self) -> int | None: ...
-    @property
-    def token_budget(self) -> int: ...
 
 
 @dataclass(frozen=True, kw_only=True)
 class Trained:
-    """What a finished training gives: the best epoch's tensors under the adapter file's names, and the account."""
+    """What a finished training gives.
+
+    `tensors` are the best epoch's, by their names in the adapter file; `seconds` is the time of the training steps.
+    """
 
     tensors: dict[str, Tensor]
     epochs: int
     best_epoch: int
     steps: int
     seconds: float
-    history: list[dict[str, Any]]
+    history: list[Epoch]
     warnings: list[str]
-
-
-Tick = Callable[[int, float | None], None]  # (tokens worked through, loss or None)
-Watch = Callable[[list[dict[str, Any]]], None]  # gets the history before each epoch, and may raise Pruned
 
 
 @dataclass(kw_only=True)
 class Trainer:
-    """One run: an injected encoder, rows, and where to write. `run()` trains, or goes on from the folder's checkpoint.
-    Of several ranks only the first one reads or writes in the folder.
+    """The training of one run: an encoder with its method inserted, rows, and where to write.
 
-    Raises RunFailed at the first non-finite loss or gradient.
+    `run()` trains, or resumes from the folder's checkpoint. Of several ranks only the first one reads or writes in the
+    folder. RunFailed is raised at the first loss or gradient that is not finite.
     """
 
     encoder: EncoderModel
@@ -89,15 +70,15 @@ class Trainer:
     train: TokenizedRows
     validation: TokenizedRows
     class_names: list[str]
-    settings: Settings
+    settings: Train
     learning_rate: float
     seed: int
     dtype: torch.dtype
     device: torch.device
     folder: Path
     cache: TrunkCache | None = None
-    tick: Tick = lambda tokens, loss: None
-    watch: Watch = lambda history: None
+    on_progress: OnProgress = ignore
+    on_epoch: OnEpoch = ignore
     ranks: Ranks = ALONE
     tracking: Tracking | None = None
 
@@ -119,8 +100,7 @@ class Trainer:
         self.pad_id = self.encoder.pad_id
 
     def _groups(self) -> list[dict[str, Any]]:
-        """AdamW's groups: vectors do not decay, whatever shape they are stored in, and a method may give some
-        parameters a rate of their own."""
+        """Return AdamW's parameter groups: vectors do not decay, and a method may set the rate of some parameters."""
         factors = self.method.rate_factors(self.encoder)
         groups: dict[tuple[bool, float], list[nn.Parameter]] = {}
         for decays in (True, False):
@@ -134,17 +114,18 @@ class Trainer:
 
     @property
     def total_steps(self) -> int:
+        """The optimizer steps of all epochs."""
         return self.settings.epochs * math.ceil(len(self.lengths) / self.settings.batch_size)
 
     def rate(self, step: int) -> float:
-        """The learning rate of a step counted from 0: linear up over the warm-up's share, linear down to zero."""
+        """Return the learning rate of a step counted from 0: linear up over the warm-up, linear down to zero."""
         warm = round(self.settings.warmup * self.total_steps)
         if step < warm:
             return self.learning_rate * (step + 1) / warm
         return self.learning_rate * (self.total_steps - step) / max(1, self.total_steps - warm)
 
     def step(self, step: int, rows: np.ndarray) -> tuple[float, float]:
-        """One optimizer step on `rows`; returns the mean loss and the gradient's norm before clipping."""
+        """Do one optimizer step on `rows`. Return the mean loss and the gradient's norm before clipping."""
         self.model.train()
         epoch = step // math.ceil(len(self.lengths) / self.settings.batch_size) + 1
         total = 0.0
@@ -209,7 +190,7 @@ class Trainer:
         for epoch in range(progress.epoch + 1, self.settings.epochs + 1):
             if self._should_stop(progress):
                 break
-            self.watch(progress.history)
+            self.on_epoch(progress.history)
             losses = []
             for rows in epoch_batches(len(self.lengths), self.settings.batch_size, self.seed, epoch):
                 start, tokens = time.perf_counter(), int(self.tokens[rows].sum())
@@ -228,30 +209,32 @@ class Trainer:
                 progress.step += 1
                 progress.seconds += seconds
                 losses.append(loss * len(rows))
-                self.tick(tokens, loss)
-            entry = {
-                "epoch": epoch,
-                "step": progress.step,
-                "train_loss": sum(losses) / len(self.lengths),
-                "validation": self._validate(),
-                "seconds": progress.seconds,
-            }
-            if not math.isfinite(entry["validation"]["loss"]):
+                self.on_progress(tokens, loss)
+            entry = Epoch(
+                epoch=epoch,
+                step=progress.step,
+                train_loss=sum(losses) / len(self.lengths),
+                validation=self._validate(),
+                seconds=progress.seconds,
+            )
+            if not math.isfinite(entry.validation["loss"]):
                 raise RunFailed(f"the validation loss is not finite after epoch {epoch}; try a smaller learning rate")
             progress.history.append(entry)
             progress.epoch = epoch
             settled = float(self.method.can_be_best(progress.step, self.total_steps))
-            score = (settled, self.task.value(entry["validation"]), -entry["validation"]["loss"])
+            score = (settled, self.task.value(entry.validation), -entry.validation["loss"])
             if not progress.best_epoch or score > progress.best_score:
                 progress.best_epoch, progress.best_score = epoch, score
-            log.write(event="epoch", **entry)
+            log.write(event="epoch", **asdict(entry))
             progress.log_lines = log.lines
             if self.ranks.first:
                 checkpoint.save(self.folder / "checkpoint", progress, tensors, state, self.optimizer)
 
     def _idle(self) -> list[str]:
-        """Says it where a step has fewer micro-batches than there are processes: how a batch is cut must not depend on
-        their number, or dropout would."""
+        """Warn if a step has fewer micro-batches than there are processes.
+
+        How a batch is cut must not depend on the number of processes, or dropout would.
+        """
         tokens = int(self.settings.batch_size * self.tokens.mean())
         if self.ranks.size == 1 or tokens > self.settings.token_budget * (self.ranks.size - 1):
             return []
@@ -261,8 +244,10 @@ class Trainer:
         ]
 
     def _keep(self, progress: checkpoint.Progress) -> None:
-        """Frozen leading layers once for each row, if there is a cache; of the training rows it is part of the run's
-        time, whichever run was the one that did it."""
+        """Run the frozen leading layers once for each row, if there is a cache.
+
+        For the training rows this is part of the run's time, whichever run did it.
+        """
         if self.cache is None:
             return
         budget = without_gradients(self.settings.token_budget)
@@ -273,7 +258,7 @@ class Trainer:
                 progress.seconds += seconds
 
     def best(self) -> dict[str, Tensor] | None:
-        """The best epoch's tensors as the checkpoint has them; None before the first epoch's end."""
+        """Return the best epoch's tensors as the checkpoint has them. None before the end of the first epoch."""
         folder = self.folder / "checkpoint"
         progress, held = self.ranks.on_first(lambda: checkpoint.read(folder))
         checkpoint.restore(held, adapter_tensors(self.encoder), self.method.state(self.encoder), self.optimizer)
@@ -282,7 +267,7 @@ class Trainer:
         return self._given(self.ranks.on_first(lambda: checkpoint.best(folder, progress)))
 
     def _given(self, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
-        """What is saved of the best epoch: a head that learned rescaled labels answers in the labels' own unit."""
+        """Return what is saved of the best epoch: a head that learned rescaled labels answers in their own unit."""
         tensors = self.method.trimmed(tensors)
         if self.scale is None:
             return tensors
@@ -306,7 +291,7 @@ class Trainer:
             pad_id=self.pad_id,
             budget=without_gradients(self.settings.token_budget),
             device=self.device,
-            tick=lambda tokens: self.tick(tokens, None),
+            tick=lambda tokens: self.on_progress(tokens, None),
             ranks=self.ranks,
         )
         if self.scale is not None:

@@ -1,4 +1,4 @@
-"""What a run says while it trains: metrics.jsonl, a line a step and a line an epoch, and experiment trackers."""
+"""What a run logs while it trains: metrics.jsonl, a line a step and a line an epoch, and experiment trackers."""
 
 from __future__ import annotations
 
@@ -13,8 +13,14 @@ from encoderlab.training.trackers import Trackers, Tracking
 
 @final
 class Log:
-    """A file cut back to the lines that the checkpoint knows of: what came after them is trained again. path None: of
-    a rank that has nothing to say. step: the last one that the checkpoint knows of."""
+    """The log of one run, cut back to the lines that its checkpoint knows of: the rest is trained again.
+
+    Args:
+        path: The file. None in a process that logs nothing.
+        keep: How many lines the checkpoint knows of.
+        tracking: The experiment trackers, if there are any.
+        step: The last step that the checkpoint knows of.
+    """
 
     def __init__(self, path: Path | None, keep: int, tracking: Tracking | None, step: int) -> None:
         self.path, self.lines, self.trackers = path, keep, Trackers()
@@ -27,11 +33,12 @@ class Log:
             self.trackers = tracking.open(step)
 
     def write(self, *, event: str, step: int, **entry: Any) -> None:
+        """Add a line, and send its numbers to the trackers."""
         if self.path is None:
             return
         append_text(self.path, json.dumps({"event": event, "step": step, **entry}) + "\n")
         self.lines += 1
-        # trackers take a name once a step, and the last step of an epoch has said these
+        # Trackers take a name once a step, and the last step of an epoch has given these.
         said = {"epoch", "seconds"} if event == "epoch" else set()
         self.trackers.log(step, **{name: value for name, value in entry.items() if name not in said})
 

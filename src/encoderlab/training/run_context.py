@@ -6,7 +6,7 @@ import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import torch
@@ -16,26 +16,28 @@ from encoderlab.data.tokenized import TokenizedRows
 from encoderlab.engine.distributed import ALONE, Ranks
 from encoderlab.methods.base import Method
 from encoderlab.tasks.base import Task
+from encoderlab.training.run_folder import RunFolder
+from encoderlab.training.run_record import Kind
 from encoderlab.training.settings import Train
-
-Kind = Literal["run", "trial", "baseline"]
-
-
-def unwatched(history: list[dict[str, Any]]) -> None:
-    """The watch of a run that is not pruned."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class RunContext:
-    """What all runs of a study share: rows as tokens, the base model's name, fingerprint and tokenizer, precision,
-    device, the folder of the runs.
+    """What all runs of a study share: rows as tokens, the base model, precision and device, the folder of the runs.
 
-    other_tests: test sets by name that are scored beside `test`.
-    strided: the training rows as windows of another stride than the task's, by stride.
-    index: per split, int64 (rows,): each row's number in its source.
-    origins: per split, the name of the file or of the hub's data set. hub: the hub's data sets among them.
-    since: when the command began, seconds, as `time.time`.
-    anew: why the last layer of the checkpoint's own head is not used, or "".
+    Attributes:
+        model: The name or the path of the base model.
+        fingerprint: What stands for the model in a run's id.
+        index: {split: int64 (rows,)}, each row's number in its source.
+        why: Why the precision is this one.
+        folder: The folder of the runs' folders.
+        track: The names of the experiment trackers.
+        origins: {split: the name of its file or of its data set on the hub}.
+        hub: The data sets on the hub among them.
+        other_tests: {name: rows} of the test sets that are scored beside `test`.
+        strided: {stride: training rows} as windows of another stride than the task's.
+        since: When the command began, in seconds, as `time.time`.
+        anew: Why the last layer of the checkpoint's own head is not used, or "".
     """
 
     model: str
@@ -64,20 +66,28 @@ class RunContext:
 
     @property
     def tokenized(self) -> dict[str, TokenizedRows]:
-        """Every split by name."""
+        """{split: rows} of every split."""
         return {"train": self.train, "validation": self.validation, "test": self.test, **self.other_tests}
 
     @property
     def held_out(self) -> list[tuple[str, TokenizedRows]]:
-        """(name, rows) of every split that is predicted: validation, test, the other test sets."""
+        """(name, rows) of every split that is scored: validation, test, the other test sets."""
         return list(self.tokenized.items())[1:]
 
 
 @dataclass(frozen=True, kw_only=True)
 class Job:
-    """One run to do. Without a method it is a baseline: without a seed, too, the answer that is the same for every row;
-    with one, the model before training. stride: of the windows in `train`, where it is not the task's. pruning: it may
-    end before its last epoch."""
+    """One run to do.
+
+    Without a method it is a baseline: with a seed, the model before training; without one, the answer that is the same
+    for every row.
+
+    Attributes:
+        name: The name of the method, or of the baseline.
+        variant: The label of the method with its settings.
+        stride: The stride of the windows in `train`. None where it is the task's.
+        pruning: Whether the run may end before its last epoch.
+    """
 
     kind: Kind
     name: str
@@ -92,32 +102,35 @@ class Job:
 
     @property
     def is_constant(self) -> bool:
+        """Whether this is the answer that is the same for every row."""
         return self.method is None and self.seed is None
 
 
-def resolve(bench: RunContext, job: Job) -> dict[str, Any]:
-    """The resolved config of a job. All of it but the model's name is hashed into the run's id: the fingerprint
-    stands for the model."""
+def resolve(context: RunContext, job: Job) -> Mapping[str, Any]:
+    """Return the resolved configuration of a job.
+
+    All of it is hashed into the run's id, except the model's name: the fingerprint stands for the model.
+    """
     settings = asdict(job.settings)
     for not_in_result in ("device", "precision", "trunk_cache"):
         settings.pop(not_in_result)
     method = None if job.method is None else asdict(replace(job.method, learning_rate=None))
     data = {
         split: {"fingerprint": tokenized.fingerprint, "labels": hashing.array_hash(tokenized.labels)}
-        for split, tokenized in (("train", job.train), *bench.held_out)
+        for split, tokenized in (("train", job.train), *context.held_out)
     }
-    for split, _ in bench.held_out:
-        data[split]["index"] = hashing.array_hash(bench.index[split])  # predictions of two runs are paired by it
+    for split, _ in context.held_out:
+        data[split]["index"] = hashing.array_hash(context.index[split])  # predictions of two runs are paired by it
     return {
         "kind": job.kind,
         "name": job.name,
-        "model": {"name": bench.model, "fingerprint": bench.fingerprint},
-        "task": asdict(bench.task),  # type: ignore[call-overload]
-        "class_names": bench.class_names,
+        "model": {"name": context.model, "fingerprint": context.fingerprint},
+        "task": asdict(context.task),  # type: ignore[call-overload]
+        "class_names": context.class_names,
         "data": data,
         "train": settings,
-        "precision": str(bench.dtype).removeprefix("torch."),
-        "device": bench.device.type,
+        "precision": str(context.dtype).removeprefix("torch."),
+        "device": context.device.type,
         "method": method,
         "learning_rate": job.learning_rate,
         "seed": job.seed,
@@ -126,7 +139,12 @@ def resolve(bench: RunContext, job: Job) -> dict[str, Any]:
     }
 
 
-def identify(bench: RunContext, job: Job) -> tuple[str, dict[str, Any]]:
-    """The run's id and its resolved config, as a JSON file gives it back."""
-    config = hashing.as_json(resolve(bench, job))
-    return hashing.run_id({**config, "model": bench.fingerprint}), config
+def identify(context: RunContext, job: Job) -> tuple[str, Mapping[str, Any]]:
+    """Return the run's id, and its resolved configuration as a JSON file gives it back."""
+    config = hashing.as_json(resolve(context, job))
+    return hashing.run_id({**config, "model": context.fingerprint}), config
+
+
+def folder_of(context: RunContext, job: Job) -> RunFolder:
+    """Return the folder of a job's run."""
+    return RunFolder(context.folder / identify(context, job)[0])

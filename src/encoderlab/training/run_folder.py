@@ -1,112 +1,131 @@
-"""The folder of a run: is it finished, is it whole, what becomes of its files."""
+"""The folder of one run: where its files are, whether they are whole, who works in it, and its record.
+
+config.json   metrics.jsonl   checkpoint/   adapter/   predictions/<split>.safetensors   result.json
+"""
 
 from __future__ import annotations
 
 import contextlib
 import logging
 import shutil
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from safetensors.numpy import save_file as save_numpy
 
-from encoderlab.core import files, locks, machine
+from encoderlab.core import files, locks
 from encoderlab.core.errors import InputError
-from encoderlab.core.files import write_atomically
-from encoderlab.training import integrity
-from encoderlab.training.run_context import Job, RunContext, identify
+from encoderlab.training import integrity, run_record
+from encoderlab.training.run_record import RunRecord
 
 log = logging.getLogger(__name__)
 
-INNER = ("checkpoint", "adapter", "predictions")  # folders of a run in which its process alone writes
+INNER = ("checkpoint", "adapter", "predictions")  # folders in which the run's own process alone writes
+BUSY = "it does this run: the same command goes on when that has ended"
 
 
-def stored(bench: RunContext, job: Job) -> dict[str, Any] | None:
-    """The content of result.json where the run is there with all that a study reads of it; None where it is to be done
-    (again)."""
-    folder = bench.folder / identify(bench, job)[0]
-    result = finished(folder)
-    # Left by a process that was killed before its end, or of one that is about to end.
-    if result is not None and ((folder / locks.NAME).exists() or (folder / "checkpoint").exists()):
-        with contextlib.suppress(InputError), locks.hold(folder, advice="", inner=INNER):
-            sweep(folder, result)
-    return labelled(job, result)
+@dataclass(frozen=True)
+class RunFolder:
+    """The folder of one run. Its name is the run's id."""
 
+    path: Path
 
-def labelled(job: Job, result: dict[str, Any] | None) -> dict[str, Any] | None:
-    """Labels are the study's."""
-    return None if result is None else result | {"method": job.name, "variant": job.variant}
+    @property
+    def adapter(self) -> Path:
+        """The adapter folder, which is what a run gives."""
+        return self.path / "adapter"
 
+    @property
+    def checkpoint(self) -> Path:
+        """The folder of the last epochs' states, from which an interrupted run resumes."""
+        return self.path / "checkpoint"
 
-def give_up(bench: RunContext, job: Job, reason: str) -> dict[str, Any]:
-    """Write the result of a run that could not be brought to an end; the next command tries again."""
-    number, config = identify(bench, job)
-    result = blank(bench, job, number, config) | {"status": "failed", "reason": reason, "try_again": True}
-    files.write_json(bench.folder / number / "result.json", result)
-    return result
+    def predictions(self, split: str) -> Path:
+        """Return the file of the logits of one split."""
+        return integrity.predictions(self.path, split)
 
+    @property
+    def is_recorded(self) -> bool:
+        """Whether the run came to an end, good or bad."""
+        return (self.path / run_record.NAME).is_file()
 
-def finish(folder: Path, result: dict[str, Any]) -> dict[str, Any]:
-    result["predictions"] = integrity.fingerprints(folder, result["splits"])
-    files.write_json(folder / "result.json", result)
-    sweep(folder, result)
-    return result
+    def record(self) -> RunRecord:
+        """Read the record.
 
+        Raises:
+            InputError: The run is not recorded, or its record is damaged.
+        """
+        return RunRecord.read(self.path)
 
-def sweep(folder: Path, result: dict[str, Any]) -> None:
-    """Remove what only a run that goes on has a use for."""
-    if not result.get("try_again"):
-        shutil.rmtree(folder / "checkpoint", ignore_errors=True)
+    def read_config(self) -> Any:
+        """Return the resolved configuration, which is hashed into the run's id."""
+        return files.read_json(self.path / "config.json")
 
+    def write_config(self, config: Mapping[str, Any]) -> None:
+        """Write config.json, before anything is trained."""
+        files.write_json(self.path / "config.json", config)
 
-def blank(bench: RunContext, job: Job, number: str, config: dict[str, Any]) -> dict[str, Any]:
-    """A result before anything is known of it."""
-    return {
-        "id": number,
-        "status": "done",
-        "reason": None,
-        "kind": job.kind,
-        "method": job.name,
-        "variant": job.variant,
-        "seed": job.seed,
-        "learning_rate": job.learning_rate,
-        "config": config,
-        "class_names": bench.class_names,
-        "splits": {},
-        "parameters": {"adapter": None, "head": None, "total": None},
-        "train_seconds": 0.0,
-        "epochs": 0,
-        "best_epoch": None,
-        "steps": 0,
-        "peak_memory_mb": None,
-        "inference_ms_per_example": None,
-        "adapter_bytes": None,
-        "precision": {"compute": config["precision"], "why": bench.why},
-        "warnings": [],
-        "versions": machine.versions(),
-        "hardware": machine.hardware(),
-    }
+    def finished(self, *, say: bool = False) -> RunRecord | None:
+        """Return the record of a run whose files are whole. None where the run is still to be done, or done again.
 
+        Args:
+            say: Log why a run that was done is done again.
+        """
+        try:
+            record = self.record()
+            problem = integrity.problem(self.path, record)
+            if problem is None:
+                return None if record.try_again else record
+        except InputError:
+            problem = f"{run_record.NAME} is damaged" if self.is_recorded else None
+        if say and problem is not None:
+            log.warning("%s: %s; this run is done again", self.path, problem)
+        return None
 
-def finished(folder: Path, say: bool = False) -> dict[str, Any] | None:
-    """The result of a run that is there with all that a study reads of it; None where it is to be done (again).
-    say: why a run that was done is to be done again."""
-    try:
-        result = files.read_json(folder / "result.json")
-        problem = integrity.problem(folder, result)
-        if problem is None:
-            return None if result.get("try_again") else result
-    except (InputError, KeyError, TypeError, AttributeError):
-        problem = "result.json is damaged" if (folder / "result.json").exists() else None
-    if say and problem is not None:
-        log.warning("%s: %s; this run is done again", folder, problem)
-    return None
+    def stored(self) -> RunRecord | None:
+        """Return the record as `finished` does, and remove what a killed process left in the folder."""
+        record = self.finished()
+        # A process that was killed before its end left these, or they are of one that is about to end.
+        if record is not None and ((self.path / locks.NAME).exists() or self.checkpoint.exists()):
+            with contextlib.suppress(InputError), locks.hold(self.path, advice="", inner=INNER):
+                self.sweep(record)
+        return record
 
+    def hold(self, wait: float) -> contextlib.AbstractContextManager[None]:
+        """Be the only process in the folder.
 
-def write_predictions(path: Path, logits: np.ndarray, labels: np.ndarray, index: np.ndarray) -> None:
-    """logits float32 (n, ...), or float64 where the task's answers need it (`Regression`); labels (n, ...) as the task
-    has them; index int64 (n,): the row's number in its source."""
-    kind = np.float64 if logits.dtype == np.float64 else np.float32
-    tensors = {"logits": np.ascontiguousarray(logits, kind), "labels": labels, "index": index}
-    write_atomically(path, lambda beside: save_numpy(tensors, beside))
+        Args:
+            wait: How many seconds to wait for another process.
+
+        Raises:
+            InputError: Another process still holds the folder then.
+        """
+        return locks.hold(self.path, advice=BUSY, inner=INNER, wait=wait)
+
+    def finish(self, record: RunRecord) -> RunRecord:
+        """Write the record with the hashes of the predictions, then remove the checkpoint. Return what was written."""
+        record = replace(record, predictions=integrity.fingerprints(self.path, record.splits))
+        record.write(self.path)
+        self.sweep(record)
+        return record
+
+    def sweep(self, record: RunRecord) -> None:
+        """Remove the checkpoint, which only a run that goes on can use."""
+        if not record.try_again:
+            shutil.rmtree(self.checkpoint, ignore_errors=True)
+
+    def write_predictions(self, split: str, logits: np.ndarray, labels: np.ndarray, index: np.ndarray) -> None:
+        """Write the answers to one split.
+
+        Args:
+            split: The name of the split.
+            logits: float32 (rows, ...), or float64 where the task's answers need it (`Regression`).
+            labels: (rows, ...), as the task has them.
+            index: int64 (rows,), each row's number in its source.
+        """
+        kind = np.float64 if logits.dtype == np.float64 else np.float32
+        tensors = {"logits": np.ascontiguousarray(logits, kind), "labels": labels, "index": index}
+        files.write_atomically(self.predictions(split), lambda beside: save_numpy(tensors, beside))

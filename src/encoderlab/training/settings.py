@@ -47,8 +47,7 @@ class Train:
 @final
 @dataclass(frozen=True, kw_only=True)
 class TrainOverrides:
-    """What a [[method]] section may say of how its own runs train, besides the method's settings. Trials keep
-    search.epochs.
+    """How the runs of one [[method]] section train differently. Trials keep search.epochs.
 
     epochs: of the method's runs; default: train.epochs
     stride: of a masked-lm task, tokens from one training window to the next; default: task.stride. Validation and test
@@ -60,9 +59,9 @@ class TrainOverrides:
 
     @classmethod
     def usual(cls, train: Train | None, task: Task | None) -> TrainOverrides:
-        """That of a study, where a section says nothing."""
+        """Return what holds in a study where a section says nothing."""
         return cls(epochs=None if train is None else train.epochs, stride=getattr(task, "stride", None))
 
     def over(self, usual: TrainOverrides) -> TrainOverrides:
-        """What holds: this, and `usual` where nothing is said."""
+        """Return these overrides, completed by `usual`."""
         return TrainOverrides(epochs=self.epochs or usual.epochs, stride=self.stride or usual.stride)

@@ -22,7 +22,7 @@ from encoderlab.core.errors import InputError
 
 
 def problems(names: Sequence[str]) -> list[str]:
-    """Trackers whose package is not installed, a line each."""
+    """Return one line for each tracker whose package is not installed."""
     return [
         f"track: {name} is not installed; pip install {name}, or leave it out"
         for name in names
@@ -33,7 +33,16 @@ def problems(names: Sequence[str]) -> list[str]:
 @final
 @dataclass(frozen=True, kw_only=True)
 class Tracking:
-    """Which trackers, and what a run is called there. folder: the study's. about: settings of the run, flat."""
+    """Which trackers a run uses, and what it is called there.
+
+    Attributes:
+        names: The trackers.
+        project: The name of the study.
+        title: What the run is called.
+        number: The run's id.
+        folder: The study's folder.
+        about: The settings of the run, flat.
+    """
 
     names: tuple[str, ...]
     project: str
@@ -43,7 +52,11 @@ class Tracking:
     about: Mapping[str, Any] = field(default_factory=dict)
 
     def open(self, step: int) -> Trackers:
-        """Trackers that are told what comes after `step`. InputError for one that cannot start."""
+        """Open the trackers for what comes after `step`.
+
+        Raises:
+            InputError: A tracker cannot start.
+        """
         opened: dict[str, tracking.GeneralTracker] = {}
         for name in self.names:
             try:
@@ -73,14 +86,14 @@ class Tracking:
 
 @final
 class Trackers:
-    """Open trackers. warnings: of those that failed."""
+    """Trackers that are open. `warnings`: those that failed, and why."""
 
     def __init__(self, opened: Mapping[str, tracking.GeneralTracker] | None = None) -> None:
         self.opened = dict(opened or {})
         self.warnings: list[str] = []
 
     def log(self, step: int, **values: Any) -> None:
-        """Numbers by name; those in a dict are called "dict/name"."""
+        """Send numbers by name; a number inside a dict is called "dict/name"."""
         flat: dict[str, float] = {}
         for key, value in values.items():
             inner = {f"{key}/{part}": v for part, v in value.items()} if isinstance(value, Mapping) else {key: value}
@@ -93,6 +106,7 @@ class Trackers:
                 self.warnings.append(f"{name} was told nothing after step {step - 1} ({_line(error)})")
 
     def close(self) -> None:
+        """End the trackers; one that cannot end is left alone."""
         for tracker in self.opened.values():
             with contextlib.suppress(Exception):
                 tracker.finish()

@@ -17,9 +17,11 @@ from encoderlab.brain.stories.story import Story
 from encoderlab.brain.vectors.features import Encoder, Feature
 from encoderlab.config import load, settings
 from encoderlab.core.errors import InputError, collecting
-from encoderlab.core.files import read_json
+from encoderlab.results.study_record import StudyRecord
 from encoderlab.study.compare import compare
 from encoderlab.tasks.masked_lm import MaskedLM
+from encoderlab.training.run_folder import RunFolder
+from encoderlab.training.run_record import Kind
 
 
 @final
@@ -95,11 +97,11 @@ def retrain(adapted: Adapted, stories: Sequence[Story], folder: Path) -> Path:
 def _adapter(study: Path, out: Path, variant: str, seed: int) -> Path:
     if not (out / "study.json").is_file():
         raise InputError(f"{out}: the masked-lm study has no runs yet; run `encoderlab compare {study}` first")
-    for number, label in read_json(out / "study.json")["labels"].items():
-        folder = out / "runs" / number
-        if label["variant"] != variant or not (folder / "result.json").is_file():
+    for number, label in StudyRecord.read(out).labels.items():
+        folder = RunFolder(out / "runs" / number)
+        if label.variant != variant or not folder.is_recorded:
             continue
-        result = read_json(folder / "result.json")
-        if result["kind"] == "run" and result["seed"] == seed and result["status"] == "done":
-            return folder / "adapter"
+        record = folder.record()
+        if record.kind is Kind.RUN and record.seed == seed and record.is_done:
+            return folder.adapter
     raise InputError(f"{out}: no finished run of {variant!r} with seed {seed}; run `encoderlab compare {study}`")
