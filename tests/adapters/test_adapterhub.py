@@ -15,7 +15,7 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from encoderlab.adapters import adapterhub
+from encoderlab.adapters import adapterhub, adapterhub_format
 from encoderlab.adapters import folder as adapters
 from encoderlab.core.errors import InputError
 from encoderlab.core.files import cache_folder
@@ -101,7 +101,7 @@ def test_names_are_the_library_s(make: Make, tmp_path: Path) -> None:
     said = json.loads((tmp_path / "adapter_config.json").read_text())
     assert said["model_name"] == "distilbert" and said["config"]["leave_out"] == []
     for width in (1, 5, 7, 31, 50):  # the library's own arithmetic gives the width back
-        factor = adapterhub._config(make("bert"), Adapter(bottleneck=width), [])["reduction_factor"]
+        factor = adapterhub_format.settings(make("bert"), Adapter(bottleneck=width), [])["reduction_factor"]
         assert int(32 // factor) == width  # type: ignore[operator]
 
 

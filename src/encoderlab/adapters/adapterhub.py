@@ -23,6 +23,16 @@ import torch
 from torch import Tensor
 
 from encoderlab.adapters import tensor_names
+from encoderlab.adapters.adapterhub_format import (
+    ACTIVATIONS,
+    ATTENTION,
+    BOTTLENECK,
+    LORA,
+    PLACEMENTS,
+    PLACES,
+    renaming,
+    settings,
+)
 from encoderlab.core.errors import InputError
 from encoderlab.core.files import read_json, write_atomically, write_json
 from encoderlab.methods.adapter import Adapter
@@ -35,43 +45,6 @@ from encoderlab.model.encoder import EncoderModel
 VERSION = "adapters.1.3.0"  # the version that writes the same files
 CONFIG, WEIGHTS, BASE = "adapter_config.json", ("adapter.safetensors", "pytorch_adapter.bin"), "model_name"
 HEAD_CONFIG, HEAD_WEIGHTS = "head_config.json", ("model_head.safetensors", "pytorch_model_head.bin")
-
-# Modules of a layer that hold the bottlenecks of the library: after attention, and after feed-forward.
-PLACES = {
-    "bert": ("attention.output", "output"),
-    "roberta": ("attention.output", "output"),
-    "xlm-roberta": ("attention.output", "output"),
-    "electra": ("attention.output", "output"),
-    "deberta-v2": ("attention.output", "output"),
-    "distilbert": ("attention_adapters", "output_adapters"),
-}
-ATTENTION = {"query": "q", "key": "k", "value": "v"}
-# The settings of the library for each placement. `original_ln_before`: the bottleneck reads the normalized sum.
-PLACEMENTS: dict[str, dict[str, bool]] = {
-    "pfeiffer": {"mh_adapter": False, "output_adapter": True, "original_ln_before": True, "is_parallel": False},
-    "houlsby": {"mh_adapter": True, "output_adapter": True, "original_ln_before": False, "is_parallel": False},
-    "parallel": {"mh_adapter": False, "output_adapter": True, "original_ln_before": False, "is_parallel": True},
-}
-# More settings of a bottleneck, and the only values under which it computes the same as ours.
-BOTTLENECK: dict[str, object] = {
-    "original_ln_after": True,
-    "residual_before_ln": True,
-    "adapter_residual_before_ln": False,
-    "ln_before": False,
-    "ln_after": False,
-    "use_gating": False,
-    "inv_adapter": None,
-    "phm_layer": False,
-    "stochastic_depth": 0.0,
-}
-LORA: dict[str, object] = {
-    "composition_mode": "add",
-    "use_gating": False,
-    "use_dora": False,
-    "vera_d": None,
-    "vera_b": None,
-}
-ACTIVATIONS = ("relu", "gelu", "swish", "tanh")
 
 
 def refusal(encoder: EncoderModel, method: Method) -> str | None:
@@ -111,7 +84,7 @@ def write(
     in_head = {tensor_names.our_name(encoder, n) for n, p in encoder.model.named_parameters() if encoder.is_head(n)}
     inserted = {n: tensor for n, tensor in tensors.items() if n not in in_head}
     stored, layers = {}, set()
-    for ours, theirs in _renaming(encoder, method, name).items():
+    for ours, theirs in renaming(encoder, method, name).items():
         if ours in inserted:
             stored[tensor_names.parameter_name(encoder, theirs)] = inserted.pop(ours).detach().cpu().contiguous()
             layers.add(_layer(encoder, ours))
@@ -127,7 +100,7 @@ def write(
         "version": VERSION,
     }
     _save(folder / WEIGHTS[1], stored)
-    write_json(folder / CONFIG, about | {"name": name, "config": _config(encoder, method, left_out)})
+    write_json(folder / CONFIG, about | {"name": name, "config": settings(encoder, method, left_out)})
     head = {
         tensor_names.parameter_name(encoder, n): t.detach().cpu().contiguous()
         for n, t in tensors.items()
@@ -235,63 +208,15 @@ def _demand(config: Mapping[str, Any], only: Mapping[str, Any], folder: Path) ->
         raise InputError(f"{folder}: not supported: {', '.join(wrong)}")
 
 
-def _renaming(encoder: EncoderModel, method: Method, name: str) -> dict[str, str]:
-    """Return {our name: their name} of all tensors of a method in all layers, relative to the base model."""
-    family, after_attention, after_ffn = encoder.family, *PLACES[encoder.model.config.model_type]
-    names = {}
-    for i, layer in enumerate(encoder.layer_paths()):
-        if isinstance(method, Adapter):
-            last = family.ffn_norm if method.placement == "pfeiffer" else family.after_ffn
-            hosts = {f"{layer}.{last}": after_ffn}
-            if method.placement == "houlsby":
-                hosts[f"{layer}.{family.after_attention}"] = after_attention
-            for host, place in hosts.items():
-                for kind in ("weight", "bias"):
-                    theirs = f"{layer}.{place}.adapters.{name}"
-                    names[f"{host}.adapter.down.{kind}"] = f"{theirs}.adapter_down.0.{kind}"
-                    names[f"{host}.adapter.up.{kind}"] = f"{theirs}.adapter_up.{kind}"
-        elif isinstance(method, FixedRank):
-            for path in (path for target in method.target for path in encoder.linear_paths(target, [i])):
-                names |= {f"{path}.lora_{k}.weight": f"{path}.loras.{name}.lora_{k}" for k in ("A", "B")}
-    return names
-
-
 def _renamed(
     encoder: EncoderModel, method: Method, name: str, stored: Mapping[str, Tensor], folder: Path
 ) -> dict[str, Tensor]:
-    back = {theirs: ours for ours, theirs in _renaming(encoder, method, name).items()}
+    back = {theirs: ours for ours, theirs in renaming(encoder, method, name).items()}
     if strange := stored.keys() - back.keys():
         raise InputError(f"{folder}: the tensor {min(strange)} has no place in {tensor_names.public(encoder.name)}")
     if not stored:
         raise InputError(f"{folder}: the weights are empty")
     return {back[theirs]: tensor for theirs, tensor in stored.items()}
-
-
-def _config(encoder: EncoderModel, method: Method, left_out: list[int]) -> dict[str, object]:
-    if isinstance(method, Adapter):
-        hidden, width = encoder.model.config.hidden_size, method.bottleneck
-        factor = hidden / width if int(hidden // (hidden / width)) == width else hidden / (width + 0.5)
-        scale = method.scale if method.placement == "parallel" else 1.0
-        settings = {
-            "non_linearity": method.activation,
-            "reduction_factor": factor,
-            "scaling": scale,
-            "leave_out": left_out,
-        }
-        return {**BOTTLENECK, **PLACEMENTS[method.placement], **settings}
-    assert isinstance(method, FixedRank)
-    return {
-        **LORA,
-        "architecture": "lora",
-        "selfattn_lora": any(target in ATTENTION for target in method.target),
-        "intermediate_lora": "ffn_in" in method.target,
-        "output_lora": "ffn_out" in method.target,
-        "attn_matrices": [letter for role, letter in ATTENTION.items() if role in method.target],
-        "r": method.rank,
-        "alpha": method.scale * method.rank,  # the library's scale is alpha / r
-        "dropout": method.dropout,
-        "leave_out": left_out,
-    }
 
 
 def _layer(encoder: EncoderModel, name: str) -> int:
