@@ -31,7 +31,7 @@ QUICK = ["search.candidates=1", "seeds=[0]", "train.epochs=1"]
 HOLDER = """
 import sys, time
 from pathlib import Path
-from encoderlab import locks
+from encoderlab.core import locks
 sys.argv = ["encoderlab", "compare", "other.toml"]
 with locks.hold(Path(sys.stdin.readline().strip()), advice=""):
     print("held", flush=True)
@@ -95,7 +95,7 @@ def test_many_processes_are_in_the_folder_one_after_the_other(tmp_path: Path) ->
     script = """
 import sys, time
 from pathlib import Path
-from encoderlab import locks
+from encoderlab.core import locks
 out = Path(sys.argv[1])
 for _ in range(40):
     with locks.hold(out, advice="", wait=60):

@@ -154,13 +154,15 @@ def test_entities_are_those_of_seqeval(tags: list[str], seed: int) -> None:
     for one in found["per_class"]:
         assert one["f1"] == pytest.approx(wanted[one["label"]]["f1-score"])
         assert one["support"] == wanted[one["label"]]["support"]
-    evidence = TASK.evidence(answers, labels, tags)
+    metric = TASK.metric(tags)
     times = np.random.default_rng(seed).multinomial(60, np.full(60, 1 / 60), size=5)
     again = [
         f1_score(*([row for row, n in zip(some, t, strict=True) for _ in range(n)] for some in (gold, predicted)))
         for t in times
     ]
-    np.testing.assert_allclose(TASK.weighted(evidence, times.astype(float)), again)
+    np.testing.assert_allclose(
+        metric.metric_from_weights(metric.row_statistics(answers, labels), times.astype(float)), again
+    )
 
 
 @pytest.mark.parametrize("seed", range(3))
@@ -221,8 +223,9 @@ def test_other_labels_than_iob2() -> None:
     found = TASK.metrics(answers, labels, ["DET", "NOUN"])
     assert found["accuracy"] == pytest.approx(2 / 3) and "entity_f1" not in found
     assert TASK.metric(["DET", "NOUN"]).key == "accuracy" and TASK.metric(TAGS).key == "entity_f1"
-    evidence = TASK.evidence(answers, labels, ["DET", "NOUN"])
-    assert TASK.weighted(evidence, np.array([[1.0, 1.0], [1.0, 3.0]])) == pytest.approx([2 / 3, 4 / 5])
+    metric = TASK.metric(["DET", "NOUN"])
+    rows, weights = metric.row_statistics(answers, labels), np.array([[1.0, 1.0], [1.0, 3.0]])
+    assert metric.metric_from_weights(rows, weights) == pytest.approx([2 / 3, 4 / 5])
 
 
 @pytest.mark.parametrize("method", CASES, ids=repr)
@@ -412,7 +415,7 @@ def test_a_whole_study(out: Path) -> None:
     assert "Entity F1 on the test rows" in page and "one standard error over seeds and test rows" in page
     assert '<th scope="row"><span class="cut" title="PER">PER</span></th>' in page and "Confusion" not in page
     table = collect.collect(out)
-    assert table.metric.key == "entity_f1" and table.recommendation and table.recommendation["beats_majority"]
+    assert table.metric.key == "entity_f1" and table.recommendation and table.recommendation.beats_majority
     run = run_of(out, "full")
     found = load_file(run / "predictions" / "test.safetensors")
     again = TASK.metrics(found["logits"], found["labels"], json.loads((run / "result.json").read_text())["class_names"])

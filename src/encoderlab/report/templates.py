@@ -14,6 +14,7 @@ _FILTERS = {
     "percent": text.percent,
     "score": text.score,
     "gain": text.gain,
+    "heading": text.heading,
     "count": text.count,
     "p": text.p_value,
     "duration": text.duration,

@@ -1,15 +1,26 @@
-"""What a reader of a summary must know."""
+"""What a reader must know before comparing the variants of a summary."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
 
 from encoderlab.results.comparison import Comparison, Variant
+from encoderlab.training.run_record import RunRecord
+
+
+def one_seed(found: Sequence[Variant]) -> list[str]:
+    """Return a sentence if every trained variant has one seed."""
+    trained = [variant for variant in found if variant.is_trained and variant.done]
+    if len(trained) < 2 or any(len(variant.done) > 1 for variant in trained):
+        return []
+    return [
+        "Every method was trained with one seed: the intervals and p-values of differences hold for these runs on "
+        "other test rows, but not for other seeds."
+    ]
 
 
 def uncompared(found: Sequence[Variant], reference: str | None, compared: Mapping[str, Comparison]) -> list[str]:
-    """Sentences on differences to the reference that are missing, or over other seeds than the means."""
+    """Return sentences on missing differences to the reference, and on differences over fewer seeds than the means."""
     finished = {v.name: len(v.done) for v in found if v.done}
     if not reference or not finished:
         return []
@@ -30,13 +41,14 @@ def uncompared(found: Sequence[Variant], reference: str | None, compared: Mappin
     return told
 
 
-def mixed(runs: Iterable[Mapping[str, Any]]) -> list[str]:
-    """Sentences on finished runs that were made with different versions or on different hardware."""
+def mixed(runs: Iterable[RunRecord]) -> list[str]:
+    """Return sentences on finished runs that were made with different versions or on different hardware."""
+    done = [run for run in runs if run.is_done]
     told = []
     for what in ("versions", "hardware"):
         seen: dict[str, dict[str, int]] = {}
-        for run in runs:
-            for key, value in (run.get(what) or {}).items() if run["status"] == "done" else ():
+        for run in done:
+            for key, value in (run.versions if what == "versions" else run.hardware).items():
                 shown = ", ".join(map(str, value)) or "none" if isinstance(value, list) else str(value)
                 counts = seen.setdefault(key, {})
                 counts[shown] = counts.get(shown, 0) + 1

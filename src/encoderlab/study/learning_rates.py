@@ -11,12 +11,9 @@ The cap is the same for every method, and every candidate is told in the report.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any, final
-
-import numpy as np
 
 from encoderlab.config.settings import Study, Variant
 from encoderlab.study.jobs import TRIAL_SEED, JobSpec, races, trials
@@ -138,13 +135,10 @@ class Grid:
         """Whether no trial was better than the constant answer by two standard errors. False where it has none."""
         found = self._best
         metric = self.study.task.metric(self.bench.class_names)
-        rows = len(self.bench.validation)
         if found is None or found.get(metric.key) is None or self.study.task.baseline is None:
             return False
-        if metric.key == "accuracy" and self.study.task.has_classes:
-            share = float(np.bincount(self.bench.validation.labels).max()) / rows
-            return found["accuracy"] < share + 2 * math.sqrt(share * (1 - share) / rows)
-        return metric.key in ("pearson", "spearman") and found[metric.key] < 2 / math.sqrt(rows)
+        bound = metric.chance_bound(self.bench.validation.labels)
+        return bound is not None and found[metric.key] < bound
 
     def chosen(self) -> tuple[Variant, float]:
         found = best(self.study, [self.raced[rate] for rate in self.racing if rate in self.raced])
