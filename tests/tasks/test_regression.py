@@ -35,7 +35,7 @@ from encoderlab.model import load
 from encoderlab.model.families import FAMILIES
 from encoderlab.results import collect
 from encoderlab.results.comparison import compare as compared_with
-from encoderlab.results.comparison import pooled_seed_variance, variants
+from encoderlab.results.comparison import pooled_seed_variance, read_variants
 from encoderlab.study import check
 from encoderlab.study.compare import compare
 from encoderlab.tasks import weighted_correlation
@@ -242,7 +242,7 @@ def test_the_difference_is_one_of_correlations_with_a_paired_interval(out: Path)
     gaps = np.array([[r(a, rows) - r(b, rows) for rows in samples] for a, b in zip(*found.values(), strict=True)])
     over_rows = gaps.mean(axis=0).var()
     values = [[r(a, every) for a in answers] for answers in found.values()]
-    trained = [v.done for v in variants(out, table.runs, [table.metric]) if v.is_trained]
+    trained = [v.done for v in read_variants(out, table.runs, [table.metric]) if v.is_trained]
     pooled = np.mean([np.var([run.splits["test"].metrics["pearson"] for run in runs], ddof=1) for runs in trained])
     between_seeds = max(sum(np.var(one, ddof=1) for one in values), 2 * pooled) / 2
     apart = (np.cov(gaps)[[0, 1], [0, 1]].mean() - np.cov(gaps)[0, 1]) / 4
@@ -263,7 +263,7 @@ def test_lower_is_better_where_the_error_is_the_metric(out: Path, tmp_path: Path
     means = {name: row.metric.mean or 0.0 for name, row in rows.items()}
     trained = {name: means[name] for name, row in rows.items() if row.is_trained}
     choice, metric = table.recommendation, table.metric
-    found = variants(tmp_path / "out", table.runs, [metric])
+    found = read_variants(tmp_path / "out", table.runs, [metric])
     best = next(v for v in found if choice and v.name == choice.variant)
     compared = {v.name: compared_with(best, v, metric, pooled_seed_variance(found, metric)) for v in found}
     assert choice and choice.best == min(trained, key=lambda name: trained[name])

@@ -69,6 +69,9 @@ def bootstrap_mean(values: ArrayLike, *, seed: int = 0, resamples: int = RESAMPL
 
     Args:
         values: One value per model and row, (seeds, rows) or (rows,), such as 1.0 where the model is right.
+        seed: Seed of the samples.
+        resamples: Number of samples.
+        level: Coverage of the interval.
     """
     x = np.atleast_2d(np.asarray(values, dtype=np.float64))
     kinds, counts = np.unique(x.mean(axis=0), return_counts=True)
@@ -95,15 +98,17 @@ def bootstrap_draws(
         statistic: Maps weights (m, rows) to values (..., m).
         rows: The number of rows.
         groups: The group of each row, (rows,). Rows of one group are drawn together.
+        seed: Seed of the samples.
+        resamples: Number of samples.
     """
     rng = np.random.Generator(np.random.PCG64([seed, 0xB0075]))
     names, member = (rows, None) if groups is None else _numbered(groups)
     step = max(1, CELLS // rows)
-    found = []
+    values = []
     for start in range(0, resamples, step):
         drawn = rng.multinomial(names, np.full(names, 1 / names), size=min(step, resamples - start)).astype(np.float64)
-        found.append(statistic(drawn if member is None else drawn[:, member]))
-    return np.concatenate(found, axis=-1)
+        values.append(statistic(drawn if member is None else drawn[:, member]))
+    return np.concatenate(values, axis=-1)
 
 
 def holm(p_values: ArrayLike) -> NDArray[np.float64]:

@@ -137,7 +137,8 @@ def difference(
     """Estimate the difference of two methods, a minus b, and test it.
 
     Args:
-        a, b: The metric of pairs of runs, (S,).
+        a: The metric of the runs of one method, (S,).
+        b: The metric of their partners, (S,).
         covariance: Covariance of the pairs' differences over samples of rows, (S, S).
         units: The number of rows, or of groups of rows.
         seeds: The variance over seeds of the study's trained variants.
@@ -147,25 +148,25 @@ def difference(
     x, y = np.asarray(a, dtype=np.float64), np.asarray(b, dtype=np.float64)
     row, both = _over_rows(covariance)
     row = max(row, floor)
-    known = 0.0 if seeds.df == 0 else seeds.pooled * (1 if constant else 2)
+    pooled = 0.0 if seeds.df == 0 else seeds.pooled * (1 if constant else 2)
     own = 0.0 if x.size < 2 else float(x.var(ddof=1) + y.var(ddof=1))
-    seed = max(own, known) / x.size
+    seed = max(own, pooled) / x.size
     df = max(seeds.df, (x.size - 1) * (1 if constant else 2))
-    found = _estimate(float((x - y).mean()), row, seed, both, units, df, x.size, largest=True)
-    return replace(found, p=_two_sided(found.value, found.se, found.df))
+    estimate = _estimate(float((x - y).mean()), row, seed, both, units, df, x.size, largest=True)
+    return replace(estimate, p=_two_sided(estimate.value, estimate.se, estimate.df))
 
 
-def against_best(found: Estimate, compared: int) -> Estimate:
+def against_best(difference: Estimate, compared: int) -> Estimate:
     """Return the difference to the best of `compared` methods, with interval and p-value of the studentized range.
 
     A t test is too optimistic here, because the best method was picked by the scores that are compared.
     """
-    if found.se == 0 or compared < 2:
-        return found
-    df = float(f"{found.df:.3g}")
-    p = float(distributions.studentized_range.sf(math.sqrt(2) * abs(found.value) / found.se, compared, df))
-    half = _studentized_quantile(compared, df) * found.se / math.sqrt(2)
-    return replace(found, low=found.value - half, high=found.value + half, p=p)
+    if difference.se == 0 or compared < 2:
+        return difference
+    df = float(f"{difference.df:.3g}")
+    p = float(distributions.studentized_range.sf(math.sqrt(2) * abs(difference.value) / difference.se, compared, df))
+    half = _studentized_quantile(compared, df) * difference.se / math.sqrt(2)
+    return replace(difference, low=difference.value - half, high=difference.value + half, p=p)
 
 
 @cache
@@ -204,14 +205,14 @@ def mid_p_mcnemar(only_a: int, only_b: int) -> float:
     return min(1.0, float(2 * at_most - exactly))
 
 
-def widened(found: Estimate, low: float, high: float) -> Estimate:
+def widened(estimate: Estimate, low: float, high: float) -> Estimate:
     """Return the estimate with each end of its interval moved out to `low` and `high` where these lie further out."""
-    return replace(found, low=min(found.low, low), high=max(found.high, high))
+    return replace(estimate, low=min(estimate.low, low), high=max(estimate.high, high))
 
 
-def clipped(found: Estimate, lowest: float, highest: float) -> Estimate:
+def clipped(estimate: Estimate, lowest: float, highest: float) -> Estimate:
     """Return the estimate with its interval clipped to the possible values of the metric."""
-    return replace(found, low=max(found.low, lowest), high=min(found.high, highest))
+    return replace(estimate, low=max(estimate.low, lowest), high=min(estimate.high, highest))
 
 
 DISAGREEMENT = 0.075  # share of rows that only one of two methods gets right; measured: 0.07 to 0.11

@@ -21,11 +21,11 @@ def sentences(table: Table) -> list[str]:
         ]
     rows = {row.variant: row for row in table.summary}
     row = rows[choice.variant]
-    told = [_verdict(row, choice, table), _cost(row)]
-    told += [_rivals(choice, rows, table), _certainty(row, table.metric), *_elsewhere(row, table)]
+    lines = [_verdict(row, choice, table), _cost(row)]
+    lines += [_rivals(choice, rows, table), _certainty(row, table.metric), *_elsewhere(row, table)]
     if row.failed:
-        told.append(f"{row.failed} of its {row.failed + row.seeds} runs failed.")
-    return told
+        lines.append(f"{row.failed} of its {row.failed + row.seeds} runs failed.")
+    return lines
 
 
 def _verdict(row: VariantSummary, choice: Recommendation, table: Table) -> str:
@@ -55,34 +55,34 @@ def _cost(row: VariantSummary) -> str:
 def _rivals(choice: Recommendation, rows: Mapping[str, VariantSummary], table: Table) -> str:
     """Return why the variant was chosen, and what was and was not shown about the other methods."""
     best, chosen, metric = choice.best, choice.variant, table.metric
-    told = []
+    lines = []
     compared = len(choice.finalists) - len(choice.incomparable) > 1
     if len(choice.finalists) == 1:
-        told.append("No other method finished training.")
+        lines.append("No other method finished training.")
     elif chosen == best:
-        told.append(f"It is {metric.best} of {len(choice.finalists)} methods.")
+        lines.append(f"It is {metric.best} of {len(choice.finalists)} methods.")
     else:
-        told.append(_within(choice, rows, table))
+        lines.append(_within(choice, rows, table))
     if not choice.general and compared:
-        told.append(
+        lines.append(
             "Each method was trained with one seed, so the variation between seeds is unknown: the ranking holds for "
             "these runs, not for the methods."
         )
-    told += [_cheaper(name, ends, choice, table) for name, ends in choice.cheaper.items()]
+    lines += [_cheaper(name, ends, choice, table) for name, ends in choice.cheaper.items()]
     if choice.worse:
-        told.append(f"Significantly worse than {best}: {_names(choice.worse)}.")
+        lines.append(f"Significantly worse than {best}: {_names(choice.worse)}.")
     elif choice.general and compared:
-        told.append(f"No other method is shown to be worse than {best}.")
+        lines.append(f"No other method is shown to be worse than {best}.")
     always = table.task.constant_baseline_phrase
     if choice.beats_majority is None:
-        told.append(f"Whether it is better than {always} could not be tested.")
+        lines.append(f"Whether it is better than {always} could not be tested.")
     unproven = [name for name in choice.unproven if name != chosen]
     if unproven:
-        told.append(f"Not shown to be better than {always}: {_names(unproven)}.")
+        lines.append(f"Not shown to be better than {always}: {_names(unproven)}.")
     if choice.incomparable:
         why = [f"{name} ({obstacle})" for name, obstacle in choice.incomparable.items()]
-        told.append(f"Not comparable with {'it' if chosen == best else best}: {_names(why)}.")
-    return " ".join(told)
+        lines.append(f"Not comparable with {'it' if chosen == best else best}: {_names(why)}.")
+    return " ".join(lines)
 
 
 def _within(choice: Recommendation, rows: Mapping[str, VariantSummary], table: Table) -> str:
@@ -148,8 +148,8 @@ def _elsewhere(row: VariantSummary, table: Table) -> list[str]:
     """Return one sentence on the other test sets, if there are any."""
     metric, sign = table.metric, " %" if table.metric.percent else ""
     scores = {name: other.metric.mean for name, other in row.other_tests.items()}
-    told = [f"{name} {text.score(value, metric)}{sign}" for name, value in scores.items() if value is not None]
-    return [f"Its {metric.label} on other test sets: {', '.join(told)}."] if told else []
+    lines = [f"{name} {text.score(value, metric)}{sign}" for name, value in scores.items() if value is not None]
+    return [f"Its {metric.label} on other test sets: {', '.join(lines)}."] if lines else []
 
 
 def _names(names: Sequence[str], most: int = 4) -> str:

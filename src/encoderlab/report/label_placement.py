@@ -23,6 +23,7 @@ class Box:
 
     @property
     def area(self) -> float:
+        """Width times height."""
         return (self.x1 - self.x0) * (self.y1 - self.y0)
 
 

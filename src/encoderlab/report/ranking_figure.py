@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from functools import partial
 
 import matplotlib
 from matplotlib.figure import Figure
@@ -58,7 +58,7 @@ def ranking(
         low, high = min(ends) - margin, max(ends) + 3 * margin
     axes.set_xlim(low, high)
     axes.set_ylim(len(rows) - 0.4, -0.6)
-    beside: dict[str, Any] = {"xycoords": axes.get_yaxis_transform(), "textcoords": "offset points", "va": "center"}
+    beside = partial(axes.annotate, xycoords=axes.get_yaxis_transform(), textcoords="offset points", va="center")
     for y, row in enumerate(rows):
         style, mean = look[row.variant], drawn(means[row.variant], metric)
         if y % 2:
@@ -72,10 +72,10 @@ def ranking(
             each = drawn_all(seeds.get(row.variant, ()), metric)
             axes.plot(each, [y] * len(each), "|", color=style.colour, ms=9, mew=1.2, zorder=3)
             axes.plot([mean], [y], marker=style.marker, color=style.colour, ms=7, mec="white", mew=0.8, zorder=4)
-        axes.annotate(text.score(means[row.variant], metric), (1, y), (7, 0), weight="bold", color=INK, **beside)
+        beside(text.score(means[row.variant], metric), (1, y), (7, 0), weight="bold", color=INK)
         if row.interval is not None:
             interval = " to ".join(text.score(end, metric) for end in (row.interval.low, row.interval.high))
-            axes.annotate(interval, (1, y), (44 if long else 36, 0), color=SOFT, **beside)
+            beside(interval, (1, y), (44 if long else 36, 0), color=SOFT)
     axes.set_yticks(range(len(rows)))
     axes.set_yticklabels([row.variant for row in rows], parse_math=False)
     plain(axes, "x")

@@ -39,19 +39,19 @@ def draw(searches: Sequence[Search], look: Mapping[str, Style], metric: MetricIn
         look: the style of each variant.
         metric: the metric of the study.
     """
-    found = {}
+    drawable = {}
     for search in searches:
         scored = [(one, one.score) for one in search.tried if one.score is not None]
         if len(scored) > 1 and search.variant in look:
-            found[search.variant] = search, sorted(scored, key=lambda pair: pair[0].learning_rate)
-    if not found:
+            drawable[search.variant] = search, sorted(scored, key=lambda pair: pair[0].learning_rate)
+    if not drawable:
         return None
-    columns, legend_height = legend_size(list(found))
+    columns, legend_height = legend_size(list(drawable))
     height = TALL + legend_height
     figure = Figure(figsize=(WIDTH, height), dpi=72)
     axes = figure.add_axes((0.065, (legend_height + 0.5) / height, 0.915, (TALL - 0.85) / height))
     handles = []
-    for variant, (search, scored) in found.items():
+    for variant, (search, scored) in drawable.items():
         style = look[variant]
         rates, values = [one.learning_rate for one, _ in scored], [drawn(score, metric) for _, score in scored]
         (line,) = axes.plot(
@@ -73,13 +73,13 @@ def draw(searches: Sequence[Search], look: Mapping[str, Style], metric: MetricIn
             if one.is_chosen:
                 axes.plot([one.learning_rate], [value], "o", mfc="none", mec=style.colour, ms=11, mew=1.2)
     axes.set_xscale("log")
-    ticks = _ticks([one.learning_rate for _, scored in found.values() for one, _ in scored])
+    ticks = _ticks([one.learning_rate for _, scored in drawable.values() for one, _ in scored])
     axes.set_xticks(ticks, [text.rate(tick) for tick in ticks])
     axes.minorticks_off()
     plain(axes, "both")
     axes.set_title(f"{axis_label('validation', metric)} of the search trials", loc="left", fontsize=9.5, color=INK)
     axes.set_xlabel("learning rate (log scale)", color=SOFT)
-    legend(figure, handles, list(found), columns)
+    legend(figure, handles, list(drawable), columns)
     return svg(figure, "candidates")
 
 

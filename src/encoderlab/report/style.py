@@ -46,14 +46,14 @@ def styles(summary: Sequence[VariantSummary], reference: str | None) -> dict[str
     black = next((row.method for row in trained if row.variant == reference), None)
     methods = list(dict.fromkeys(row.method for row in trained if row.method != black))
     colour = {method: PALETTE[i % len(PALETTE)] for i, method in enumerate(methods)} | {black: REFERENCE}
-    found: dict[str, Style] = {}
+    looks: dict[str, Style] = {}
     for row in summary:
         if not row.is_trained:
-            found[row.variant] = Style(BASELINE, "o", "--" if row.variant != "untrained" else ":")
+            looks[row.variant] = Style(BASELINE, "o", "--" if row.variant != "untrained" else ":")
             continue
         nth = sum(other.method == row.method for other in trained[: trained.index(row)])
-        found[row.variant] = Style(colour[row.method], MARKERS[nth % len(MARKERS)], DASHES[nth % len(DASHES)])
-    return found
+        looks[row.variant] = Style(colour[row.method], MARKERS[nth % len(MARKERS)], DASHES[nth % len(DASHES)])
+    return looks
 
 
 def legend_size(names: Sequence[str]) -> tuple[int, float]:
@@ -80,6 +80,7 @@ def legend(figure: Figure, handles: Sequence[Artist], names: Sequence[str], colu
 
 
 def plain(axes: Axes, grid: str) -> None:
+    """Keep of the frame only the bottom line, and draw a light grid. grid: "x", "y" or "both"."""
     for side, spine in axes.spines.items():
         spine.set_visible(side == "bottom")
         spine.set_color("#bbbbbb")

@@ -59,6 +59,7 @@ def heading(metric: MetricInfo) -> str:
 
 
 def count(value: float | None) -> str:
+    """Format a count with thousands separators: 12345 -> '12,345'."""
     return NOTHING if value is None else f"{value:,}"
 
 
@@ -79,6 +80,7 @@ def correlation(value: float | None, digits: int = 4, *, sign: bool = False) -> 
 
 
 def p_value(value: float | None) -> str:
+    """Format a p-value: '<0.001', '0.012', '0.35'."""
     if value is None:
         return NOTHING
     if value < 0.001:
@@ -87,6 +89,7 @@ def p_value(value: float | None) -> str:
 
 
 def duration(seconds: float | None) -> str:
+    """Format seconds: '4.2 s', '3 min 05 s', '2 h 07 min'."""
     if seconds is None:
         return NOTHING
     if seconds < 60:
@@ -108,10 +111,12 @@ def size(number: float | None) -> str:
 
 
 def memory(megabytes: float | None) -> str:
+    """Format megabytes as `size` does."""
     return NOTHING if megabytes is None else size(megabytes * 1e6)
 
 
 def milliseconds(value: float | None) -> str:
+    """Format milliseconds with three significant digits."""
     return NOTHING if value is None else f"{value:.3g}"
 
 

@@ -20,7 +20,7 @@ from encoderlab.core.files import build, write_text
 from encoderlab.core.report_settings import Report
 from encoderlab.results.caveats import mixed, one_seed, uncompared
 from encoderlab.results.columns import COLUMNS, SPLIT_SCORES, SPLITS, new_columns, result_columns, summary_columns
-from encoderlab.results.comparison import compare_all, variants
+from encoderlab.results.comparison import compare_all, read_variants
 from encoderlab.results.confusion import confusion
 from encoderlab.results.curves import read_curve
 from encoderlab.results.measures import Measures
@@ -63,12 +63,12 @@ def read_table(out: Path) -> Table:
     task = build(TASKS, "kind", study.study["task"])
     measures = Measures.of(task, next((record.class_names for record in records), ()))
     key = measures.metric.key
-    found = variants(out, runs, measures.metrics.values(), others)
-    reference = next((v for v in found if v.name == study.reference), None)
-    compared = compare_all(found, reference, measures.metric)
-    summary = summarize(found, compared, measures)
+    variants = read_variants(out, runs, measures.metrics.values(), others)
+    reference = next((v for v in variants if v.name == study.reference), None)
+    compared = compare_all(variants, reference, measures.metric)
+    summary = summarize(variants, compared, measures)
     rule = Report.read(study.study.get("report"))
-    done = {variant.name: variant.done for variant in found}
+    done = {variant.name: variant.done for variant in variants}
     validation = {name: _scores(done[name], "validation", key) for name in done}
     trained = [row.variant for row in summary if row.is_trained]
     curves = {name: read_curve([out / "runs" / run.id for run in done[name]], key) for name in trained}
@@ -81,9 +81,9 @@ def read_table(out: Path) -> Table:
         measures=measures,
         others=others,
         summary=summary,
-        recommendation=recommend(found, summary, measures, rule),
+        recommendation=recommend(variants, summary, measures, rule),
         rule=rule,
-        caveats=(*one_seed(found), *uncompared(found, study.reference, compared), *mixed(runs)),
+        caveats=(*one_seed(variants), *uncompared(variants, study.reference, compared), *mixed(runs)),
         warnings=_warnings(study, runs),
         test_scores={name: _scores(done[name], "test", key) for name in done},
         levels={
@@ -122,6 +122,8 @@ def result_rows(runs: Iterable[RunRecord], measures: Measures, others: Sequence[
     """Return the rows of results.csv: {column: value}. A failed run has its rows without scores.
 
     Args:
+        runs: The runs of the study.
+        measures: The metrics of the study.
         others: The names of further test sets.
     """
     columns = result_columns(measures)

@@ -79,7 +79,7 @@ class Comparison:
         return 0 if self.estimate is None else self.estimate.seeds
 
 
-def variants(
+def read_variants(
     out: Path, runs: Iterable[RunRecord], metrics: Iterable[Metric], others: Sequence[str] = ()
 ) -> list[Variant]:
     """Group runs by variant, in the order of their first run, and read their predictions.
@@ -94,7 +94,7 @@ def variants(
     for run in runs:
         groups.setdefault(run.variant, []).append(run)
     metrics = tuple(metrics)
-    found = []
+    variants = []
     for name, group in groups.items():
         done = tuple(run for run in group if run.is_done)
         test, *more = (
@@ -105,7 +105,7 @@ def variants(
             }
             for split in ("test", *others)
         )
-        found.append(
+        variants.append(
             Variant(
                 name=name,
                 method=group[0].method,
@@ -116,30 +116,33 @@ def variants(
                 others=dict(zip(others, more, strict=True)),
             )
         )
-    return found
+    return variants
 
 
-def compare_all(found: Sequence[Variant], other: Variant | None, metric: Metric) -> dict[str, Comparison]:
+def compare_all(variants: Sequence[Variant], other: Variant | None, metric: Metric) -> dict[str, Comparison]:
     """Compare every other variant that has a finished run with `other`. Empty if `other` has none."""
     if other is None or not other.done:
         return {}
-    seeds = pooled_seed_variance(found, metric)
-    return {one.name: compare(one, other, metric, seeds) for one in found if one is not other and one.done}
+    seeds = pooled_seed_variance(variants, metric)
+    return {one.name: compare(one, other, metric, seeds) for one in variants if one is not other and one.done}
 
 
-def pooled_seed_variance(found: Sequence[Variant], metric: Metric) -> SeedVariance:
+def pooled_seed_variance(variants: Sequence[Variant], metric: Metric) -> SeedVariance:
     """Return the variance of the metric over seeds, pooled over the trained variants."""
     return SeedVariance.of(
-        [[metric.value(one.statistics[metric.key]) for one in v.test.values()] for v in found if v.is_trained]
+        [[metric.value(one.statistics[metric.key]) for one in v.test.values()] for v in variants if v.is_trained]
     )
 
 
 def compare(a: Variant, b: Variant, metric: Metric, seeds: SeedVariance) -> Comparison:
-    """Compare `a` with `b`: `a` minus `b` over the seeds and test rows that both have.
+    """Compare `a` with `b` over the seeds and test rows that both have.
 
     A baseline without a seed gives the same answers for every seed, so it is paired with every run of the other.
 
     Args:
+        a: The variant whose metric counts positively.
+        b: The variant whose metric is subtracted.
+        metric: The metric of the study.
         seeds: The variance over seeds of the study's trained variants.
     """
     if not a.test or not b.test:

@@ -62,30 +62,30 @@ class Recommendation:
     pairs: int
     beats_majority: bool | None
 
-    def to_json(self) -> dict[str, Any]:
+    def to_json(self) -> Mapping[str, Any]:
         """Return the block of summary.json."""
         return asdict(self)
 
 
 def recommend(
-    found: Sequence[Variant], summary: Sequence[VariantSummary], measures: Measures, rule: Report
+    variants: Sequence[Variant], summary: Sequence[VariantSummary], measures: Measures, rule: Report
 ) -> Recommendation | None:
     """Recommend a variant. None if no run was trained to its end."""
     rows = {row.variant: row for row in summary}
     metric = measures.metric
     means = {name: row.metric.mean for name, row in rows.items() if row.metric.mean is not None}
-    trained = [v for v in found if v.is_trained and v.name in means]
+    trained = [v for v in variants if v.is_trained and v.name in means]
     if not trained:
         return None
     finalists = _finalists(trained, rows, measures.task, rule)
     best = max(finalists, key=lambda v: metric.sign * means[v.name])
-    compared = _to_best(found, finalists, best, measures)
+    compared = _to_best(variants, finalists, best, measures)
     margin = _margin(rule, means, measures)
     estimates = {name: one.estimate for name, one in compared.items() if one.estimate is not None}
-    general = pooled_seed_variance(found, metric).df > 0
+    general = pooled_seed_variance(variants, metric).df > 0
     worse = [name for name, one in estimates.items() if general and _oriented(one, metric)[1] < 0]
     within = [best.name, *(n for n, one in estimates.items() if general and _least(one, metric) > -margin)]
-    floor = _above_constant(found, [v.name for v in finalists], measures)
+    floor = _above_constant(variants, [v.name for v in finalists], measures)
     untested = floor[best.name] is None
     proven = [name for name in within if floor[name] or (untested and floor[name] is None)]
     chosen = min(proven or [best.name], key=lambda name: _cost(rows[name], rule))
@@ -129,11 +129,11 @@ def _finalists(
 
 
 def _to_best(
-    found: Sequence[Variant], finalists: Sequence[Variant], best: Variant, measures: Measures
+    variants: Sequence[Variant], finalists: Sequence[Variant], best: Variant, measures: Measures
 ) -> dict[str, Comparison]:
     """Compare the finalists with the best of them, by the studentized range of as many as can be compared."""
     names = {variant.name for variant in finalists}
-    compared = {name: one for name, one in compare_all(found, best, measures.metric).items() if name in names}
+    compared = {name: one for name, one in compare_all(variants, best, measures.metric).items() if name in names}
     count = 1 + sum(one.estimate is not None for one in compared.values())
     return {
         name: one if one.estimate is None else Comparison(estimate=against_best(one.estimate, count))
@@ -149,25 +149,25 @@ def _margin(rule: Report, means: Mapping[str, float], measures: Measures) -> flo
     return rule.margin * unit
 
 
-def _above_constant(found: Sequence[Variant], names: Sequence[str], measures: Measures) -> dict[str, bool | None]:
+def _above_constant(variants: Sequence[Variant], names: Sequence[str], measures: Measures) -> dict[str, bool | None]:
     """Return whether each variant is shown to be better than the constant baseline; None if it could not be tested.
 
     It is, if the interval of the difference lies on the better side of zero.
     """
-    constant = next((v for v in found if not v.is_trained and v.name == measures.task.baseline), None)
-    compared = compare_all(found, constant, measures.metric)
+    constant = next((v for v in variants if not v.is_trained and v.name == measures.task.baseline), None)
+    compared = compare_all(variants, constant, measures.metric)
     known = {name: one for name in names if name in compared and (one := compared[name].estimate) is not None}
     return {name: _oriented(known[name], measures.metric)[0] > 0 if name in known else None for name in names}
 
 
-def _oriented(one: Estimate, metric: MetricInfo) -> tuple[float, float]:
+def _oriented(difference: Estimate, metric: MetricInfo) -> tuple[float, float]:
     """Return the interval of a difference, turned so that higher is better."""
-    return (one.low, one.high) if metric.sign > 0 else (-one.high, -one.low)
+    return (difference.low, difference.high) if metric.sign > 0 else (-difference.high, -difference.low)
 
 
-def _least(one: Estimate, metric: MetricInfo) -> float:
+def _least(difference: Estimate, metric: MetricInfo) -> float:
     """Return the one-sided bound of how much better a variant is at the least."""
-    return one.above() if metric.sign > 0 else -one.below()
+    return difference.above() if metric.sign > 0 else -difference.below()
 
 
 COSTS = {

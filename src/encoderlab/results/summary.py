@@ -105,22 +105,22 @@ class VariantSummary:
 
     def cells(self, measures: Measures) -> dict[str, Cell]:
         """Return the row of summary.csv and summary.json: {column: value}."""
-        known: dict[str, Cell] = {
+        cells: dict[str, Cell] = {
             **{key: getattr(self, key) for key in _COLUMNS},
             **{f"{part}_parameters": getattr(self.parameters, part) for part in ("adapter", "head", "total")},
         }
         for key, spread in self.spreads.items():
-            known |= spread.cells(key)
-        known |= self.means
+            cells |= spread.cells(key)
+        cells |= self.means
         if self.interval is not None:
             ends = (self.interval.low, self.interval.high, self.interval.row_share)
-            known |= {measures.metric.key + part: value for part, value in zip(INTERVAL, ends, strict=True)}
+            cells |= {measures.metric.key + part: value for part, value in zip(INTERVAL, ends, strict=True)}
         for name, other in self.other_tests.items():
-            known |= other.metric.cells(f"{name}_{measures.metric.key}")
-            known |= {f"{name}_{key}": value for key, value in other.means.items()}
+            cells |= other.metric.cells(f"{name}_{measures.metric.key}")
+            cells |= {f"{name}_{key}": value for key, value in other.means.items()}
         if self.comparison is not None:
-            known |= {key: getattr(self.comparison, key) for key in DIFFERENCE}
-        return {column: known.get(column) for column in summary_columns(measures, list(self.other_tests))}
+            cells |= {key: getattr(self.comparison, key) for key in DIFFERENCE}
+        return {column: cells.get(column) for column in summary_columns(measures, list(self.other_tests))}
 
 
 _COLUMNS = (
@@ -130,10 +130,10 @@ _COLUMNS = (
 
 
 def summarize(
-    found: Sequence[Variant], compared: Mapping[str, Comparison], measures: Measures
+    variants: Sequence[Variant], compared: Mapping[str, Comparison], measures: Measures
 ) -> tuple[VariantSummary, ...]:
     """Summarize the variants, in their order. compared: {name: its comparison with the reference}."""
-    summary = [summarize_one(variant, measures, compared.get(variant.name)) for variant in found]
+    summary = [summarize_one(variant, measures, compared.get(variant.name)) for variant in variants]
     p_values = [_p(row) if row.is_trained else math.nan for row in summary]  # baselines are not part of the family
     return tuple(replace(row, holm_p=_number(p)) for row, p in zip(summary, statistics.holm(p_values), strict=True))
 
@@ -209,9 +209,9 @@ def _interval(predicted: Predicted, metric: Metric) -> MetricInterval | None:
     matched = on_common_rows(list(predicted.values())) if predicted else []
     if not matched or not len(matched[0].index) or disagreeing(matched):
         return None
-    found = metric.estimate(stacked(matched, metric))
-    share = found.row / (found.row + found.seed) if found.row + found.seed > 0 else 1.0
-    return MetricInterval(low=found.low, high=found.high, row_share=share)
+    estimate = metric.estimate(stacked(matched, metric))
+    share = estimate.row / (estimate.row + estimate.seed) if estimate.row + estimate.seed > 0 else 1.0
+    return MetricInterval(low=estimate.low, high=estimate.high, row_share=share)
 
 
 def _over(values: Iterable[float | None], combine: Callable[[Sequence[float]], float]) -> float | None:

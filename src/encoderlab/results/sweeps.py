@@ -41,7 +41,7 @@ def sweeps(labels: Sequence[str], runs: Mapping[str, Sequence[RunRecord]], key: 
         runs: The finished runs of each variant.
         key: The metric.
     """
-    found = []
+    swept = []
     for title, variants in find(labels).items():
         scores: dict[Value, dict[int, float]] = {}
         for value, label in variants.items():
@@ -51,8 +51,8 @@ def sweeps(labels: Sequence[str], runs: Mapping[str, Sequence[RunRecord]], key: 
                     scores.setdefault(value, {})[run.seed or 0] = score
         if len(scores) > 1:
             means = {value: float(np.mean(list(seeds.values()))) for value, seeds in scores.items()}
-            found.append(Sweep(title=title, variant=next(iter(variants.values())), scores=scores, means=means))
-    return tuple(found)
+            swept.append(Sweep(title=title, variant=next(iter(variants.values())), scores=scores, means=means))
+    return tuple(swept)
 
 
 def find(labels: Sequence[str]) -> dict[str, dict[Value, str]]:
@@ -60,14 +60,14 @@ def find(labels: Sequence[str]) -> dict[str, dict[Value, str]]:
 
     A title names the method and the key. Numbers ascend; other values keep the order of the labels.
     """
-    found: dict[str, dict[str, str]] = {}
+    swept: dict[str, dict[str, str]] = {}
     for label in labels:
         name, *settings = label.split(" ")
         pairs = dict(part.split("=", 1) for part in settings if "=" in part)
         for key, value in pairs.items():
             rest = " ".join([name, *(part for part in settings if not part.startswith(f"{key}="))])
-            found.setdefault(f"{rest}: {key}", {})[value] = label
-    return {title: _ordered(variants) for title, variants in found.items() if len(variants) > 1}
+            swept.setdefault(f"{rest}: {key}", {})[value] = label
+    return {title: _ordered(variants) for title, variants in swept.items() if len(variants) > 1}
 
 
 def _ordered(variants: dict[str, str]) -> dict[Value, str]:

@@ -86,6 +86,10 @@ def bootstrap_macro_f1(
     Args:
         predicted: Class numbers, (seeds, rows).
         labels: Class numbers, (rows,).
+        classes: Number of classes.
+        seed: Seed of the samples.
+        resamples: Number of samples.
+        level: Coverage of the interval.
     """
     models = np.atleast_2d(np.asarray(predicted, dtype=np.int64))
     kinds, counts = np.unique(np.vstack([np.asarray(labels, dtype=np.int64), models]), axis=1, return_counts=True)

@@ -20,6 +20,7 @@ from __future__ import annotations
 
 import math
 from abc import ABC, abstractmethod
+from collections.abc import Mapping
 from dataclasses import dataclass, fields, replace
 from typing import Any
 
@@ -61,7 +62,7 @@ class MetricInfo:
         """1, or -1 if lower values are better."""
         return -1 if self.lower_is_better else 1
 
-    def to_json(self) -> dict[str, Any]:
+    def to_json(self) -> Mapping[str, Any]:
         """Return the fields of this class alone, without those that a metric adds."""
         return {one.name: getattr(self, one.name) for one in fields(MetricInfo)}
 
@@ -98,14 +99,15 @@ class Metric(MetricInfo, ABC):
 
     def estimate(self, runs: Array) -> Estimate:
         """Estimate the metric for other rows and other seeds. runs: (seeds, n, k)."""
-        found = variation.estimate_mean([self.value(rows) for rows in runs], *self._covariance(runs))
-        return variation.clipped(found, *self.bounds)
+        estimate = variation.estimate_mean([self.value(rows) for rows in runs], *self._covariance(runs))
+        return variation.clipped(estimate, *self.bounds)
 
     def difference(self, left: Array, right: Array, seeds: SeedVariance, *, constant: bool = False) -> Estimate:
         """Estimate and test the difference of two variants, left minus right.
 
         Args:
-            left, right: The row statistics of pairs of runs on the same rows, (pairs, n, k).
+            left: The row statistics of one run of each pair, (pairs, n, k).
+            right: Those of the other run on the same rows, (pairs, n, k).
             seeds: The variance over seeds of the study's trained variants.
             constant: Whether one of the two gives the same answers for every seed.
         """
@@ -168,17 +170,19 @@ class ShareMetric(MeanMetric):
     """
 
     def estimate(self, runs: Array) -> Estimate:
-        found, rows = super().estimate(runs), runs.shape[1]
-        if len(runs) == 1 or rows * min(found.value, 1 - found.value) < FEW:
-            found = variation.clipped(variation.widened(found, *variation.wilson(found.value, rows)), *self.bounds)
-        return found
+        estimate, rows = super().estimate(runs), runs.shape[1]
+        if len(runs) == 1 or rows * min(estimate.value, 1 - estimate.value) < FEW:
+            estimate = variation.clipped(
+                variation.widened(estimate, *variation.wilson(estimate.value, rows)), *self.bounds
+            )
+        return estimate
 
     def difference(self, left: Array, right: Array, seeds: SeedVariance, *, constant: bool = False) -> Estimate:
         gaps = _gaps(left, right)
-        found = self._paired(left, right, seeds, constant, floor=variation.agresti_min(gaps.mean(axis=0)))
-        if not found.general:
-            found = replace(found, p=variation.mid_p_mcnemar(int((gaps > 0).sum()), int((gaps < 0).sum())))
-        return found
+        estimate = self._paired(left, right, seeds, constant, floor=variation.agresti_min(gaps.mean(axis=0)))
+        if not estimate.general:
+            estimate = replace(estimate, p=variation.mid_p_mcnemar(int((gaps > 0).sum()), int((gaps < 0).sum())))
+        return estimate
 
     def standard_error(self, value: float, rows: int) -> float | None:
         return math.sqrt(max(value * (1 - value), 0.0) / rows)
