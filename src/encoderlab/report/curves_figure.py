@@ -31,19 +31,19 @@ from encoderlab.tasks.metric import MetricInfo
 
 @matplotlib.rc_context(SETTINGS)
 def curves(
-    found: Mapping[str, Curve],
-    lines: Mapping[str, float],
+    by_variant: Mapping[str, Curve],
+    levels: Mapping[str, float],
     look: Mapping[str, Style],
     metric: MetricInfo,
 ) -> str:
-    """Draw the validation metric and the training loss over epochs per variant; `lines` are horizontal lines."""
-    columns, legend_height = legend_size((*found, *(f"{v} (level)" for v in lines)))
+    """Draw the validation metric and the training loss over epochs per variant; `levels` are horizontal lines."""
+    columns, legend_height = legend_size((*by_variant, *(f"{v} (level)" for v in levels)))
     height = 3.7 + legend_height
     figure = Figure(figsize=(WIDTH, height), dpi=72)
     bottom, tall = (legend_height + 0.5) / height, (3.7 - 0.85) / height
     left, right = figure.add_axes((0.045, bottom, 0.44, tall)), figure.add_axes((0.545, bottom, 0.44, tall))
     handles, names = [], []
-    for variant, curve in found.items():
+    for variant, curve in by_variant.items():
         style = look[variant]
         scores = drawn_all(curve.scores, metric)
         (line,) = left.plot(
@@ -60,7 +60,7 @@ def curves(
         right.plot(curve.loss_epochs, curve.loss, color=style.colour, ls=style.dash, lw=1.3)
         handles.append(line)
         names.append(variant)
-    for variant, level in lines.items():
+    for variant, level in levels.items():
         style = look[variant]
         handles.append(
             left.axhline(
@@ -75,7 +75,7 @@ def curves(
         plain(axes, "both")
         axes.set_title(title, loc="left", fontsize=9.5, color=INK)
         axes.set_xlabel("epoch", color=SOFT)
-    whole = sorted({e for curve in found.values() for e in curve.epochs if e == int(e)})
+    whole = sorted({e for curve in by_variant.values() for e in curve.epochs if e == int(e)})
     if 0 < len(whole) <= 12:
         left.set_xticks(whole)
     right.set_xlim(left=0)

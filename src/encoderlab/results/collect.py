@@ -134,8 +134,8 @@ def result_rows(runs: Iterable[RunRecord], measures: Measures, others: Sequence[
         about |= {f"{part}_parameters": getattr(run.parameters, part) for part in ("adapter", "head", "total")}
         for split in (*SPLITS, *others):
             scores = run.splits.get(split) if run.is_done else None
-            known = {} if scores is None else {**scores.metrics, "rows": scores.rows}
-            rows.append(about | {key: known.get(key) for key in of_split} | {"split": split, "run": run.id})
+            scored = {} if scores is None else {**scores.metrics, "rows": scores.rows}
+            rows.append(about | {key: scored.get(key) for key in of_split} | {"split": split, "run": run.id})
     return rows
 
 

@@ -44,6 +44,6 @@ def summary_columns(measures: Measures, others: Sequence[str] = ()) -> tuple[str
     return (*SUMMARY_COLUMNS, *new_columns(columns, SUMMARY_COLUMNS))
 
 
-def new_columns(names: Iterable[str], known: Sequence[str]) -> list[str]:
-    """Return the names, each once, that are not known."""
-    return [name for name in dict.fromkeys(names) if name not in known]
+def new_columns(names: Iterable[str], existing: Sequence[str]) -> list[str]:
+    """Return the names, each once, that do not exist yet."""
+    return [name for name in dict.fromkeys(names) if name not in existing]

@@ -156,8 +156,10 @@ def _above_constant(variants: Sequence[Variant], names: Sequence[str], measures:
     """
     constant = next((v for v in variants if not v.is_trained and v.name == measures.task.baseline), None)
     compared = compare_all(variants, constant, measures.metric)
-    known = {name: one for name in names if name in compared and (one := compared[name].estimate) is not None}
-    return {name: _oriented(known[name], measures.metric)[0] > 0 if name in known else None for name in names}
+    differences = {name: one for name in names if name in compared and (one := compared[name].estimate) is not None}
+    return {
+        name: _oriented(differences[name], measures.metric)[0] > 0 if name in differences else None for name in names
+    }
 
 
 def _oriented(difference: Estimate, metric: MetricInfo) -> tuple[float, float]:

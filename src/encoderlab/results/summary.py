@@ -216,10 +216,10 @@ def _interval(predicted: Predicted, metric: Metric) -> MetricInterval | None:
 
 def _over(values: Iterable[float | None], combine: Callable[[Sequence[float]], float]) -> float | None:
     """Combine the values that are known. None if there are none."""
-    known = [value for value in values if value is not None]
-    if not known:
+    there = [value for value in values if value is not None]
+    if not there:
         return None
-    value = combine(known)
+    value = combine(there)
     return float(value) if isinstance(value, np.floating) else value
 
 
