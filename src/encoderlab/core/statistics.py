@@ -104,7 +104,7 @@ def bootstrap_draws(
     rng = np.random.Generator(np.random.PCG64([seed, 0xB0075]))
     names, member = (rows, None) if groups is None else _numbered(groups)
     step = max(1, CELLS // rows)
-    values = []
+    values: list[NDArray[np.float64]] = []
     for start in range(0, resamples, step):
         drawn = rng.multinomial(names, np.full(names, 1 / names), size=min(step, resamples - start)).astype(np.float64)
         values.append(statistic(drawn if member is None else drawn[:, member]))

@@ -46,7 +46,7 @@ def uncompared(variants: Sequence[Variant], reference: str | None, compared: Map
 def mixed(runs: Iterable[RunRecord]) -> list[str]:
     """Return sentences on finished runs that were made with different versions or on different hardware."""
     done = [run for run in runs if run.is_done]
-    sentences = []
+    sentences: list[str] = []
     for what in ("versions", "hardware"):
         seen: dict[str, dict[str, int]] = {}
         for run in done:

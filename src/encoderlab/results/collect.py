@@ -128,7 +128,7 @@ def result_rows(runs: Iterable[RunRecord], measures: Measures, others: Sequence[
     """
     columns = result_columns(measures)
     of_split = (*SPLIT_SCORES, *new_columns(columns, COLUMNS))
-    rows = []
+    rows: list[dict[str, Cell]] = []
     for run in runs:
         about: dict[str, Cell] = {key: getattr(run, key, None) for key in columns}
         about |= {f"{part}_parameters": getattr(run.parameters, part) for part in ("adapter", "head", "total")}

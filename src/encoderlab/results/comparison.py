@@ -94,7 +94,7 @@ def read_variants(
     for run in runs:
         groups.setdefault(run.variant, []).append(run)
     metrics = tuple(metrics)
-    variants = []
+    variants: list[Variant] = []
     for name, group in groups.items():
         done = tuple(run for run in group if run.is_done)
         test, *more = (

@@ -59,7 +59,7 @@ def confusion(variant: str, runs: Sequence[RunRecord]) -> Confusion | None:
     wrong = total * (1 - np.eye(len(labels), dtype=int))
     top = np.argsort(-wrong, axis=None, kind="stable")[:MOST_PAIRS]
     places = [tuple(map(int, np.unravel_index(i, wrong.shape))) for i in top]
-    classes = []
+    classes: list[ClassScores] = []
     for k, label in enumerate(labels):
         scores = [test["per_class"][k] for test in tests]
         means = {name: float(np.mean([score[name] for score in scores])) for name in ("precision", "recall", "f1")}

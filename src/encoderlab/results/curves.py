@@ -26,7 +26,8 @@ class Curve:
 def read_curve(folders: Sequence[Path], key: str) -> Curve | None:
     """Read the curve of the metric `key` from the runs in `folders`. None if no run has finished an epoch."""
     scores: dict[float, list[float]] = {}
-    times, losses = [], []
+    times: list[float] = []
+    losses: list[float] = []
     for folder in folders:
         events = _events(folder / "metrics.jsonl")
         epochs = [event for event in events if event.get("event") == "epoch"]
@@ -69,7 +70,7 @@ def _binned(times: np.ndarray, values: np.ndarray) -> tuple[tuple[float, ...], t
 def _events(path: Path) -> list[Mapping[str, Any]]:
     if not path.is_file():
         return []
-    events = []
+    events: list[Mapping[str, Any]] = []
     for line in path.read_text(encoding="utf-8").splitlines():
         try:
             events.append(json.loads(line))

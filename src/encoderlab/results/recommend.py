@@ -9,7 +9,7 @@ bound of (variant - best) lies above -margin, a test of non-inferiority (Walker 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -172,7 +172,7 @@ def _least(difference: Estimate, metric: MetricInfo) -> float:
     return difference.above() if metric.sign > 0 else -difference.below()
 
 
-COSTS = {
+COSTS: Mapping[str, Callable[[VariantSummary], float | None]] = {
     "parameters": lambda row: row.parameters.adapter,
     "time": lambda row: row.train_seconds,
     "latency": lambda row: row.inference_ms_per_example,

@@ -144,7 +144,7 @@ def summarize_one(variant: Variant, measures: Measures, comparison: Comparison |
     scores = [_scores(run, "test") for run in done]
     keys = dict.fromkeys((*METRICS, *(one.key for one in measures.extra_metrics), metric.key))
     spreads = {key: _spread(key, scores, variant.test, measures) for key in keys}
-    others = {}
+    others: dict[str, OtherTest] = {}
     for name, predicted in variant.others.items():
         theirs = [_scores(run, name) for run in done]
         means = {key: task.mean_score(key, theirs) for key in measures.extra_keys}

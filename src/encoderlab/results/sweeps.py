@@ -41,7 +41,7 @@ def sweeps(labels: Sequence[str], runs: Mapping[str, Sequence[RunRecord]], key: 
         runs: The finished runs of each variant.
         key: The metric.
     """
-    swept = []
+    swept: list[Sweep] = []
     for title, variants in find(labels).items():
         scores: dict[Value, dict[int, float]] = {}
         for value, label in variants.items():
