@@ -7,7 +7,6 @@ import math
 import numpy as np
 import pytest
 import scipy.stats
-from sklearn.metrics import f1_score
 from statsmodels.stats.multitest import multipletests
 
 from encoderlab.core import statistics
@@ -17,19 +16,19 @@ def rng(*key: int) -> np.random.Generator:
     return np.random.default_rng(key)
 
 
-def test_over_seeds_is_the_t_interval_of_scipy() -> None:
+def test_the_spread_over_seeds_is_the_t_interval_of_scipy() -> None:
     values = rng(1).normal(0.87, 0.01, size=5)
-    spread = statistics.over_seeds(values)
+    spread = statistics.seed_spread(values)
     low, high = scipy.stats.t.interval(0.95, 4, loc=values.mean(), scale=scipy.stats.sem(values))
     assert (spread.low, spread.high) == pytest.approx((low, high), abs=1e-12)
     assert spread.sd == pytest.approx(np.std(values, ddof=1))
 
 
 def test_one_seed_has_a_mean_and_no_interval() -> None:
-    spread = statistics.over_seeds([0.8])
+    spread = statistics.seed_spread([0.8])
     assert spread.mean == 0.8
     assert all(math.isnan(x) for x in (spread.sd, spread.low, spread.high))
-    assert math.isnan(statistics.over_seeds([]).mean)
+    assert math.isnan(statistics.seed_spread([]).mean)
 
 
 def test_bootstrap_of_accuracy_agrees_with_scipy() -> None:
@@ -51,15 +50,6 @@ def test_bootstrap_of_a_paired_difference_agrees_with_scipy() -> None:
         (difference.mean(axis=0),), np.mean, n_resamples=20000, method="percentile", rng=rng(7)
     ).confidence_interval
     assert (ours.low, ours.high) == pytest.approx((theirs.low, theirs.high), abs=2e-3)
-
-
-def test_bootstrap_of_macro_f1_agrees_with_resampled_scikit_learn() -> None:
-    labels = rng(8).choice(4, p=(0.4, 0.3, 0.285, 0.015), size=150)  # resamples without the last class do occur
-    predicted = np.where(rng(9).random((2, 150)) < 0.75, labels, rng(10).integers(0, 3, size=(2, 150)))
-    ours = statistics.bootstrap_macro_f1(predicted, labels, 5, resamples=4000)
-    draws = rng(11).integers(0, 150, size=(600, 150))
-    scores = [np.mean([f1_score(labels[rows], p[rows], average="macro") for p in predicted]) for rows in draws]
-    assert (ours.low, ours.high) == pytest.approx(tuple(np.quantile(scores, [0.025, 0.975])), abs=0.015)
 
 
 def test_bootstrap_repeats_itself_and_depends_on_the_seed() -> None:

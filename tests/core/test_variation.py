@@ -36,7 +36,7 @@ def test_the_variance_is_that_of_a_crossed_analysis_of_variance() -> None:
     )
     squares = dict(zip(table.index, table["mean_sq"].to_numpy().tolist(), strict=True))
     wanted = (squares["C(row)"] + squares["C(seed)"] - squares["Residual"]) / x.size
-    found = variation.one(x.mean(axis=1), *variation.covariance_of_means(x))
+    found = variation.estimate_mean(x.mean(axis=1), *variation.covariance_of_means(x))
     assert found.se**2 == pytest.approx(wanted, rel=1e-9) and found.value == pytest.approx(x.mean())
     parts = (squares["C(row)"] / x.size) ** 2 / 59 + (squares["C(seed)"] / x.size) ** 2 / 3
     df = ((squares["C(row)"] + squares["C(seed)"]) / x.size) ** 2 / parts
@@ -120,7 +120,7 @@ def test_claims_hold_their_level_where_the_seeds_differ_as_they_do() -> None:
         seeds = SeedVariance.of([a.mean(axis=1), b.mean(axis=1)])
         found = variation.difference(a.mean(axis=1), b.mean(axis=1), *variation.covariance_of_means(a - b), seeds)
         claims += found.p is not None and found.p < 0.05
-        single = variation.one(a.mean(axis=1), *variation.covariance_of_means(a))
+        single = variation.estimate_mean(a.mean(axis=1), *variation.covariance_of_means(a))
         covered += single.low <= 0 <= single.high
     assert claims / studies < 0.07
     assert 0.91 < covered / studies < 0.985

@@ -6,19 +6,22 @@ import json
 import re
 import shutil
 import subprocess
+from dataclasses import replace
 from html import escape
 from html.parser import HTMLParser
 from pathlib import Path
 
-import numpy as np
 import pytest
 
+from encoderlab import report
 from encoderlab.cli import tables
-from encoderlab.report import headline, search_figure, study_page, style, sweep_figure, text
+from encoderlab.report import headline, search_figure, style, sweep_figure, text
 from encoderlab.report.label_placement import Box, place
-from encoderlab.results import collect
-from encoderlab.tasks.metric import ACCURACY
-from encoderlab.tasks.regression import METRICS
+from encoderlab.results import collect, sweeps
+from encoderlab.results.searches import searches
+from encoderlab.results.study_record import SearchRecord, StudyRecord
+from encoderlab.tasks.class_metrics import ACCURACY
+from encoderlab.tasks.regression_metrics import METRICS
 from fixtures_runs import MORE_SPECS, SPECS, Spec, write_study
 
 EVIL = "<script>alert(1)</script>"
@@ -64,7 +67,7 @@ def out(tmp_path_factory: pytest.TempPathFactory) -> Path:
         failed=[("prefix length=16", 1)],
         warning=f"label {EVIL} & friends occurs 3 times",
     )
-    study_page.write(folder)
+    report.write(collect.collect(folder))
     return folder
 
 
@@ -116,7 +119,7 @@ def test_figures_and_headers_can_be_read_aloud(page: Page) -> None:
 
 
 def test_the_same_folder_gives_the_same_page(out: Path, html: str) -> None:
-    assert study_page.write(out) == out / "report.html"
+    assert report.write(collect.collect(out)) == out / "report.html"
     assert (out / "report.html").read_text(encoding="utf-8") == html
 
 
@@ -141,20 +144,21 @@ def test_every_part_of_the_study_is_on_the_page(page: Page, out: Path) -> None:
 def test_the_headline_follows_from_the_tests(tmp_path: Path) -> None:
     table = collect.collect(write_study(tmp_path))
     choice = table.recommendation
-    assert choice is not None and (choice["variant"], choice["best"]) == ("lora rank=8", "full")
-    assert choice["finalists"] == ["full", "lora rank=8", "adapter bottleneck=48", "prefix length=16", "head"]
-    assert choice["within"] == ["full", "lora rank=8"]
+    assert choice is not None and (choice.variant, choice.best) == ("lora rank=8", "full")
+    assert choice.finalists == ("full", "lora rank=8", "adapter bottleneck=48", "prefix length=16", "head")
+    assert choice.within == ("full", "lora rank=8")
     told = headline.sentences(table)
-    row = next(r for r in table.summary if r["variant"] == choice["variant"])
-    assert told[0] == f"Use {choice['variant']}: {text.percent(row['accuracy'])} % of 1,500 test rows correct."
-    assert f"trains {row['adapter_parameters']:,} parameters" in told[1] and "a head of 148,610 parameters" in told[1]
+    row = next(r for r in table.summary if r.variant == choice.variant)
+    assert told[0] == f"Use {choice.variant}: {text.percent(row.metric.mean)} % of 1,500 test rows correct."
+    assert f"trains {row.parameters.adapter:,} parameters" in told[1] and "a head of 148,610 parameters" in told[1]
     assert told[2].startswith("The most accurate method, full, reached ")
     assert "more than 1 point worse is ruled out" in told[2]
     assert "Significantly worse than full: prefix length=16, head" in told[2]
     assert "The training steps of one run took" in told[1]
-    ends = [text.percent(row[f"accuracy_{end}"]) for end in ("low", "high")]
+    assert row.interval
+    ends = [text.percent(end) for end in (row.interval.low, row.interval.high)]
     assert f"The 95 % interval of its mean over other seeds and other test rows is {ends[0]} to {ends[1]} %." in told[3]
-    assert f"The test rows cause {100 * row['accuracy_row_share']:.0f} % of this variance" in told[3]
+    assert f"The test rows cause {100 * row.interval.row_share:.0f} % of this variance" in told[3]
 
 
 def test_full_fine_tuning_is_told_as_what_it_is(tmp_path: Path) -> None:
@@ -175,7 +179,7 @@ def test_one_seed_says_what_it_cannot_know(tmp_path: Path) -> None:
 
 def test_a_study_of_failures_still_has_a_page(tmp_path: Path) -> None:
     out = write_study(tmp_path, specs=SPECS[:1], seeds=(0,), rows=200, failed=[("full", 0)])
-    words = Page(study_page.write(out).read_text(encoding="utf-8")).text
+    words = Page(report.write(collect.collect(out)).read_text(encoding="utf-8")).text
     assert "No method can be recommended" in words
     assert "loss is not finite" in words
 
@@ -183,7 +187,7 @@ def test_a_study_of_failures_still_has_a_page(tmp_path: Path) -> None:
 def test_the_page_says_where_a_comparison_is_missing(tmp_path: Path) -> None:
     out = write_study(tmp_path, specs=SPECS[:2], seeds=(0,), rows=200)
     (out / "runs" / "lora-rank4-0" / "predictions" / "test.safetensors").unlink()
-    page = Page(study_page.write(out).read_text(encoding="utf-8"))
+    page = Page(report.write(collect.collect(out)).read_text(encoding="utf-8"))
     assert "not comparable" in page.words and "– to –" not in page.text
     assert "lora rank=4 is not compared with full: test predictions are missing." in page.words
 
@@ -193,9 +197,10 @@ def test_the_terminal_shows_the_interval_and_what_to_know(tmp_path: Path, capsys
     table = collect.collect(out)
     tables.summary(out, "full")
     printed = capsys.readouterr().out
-    row = next(r for r in table.summary if r["variant"] == "lora rank=4")
+    row = next(r for r in table.summary if r.variant == "lora rank=4")
     line = next(line for line in printed.splitlines() if line.startswith("lora rank=4"))
-    ends = [text.percent(row[f"accuracy_{end}"]) for end in ("low", "high")]
+    assert row.interval
+    ends = [text.percent(end) for end in (row.interval.low, row.interval.high)]
     assert re.search(rf"{ends[0]}-{ends[1]} +3 ", line)
     assert f"warning: {table.caveats[0]}" in printed.splitlines()
 
@@ -203,7 +208,7 @@ def test_the_terminal_shows_the_interval_and_what_to_know(tmp_path: Path, capsys
 def test_many_classes_list_their_confusions_instead_of_a_matrix(tmp_path: Path) -> None:
     labels = [f"intent {k}" for k in range(30)]
     out = write_study(tmp_path, specs=SPECS[:1], seeds=(0,), labels=labels, rows=900)
-    page = Page(study_page.write(out).read_text(encoding="utf-8"))
+    page = Page(report.write(collect.collect(out)).read_text(encoding="utf-8"))
     assert "The most frequent confusions of 30 classes" in page.text
     assert not [a for tag, a in page.tags if tag == "table" and a.get("class") == "matrix"]
 
@@ -265,8 +270,8 @@ def test_sweeps_are_the_variants_that_differ_in_one_setting() -> None:
         "lora rank=8 rslora=true",
         "adapter bottleneck=8 placement=houlsby",
     ]
-    assert sweep_figure.find(labels) == {"lora: rank": {4.0: "lora rank=4", 16.0: "lora rank=16"}}
-    assert sweep_figure.find(["prefix length=8 layers=2", "prefix length=8 layers=4", "prefix length=16 layers=4"]) == {
+    assert sweeps.find(labels) == {"lora: rank": {4.0: "lora rank=4", 16.0: "lora rank=16"}}
+    assert sweeps.find(["prefix length=8 layers=2", "prefix length=8 layers=4", "prefix length=16 layers=4"]) == {
         "prefix length=8: layers": {2.0: "prefix length=8 layers=2", 4.0: "prefix length=8 layers=4"},
         "prefix layers=4: length": {8.0: "prefix length=8 layers=4", 16.0: "prefix length=16 layers=4"},
     }
@@ -274,13 +279,13 @@ def test_sweeps_are_the_variants_that_differ_in_one_setting() -> None:
 
 def test_values_that_are_no_numbers_keep_the_order_of_the_study() -> None:
     targets = ["lora target=query+value", "lora target=query", "lora rslora=true", "lora rslora=false"]
-    assert {title: list(sweep) for title, sweep in sweep_figure.find(targets).items()} == {
+    assert {title: list(sweep) for title, sweep in sweeps.find(targets).items()} == {
         "lora: target": ["query+value", "query"],
         "lora: rslora": ["true", "false"],
     }
-    layers = sweep_figure.find(["adapter layers=1", "adapter layers=0+1", "adapter layers=all"])
+    layers = sweeps.find(["adapter layers=1", "adapter layers=0+1", "adapter layers=all"])
     assert list(layers["adapter: layers"]) == ["1", "0+1", "all"], "one that is no number: none is"
-    assert list(sweep_figure.find(["lora rank=16", "lora rank=4"])["lora: rank"]) == [4.0, 16.0]
+    assert list(sweeps.find(["lora rank=16", "lora rank=4"])["lora: rank"]) == [4.0, 16.0]
 
 
 GRID = [
@@ -293,44 +298,46 @@ GRID = [
 def test_a_grid_of_targets_is_drawn_with_the_mean_of_its_seeds(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     out = write_study(tmp_path, specs=GRID, rows=200)
     table = collect.collect(out)
-    done = {row["variant"]: [r for r in table.runs if r["variant"] == row["variant"]] for row in table.summary}
-    look = style.styles(table.summary, GRID[0].variant)
-    panels = sweep_figure.read(sweep_figure.find([spec.variant for spec in GRID]), done, look, table.metric)
+    panels = table.sweeps
     assert len(panels) == 6
     assert list(panels[1].scores) == [spec.settings.split("target=")[1] for spec in GRID[:3]]
-    validation = [run["splits"]["validation"]["accuracy"] for run in done[GRID[1].variant]]
-    drawn = panels[1].scores["query+key+value+attention_out+ffn_in+ffn_out"]
-    assert sum(drawn.values()) / 3 == pytest.approx(100 * np.mean(validation)) and sorted(drawn) == [0, 1, 2]
+    target = "query+key+value+attention_out+ffn_in+ffn_out"
+    validation = [r.metric("validation", "accuracy") for r in table.runs if r.variant == GRID[1].variant]
+    assert list(panels[1].scores[target].values()) == validation and sorted(panels[1].scores[target]) == [0, 1, 2]
+    assert panels[1].means[target] == pytest.approx(sum(filter(None, validation)) / 3)
 
-    html = study_page.write(out).read_text(encoding="utf-8")
+    html = report.write(collect.collect(out)).read_text(encoding="utf-8")
     page = Page(html)
     assert "lora rank=4: target" in page.words and "query+value" in page.words
     assert "<b>&$" not in html and "Not drawn" not in page.text
     monkeypatch.setattr(sweep_figure, "PANELS", 2)
-    page = Page(study_page.write(out).read_text(encoding="utf-8"))
+    page = Page(report.write(collect.collect(out)).read_text(encoding="utf-8"))
     assert f"Not drawn, 4 more: {'; '.join(panel.title for panel in panels[2:])}." in page.text
 
 
 def test_the_search_is_drawn_as_validation(out: Path, page: Page) -> None:
     assert "validation accuracy (%) of the search trials" in page.words and "with a ring in the figure" in page.text
-    study = json.loads((out / "study.json").read_text(encoding="utf-8"))
-    look = {entry["variant"]: style.Style("#000000", "o", "--") for entry in study["search"]}
-    several = search_figure.draw(study["search"], look, ACCURACY)
+    records = StudyRecord.read(out).search
+    look = {record.variant: style.Style("#000000", "o", "--") for record in records}
+
+    def drawn(*records: SearchRecord) -> str | None:
+        return search_figure.draw(searches(records, ACCURACY, 100), look, ACCURACY)
+
+    several = drawn(*records)
     assert several is not None and all(f">{escape(variant)}<" in several for variant in look)
-    single = [entry | {"candidates": entry["candidates"][:1]} for entry in study["search"]]
-    assert search_figure.draw(single, look, ACCURACY) is None, "nothing was searched"
-    sampled = [entry | {"trials": 3, "chosen_settings": {"rank": 4}} for entry in study["search"]]
-    assert "stroke-dasharray" in several and "stroke-dasharray" not in (
-        search_figure.draw(sampled, look, ACCURACY) or ""
-    )
+    single = [replace(record, candidates=record.candidates[:1]) for record in records]
+    assert drawn(*single) is None, "nothing was searched"
+    sampled = [replace(record, trials=3, chosen_settings={"rank": 4}) for record in records]
+    assert "stroke-dasharray" in several and "stroke-dasharray" not in (drawn(*sampled) or "")
 
 
 def test_a_grid_is_drawn_and_a_study_without_one_has_no_such_section(tmp_path: Path) -> None:
-    grid = study_page.write(write_study(tmp_path / "grid", specs=(*SPECS, *MORE_SPECS), rows=200)).read_text(
-        encoding="utf-8"
-    )
+    def page_of(out: Path) -> str:
+        return report.write(collect.collect(out)).read_text(encoding="utf-8")
+
+    grid = page_of(write_study(tmp_path / "grid", specs=(*SPECS, *MORE_SPECS), rows=200))
     assert 'id="sweeps"' in grid and "lora: rank" in grid and "prefix: length" in grid
-    plain = study_page.write(write_study(tmp_path / "plain", specs=SPECS[:2], rows=200)).read_text(encoding="utf-8")
+    plain = page_of(write_study(tmp_path / "plain", specs=SPECS[:2], rows=200))
     assert 'id="sweeps"' not in plain
 
 

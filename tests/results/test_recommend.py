@@ -12,7 +12,7 @@ from safetensors.numpy import load_file, save_file
 
 from encoderlab.report import headline
 from encoderlab.results import collect
-from encoderlab.results.collect import Table
+from encoderlab.results.table import Table
 from fixtures_runs import Spec, write_study
 
 ROWS = 200
@@ -43,6 +43,10 @@ def told(table: Table) -> str:
     return " ".join(headline.sentences(table))
 
 
+def pairs(table: Table) -> dict[str, int | None]:
+    return {row.variant: row.comparison.pairs if row.comparison else None for row in table.summary}
+
+
 def some(count: int, seed: int) -> np.ndarray:
     """(ROWS,) bool, `count` of them True."""
     return np.random.default_rng(seed).permutation(ROWS) < count
@@ -56,16 +60,16 @@ def test_a_cheap_equal_that_does_not_beat_the_majority_is_not_chosen(tmp_path: P
     table = collect.collect(study(tmp_path, FULL, HEAD, full=full, head=head))
     choice = table.recommendation
     assert choice is not None
-    assert choice["finalists"] == ["full", "head"] and choice["unproven"] == ["head"]
-    assert choice["general"] is False and choice["worse"] == []
-    assert (choice["variant"], choice["beats_majority"]) == ("full", True)
+    assert choice.finalists == ("full", "head") and choice.unproven == ("head",)
+    assert choice.general is False and choice.worse == ()
+    assert (choice.variant, choice.beats_majority) == ("full", True)
     assert told(table).startswith("Use full: 67.0 % of 200 test rows correct.")
     assert "Not shown to be better than always predicting one label: head." in told(table)
 
 
 def test_use_none_is_said_of_the_most_accurate(tmp_path: Path) -> None:
     table = collect.collect(study(tmp_path, FULL, HEAD, full=some(108, 1), head=some(104, 2)))
-    assert table.recommendation is not None and table.recommendation["beats_majority"] is False
+    assert table.recommendation is not None and table.recommendation.beats_majority is False
     first = "Do not use any of these methods yet: the most accurate one, full, is not shown to be better than always "
     assert told(table).startswith(f"{first}predicting one label")
 
@@ -74,7 +78,7 @@ def test_without_the_majority_s_predictions_nothing_is_claimed_about_it(tmp_path
     out = study(tmp_path, FULL, LORA)
     predictions(out / "runs" / "majority-None").unlink()
     table = collect.collect(out)
-    assert table.recommendation is not None and table.recommendation["beats_majority"] is None
+    assert table.recommendation is not None and table.recommendation.beats_majority is None
     assert "Whether it is better than always predicting one label could not be tested." in told(table)
 
 
@@ -118,34 +122,35 @@ def test_what_cannot_be_compared_is_not_called_worse(tmp_path: Path, damage: Any
     table = collect.collect(out)
     choice = table.recommendation
     assert choice is not None
-    assert (choice["variant"], choice["worse"], choice["incomparable"]) == ("full", [], {"lora rank=4": obstacle})
+    assert (choice.variant, choice.worse, choice.incomparable) == ("full", (), {"lora rank=4": obstacle})
     assert f"Not comparable with it: lora rank=4 ({obstacle})." in told(table)
     assert "worse" not in told(table)
     assert f"lora rank=4 is not compared with full: {obstacle}." in table.caveats
-    row = next(r for r in table.summary if r["variant"] == "lora rank=4")
-    assert (row["difference"], row["p"], row["holm_p"], row["pairs"]) == (None, None, None, 0)
+    row = next(r for r in table.summary if r.variant == "lora rank=4")
+    assert row.comparison and row.holm_p is None
+    assert (row.comparison.difference, row.comparison.p, row.comparison.pairs) == (None, None, 0)
 
 
 def test_a_difference_over_fewer_seeds_than_the_means_says_so(tmp_path: Path) -> None:
     out = study(tmp_path, FULL, LORA, seeds=(0, 1, 2), full=some(160, 1), lora=some(159, 1))
     table = collect.collect(out)
-    assert table.caveats == []
-    assert {r["variant"]: r["pairs"] for r in table.summary} == {
+    assert table.caveats == ()
+    assert pairs(table) == {
         "majority": 3, "untrained": 3, "full": None, "lora rank=4": 3,
     }  # fmt: skip
     predictions(out / "runs" / "lora-rank4-1").unlink()
     table = collect.collect(out)
-    assert {r["variant"]: r["pairs"] for r in table.summary}["lora rank=4"] == 2
+    assert pairs(table)["lora rank=4"] == 2
     assert len(table.caveats) == 1 and "lora rank=4 (2; means over 3 and 3)" in table.caveats[0]
-    assert table.recommendation is not None and table.recommendation["pairs"] in (0, 2)
+    assert table.recommendation is not None and table.recommendation.pairs in (0, 2)
 
 
 def test_a_baseline_of_which_one_seed_is_left_is_paired_with_that_seed_alone(tmp_path: Path) -> None:
     out = study(tmp_path, FULL, seeds=(0, 1, 2))
     for seed in (1, 2):
         predictions(out / "runs" / f"untrained-{seed}").unlink()
-    rows = {r["variant"]: r for r in collect.collect(out).summary}
-    assert (rows["untrained"]["pairs"], rows["majority"]["pairs"]) == (1, 3)
+    found = pairs(collect.collect(out))
+    assert (found["untrained"], found["majority"]) == (1, 3)
 
 
 def some_seeds(out: Path, *specs: Spec, accuracy: dict[str, list[float]]) -> Path:
@@ -169,8 +174,8 @@ def test_a_cheap_method_is_chosen_where_it_is_shown_to_be_within_the_margin(tmp_
     near = {"full": [0.85, 0.851, 0.849], "lora": [0.849, 0.85, 0.848], "head": [0.7, 0.701, 0.699]}
     table = collect.collect(some_seeds(tmp_path, FULL, LORA, HEAD, accuracy=near))
     choice = table.recommendation
-    assert choice is not None and (choice["variant"], choice["best"]) == ("lora rank=4", "full")
-    assert choice["within"] == ["full", "lora rank=4"] and choice["worse"] == ["head"] and choice["general"]
+    assert choice is not None and (choice.variant, choice.best) == ("lora rank=4", "full")
+    assert choice.within == ("full", "lora rank=4") and choice.worse == ("head",) and choice.general
     assert "more than 1 point worse is ruled out" in told(table)
     assert "Significantly worse than full: head." in told(table)
 
@@ -179,8 +184,8 @@ def test_not_told_apart_is_no_reason_to_choose_a_cheap_method(tmp_path: Path) ->
     far = {"full": [0.87, 0.83, 0.85], "lora": [0.83, 0.85, 0.85]}
     table = collect.collect(some_seeds(tmp_path, FULL, LORA, accuracy=far))
     choice = table.recommendation
-    assert choice is not None and choice["variant"] == choice["best"] == "full"
-    assert choice["worse"] == [] and list(choice["cheaper"]) == ["lora rank=4"]
+    assert choice is not None and choice.variant == choice.best == "full"
+    assert choice.worse == () and list(choice.cheaper) == ["lora rank=4"]
     cheaper = "lora rank=4 is cheaper, but is not shown to be within 1 point of full (95 % interval of the difference: "
     assert cheaper in told(table)
     assert "No other method is shown to be worse than full." in told(table)
@@ -198,7 +203,7 @@ def test_the_margin_and_the_cost_are_the_study_s(tmp_path: Path) -> None:
                 (folder / "result.json").write_text(json.dumps(run | {"train_seconds": 900.0}))
             chosen = "full"
         choice = collect.collect(out).recommendation
-        assert choice is not None and choice["variant"] == chosen, rule
+        assert choice is not None and choice.variant == chosen, rule
 
 
 def test_each_method_enters_with_the_variant_that_validation_picked(tmp_path: Path) -> None:
@@ -212,5 +217,5 @@ def test_each_method_enters_with_the_variant_that_validation_picked(tmp_path: Pa
         run["splits"]["test"]["accuracy"] = 0.8 if chosen else 0.99
         (folder / "result.json").write_text(json.dumps(run))
     choice = collect.collect(out).recommendation
-    assert choice is not None and choice["finalists"] == ["full", "lora rank=8"]
-    assert choice["best"] in choice["finalists"] and choice["variant"] in choice["finalists"]
+    assert choice is not None and choice.finalists == ("full", "lora rank=8")
+    assert choice.best in choice.finalists and choice.variant in choice.finalists

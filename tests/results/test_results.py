@@ -68,7 +68,7 @@ def test_summary_is_what_the_statistics_say_about_the_predictions(out: Path) -> 
             tensors = load_file(out / "runs" / name / "predictions" / "test.safetensors")
             correct = tensors["logits"].argmax(axis=1) == tensors["labels"]
             kept.append(correct[np.argsort(tensors["index"])])
-    spread = statistics.over_seeds([x.mean() for x in right])
+    spread = statistics.seed_spread([x.mean() for x in right])
     assert float(row["accuracy"]) == pytest.approx(spread.mean)
     assert float(row["accuracy_seeds_low"]) == pytest.approx(spread.low)
     assert float(row["difference"]) == pytest.approx(np.mean(right) - np.mean(reference))
@@ -97,15 +97,15 @@ def test_rows_are_matched_by_index_not_by_position(tmp_path: Path) -> None:
     tensors = load_file(out / "runs" / "full-0" / "predictions" / "test.safetensors")
     keep = np.random.default_rng(0).permutation(300)[:200]  # another order, and some rows only
     save_file({name: np.ascontiguousarray(tensor[keep]) for name, tensor in tensors.items()}, path)
-    row = next(r for r in collect.collect(out).summary if r["variant"] == "lora rank=1")
-    assert (row["difference"], row["p"]) == (0.0, 1.0)
+    change = next(r for r in collect.collect(out).summary if r.variant == "lora rank=1").comparison
+    assert change and (change.difference, change.p) == (0.0, 1.0)
 
 
 def test_one_seed_has_no_spread_over_seeds(tmp_path: Path) -> None:
     out = write_study(tmp_path, specs=SPECS[:2], seeds=(0,), rows=200)
     row = collect.collect(out).summary[-1]
-    assert row["accuracy"] is not None and row["accuracy_rows_low"] is not None
-    assert (row["accuracy_sd"], row["accuracy_seeds_low"]) == (None, None)
+    assert row.metric.mean is not None and row.metric.rows_low is not None
+    assert (row.metric.sd, row.metric.seeds_low) == (None, None)
     assert "NaN" not in (out / "summary.json").read_text()
 
 
@@ -119,7 +119,7 @@ def test_trials_stay_out_and_unfinished_runs_are_named(tmp_path: Path) -> None:
     study["runs"] += ["trial-1", "not-yet"]
     (out / "study.json").write_text(json.dumps(study))
     table = collect.collect(out)
-    assert table.missing == ["not-yet"]
+    assert table.missing == ("not-yet",)
     assert "trial-1" not in (out / "results.csv").read_text()
 
 
@@ -143,10 +143,10 @@ def test_the_cheapest_equal_is_recommended_and_a_worse_one_is_not(tmp_path: Path
     table = collect.collect(write_study(tmp_path, rows=1500))
     choice = table.recommendation
     assert choice is not None
-    assert choice["best"] == "full" and choice["variant"].startswith("lora")
-    assert {"head", "prefix length=16"} <= set(choice["worse"])
-    assert choice["beats_majority"] is True
-    assert choice["difference_low"] <= 0 <= choice["difference_high"]
+    assert choice.best == "full" and choice.variant.startswith("lora")
+    assert {"head", "prefix length=16"} <= set(choice.worse)
+    assert choice.beats_majority is True
+    assert (choice.difference_low or 0) <= 0 <= (choice.difference_high or 0)
 
 
 def test_damaged_files_are_one_clear_line(tmp_path: Path) -> None:
@@ -169,7 +169,7 @@ def test_labels_are_the_study_s_not_those_of_an_older_result(tmp_path: Path) -> 
     out = write_study(tmp_path, specs=SPECS[:2], seeds=(0,), rows=200)
     change(out / "study.json", labels={"lora-rank4-0": {"method": "lora", "variant": "lora rank=4 alpha=8"}})
     table = collect.collect(out)
-    assert [row["variant"] for row in table.summary] == ["majority", "untrained", "full", "lora rank=4 alpha=8"]
+    assert [row.variant for row in table.summary] == ["majority", "untrained", "full", "lora rank=4 alpha=8"]
     assert read(out / "results.csv")[-1]["variant"] == "lora rank=4 alpha=8"
 
 
@@ -187,10 +187,10 @@ def test_runs_of_other_versions_and_machines_are_told(tmp_path: Path) -> None:
     here = {"versions": {"torch": "2.13.0", "numpy": "2"}, "hardware": {"cpu": "A", "threads": 2, "gpus": ["H100"]}}
     for run in json.loads((out / "study.json").read_text())["runs"]:
         change(out / "runs" / run / "result.json", **here)
-    assert collect.collect(out).caveats == []
+    assert collect.collect(out).caveats == ()
     older = {"versions": {"torch": "2.9.0", "numpy": "2"}, "hardware": {"cpu": "A", "threads": 2, "gpus": []}}
     change(out / "runs" / "full-1" / "result.json", **older)
-    assert collect.collect(out).caveats == [
+    assert list(collect.collect(out).caveats) == [
         "The runs differ in versions, so their times are not comparable: torch 2.13.0 (6 runs), 2.9.0 (1 run).",
         "The runs differ in hardware, so their times are not comparable: gpus H100 (6 runs), none (1 run).",
     ]
@@ -203,4 +203,4 @@ def test_the_interval_over_seeds_stays_a_share(tmp_path: Path) -> None:
     run["splits"]["test"]["accuracy"] = 0.9
     result.write_text(json.dumps(run))
     row = collect.collect(out).summary[-1]
-    assert row["accuracy_seeds_low"] < 0.9 and row["accuracy_seeds_high"] == 1.0
+    assert row.metric.seeds_low is not None and row.metric.seeds_low < 0.9 and row.metric.seeds_high == 1.0

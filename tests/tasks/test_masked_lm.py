@@ -18,7 +18,6 @@ from encoderlab.adapters import folder as adapters
 from encoderlab.cli import tables
 from encoderlab.cli.app import main
 from encoderlab.config import load as config_load
-from encoderlab.core import statistics
 from encoderlab.core.errors import InputError
 from encoderlab.data.rows import Rows
 from encoderlab.data.tokenized import TokenizedRows
@@ -168,9 +167,10 @@ def test_the_interval_and_the_test_are_of_the_accuracy_that_is_shown() -> None:
     right = draw.binomial(masked, np.where(masked > 15, 0.2, 0.8))
     logits = np.stack([np.ones(200), masked, right], axis=1).astype(np.float32)
     shown = task.metrics(logits, np.zeros(200), [])["accuracy"]
-    evidence = task.evidence(logits, np.zeros(200), [])
-    assert task.weighted(evidence, np.ones((1, 200)))[0] == pytest.approx(shown, abs=1e-12)
-    interval = statistics.bootstrap(lambda weights: task.weighted(evidence, weights), 200)
+    metric = task.metric([])
+    rows = metric.row_statistics(logits, np.zeros(200))
+    assert metric.value(rows) == pytest.approx(shown, abs=1e-12)
+    interval = metric.interval_over_rows(rows[None])
     assert interval.low < shown < interval.high
     assert abs((right / masked).mean() - shown) > 0.05  # the mean of shares is another number
 

@@ -20,6 +20,7 @@ from safetensors.numpy import load_file
 from sklearn.metrics import mean_squared_error
 from transformers import AutoModelForSequenceClassification
 
+from encoderlab import report
 from encoderlab.adapters.tensor_names import our_name
 from encoderlab.cli.app import main
 from encoderlab.core.errors import InputError
@@ -32,10 +33,9 @@ from encoderlab.inference.predict import predict
 from encoderlab.methods.full import Full
 from encoderlab.model import load
 from encoderlab.model.families import FAMILIES
-from encoderlab.report import study_page
 from encoderlab.results import collect
 from encoderlab.results.comparison import compare as compared_with
-from encoderlab.results.comparison import over_seeds, variants
+from encoderlab.results.comparison import pooled_seed_variance, read_variants
 from encoderlab.study import check
 from encoderlab.study.compare import compare
 from encoderlab.tasks import weighted_correlation
@@ -218,14 +218,14 @@ def test_a_whole_study(out: Path) -> None:
 
 def test_the_difference_is_one_of_correlations_with_a_paired_interval(out: Path) -> None:
     table = collect.collect(out)
-    row = next(r for r in table.summary if r["variant"] == "lora rank=2")
+    row = next(r for r in table.summary if r.variant == "lora rank=2")
     found: dict[str, list[np.ndarray]] = {"full": [], "lora rank=2": []}
     gold = np.array([])
-    for run in sorted(table.runs, key=lambda run: run["seed"] or 0):
-        if run["variant"] in found:
-            tensors = load_file(out / "runs" / run["id"] / "predictions" / "test.safetensors")
+    for run in sorted(table.runs, key=lambda run: run.seed or 0):
+        if run.variant in found:
+            tensors = load_file(out / "runs" / run.id / "predictions" / "test.safetensors")
             order = np.argsort(tensors["index"])
-            found[run["variant"]].append(zscore(tensors["logits"][order, 0].astype(float)))
+            found[run.variant].append(zscore(tensors["logits"][order, 0].astype(float)))
             gold = tensors["labels"][order]
 
     def r(answers: np.ndarray, rows: np.ndarray) -> float:
@@ -236,20 +236,21 @@ def test_the_difference_is_one_of_correlations_with_a_paired_interval(out: Path)
         return float(np.mean([r(a, rows) - r(b, rows) for a, b in pairs]))
 
     every, draw = np.arange(len(gold)), np.random.default_rng(0)
-    assert row["difference"] == pytest.approx(gap(every))
+    change = row.comparison
+    assert change and change.difference == pytest.approx(gap(every))
     samples = [draw.integers(0, len(gold), len(gold)) for _ in range(2000)]
     gaps = np.array([[r(a, rows) - r(b, rows) for rows in samples] for a, b in zip(*found.values(), strict=True)])
     over_rows = gaps.mean(axis=0).var()
     values = [[r(a, every) for a in answers] for answers in found.values()]
-    trained = [v.done for v in variants(out, table.runs, table.task) if v.kind == "run"]
-    pooled = np.mean([np.var([run["splits"]["test"]["pearson"] for run in runs], ddof=1) for runs in trained])
+    trained = [v.done for v in read_variants(out, table.runs, [table.metric]) if v.is_trained]
+    pooled = np.mean([np.var([run.splits["test"].metrics["pearson"] for run in runs], ddof=1) for runs in trained])
     between_seeds = max(sum(np.var(one, ddof=1) for one in values), 2 * pooled) / 2
     apart = (np.cov(gaps)[[0, 1], [0, 1]].mean() - np.cov(gaps)[0, 1]) / 4
     se = math.sqrt(max(over_rows + between_seeds - apart, over_rows, between_seeds))
     df = (over_rows + between_seeds) ** 2 / (over_rows**2 / (len(gold) - 1) + between_seeds**2 / len(trained))
     half = scipy.stats.t.ppf(0.975, df) * se
-    assert row["difference_high"] - row["difference"] == pytest.approx(half, rel=0.1)
-    assert row["p"] == pytest.approx(2 * scipy.stats.t.sf(abs(row["difference"]) / se, df), abs=0.05)
+    assert change.estimate and change.estimate.high - change.estimate.value == pytest.approx(half, rel=0.1)
+    assert change.p == pytest.approx(2 * scipy.stats.t.sf(abs(change.estimate.value) / se, df), abs=0.05)
 
 
 def test_lower_is_better_where_the_error_is_the_metric(out: Path, tmp_path: Path) -> None:
@@ -258,36 +259,36 @@ def test_lower_is_better_where_the_error_is_the_metric(out: Path, tmp_path: Path
     study["study"]["task"]["best"] = "mse"
     (tmp_path / "out" / "study.json").write_text(json.dumps(study))
     table = collect.collect(tmp_path / "out")
-    rows = {row["variant"]: row for row in table.summary}
-    trained = {name: row["mse"] for name, row in rows.items() if row["kind"] == "run"}
-    choice = table.recommendation
-    found = variants(tmp_path / "out", table.runs, table.task)
-    best = next(v for v in found if choice and v.name == choice["variant"])
-    compared = {v.name: compared_with(best, v, table.task, over_seeds(found, table.task)) for v in found}
-    assert choice and choice["best"] == min(trained, key=lambda name: trained[name])
+    rows = {row.variant: row for row in table.summary}
+    means = {name: row.metric.mean or 0.0 for name, row in rows.items()}
+    trained = {name: means[name] for name, row in rows.items() if row.is_trained}
+    choice, metric = table.recommendation, table.metric
+    found = read_variants(tmp_path / "out", table.runs, [metric])
+    best = next(v for v in found if choice and v.name == choice.variant)
+    compared = {v.name: compared_with(best, v, metric, pooled_seed_variance(found, metric)) for v in found}
+    assert choice and choice.best == min(trained, key=lambda name: trained[name])
     rival = compared["mean"].estimate
-    assert rival is not None and choice["beats_majority"] is (rival.high < 0)
-    assert (
-        rows["head"]["difference"] == pytest.approx(rows["head"]["mse"] - rows["full"]["mse"]) and 0 < rows["head"]["p"]
-    )
-    lora = rows["lora rank=2"]
-    assert lora["difference_low"] < lora["difference"] < 0 and rows["mean"]["mse_seeds_high"] is None
-    page = study_page.write(tmp_path / "out").read_text()
+    assert rival is not None and choice.beats_majority is (rival.high < 0)
+    head, lora = (rows[name].comparison for name in ("head", "lora rank=2"))
+    assert head and head.difference == pytest.approx(means["head"] - means["full"]) and 0 < (head.p or 0)
+    assert lora and lora.estimate and lora.estimate.low < lora.estimate.value < 0
+    assert rows["mean"].metric.seeds_high is None
+    page = report.write(table).read_text()
     ranked = re.findall(r'<th scope="row"><span class="dot"[^>]*></span>([^<]+)<', page)[: len(rows)]
-    assert ranked == sorted(ranked, key=lambda name: rows[name]["mse"])
+    assert ranked == sorted(ranked, key=lambda name: means[name])
     assert "Lower and further left is better" in page
-    assert ("Do not use any of these" in page) is not choice["beats_majority"]
+    assert ("Do not use any of these" in page) is not choice.beats_majority
 
 
 @pytest.mark.parametrize("best", ["pearson", "spearman"])
 def test_the_metric_of_weighted_rows_is_scipys_and_sees_no_unit(best: Literal["pearson", "spearman"]) -> None:
     draw = np.random.default_rng(3)
     gold, once = draw.normal(size=80), np.ones((1, 80))
-    task, answers = Regression(best=best), gold + 2.0 * draw.normal(size=80)
+    metric, answers = Regression(best=best).metric(["label"]), gold + 2.0 * draw.normal(size=80)
     wanted = (scipy.stats.pearsonr if best == "pearson" else scipy.stats.spearmanr)(answers, gold)[0]
     for scale in (1.0, 1000.0):
-        evidence = task.evidence(7 + scale * answers[:, None], gold, ["label"])
-        assert task.weighted(evidence, once)[0] == pytest.approx(wanted, abs=1e-12)
+        rows = metric.row_statistics(7 + scale * answers[:, None], gold)
+        assert metric.metric_from_weights(rows, once)[0] == pytest.approx(wanted, abs=1e-12)
 
 
 def zscore(x: np.ndarray) -> np.ndarray:

@@ -20,6 +20,7 @@ from encoderlab.inference.predict import _digits, predict
 from encoderlab.study.compare import compare
 from encoderlab.tasks import weighted_correlation
 from encoderlab.tasks.regression import STATISTICS, Regression
+from encoderlab.tasks.regression_metrics import METRICS
 
 TASK = Regression()
 
@@ -40,9 +41,9 @@ def test_correlations_do_not_depend_on_the_unit(unit: float, offset: float, seed
         statistic, sign = STATISTICS[name], np.sign(unit)
         wanted = sign * statistic(x, y, weights)
         np.testing.assert_allclose(statistic(x, y * unit + offset, weights), wanted, atol=1e-6)
-        task = Regression(best=name)  # pyright: ignore[reportArgumentType]
-        evidence = task.evidence((x * unit + offset)[:, None], y * unit + offset, ["n"])
-        np.testing.assert_allclose(task.weighted(evidence, weights), statistic(x, y, weights), atol=1e-6)
+        metric = METRICS[name]
+        rows = metric.row_statistics((x * unit + offset)[:, None], y * unit + offset)
+        np.testing.assert_allclose(metric.metric_from_weights(rows, weights), statistic(x, y, weights), atol=1e-6)
 
 
 @pytest.mark.parametrize("value", [0.0, 1e-12, 0.1, 1e8 + 0.1, -1e30])

@@ -148,8 +148,10 @@ def test_entities_are_those_of_seqeval(golden: Golden) -> None:
     per_class = {one["label"]: (one["f1"], one["support"]) for one in found["per_class"]}
     absent = {name: (0.0, 0) for name in per_class}
     assert per_class == {name: pytest.approx(wanted) for name, wanted in (absent | golden.per_class).items()}
-    evidence = TASK.evidence(answers, labels, golden.tags)
-    np.testing.assert_allclose(TASK.weighted(evidence, golden.times), golden.f1_of_times, atol=1e-12)
+    metric = TASK.metric(golden.tags)
+    statistics = metric.row_statistics(answers, labels)
+    found_again = metric.metric_from_weights(statistics, np.asarray(golden.times, dtype=float))
+    np.testing.assert_allclose(found_again, golden.f1_of_times, atol=1e-12)
 
 
 @pytest.mark.parametrize("golden", GOLDEN, ids=str)
@@ -202,8 +204,9 @@ def test_other_labels_than_iob2() -> None:
     found = TASK.metrics(answers, labels, ["DET", "NOUN"])
     assert found["accuracy"] == pytest.approx(2 / 3) and "entity_f1" not in found
     assert TASK.metric(["DET", "NOUN"]).key == "accuracy" and TASK.metric(TAGS).key == "entity_f1"
-    evidence = TASK.evidence(answers, labels, ["DET", "NOUN"])
-    assert TASK.weighted(evidence, np.array([[1.0, 1.0], [1.0, 3.0]])) == pytest.approx([2 / 3, 4 / 5])
+    metric = TASK.metric(["DET", "NOUN"])
+    rows, weights = metric.row_statistics(answers, labels), np.array([[1.0, 1.0], [1.0, 3.0]])
+    assert metric.metric_from_weights(rows, weights) == pytest.approx([2 / 3, 4 / 5])
 
 
 @pytest.mark.parametrize(("family", "method"), cells(FAMILIES, CASES))
@@ -392,7 +395,7 @@ def test_a_whole_study(out: Path) -> None:
     assert "Entity F1 on the test rows" in page and "one standard error over seeds and test rows" in page
     assert '<th scope="row"><span class="cut" title="PER">PER</span></th>' in page and "Confusion" not in page
     table = collect.collect(out)
-    assert table.metric.key == "entity_f1" and table.recommendation and table.recommendation["beats_majority"]
+    assert table.metric.key == "entity_f1" and table.recommendation and table.recommendation.beats_majority
     run = run_of(out, "full")
     found = load_file(run / "predictions" / "test.safetensors")
     again = TASK.metrics(found["logits"], found["labels"], json.loads((run / "result.json").read_text())["class_names"])

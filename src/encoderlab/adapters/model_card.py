@@ -12,6 +12,7 @@ from typing import Any, Protocol
 
 from encoderlab.model import heads
 from encoderlab.tasks.metric import plain
+from encoderlab.tasks.score_names import SCORE_NAMES
 
 PIPELINES = {
     "AutoModelForSequenceClassification": "text-classification",
@@ -19,13 +20,6 @@ PIPELINES = {
     "AutoModelForMultipleChoice": "multiple-choice",
     "AutoModelForMaskedLM": "fill-mask",
     "AutoModel": "feature-extraction",
-}
-METRICS = {
-    **{"accuracy": "accuracy", "macro_f1": "f1", "macro_precision": "precision", "macro_recall": "recall"},
-    **{"pearson": "pearsonr", "spearman": "spearmanr", "mse": "mse", "entity_f1": "f1"},
-}
-TOLD = {"accuracy": "accuracy", "macro_f1": "macro F1", "entity_f1": "entity F1"} | {
-    **{"pearson": "Pearson's r", "spearman": "Spearman's rho", "mse": "mean squared error", "loss": "loss"}
 }
 
 
@@ -115,7 +109,7 @@ def _front(about: Mapping[str, Any], result: Result | None) -> str:
         "library_name": "peft" if as_peft else None,
         "pipeline_tag": PIPELINES.get(about.get("head", "")),
         "datasets": about.get("datasets"),
-        "metrics": [theirs for ours, theirs in METRICS.items() if ours in scored],
+        "metrics": [one.hub for one in SCORE_NAMES if one.hub and one.key in scored],
         "tags": ["encoderlab", method, f"base_model:adapter:{base}"],
     }
     lines = (f"{key}: {_yaml(value)}" for key, value in values.items() if value)
@@ -141,7 +135,8 @@ def _title(about: Mapping[str, Any]) -> str:
 def _result(result: Result | None) -> str:
     if not result or not result.splits:
         return ""
-    told = {key: words for key, words in TOLD.items() if any(key in one.metrics for one in result.splits.values())}
+    splits = [scores.metrics for scores in result.splits.values()]
+    told = {one.key: one.label for one in SCORE_NAMES if one.label and any(one.key in split for split in splits)}
     rows = [f"| split | rows | {' | '.join(told.values())} |", f"| --- | --- |{' --- |' * len(told)}"]
     for name, scores in result.splits.items():
         numbers = (scores.metrics.get(key) for key in told)

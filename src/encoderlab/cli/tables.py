@@ -16,7 +16,8 @@ from encoderlab.study.check import CheckReport
 from encoderlab.study.estimate import Estimate
 from encoderlab.study.inspect import Anatomy
 from encoderlab.study.progress import words as duration
-from encoderlab.tasks.metric import Metric
+from encoderlab.tasks.metric import MetricInfo
+from encoderlab.tasks.score_names import SCORE_NAMES
 
 if TYPE_CHECKING:  # these modules import the libraries for brain data, which other commands do not need
     pass
@@ -40,7 +41,7 @@ def summary(out: Path, reference: str) -> None:
     with (out / "summary.csv").open(encoding="utf-8", newline="") as file:
         rows = list(csv.DictReader(file))
     said = json.loads((out / "summary.json").read_text(encoding="utf-8"))
-    metric = Metric(**said["metric"])
+    metric = MetricInfo(**said["metric"])
     key, sign = metric.key, " %" if metric.percent else ""
     rows.sort(key=lambda row: (not row[key], -metric.sign * _number(row[key], 0.0)))
 
@@ -159,7 +160,7 @@ def _memory(megabytes: float | None) -> str:
     return "unknown" if megabytes is None else f"{megabytes:,.0f} MB"
 
 
-UNBOUNDED = ("loss", "mse", "perplexity")  # these have their own units; the others are shares and correlations
+WITH_UNIT = {one.key for one in SCORE_NAMES if one.has_unit}
 
 
 def _digits(value: float) -> str:
@@ -173,7 +174,7 @@ def evaluated(result: Mapping[str, Any]) -> None:
         print(f"note: {line}")
     single = {name: value for name, value in result.items() if isinstance(value, int | float)}
     for name, value in single.items():
-        shown = value if isinstance(value, int) else _digits(value) if name in UNBOUNDED else format(value, ".4f")
+        shown = value if isinstance(value, int) else _digits(value) if name in WITH_UNIT else format(value, ".4f")
         print(f"{name.replace('_', ' '):16} {shown}")
     if "per_class" not in result:
         return

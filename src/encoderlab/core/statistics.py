@@ -1,12 +1,12 @@
 """Intervals of single numbers, and the adjustment for several comparisons: arrays in, numbers out.
 
     over seeds       mean +- t(0.975, s - 1) * sd / sqrt(s)
-    over rows        percentile bootstrap: resample the n test rows with replacement, the models stay as they are
+    over rows        percentile bootstrap: resample the n test rows with replacement, keep the models
     two methods      see `variation`
     several methods  Holm: step-down Bonferroni over the family of comparisons
 
-A bootstrap draw only needs to know how often each *kind* of row was drawn (rows with equal values are interchangeable),
-and those counts are multinomial: the cost grows with the kinds of rows, not with the rows.
+Rows with equal values are interchangeable. A bootstrap sample is therefore a count of each kind of row, and the counts
+are multinomial: the cost grows with the number of kinds, not with the number of rows.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ Statistic = Callable[[NDArray[np.float64]], NDArray[np.float64]]  # (m, n) weigh
 
 @dataclass(frozen=True, kw_only=True)
 class Interval:
-    """Two ends of an interval, in the unit of the metric; nan where there is none."""
+    """The two ends of an interval, in the unit of the metric; nan if there is none."""
 
     low: float
     high: float
@@ -36,7 +36,7 @@ class Interval:
 
 @dataclass(frozen=True, kw_only=True)
 class Spread:
-    """A metric over seeds: mean, standard deviation (n - 1) and the t interval of the mean; nan where undefined."""
+    """A metric over seeds: mean, standard deviation (n - 1) and t interval of the mean; nan where undefined."""
 
     mean: float
     sd: float
@@ -44,10 +44,12 @@ class Spread:
     high: float
 
 
-def over_seeds(values: ArrayLike, level: float = LEVEL) -> Spread:
-    """Mean, sd and Student t interval of one metric over seeds.
+def seed_spread(values: ArrayLike, level: float = LEVEL) -> Spread:
+    """Return mean, standard deviation and Student's t interval of a metric over seeds.
 
-    values: (seeds,). One seed has a mean but neither sd nor interval (nan); no seed has none of them.
+    Args:
+        values: One value per seed, (seeds,). A single value has a mean alone; without values all is nan.
+        level: The coverage of the interval.
     """
     x = np.asarray(values, dtype=np.float64)
     if x.size == 0:
@@ -61,70 +63,59 @@ def over_seeds(values: ArrayLike, level: float = LEVEL) -> Spread:
 
 
 def bootstrap_mean(values: ArrayLike, *, seed: int = 0, resamples: int = RESAMPLES, level: float = LEVEL) -> Interval:
-    """Percentile bootstrap over rows of the mean over seeds and rows (Efron & Tibshirani 1993, ch. 13).
+    """Return the percentile bootstrap interval over rows of the mean (Efron & Tibshirani 1993, ch. 13).
 
-    values: (seeds, rows) or (rows,): one value per model and row, such as 1.0 where the model is right. Every seed
-    sees the same resampled rows. For a paired difference pass the difference of two such matrices.
+    All seeds share the resampled rows. For a paired difference, pass the difference of two matrices.
+
+    Args:
+        values: One value per model and row, (seeds, rows) or (rows,), such as 1.0 where the model is right.
+        seed: Seed of the samples.
+        resamples: Number of samples.
+        level: Coverage of the interval.
     """
     x = np.atleast_2d(np.asarray(values, dtype=np.float64))
     kinds, counts = np.unique(x.mean(axis=0), return_counts=True)
-    draws = _draws(counts, seed, resamples)
-    return _percentiles(draws @ kinds / counts.sum(), level)
-
-
-def bootstrap_macro_f1(
-    predicted: ArrayLike,
-    labels: ArrayLike,
-    classes: int,
-    *,
-    seed: int = 0,
-    resamples: int = RESAMPLES,
-    level: float = LEVEL,
-) -> Interval:
-    """Percentile bootstrap over rows of the macro F1, averaged over seeds.
-
-    predicted: (seeds, rows) class numbers; labels: (rows,) gold class numbers, both in [0, classes). The
-    mean is over the classes with gold or predicted rows in the resample, as in the metric itself (and scikit-learn).
-    """
-    models = np.atleast_2d(np.asarray(predicted, dtype=np.int64))
-    kinds, counts = np.unique(np.vstack([np.asarray(labels, dtype=np.int64), models]), axis=1, return_counts=True)
-    draws = _draws(counts, seed, resamples).astype(np.float64)
-    one_hot = np.eye(classes)
-    gold = one_hot[kinds[0]]
-    total = np.zeros(resamples)
-    for model in kinds[1:]:
-        guess = one_hot[model]
-        support = draws @ (gold + guess)
-        f1 = 2 * (draws @ (gold * guess)) / np.maximum(support, 1)
-        total += f1.sum(axis=1) / (support > 0).sum(axis=1)
-    return _percentiles(total / len(models), level)
+    draws = draws_of_kinds(counts, seed, resamples)
+    return percentile_interval(draws @ kinds / counts.sum(), level)
 
 
 def bootstrap(
     statistic: Statistic, rows: int, *, seed: int = 0, resamples: int = RESAMPLES, level: float = LEVEL
 ) -> Interval:
-    """Percentile bootstrap over rows of any statistic of weighted rows: a row's weight is how often it was drawn."""
-    return _percentiles(bootstrap_draws(statistic, rows, seed=seed, resamples=resamples), level)
+    """Return the percentile bootstrap interval of any statistic of weighted rows.
+
+    A weight counts how often a row was drawn.
+    """
+    return percentile_interval(bootstrap_draws(statistic, rows, seed=seed, resamples=resamples), level)
 
 
 def bootstrap_draws(
     statistic: Statistic, rows: int, *, groups: ArrayLike | None = None, seed: int = 0, resamples: int = RESAMPLES
 ) -> NDArray[np.float64]:
-    """Return a statistic of `resamples` samples of rows, last axis. groups: (rows,); rows of one are drawn together."""
+    """Return a statistic of `resamples` samples of rows, on the last axis.
+
+    Args:
+        statistic: Maps weights (m, rows) to values (..., m).
+        rows: The number of rows.
+        groups: The group of each row, (rows,). Rows of one group are drawn together.
+        seed: Seed of the samples.
+        resamples: Number of samples.
+    """
     rng = np.random.Generator(np.random.PCG64([seed, 0xB0075]))
     names, member = (rows, None) if groups is None else _numbered(groups)
     step = max(1, CELLS // rows)
-    found = []
+    values: list[NDArray[np.float64]] = []
     for start in range(0, resamples, step):
         drawn = rng.multinomial(names, np.full(names, 1 / names), size=min(step, resamples - start)).astype(np.float64)
-        found.append(statistic(drawn if member is None else drawn[:, member]))
-    return np.concatenate(found, axis=-1)
+        values.append(statistic(drawn if member is None else drawn[:, member]))
+    return np.concatenate(values, axis=-1)
 
 
 def holm(p_values: ArrayLike) -> NDArray[np.float64]:
-    """Holm's step-down adjusted p values (1979), in the order given.
+    """Return Holm's step-down adjusted p-values (1979), in the given order.
 
-    p_values: (m,). A nan is a comparison that could not be made: it stays nan and does not count towards the family.
+    Args:
+        p_values: (m,). A nan stands for a missing comparison: it stays nan and does not count towards the family.
     """
     p = np.asarray(p_values, dtype=np.float64)
     adjusted = np.full(p.shape, math.nan)
@@ -141,13 +132,14 @@ def _numbered(groups: ArrayLike) -> tuple[int, NDArray[np.int64]]:
     return len(names), member
 
 
-def _draws(counts: NDArray[np.int64], seed: int, resamples: int) -> NDArray[np.int64]:
-    """How often each kind of row occurs in each resample: (resamples, kinds)."""
+def draws_of_kinds(counts: NDArray[np.int64], seed: int, resamples: int) -> NDArray[np.int64]:
+    """Return how often each kind of row occurs in each sample, (resamples, kinds). counts: rows of each kind."""
     rng = np.random.Generator(np.random.PCG64([seed, 0xB0075]))
     n = int(counts.sum())
     return rng.multinomial(n, counts / n, size=resamples)
 
 
-def _percentiles(statistic: NDArray[np.float64], level: float) -> Interval:
+def percentile_interval(statistic: NDArray[np.float64], level: float) -> Interval:
+    """Return the central interval of the draws of a statistic, (resamples,)."""
     low, high = np.quantile(statistic, [(1 - level) / 2, (1 + level) / 2])
     return Interval(low=float(low), high=float(high))

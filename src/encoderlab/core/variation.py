@@ -1,20 +1,20 @@
-"""One standard error for test rows and seeds, and the interval and p value that follow from it.
+"""One standard error over test rows and seeds, and the interval and the p-value that follow from it.
 
-A method's score varies with the random seed and with the test rows that happen to be there. Both belong into one
-standard error, so that a claim about a method holds for other seeds and other rows. For the scores X, shape (S, n), of
-S seeds on n test rows, or the difference D = X_A - X_B of two methods:
+The score of a method varies with the random seed and with the sample of test rows. One standard error covers both, so
+that a claim about a method holds for other seeds and other rows. For the scores X, shape (S, n), of S seeds on n test
+rows, or the difference D = X_A - X_B of two methods:
 
     C     (S, S): covariance of the S seeds' metrics over samples of rows
     row   = mean of C                                       variance of the mean over seeds, for the given S runs
-    both  = (mean of C's diagonal - mean off it) / S        the part of `row` that new seeds would draw anew
+    both  = (mean of C's diagonal - mean off it) / S        the part of `row` that changes with new seeds
     seed  = s^2 / S                                         of one method; s^2: variance of the metric over its seeds
           = max(s_A^2 + s_B^2, 2 s_pool^2) / S              of a difference; s_pool^2: mean of s^2 over trained variants
     se^2  = max(row + seed - both, row, seed)
     df    = (row + seed)^2 / (row^2 / (n - 1) + seed^2 / df_seed)           Satterthwaite; df_seed: sum of S_v - 1
 
-For a mean over rows C is exact; for an F1 or a correlation it is the covariance of bootstrap draws. Rows of one group
-(texts of one author, windows of one text) are drawn together. With one seed nothing is known of `seed`: what is said
-then is about the runs at hand, not about the methods. docs/statistics.md derives and simulates all of this.
+For a mean over rows, C is exact; for an F1 or a correlation it is the covariance of bootstrap draws. Rows of one group
+(texts of one author, windows of one text) are drawn together. With one seed, `seed` is unknown: the result then holds
+for the given runs, not for the methods. docs/statistics.md has the derivation and simulations.
 
 Sources: Bouthillier et al. 2021 (arXiv:2103.03098), Sellam et al. 2022 (Multi-Bootstrap, arXiv:2106.16163),
 Satterthwaite 1946; Wilson 1927; Agresti & Min 2005; Fagerland et al. 2013 (mid-p McNemar); Hsu 1996.
@@ -40,9 +40,14 @@ FloatArray = NDArray[np.float64]
 class Estimate:
     """A number with its standard error.
 
-    value: the mean over seeds. low, high: ends of the 95 % interval. p: two-sided, of the null that the value is 0;
-    None where none was asked for. se, df: of the t distribution. row, seed: the two parts of se^2; they overlap a bit.
-    seeds: how many the number is over. general: whether it speaks of other seeds too, not of these runs alone.
+    Attributes:
+        value: The mean over seeds.
+        low, high: The ends of the 95 % interval.
+        se, df: Standard error and degrees of freedom of the t distribution.
+        row, seed: The parts of se^2 from rows and from seeds. They overlap a little.
+        seeds: The number of seeds, or of pairs of runs.
+        general: Whether the interval holds for other seeds too, not only for these runs.
+        p: The two-sided p-value of the null hypothesis that the value is 0. None if it was not tested.
     """
 
     value: float
@@ -67,9 +72,11 @@ class Estimate:
 
 @dataclass(frozen=True, kw_only=True)
 class SeedVariance:
-    """What the trained variants of a study tell of the variance over seeds.
+    """The variance of the metric over seeds, pooled over the trained variants of a study.
 
-    pooled: mean of the variants' variances; nan where none has two seeds. df: its degrees of freedom.
+    Attributes:
+        pooled: The mean of the variants' variances; nan if no variant has two seeds.
+        df: Its degrees of freedom.
     """
 
     pooled: float
@@ -77,34 +84,40 @@ class SeedVariance:
 
     @classmethod
     def of(cls, values: Sequence[ArrayLike]) -> SeedVariance:
-        """Pool over variants. values: the metric of each variant's seeds."""
-        several = [np.asarray(one, dtype=np.float64) for one in values if np.size(one) > 1]
+        """Pool over variants. values: for each variant, the metric of its seeds."""
+        several = [np.asarray(variant, dtype=np.float64) for variant in values if np.size(variant) > 1]
         if not several:
             return cls(pooled=math.nan, df=0)
-        pooled = float(np.mean([one.var(ddof=1) for one in several]))
-        return cls(pooled=pooled, df=sum(one.size - 1 for one in several))
+        pooled = float(np.mean([variant.var(ddof=1) for variant in several]))
+        return cls(pooled=pooled, df=sum(variant.size - 1 for variant in several))
 
 
 def covariance_of_means(scores: ArrayLike, groups: ArrayLike | None = None) -> tuple[FloatArray, int]:
-    """Return the covariance (S, S) of the seeds' means over samples of rows, and how many rows or groups there are.
+    """Return the covariance (S, S) of the seeds' means over samples of rows, and the number of rows or groups.
 
-    scores: (S, n). groups: (n,), the group of each row; rows of one group are drawn together.
+    Args:
+        scores: One score per seed and row, (S, n).
+        groups: The group of each row, (n,). Rows of one group are drawn together.
     """
     x = np.asarray(scores, dtype=np.float64)
     centred = x - x.mean(axis=1, keepdims=True)
     if groups is not None:
         names, inverse = np.unique(np.asarray(groups), return_inverse=True)
-        centred = np.stack([np.bincount(inverse, weights=one, minlength=len(names)) for one in centred])
+        centred = np.stack([np.bincount(inverse, weights=row, minlength=len(names)) for row in centred])
     units = centred.shape[1]
     if units < 2:
         return np.zeros((len(x), len(x))), units
     return centred @ centred.T * units / (units - 1) / x.shape[1] ** 2, units
 
 
-def one(values: ArrayLike, covariance: FloatArray, units: int) -> Estimate:
-    """Estimate a method's metric on other rows, with other seeds.
+def estimate_mean(values: ArrayLike, covariance: FloatArray, units: int) -> Estimate:
+    """Estimate the metric of one method for other rows and other seeds.
 
-    values: (S,), one seed each. covariance: (S, S), of the seeds over rows. units: rows, or groups of them."""
+    Args:
+        values: The metric of each seed, (S,).
+        covariance: Covariance of the seeds' metrics over samples of rows, (S, S).
+        units: The number of rows, or of groups of rows.
+    """
     x = np.asarray(values, dtype=np.float64)
     row, both = _over_rows(covariance)
     seed = float(x.var(ddof=1)) / x.size if x.size > 1 else 0.0
@@ -123,31 +136,37 @@ def difference(
 ) -> Estimate:
     """Estimate the difference of two methods, a minus b, and test it.
 
-    a, b: (S,), the metric of pairs of runs. covariance: (S, S), of their differences over rows. seeds: of the study's
-    trained variants. constant: one of the two answers the same whatever the seed, so that the other's variance alone
-    counts. floor: the
-    least variance over rows, such as `agresti_min`."""
+    Args:
+        a: The metric of the runs of one method, (S,).
+        b: The metric of their partners, (S,).
+        covariance: Covariance of the pairs' differences over samples of rows, (S, S).
+        units: The number of rows, or of groups of rows.
+        seeds: The variance over seeds of the study's trained variants.
+        constant: Whether one of the two gives the same answers for every seed; only the other's variance counts then.
+        floor: The least variance over rows, such as `agresti_min`.
+    """
     x, y = np.asarray(a, dtype=np.float64), np.asarray(b, dtype=np.float64)
     row, both = _over_rows(covariance)
     row = max(row, floor)
-    known = 0.0 if seeds.df == 0 else seeds.pooled * (1 if constant else 2)
+    pooled = 0.0 if seeds.df == 0 else seeds.pooled * (1 if constant else 2)
     own = 0.0 if x.size < 2 else float(x.var(ddof=1) + y.var(ddof=1))
-    seed = max(own, known) / x.size
+    seed = max(own, pooled) / x.size
     df = max(seeds.df, (x.size - 1) * (1 if constant else 2))
-    found = _estimate(float((x - y).mean()), row, seed, both, units, df, x.size, largest=True)
-    return replace(found, p=_two_sided(found.value, found.se, found.df))
+    estimate = _estimate(float((x - y).mean()), row, seed, both, units, df, x.size, largest=True)
+    return replace(estimate, p=_two_sided(estimate.value, estimate.se, estimate.df))
 
 
-def against_best(found: Estimate, compared: int) -> Estimate:
-    """Return the same difference to the best of `compared` methods, by the studentized range.
+def against_best(difference: Estimate, compared: int) -> Estimate:
+    """Return the difference to the best of `compared` methods, with interval and p-value of the studentized range.
 
-    The best one was picked by the scores that it is compared by, which a t test does not know."""
-    if found.se == 0 or compared < 2:
-        return found
-    df = float(f"{found.df:.3g}")
-    p = float(distributions.studentized_range.sf(math.sqrt(2) * abs(found.value) / found.se, compared, df))
-    half = _studentized_quantile(compared, df) * found.se / math.sqrt(2)
-    return replace(found, low=found.value - half, high=found.value + half, p=p)
+    A t test is too optimistic here, because the best method was picked by the scores that are compared.
+    """
+    if difference.se == 0 or compared < 2:
+        return difference
+    df = float(f"{difference.df:.3g}")
+    p = float(distributions.studentized_range.sf(math.sqrt(2) * abs(difference.value) / difference.se, compared, df))
+    half = _studentized_quantile(compared, df) * difference.se / math.sqrt(2)
+    return replace(difference, low=difference.value - half, high=difference.value + half, p=p)
 
 
 @cache
@@ -166,7 +185,11 @@ def wilson(right: float, n: int) -> tuple[float, float]:
 def agresti_min(differences: ArrayLike) -> float:
     """Return Agresti and Min's variance (2005) of a difference of two shares of the same rows, never 0.
 
-    differences: (n,), right minus right of each row, the mean over seeds. Two rows are added, one for each side."""
+    Two rows are added, one in favour of each side.
+
+    Args:
+        differences: Right minus right of each row, the mean over seeds, (n,).
+    """
     d = np.asarray(differences, dtype=np.float64)
     m = d.size + 2
     return float((d @ d) + 1 - d.sum() ** 2 / m) / m**2
@@ -182,28 +205,33 @@ def mid_p_mcnemar(only_a: int, only_b: int) -> float:
     return min(1.0, float(2 * at_most - exactly))
 
 
-def wider(found: Estimate, low: float, high: float, *, bounds: tuple[float, float] | None = None) -> Estimate:
-    """Return the estimate with each end moved out to `low` and `high` where these lie further out."""
-    ends = min(found.low, low), max(found.high, high)
-    if bounds is not None:
-        ends = max(ends[0], bounds[0]), min(ends[1], bounds[1])
-    return replace(found, low=ends[0], high=ends[1])
+def widened(estimate: Estimate, low: float, high: float) -> Estimate:
+    """Return the estimate with each end of its interval moved out to `low` and `high` where these lie further out."""
+    return replace(estimate, low=min(estimate.low, low), high=max(estimate.high, high))
 
 
-DISAGREEMENT = 0.075  # share of rows that only one of two methods gets right; measured: 7 to 11 %
+def clipped(estimate: Estimate, lowest: float, highest: float) -> Estimate:
+    """Return the estimate with its interval clipped to the possible values of the metric."""
+    return replace(estimate, low=max(estimate.low, lowest), high=min(estimate.high, highest))
+
+
+DISAGREEMENT = 0.075  # share of rows that only one of two methods gets right; measured: 0.07 to 0.11
 
 
 def smallest_visible(rows: int, seeds: int, seed_sd: float, disagreement: float = DISAGREEMENT) -> float:
     """Return the true difference that a study finds with 80 % power at the 5 % level: 2.8 standard errors.
 
-    rows: of the test set. seeds: of each method. seed_sd: of the metric over seeds. disagreement: share of rows that
-    only one of two methods gets right."""
+    Args:
+        rows: The number of test rows.
+        seeds: The number of seeds of each method.
+        seed_sd: The standard deviation of the metric over seeds.
+        disagreement: The share of rows that only one of two methods gets right.
+    """
     return 2.8 * math.sqrt(disagreement / rows + 2 * seed_sd**2 / seeds)
 
 
 def what_halves_it(rows: int, seeds: int, seed_sd: float) -> tuple[int | None, int | None]:
-    """Return the rows, or the seeds, with which half of `smallest_visible` is seen; None where more of them alone
-    cannot do it."""
+    """Return how many rows, or how many seeds, halve `smallest_visible`. None where more of them alone cannot."""
     of_rows, of_seeds = DISAGREEMENT / rows, 2 * seed_sd**2 / seeds
     quarter = (of_rows + of_seeds) / 4
     more_rows = math.ceil(DISAGREEMENT / (quarter - of_seeds)) if quarter > of_seeds else None

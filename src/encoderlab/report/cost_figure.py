@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Callable, Mapping, Sequence
 
 import matplotlib
 from matplotlib.axes import Axes
@@ -19,30 +18,45 @@ from encoderlab.report.style import (
     Style,
     axis_label,
     drawn,
+    interval_ends,
     plain,
     readable,
     svg,
-    text_ends,
     text_width,
 )
-from encoderlab.tasks.metric import Metric
+from encoderlab.results.summary import VariantSummary
+from encoderlab.tasks.metric import MetricInfo
 
 
 @matplotlib.rc_context(SETTINGS)
 def cost(
-    summary: Sequence[Mapping[str, Any]],
+    summary: Sequence[VariantSummary],
+    cost_of: Callable[[VariantSummary], float | None],
     look: Mapping[str, Style],
-    key: str,
     label: str,
     name: str,
-    metric: Metric,
+    metric: MetricInfo,
     *,
-    heads: bool,
+    heads: bool = False,
+    time: bool = False,
 ) -> str:
-    """Draw the metric against a cost on a log axis; 0 is drawn left of a break. `heads` marks the head parameters."""
-    rows = [row for row in summary if row["kind"] == "run" and None not in (row[metric.key], row[key])]
-    positive = [row[key] for row in rows if row[key] > 0]
-    sizes = {row["head_parameters"] for row in rows if row["head_parameters"]} if heads else set()
+    """Draw the metric of the trained variants against a cost on a log axis; 0 is drawn left of a break.
+
+    Args:
+        summary: the rows of the summary.
+        cost_of: the cost of a variant; a variant without one is left out.
+        look: the style of every variant.
+        label: the label of the cost axis.
+        name: the start of the ids in the SVG.
+        metric: the metric of the study.
+        heads: whether to mark the parameters of the heads.
+        time: whether the cost is in seconds.
+    """
+    costs = {row.variant: cost for row in summary if row.is_trained and (cost := cost_of(row)) is not None}
+    means = {row.variant: drawn(row.metric.mean, metric) for row in summary if row.metric.mean is not None}
+    rows = [row for row in summary if row.variant in costs and row.variant in means]
+    positive = [costs[row.variant] for row in rows if costs[row.variant] > 0]
+    sizes = {row.parameters.head for row in rows if row.parameters.head} if heads else set()
     span = [math.log10(v) for v in [*positive, *sizes]] or [0.0]
     left, right = min(span) - 0.25, max(span) + 0.35
     zero = left - 0.5
@@ -54,15 +68,15 @@ def cost(
     figure = Figure(figsize=(WIDTH, 4.5), dpi=72)
     axes = figure.add_axes((0.065, 0.125, 0.915, 0.845))
     axes.set_xlim(zero - 0.25 if any_zero else left, right)
-    lows, highs = zip(*(text_ends(row, metric) for row in rows), strict=True)
+    lows, highs = zip(*(interval_ends(row, metric) for row in rows), strict=True)
     pad = 0.06 * (max(highs) - min(lows) or 1.0)
     axes.set_ylim(min(lows) - 2.2 * pad, max(highs) + pad)
     for row in rows:
-        style, x, y = look[row["variant"]], where(row[key]), drawn(row[metric.key], metric)
-        axes.plot([x, x], text_ends(row, metric), color=style.colour, lw=1.6, alpha=0.3, zorder=2)
+        style, x, y = look[row.variant], where(costs[row.variant]), means[row.variant]
+        axes.plot([x, x], interval_ends(row, metric), color=style.colour, lw=1.6, alpha=0.3, zorder=2)
         axes.plot([x], [y], marker=style.marker, color=style.colour, ms=8, mec="white", mew=0.9, zorder=4)
-        if len(sizes) > 1 and row["head_parameters"]:
-            head = where(row["head_parameters"])
+        if len(sizes) > 1 and row.parameters.head:
+            head = where(row.parameters.head)
             axes.plot([head], [y], marker=style.marker, mfc="white", mec=style.colour, ms=6, mew=1.2, zorder=3)
     if len(sizes) == 1:
         at = where(next(iter(sizes)))
@@ -77,12 +91,12 @@ def cost(
             color=SOFT,
             fontsize=8,
         )
-    _log_ticks(axes, left, right, zero if any_zero else None, time=key.endswith("seconds"))
+    _log_ticks(axes, left, right, zero if any_zero else None, time=time)
     plain(axes, "both")
     axes.set_xlabel(label, color=SOFT)
     axes.set_ylabel(axis_label("test", metric), color=SOFT)
-    at = [(where(row[key]), drawn(row[metric.key], metric)) for row in rows]
-    _label_points(axes, [(row["variant"], text_ends(row, metric)) for row in rows], at, look)
+    at = [(where(costs[row.variant]), means[row.variant]) for row in rows]
+    _label_points(axes, [(row.variant, interval_ends(row, metric)) for row in rows], at, look)
     return svg(figure, name)
 
 

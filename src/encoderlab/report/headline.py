@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
 
 from encoderlab.report import text
-from encoderlab.results.collect import Table
-from encoderlab.tasks.metric import Metric
+from encoderlab.results.recommend import Ends, Recommendation
+from encoderlab.results.summary import VariantSummary
+from encoderlab.results.table import Table
+from encoderlab.tasks.metric import MetricInfo
 
 
 def sentences(table: Table) -> list[str]:
@@ -18,139 +19,140 @@ def sentences(table: Table) -> list[str]:
             "No method can be recommended: no run finished training.",
             'The reasons are listed under "Failed runs".',
         ]
-    rows = {row["variant"]: row for row in table.summary}
-    row = rows[choice["variant"]]
-    told = [_verdict(row, choice, table), _cost(row)]
-    told += [_rivals(choice, rows, table), _certainty(row, table.metric), *_elsewhere(row, table)]
-    if row["failed"]:
-        told.append(f"{row['failed']} of its {row['failed'] + row['seeds']} runs failed.")
-    return told
+    rows = {row.variant: row for row in table.summary}
+    row = rows[choice.variant]
+    lines = [_verdict(row, choice, table), _cost(row)]
+    lines += [_rivals(choice, rows, table), _certainty(row, table.metric), *_elsewhere(row, table)]
+    if row.failed:
+        lines.append(f"{row.failed} of its {row.failed + row.seeds} runs failed.")
+    return lines
 
 
-def _verdict(row: Mapping[str, Any], choice: Mapping[str, Any], table: Table) -> str:
+def _verdict(row: VariantSummary, choice: Recommendation, table: Table) -> str:
     metric = table.metric
-    right = metric.said.format(value=text.score(row[metric.key], metric), rows=text.count(row["rows"]))
-    if choice["beats_majority"] is False:
+    right = metric.said.format(value=text.score(row.metric.mean, metric), rows=text.count(row.rows))
+    if choice.beats_majority is False:
         return (
-            f"Do not use any of these methods yet: {metric.best} one, {row['variant']}, is not shown to be better than "
-            f"{table.task.always} ({right})."
+            f"Do not use any of these methods yet: {metric.best} one, {row.variant}, is not shown to be better than "
+            f"{table.task.constant_baseline_phrase} ({right})."
         )
-    return f"Use {row['variant']}: {right}."
+    return f"Use {row.variant}: {right}."
 
 
-def _cost(row: Mapping[str, Any]) -> str:
-    head = f"a head of {text.count(row['head_parameters'])} parameters"
-    if row["adapter_parameters"]:
-        part = row["adapter_parameters"] / row["total_parameters"]
+def _cost(row: VariantSummary) -> str:
+    head = f"a head of {text.count(row.parameters.head)} parameters"
+    if row.parameters.adapter and row.parameters.total:
+        part = row.parameters.adapter / row.parameters.total
         share = "nearly all" if part > 0.99 else f"{text.percent(part, 2)} %"
-        trains = f"trains {text.count(row['adapter_parameters'])} parameters ({share} of the model) and {head}"
+        trains = f"trains {text.count(row.parameters.adapter)} parameters ({share} of the model) and {head}"
     else:
         trains = f"trains only {head}"
-    speed = f"inference takes {text.milliseconds(row['inference_ms_per_example'])} ms per example"
-    run = f"The training steps of one run took {text.duration(row['train_seconds'])}"
-    return f"It {trains}. {run}, the saved file has {text.size(row['adapter_bytes'])}, and {speed}."
+    speed = f"inference takes {text.milliseconds(row.inference_ms_per_example)} ms per example"
+    run = f"The training steps of one run took {text.duration(row.train_seconds)}"
+    return f"It {trains}. {run}, the saved file has {text.size(row.adapter_bytes)}, and {speed}."
 
 
-def _rivals(choice: Mapping[str, Any], rows: Mapping[str, Mapping[str, Any]], table: Table) -> str:
+def _rivals(choice: Recommendation, rows: Mapping[str, VariantSummary], table: Table) -> str:
     """Return why the variant was chosen, and what was and was not shown about the other methods."""
-    best, chosen, metric = choice["best"], choice["variant"], table.metric
-    told = []
-    compared = len(choice["finalists"]) - len(choice["incomparable"]) > 1
-    if len(choice["finalists"]) == 1:
-        told.append("No other method finished training.")
+    best, chosen, metric = choice.best, choice.variant, table.metric
+    lines = []
+    compared = len(choice.finalists) - len(choice.incomparable) > 1
+    if len(choice.finalists) == 1:
+        lines.append("No other method finished training.")
     elif chosen == best:
-        told.append(f"It is {metric.best} of {len(choice['finalists'])} methods.")
+        lines.append(f"It is {metric.best} of {len(choice.finalists)} methods.")
     else:
-        told.append(_within(choice, rows, table))
-    if not choice["general"] and compared:
-        told.append(
+        lines.append(_within(choice, rows, table))
+    if not choice.general and compared:
+        lines.append(
             "Each method was trained with one seed, so the variation between seeds is unknown: the ranking holds for "
             "these runs, not for the methods."
         )
-    told += [_cheaper(name, ends, choice, table) for name, ends in choice["cheaper"].items()]
-    if choice["worse"]:
-        told.append(f"Significantly worse than {best}: {_names(choice['worse'])}.")
-    elif choice["general"] and compared:
-        told.append(f"No other method is shown to be worse than {best}.")
-    always = table.task.always
-    if choice["beats_majority"] is None:
-        told.append(f"Whether it is better than {always} could not be tested.")
-    unproven = [name for name in choice["unproven"] if name != chosen]
+    lines += [_cheaper(name, ends, choice, table) for name, ends in choice.cheaper.items()]
+    if choice.worse:
+        lines.append(f"Significantly worse than {best}: {_names(choice.worse)}.")
+    elif choice.general and compared:
+        lines.append(f"No other method is shown to be worse than {best}.")
+    always = table.task.constant_baseline_phrase
+    if choice.beats_majority is None:
+        lines.append(f"Whether it is better than {always} could not be tested.")
+    unproven = [name for name in choice.unproven if name != chosen]
     if unproven:
-        told.append(f"Not shown to be better than {always}: {_names(unproven)}.")
-    if choice["incomparable"]:
-        why = [f"{name} ({obstacle})" for name, obstacle in choice["incomparable"].items()]
-        told.append(f"Not comparable with {'it' if chosen == best else best}: {_names(why)}.")
-    return " ".join(told)
+        lines.append(f"Not shown to be better than {always}: {_names(unproven)}.")
+    if choice.incomparable:
+        why = [f"{name} ({obstacle})" for name, obstacle in choice.incomparable.items()]
+        lines.append(f"Not comparable with {'it' if chosen == best else best}: {_names(why)}.")
+    return " ".join(lines)
 
 
-def _within(choice: Mapping[str, Any], rows: Mapping[str, Mapping[str, Any]], table: Table) -> str:
-    metric, best = table.metric, rows[choice["best"]]
+def _within(choice: Recommendation, rows: Mapping[str, VariantSummary], table: Table) -> str:
+    metric, best = table.metric, rows[choice.best]
     sign = " %" if metric.percent else ""
-    pairs = choice["pairs"]
-    fewer = pairs < max(best["seeds"], rows[choice["variant"]]["seeds"])
+    pairs = choice.pairs
+    fewer = pairs < max(best.seeds, rows[choice.variant].seeds)
     only = f" over {pairs} pair{'s' * (pairs > 1)} of seeds" if fewer else ""
     name = metric.best[0].upper() + metric.best[1:]
     return (
-        f"{name} method, {choice['best']}, reached {text.score(best[metric.key], metric)}{sign} at a higher cost. The "
-        f"difference is {text.gain(choice['difference'], metric)}{_points(metric)}{only} (95 % interval: "
+        f"{name} method, {choice.best}, reached {text.score(best.metric.mean, metric)}{sign} at a higher cost. The "
+        f"difference is {text.gain(choice.difference, metric)}{_points(metric)}{only} (95 % interval: "
         f"{_between(choice, metric)}); being more than {margin(choice, metric)} worse is ruled out (one-sided 95 %)."
     )
 
 
-def _cheaper(name: str, ends: Sequence[float], choice: Mapping[str, Any], table: Table) -> str:
+def _cheaper(name: str, ends: Ends, choice: Recommendation, table: Table) -> str:
     """Say why a cheaper method is not chosen: nothing shows that it is good enough."""
     metric = table.metric
     _, low, high = ends
     return (
-        f"{name} is cheaper, but is not shown to be within {margin(choice, metric)} of {choice['best']} (95 % interval "
+        f"{name} is cheaper, but is not shown to be within {margin(choice, metric)} of {choice.best} (95 % interval "
         f"of the difference: {text.gain(low, metric)} to {text.gain(high, metric)}{_points(metric)})."
     )
 
 
-def margin(choice: Mapping[str, Any], metric: Metric) -> str:
+def margin(choice: Recommendation, metric: MetricInfo) -> str:
+    """Return the margin of the recommendation with its unit."""
     if not metric.percent:
-        return f"{choice['margin']:.3g}"
-    size = 100 * choice["margin"]
+        return f"{choice.margin:.3g}"
+    size = 100 * choice.margin
     return f"{size:g} point{'s' * (size != 1)}"
 
 
-def _points(metric: Metric) -> str:
+def _points(metric: MetricInfo) -> str:
     return " points" if metric.percent else ""
 
 
-def _between(choice: Mapping[str, Any], metric: Metric) -> str:
-    return f"{text.gain(choice['difference_low'], metric)} to {text.gain(choice['difference_high'], metric)}"
+def _between(choice: Recommendation, metric: MetricInfo) -> str:
+    return f"{text.gain(choice.difference_low, metric)} to {text.gain(choice.difference_high, metric)}"
 
 
-def _certainty(row: Mapping[str, Any], metric: Metric) -> str:
+def _certainty(row: VariantSummary, metric: MetricInfo) -> str:
     """Return the interval of the score in the first sentence, and where its variance comes from."""
-    key, sign, points = metric.key, " %" if metric.percent else "", _points(metric)
-    if row[f"{key}_low"] is None:
+    sign, points = " %" if metric.percent else "", _points(metric)
+    if row.interval is None:
         return "Its test predictions are missing, so there is no interval."
-    low, high = (text.score(row[f"{key}_{end}"], metric) for end in ("low", "high"))
-    if row["seeds"] == 1:
+    low, high = (text.score(end, metric) for end in (row.interval.low, row.interval.high))
+    if row.seeds == 1:
         return (
             f"The 95 % interval of this run over other test rows is {low} to {high}{sign}. It was trained with one "
             "seed, so the variation between seeds is unknown."
         )
-    share, sd = row[f"{key}_row_share"], text.score(row[f"{key}_sd"], metric, 1)
+    share, sd = row.interval.row_share, text.score(row.metric.sd, metric, 1)
     return (
         f"The 95 % interval of its mean over other seeds and other test rows is {low} to {high}{sign}. The test rows "
-        f"cause {100 * share:.0f} % of this variance; its {row['seeds']} seeds, with a standard deviation of "
+        f"cause {100 * share:.0f} % of this variance; its {row.seeds} seeds, with a standard deviation of "
         f"{sd}{points}, cause the rest."
     )
 
 
-def _elsewhere(row: Mapping[str, Any], table: Table) -> list[str]:
+def _elsewhere(row: VariantSummary, table: Table) -> list[str]:
     """Return one sentence on the other test sets, if there are any."""
     metric, sign = table.metric, " %" if table.metric.percent else ""
-    scores = {name: row[f"{name}_{metric.key}"] for name in table.others}
-    told = [f"{name} {text.score(value, metric)}{sign}" for name, value in scores.items() if value is not None]
-    return [f"Its {metric.label} on other test sets: {', '.join(told)}."] if told else []
+    scores = {name: other.metric.mean for name, other in row.other_tests.items()}
+    lines = [f"{name} {text.score(value, metric)}{sign}" for name, value in scores.items() if value is not None]
+    return [f"Its {metric.label} on other test sets: {', '.join(lines)}."] if lines else []
 
 
-def _names(names: list[str], most: int = 4) -> str:
+def _names(names: Sequence[str], most: int = 4) -> str:
     shown = names if len(names) <= most else names[: most - 1]
     rest = len(names) - len(shown)
     listed = ", ".join(shown)

@@ -23,6 +23,7 @@ class Box:
 
     @property
     def area(self) -> float:
+        """Width times height."""
         return (self.x1 - self.x0) * (self.y1 - self.y0)
 
 
@@ -60,7 +61,7 @@ def place(
 def _candidates(point: tuple[float, float], size: tuple[float, float], gap: float) -> list[tuple[float, Box]]:
     """Return (distance penalty, box) around a point: right, left, above and below, then further up and down."""
     (x, y), (w, h) = point, size
-    found = []
+    candidates = []
     for ring in range(12):
         rise = ring * h * 0.6
         for sign in (1, -1):
@@ -69,5 +70,5 @@ def _candidates(point: tuple[float, float], size: tuple[float, float], gap: floa
             for penalty, left in ((0.0, x + shift), (1.0, x - shift - w), (2.0, x - w / 2)):
                 if penalty == 2.0 and rise < h:
                     continue  # a centred label would cover its own point
-                found.append((penalty + rise + ring, Box(left, middle - h / 2, left + w, middle + h / 2)))
-    return found
+                candidates.append((penalty + rise + ring, Box(left, middle - h / 2, left + w, middle + h / 2)))
+    return candidates

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from typing import Any
 
 import matplotlib
 from matplotlib.figure import Figure
@@ -23,45 +22,43 @@ from encoderlab.report.style import (
     plain,
     svg,
 )
-from encoderlab.tasks.metric import Metric
+from encoderlab.results.searches import Search
+from encoderlab.tasks.metric import MetricInfo
 
 TALL = 2.9  # inches, without the legend
 
 
 @matplotlib.rc_context(SETTINGS)
-def draw(
-    search: Sequence[Mapping[str, Any]], look: Mapping[str, Style], metric: Metric, rows: int | None = None
-) -> str | None:
+def draw(searches: Sequence[Search], look: Mapping[str, Style], metric: MetricInfo) -> str | None:
     """Draw the candidates of every variant; return None if no variant has two candidates with a score.
 
     A ring marks the chosen candidate. If other settings were sampled as well, the points are not joined by a line.
 
     Args:
-        search: the entries of `search` in study.json.
+        searches: the search of each variant.
         look: the style of each variant.
         metric: the metric of the study.
-        rows: number of validation rows, for the standard error of an accuracy.
     """
-    found = {}
-    for entry in search:
-        scored = [c for c in entry["candidates"] if c.get(metric.key) is not None]
-        if len(scored) > 1 and entry["variant"] in look:
-            found[entry["variant"]] = entry, sorted(scored, key=lambda c: c["learning_rate"])
-    if not found:
+    drawable = {}
+    for search in searches:
+        scored = [(one, one.score) for one in search.tried if one.score is not None]
+        if len(scored) > 1 and search.variant in look:
+            drawable[search.variant] = search, sorted(scored, key=lambda pair: pair[0].learning_rate)
+    if not drawable:
         return None
-    columns, legend_height = legend_size(list(found))
+    columns, legend_height = legend_size(list(drawable))
     height = TALL + legend_height
     figure = Figure(figsize=(WIDTH, height), dpi=72)
     axes = figure.add_axes((0.065, (legend_height + 0.5) / height, 0.915, (TALL - 0.85) / height))
     handles = []
-    for variant, (entry, scored) in found.items():
+    for variant, (search, scored) in drawable.items():
         style = look[variant]
-        values = [drawn(c[metric.key], metric) for c in scored]
+        rates, values = [one.learning_rate for one, _ in scored], [drawn(score, metric) for _, score in scored]
         (line,) = axes.plot(
-            [c["learning_rate"] for c in scored],
+            rates,
             values,
             color=style.colour,
-            ls="" if "trials" in entry else style.dash,
+            ls="" if search.is_sampled else style.dash,
             lw=1.4,
             marker=style.marker,
             ms=5,
@@ -69,22 +66,20 @@ def draw(
             mew=0.6,
         )
         handles.append(line)
-        if metric.key == "accuracy" and rows:
-            noise = [100 * math.sqrt(max(v * (100 - v), 0.0) / 1e4 / rows) for v in values]
-            axes.errorbar(
-                [c["learning_rate"] for c in scored], values, noise, fmt="none", ecolor=style.colour, alpha=0.4, lw=1
-            )
-        for c, value in zip(scored, values, strict=True):
-            if c["learning_rate"] == entry["chosen"] and c.get("settings") == entry.get("chosen_settings"):
-                axes.plot([c["learning_rate"]], [value], "o", mfc="none", mec=style.colour, ms=11, mew=1.2)
+        errors = [drawn(one.standard_error, metric) for one, _ in scored if one.standard_error is not None]
+        if len(errors) == len(scored):
+            axes.errorbar(rates, values, errors, fmt="none", ecolor=style.colour, alpha=0.4, lw=1)
+        for (one, _), value in zip(scored, values, strict=True):
+            if one.is_chosen:
+                axes.plot([one.learning_rate], [value], "o", mfc="none", mec=style.colour, ms=11, mew=1.2)
     axes.set_xscale("log")
-    ticks = _ticks([c["learning_rate"] for _, scored in found.values() for c in scored])
+    ticks = _ticks([one.learning_rate for _, scored in drawable.values() for one, _ in scored])
     axes.set_xticks(ticks, [text.rate(tick) for tick in ticks])
     axes.minorticks_off()
     plain(axes, "both")
     axes.set_title(f"{axis_label('validation', metric)} of the search trials", loc="left", fontsize=9.5, color=INK)
     axes.set_xlabel("learning rate (log scale)", color=SOFT)
-    legend(figure, handles, list(found), columns)
+    legend(figure, handles, list(drawable), columns)
     return svg(figure, "candidates")
 
 

@@ -11,11 +11,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from encoderlab.core.files import write_text
 from encoderlab.report import (
-    confusion,
     cost_figure,
     curves_figure,
     headline,
@@ -26,21 +23,17 @@ from encoderlab.report import (
     templates,
     text,
 )
-from encoderlab.results import collect, columns
-from encoderlab.results.collect import Table
-from encoderlab.tasks.metric import Metric
+from encoderlab.results.columns import MEANS
+from encoderlab.results.table import Table
 
 
-def write(out: Path) -> Path:
-    """Collect the study in `out` (results.csv, summary.csv, summary.json), write `out`/report.html and return its path.
+def write(table: Table) -> Path:
+    """Write report.html into the folder of the study and return its path.
 
-    The same folder always gives the same page, byte for byte.
-
-    Raises:
-        InputError: as `results.collect` does.
+    The same table always gives the same page, byte for byte.
     """
-    path = Path(out) / "report.html"
-    write_text(path, page(collect.collect(Path(out))))
+    path = table.out / "report.html"
+    write_text(path, page(table))
     return path
 
 
@@ -49,131 +42,73 @@ def page(table: Table) -> str:
     return templates.render("study_page.html.j2", _context(table))
 
 
-def _context(table: Table) -> dict[str, Any]:
-    study, metric = table.study, table.metric
-    summary = sorted(table.summary, key=lambda row: _rank(row[metric.key], metric))
-    look = style.styles(table.summary, study.get("reference"))
-    done = {row["variant"]: [] for row in summary}
-    for run in table.runs:
-        if run["status"] == "done":
-            done[run["variant"]].append(run)
-    trained = [row["variant"] for row in summary if row["kind"] == "run"]
-    matrices = [confusion.read(variant, done[variant]) for variant in trained]
-    best = table.recommendation["variant"] if table.recommendation else None
-    swept = sweep_figure.find([row["variant"] for row in table.summary if row["kind"] == "run"])  # in the study's order
-    panels = sweep_figure.read(swept, done, look, metric)
+def _context(table: Table) -> Mapping[str, Any]:
+    study, metric, choice, summary = table.study, table.metric, table.recommendation, table.ranked
+    look = style.styles(table.summary, study.reference)
+    searches = table.searches
+    extra_metrics = [one for one in table.measures.extra_metrics if one.key != metric.key]
+    means = [key for key in dict.fromkeys((*MEANS, *table.task.extra_scores)) if key != metric.key]
     return {
-        "name": (study.get("study") or {}).get("name") or table.out.name,
+        "name": study.study.get("name") or table.out.name,
         "headline": headline.sentences(table),
-        "chosen": best,
-        "reference": study.get("reference"),
-        "reference_seeds": next((row["seeds"] for row in summary if row["variant"] == study.get("reference")), 0),
+        "chosen": choice.variant if choice else None,
+        "reference": study.reference,
+        "reference_seeds": next((row.seeds for row in summary if row.variant == study.reference), 0),
         "caveats": table.caveats,
         "summary": summary,
         "metric": metric,
         "title": text.heading(metric),
         "rule": table.rule,
-        "margin": headline.margin(table.recommendation, metric) if table.recommendation else "",
-        "general": bool(table.recommendation and table.recommendation["general"]),
-        "always": table.task.always,
+        "margin": headline.margin(choice, metric) if choice else "",
+        "general": bool(choice and choice.general),
+        "constant_baseline": table.task.constant_baseline_phrase,
         "others": table.others,
-        "further": [
-            key
-            for key in table.task.further
-            if key not in (*columns.METRICS, metric.key) and any(row[key] is not None for row in summary)
-        ],
-        "perplexity": any(row["perplexity"] is not None for row in summary),
-        "macro_f1": any(row["macro_f1"] is not None for row in summary),
+        "extra_metrics": [m for m in extra_metrics if any(row.spreads[m.key].mean is not None for row in summary)],
+        "means": [key for key in means if any(row.means[key] is not None for row in summary)],
         "look": look,
-        "figures": _figures(table, summary, done, look, panels[: sweep_figure.PANELS]),
-        "undrawn": [panel.title for panel in panels[sweep_figure.PANELS :]],
-        "matrices": [m for m in matrices if m],
-        "search": study.get("search") or [],
-        "sampled": _sampled(study.get("search") or []),
-        "candidates": sorted({len(entry["candidates"]) for entry in study.get("search") or []}),
-        "raced": any(entry.get("race") for entry in study.get("search") or []),
-        "at_edge": [entry["variant"] for entry in study.get("search") or [] if entry.get("edge")],
-        "by_chance": [entry["variant"] for entry in study.get("search") or [] if entry.get("chance")],
-        "data": study.get("data") or {},
-        "truncation": study.get("truncation") or {},
-        "warnings": _warnings(table),
-        "failed": [run for run in table.runs if run["status"] != "done"],
+        "figures": _figures(table, look),
+        "undrawn": [one.title for one in table.sweeps[sweep_figure.PANELS :]],
+        "confusions": [table.confusions[row.variant] for row in summary if row.variant in table.confusions],
+        "searches": searches,
+        "sampled": any(one.is_sampled for one in searches),
+        "pruned": sum(one.pruned for one in searches),
+        "failed_trials": sum(one.failed for one in searches),
+        "candidates": sorted({len(one.tried) for one in searches}),
+        "raced": any(one.race for one in searches),
+        "at_edge": [one.variant for one in searches if one.at_edge],
+        "by_chance": [one.variant for one in searches if one.by_chance],
+        "error_bars": any(one.standard_error is not None for search in searches for one in search.tried),
+        "data": study.data,
+        "truncation": study.truncation,
+        "warnings": table.warnings,
+        "failed": table.failed,
         "missing": table.missing,
-        "precision": study.get("precision"),
-        "versions": study.get("versions") or {},
-        "hardware": study.get("hardware") or {},
-        "resolved": json.dumps(study.get("study") or {}, indent=2, ensure_ascii=False),
+        "precision": study.precision,
+        "versions": study.versions,
+        "hardware": study.hardware,
+        "resolved": json.dumps(study.study, indent=2, ensure_ascii=False),
     }
 
 
-def _sampled(search: list[dict[str, Any]]) -> dict[str, int] | None:
-    """Count the pruned and the failed trials of all variants; None if no settings were sampled."""
-    if not any("trials" in entry for entry in search):
-        return None
-    return {status: sum(entry.get(status, 0) for entry in search) for status in ("pruned", "failed")}
-
-
-def _figures(
-    table: Table,
-    summary: list[dict[str, Any]],
-    done: Mapping[str, list[dict[str, Any]]],
-    look: Mapping[str, style.Style],
-    panels: list[sweep_figure.Panel],
-) -> dict[str, str | None]:
-    """Return the figures as SVG by name; None for a figure without data."""
-    drawn: dict[str, str] = {}
-    metric = table.metric
-    if any(row[metric.key] is not None for row in summary):
-        seeds = {variant: _scores(runs, "test", metric) for variant, runs in done.items()}
-        drawn["ranking"] = ranking_figure.ranking(summary, seeds, look, metric)
-    if any(row["kind"] == "run" and row[metric.key] is not None for row in summary):
+def _figures(table: Table, look: Mapping[str, style.Style]) -> dict[str, str | None]:
+    """Return SVG by name; None for a figure without data."""
+    drawn: dict[str, str | None] = dict.fromkeys(("ranking", "parameters", "time", "curves", "sweeps", "search"))
+    metric, summary = table.metric, table.ranked
+    if any(row.metric.mean is not None for row in summary):
+        drawn["ranking"] = ranking_figure.ranking(summary, table.test_scores, look, metric)
+    if any(row.is_trained and row.metric.mean is not None for row in summary):
         label = "adapter parameters, without the head (log scale)"
         drawn["parameters"] = cost_figure.cost(
-            summary, look, "adapter_parameters", label, "parameters", metric, heads=True
+            summary, lambda row: row.parameters.adapter, look, label, "parameters", metric, heads=True
         )
         label = "training time of one run (log scale)"
-        drawn["time"] = cost_figure.cost(summary, look, "train_seconds", label, "time", metric, heads=False)
-    found, lines = {}, {}
-    for row in summary:
-        runs = done[row["variant"]]
-        if row["kind"] == "run":
-            curve = curves_figure.read_curve([table.out / "runs" / run["id"] for run in runs], metric.key)
-            if curve:
-                found[row["variant"]] = curve
-        if row["kind"] == "baseline" or row["method"] == "head":
-            scores = _scores(runs, "validation", metric)
-            if scores:
-                lines[row["variant"]] = float(np.mean(scores))
-    if found:
-        drawn["curves"] = curves_figure.curves(found, lines, look, metric)
-    if panels:
-        drawn["sweeps"] = sweep_figure.draw(panels, metric)
-    if figure := search_figure.draw(
-        table.study.get("search") or [],
-        look,
-        metric,
-        ((table.study.get("data") or {}).get("validation") or {}).get("rows"),
-    ):
-        drawn["search"] = figure
-    return dict.fromkeys(("ranking", "parameters", "time", "curves", "sweeps", "search")) | drawn
-
-
-def _rank(value: float | None, metric: Metric) -> tuple[bool, float]:
-    """Return a sort key: best value first, missing values last."""
-    return value is None, -metric.sign * (value or 0.0)
-
-
-def _scores(runs: list[dict[str, Any]], split: str, metric: Metric) -> list[float]:
-    scores = [((run.get("splits") or {}).get(split) or {}).get(metric.key) for run in runs]
-    return [score for score in scores if score is not None]
-
-
-def _warnings(table: Table) -> list[str]:
-    """List the warnings of the study, then each distinct warning of the runs with its number of runs."""
-    own = [str(warning) for warning in table.study.get("warnings") or []]
-    runs: dict[str, int] = {}
-    for run in table.runs:
-        for warning in run.get("warnings") or []:
-            if str(warning) not in own:
-                runs[str(warning)] = runs.get(str(warning), 0) + 1
-    return own + [f"{warning} ({n} run{'s' * (n > 1)})" for warning, n in runs.items()]
+        drawn["time"] = cost_figure.cost(summary, lambda row: row.train_seconds, look, label, "time", metric, time=True)
+    if table.curves:
+        ranked = [row.variant for row in summary]
+        curves = {name: table.curves[name] for name in ranked if name in table.curves}
+        levels = {name: table.levels[name] for name in ranked if name in table.levels}
+        drawn["curves"] = curves_figure.curves(curves, levels, look, metric)
+    if panels := table.sweeps[: sweep_figure.PANELS]:
+        drawn["sweeps"] = sweep_figure.draw(panels, look, metric)
+    drawn["search"] = search_figure.draw(table.searches, look, metric)
+    return drawn

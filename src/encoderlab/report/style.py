@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,7 +13,8 @@ from matplotlib.axes import Axes
 from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
 
-from encoderlab.tasks.metric import Metric
+from encoderlab.results.summary import VariantSummary
+from encoderlab.tasks.metric import MetricInfo
 
 PALETTE = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#882255", "#7A7A00", "#332288")
 REFERENCE = "#222222"
@@ -39,20 +40,20 @@ class Style:
     dash: str
 
 
-def styles(summary: Sequence[Mapping[str, Any]], reference: str | None) -> dict[str, Style]:
+def styles(summary: Sequence[VariantSummary], reference: str | None) -> dict[str, Style]:
     """Return a style per variant: colour by method, marker and dash by variant. The reference's method is black."""
-    trained = [row for row in summary if row["kind"] == "run"]
-    black = next((row["method"] for row in trained if row["variant"] == reference), None)
-    methods = list(dict.fromkeys(row["method"] for row in trained if row["method"] != black))
+    trained = [row for row in summary if row.is_trained]
+    black = next((row.method for row in trained if row.variant == reference), None)
+    methods = list(dict.fromkeys(row.method for row in trained if row.method != black))
     colour = {method: PALETTE[i % len(PALETTE)] for i, method in enumerate(methods)} | {black: REFERENCE}
-    found: dict[str, Style] = {}
+    looks: dict[str, Style] = {}
     for row in summary:
-        if row["kind"] != "run":
-            found[row["variant"]] = Style(BASELINE, "o", "--" if row["variant"] != "untrained" else ":")
+        if not row.is_trained:
+            looks[row.variant] = Style(BASELINE, "o", "--" if row.variant != "untrained" else ":")
             continue
-        nth = sum(other["method"] == row["method"] for other in trained[: trained.index(row)])
-        found[row["variant"]] = Style(colour[row["method"]], MARKERS[nth % len(MARKERS)], DASHES[nth % len(DASHES)])
-    return found
+        nth = sum(other.method == row.method for other in trained[: trained.index(row)])
+        looks[row.variant] = Style(colour[row.method], MARKERS[nth % len(MARKERS)], DASHES[nth % len(DASHES)])
+    return looks
 
 
 def legend_size(names: Sequence[str]) -> tuple[int, float]:
@@ -79,6 +80,7 @@ def legend(figure: Figure, handles: Sequence[Artist], names: Sequence[str], colu
 
 
 def plain(axes: Axes, grid: str) -> None:
+    """Keep of the frame only the bottom line, and draw a light grid. grid: "x", "y" or "both"."""
     for side, spine in axes.spines.items():
         spine.set_visible(side == "bottom")
         spine.set_color("#bbbbbb")
@@ -97,24 +99,27 @@ def text_width(words: str, size: float) -> float:
     return 0.56 * size * len(words)
 
 
-def drawn(value: float, metric: Metric) -> float:
+def drawn(value: float, metric: MetricInfo) -> float:
     """Return a value of the metric in the unit of the axis."""
     return 100 * value if metric.percent else value
 
 
-def axis_label(split: str, metric: Metric) -> str:
+def axis_label(split: str, metric: MetricInfo) -> str:
+    """Return the label of an axis that shows the metric on a split."""
     return f"{split} {metric.label}" + (" (%)" if metric.percent else "")
 
 
-def drawn_all(values: Sequence[float], metric: Metric) -> list[float]:
+def drawn_all(values: Sequence[float], metric: MetricInfo) -> list[float]:
+    """Return values of the metric in the unit of the axis."""
     return [drawn(value, metric) for value in values]
 
 
-def text_ends(row: Mapping[str, Any], metric: Metric) -> tuple[float, float]:
+def interval_ends(row: VariantSummary, metric: MetricInfo) -> tuple[float, float]:
     """Return the interval over seeds and rows, or the mean twice if there is no interval."""
-    ends = (row[f"{metric.key}_low"], row[f"{metric.key}_high"])
-    low, high = (row[metric.key] if end is None else end for end in ends)
-    return drawn(low, metric), drawn(high, metric)
+    if row.interval is not None:
+        return drawn(row.interval.low, metric), drawn(row.interval.high, metric)
+    assert row.metric.mean is not None
+    return drawn(row.metric.mean, metric), drawn(row.metric.mean, metric)
 
 
 def svg(figure: Figure, name: str) -> str:

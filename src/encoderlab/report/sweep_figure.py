@@ -11,74 +11,21 @@ from __future__ import annotations
 import math
 import textwrap
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any
 
 import matplotlib
-import numpy as np
 from matplotlib.figure import Figure
 
-from encoderlab.report.style import INK, SETTINGS, SOFT, WIDTH, Style, axis_label, drawn, plain, svg
-from encoderlab.tasks.metric import Metric
+from encoderlab.report.style import INK, SETTINGS, SOFT, WIDTH, Style, axis_label, drawn, drawn_all, plain, svg
+from encoderlab.results.sweeps import Sweep
+from encoderlab.tasks.metric import MetricInfo
 
 PANELS = 12  # at most in the figure; the page names the ones left out
 TALL, TITLE_LINE, TICK_LINE = 2.0, 0.17, 0.16  # inches of a panel, and of a line of text above and below it
-Sweep = dict[float | str, str]  # swept value -> label of the variant
-
-
-@dataclass(frozen=True, kw_only=True)
-class Panel:
-    """One swept setting. scores: {value: {seed: validation metric as drawn}}, in the order of the axis."""
-
-    title: str
-    colour: str
-    scores: dict[float | str, dict[int, float]]
-
-
-def find(labels: Sequence[str]) -> dict[str, Sweep]:
-    """Return {title: {value: label}} for every setting that is the only difference between two or more variants.
-
-    A title names the method and the key. Numbers ascend; other values keep the order of the labels.
-    """
-    found: dict[str, dict[str, str]] = {}
-    for label in labels:
-        name, *settings = label.split(" ")
-        pairs = dict(part.split("=", 1) for part in settings if "=" in part)
-        for key, value in pairs.items():
-            rest = " ".join([name, *(part for part in settings if not part.startswith(f"{key}="))])
-            found.setdefault(f"{rest}: {key}", {})[value] = label
-    return {title: _ordered(sweep) for title, sweep in found.items() if len(sweep) > 1}
-
-
-def _ordered(sweep: dict[str, str]) -> Sweep:
-    try:
-        return dict(sorted((float(value), label) for value, label in sweep.items()))
-    except ValueError:
-        return {**sweep}
-
-
-def read(
-    sweeps: Mapping[str, Sweep],
-    runs: Mapping[str, Sequence[Mapping[str, Any]]],
-    look: Mapping[str, Style],
-    metric: Metric,
-) -> list[Panel]:
-    """Return a panel for every sweep with scores for two values. `runs` holds the finished runs of every variant."""
-    panels = []
-    for title, sweep in sweeps.items():
-        scores: dict[float | str, dict[int, float]] = {}
-        for value, label in sweep.items():
-            for run in runs.get(label, ()):
-                score = ((run.get("splits") or {}).get("validation") or {}).get(metric.key)
-                if score is not None:
-                    scores.setdefault(value, {})[run.get("seed") or 0] = drawn(score, metric)
-        if len(scores) > 1:
-            panels.append(Panel(title=title, colour=look[next(iter(sweep.values()))].colour, scores=scores))
-    return panels
 
 
 @matplotlib.rc_context(SETTINGS)
-def draw(panels: Sequence[Panel], metric: Metric) -> str:
+def draw(panels: Sequence[Sweep], look: Mapping[str, Style], metric: MetricInfo) -> str:
+    """Draw a panel for each sweep."""
     columns = min(3, len(panels))
     lines = math.ceil(len(panels) / columns)
     titles = [_wrapped(panel.title, 112 // columns) for panel in panels]
@@ -88,14 +35,14 @@ def draw(panels: Sequence[Panel], metric: Metric) -> str:
     height = lines * (above + TALL + below)
     figure = Figure(figsize=(WIDTH, height), dpi=72)
     for i, (panel, title, ticks) in enumerate(zip(panels, titles, names, strict=True)):
+        colour = look[panel.variant].colour
         axes = figure.add_subplot(lines, columns, i + 1)
         numbers = [value for value in panel.scores if isinstance(value, float)]
         at = dict(zip(panel.scores, numbers or range(len(panel.scores)), strict=True))
         for seed in sorted({seed for one in panel.scores.values() for seed in one}):
-            line = [(at[value], one[seed]) for value, one in panel.scores.items() if seed in one]
-            axes.plot(*zip(*line, strict=True), color=panel.colour, lw=0.9, alpha=0.5, marker=".", ms=4)
-        means = [np.mean(list(one.values())) for one in panel.scores.values()]
-        axes.plot(list(at.values()), means, color=panel.colour, lw=2.2, marker="o")
+            line = [(at[value], drawn(one[seed], metric)) for value, one in panel.scores.items() if seed in one]
+            axes.plot(*zip(*line, strict=True), color=colour, lw=0.9, alpha=0.5, marker=".", ms=4)
+        axes.plot(list(at.values()), drawn_all(list(panel.means.values()), metric), color=colour, lw=2.2, marker="o")
         if not numbers:
             axes.set_xlim(-0.5, len(at) - 0.5)
         elif min(numbers) > 0 and max(numbers) / min(numbers) >= 4:
@@ -116,7 +63,7 @@ def draw(panels: Sequence[Panel], metric: Metric) -> str:
     return svg(figure, "sweeps")
 
 
-def _names(panel: Panel, width: int) -> list[str]:
+def _names(panel: Sweep, width: int) -> list[str]:
     """Return the tick labels, wrapped so that they fit side by side in `width` characters."""
     values = [value if isinstance(value, str) else f"{value:g}" for value in panel.scores]
     return [_wrapped(value, max(6, width // len(values) - 1)) for value in values]

@@ -15,6 +15,7 @@ _FILTERS = {
     "percent": text.percent,
     "score": text.score,
     "gain": text.gain,
+    "heading": text.heading,
     "count": text.count,
     "p": text.p_value,
     "duration": text.duration,

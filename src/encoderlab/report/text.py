@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 
-from encoderlab.tasks.metric import Metric
+from encoderlab.tasks.metric import MetricInfo
 
 NOTHING = "–"
 MINUS = "−"
@@ -23,7 +23,7 @@ def points(value: float | None, digits: int = 1) -> str:
     return text if text.strip("+−0.") else f"{0:.{digits}f}"
 
 
-def score(value: float | None, metric: Metric, extra: int = 0) -> str:
+def score(value: float | None, metric: MetricInfo, extra: int = 0) -> str:
     """Format a value of a study's metric without its unit: '87.4' (percentage), '0.874' (plain number), '112' (large).
 
     `extra` adds digits.
@@ -33,7 +33,7 @@ def score(value: float | None, metric: Metric, extra: int = 0) -> str:
     return _number(value, metric, extra).replace("-", MINUS, value < 0)
 
 
-def gain(value: float | None, metric: Metric) -> str:
+def gain(value: float | None, metric: MetricInfo) -> str:
     """Format a difference of two values of the metric, always with its sign."""
     if metric.percent or value is None:
         return points(value)
@@ -41,7 +41,7 @@ def gain(value: float | None, metric: Metric) -> str:
     return text if text.strip("+−0.") else "0.000"
 
 
-def _number(value: float, metric: Metric, extra: int = 0) -> str:
+def _number(value: float, metric: MetricInfo, extra: int = 0) -> str:
     """Format a bounded metric with fixed decimals, and a metric with a unit with three significant digits."""
     if math.isinf(metric.bounds[1]) and 0 < abs(value) < 0.1:
         return f"{value:#.{3 + extra}g}"
@@ -53,12 +53,13 @@ def _decimals(value: float) -> int:
     return 3 if abs(value) < 1 else max(0, 3 - len(str(int(abs(value)))))
 
 
-def heading(metric: Metric) -> str:
+def heading(metric: MetricInfo) -> str:
     """Return the name of the metric with its unit: 'accuracy, %'."""
     return f"{metric.label}, %" if metric.percent else metric.label
 
 
 def count(value: float | None) -> str:
+    """Format a count with thousands separators: 12345 -> '12,345'."""
     return NOTHING if value is None else f"{value:,}"
 
 
@@ -79,6 +80,7 @@ def correlation(value: float | None, digits: int = 4, *, sign: bool = False) -> 
 
 
 def p_value(value: float | None) -> str:
+    """Format a p-value: '<0.001', '0.012', '0.35'."""
     if value is None:
         return NOTHING
     if value < 0.001:
@@ -87,6 +89,7 @@ def p_value(value: float | None) -> str:
 
 
 def duration(seconds: float | None) -> str:
+    """Format seconds: '4.2 s', '3 min 05 s', '2 h 07 min'."""
     if seconds is None:
         return NOTHING
     if seconds < 60:
@@ -108,10 +111,12 @@ def size(number: float | None) -> str:
 
 
 def memory(megabytes: float | None) -> str:
+    """Format megabytes as `size` does."""
     return NOTHING if megabytes is None else size(megabytes * 1e6)
 
 
 def milliseconds(value: float | None) -> str:
+    """Format milliseconds with three significant digits."""
     return NOTHING if value is None else f"{value:.3g}"
 
 

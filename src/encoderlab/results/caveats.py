@@ -1,42 +1,56 @@
-"""What a reader of a summary must know."""
+"""What a reader must know before comparing the variants of a summary."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
 
 from encoderlab.results.comparison import Comparison, Variant
+from encoderlab.training.run_record import RunRecord
 
 
-def uncompared(found: Sequence[Variant], reference: str | None, compared: Mapping[str, Comparison]) -> list[str]:
-    """Sentences on differences to the reference that are missing, or over other seeds than the means."""
-    finished = {v.name: len(v.done) for v in found if v.done}
+def one_seed(variants: Sequence[Variant]) -> list[str]:
+    """Return a sentence if every trained variant has one seed."""
+    trained = [variant for variant in variants if variant.is_trained and variant.done]
+    if len(trained) < 2 or any(len(variant.done) > 1 for variant in trained):
+        return []
+    return [
+        "Every method was trained with one seed: the intervals and p-values of differences hold for these runs on "
+        "other test rows, but not for other seeds."
+    ]
+
+
+def uncompared(variants: Sequence[Variant], reference: str | None, compared: Mapping[str, Comparison]) -> list[str]:
+    """Return sentences on missing differences to the reference, and on differences over fewer seeds than the means."""
+    finished = {v.name: len(v.done) for v in variants if v.done}
     if not reference or not finished:
         return []
     if reference not in finished:
-        known = ", ".join(finished)
-        return [f"Nothing is compared with the reference, {reference}: no run of it was finished (finished: {known})."]
-    told = [f"{name} is not compared with {reference}: {c.obstacle}." for name, c in compared.items() if c.obstacle]
+        names = ", ".join(finished)
+        return [f"Nothing is compared with the reference, {reference}: no run of it was finished (finished: {names})."]
+    sentences = [
+        f"{name} is not compared with {reference}: {c.obstacle}." for name, c in compared.items() if c.obstacle
+    ]
     fewer = [
         f"{name} ({c.pairs}; means over {finished[name]} and {finished[reference]})"
         for name, c in compared.items()
         if 0 < c.pairs < max(finished[name], finished[reference])
     ]
     if fewer:
-        told.append(
+        sentences.append(
             f"Some differences to {reference} use fewer pairs of seeds than the means, because a run failed "
             f"or its predictions are missing: {', '.join(fewer)}."
         )
-    return told
+    return sentences
 
 
-def mixed(runs: Iterable[Mapping[str, Any]]) -> list[str]:
-    """Sentences on finished runs that were made with different versions or on different hardware."""
-    told = []
+def mixed(runs: Iterable[RunRecord]) -> list[str]:
+    """Return sentences on finished runs that were made with different versions or on different hardware."""
+    done = [run for run in runs if run.is_done]
+    sentences: list[str] = []
     for what in ("versions", "hardware"):
         seen: dict[str, dict[str, int]] = {}
-        for run in runs:
-            for key, value in (run.get(what) or {}).items() if run["status"] == "done" else ():
+        for run in done:
+            for key, value in (run.versions if what == "versions" else run.hardware).items():
                 shown = ", ".join(map(str, value)) or "none" if isinstance(value, list) else str(value)
                 counts = seen.setdefault(key, {})
                 counts[shown] = counts.get(shown, 0) + 1
@@ -46,5 +60,5 @@ def mixed(runs: Iterable[Mapping[str, Any]]) -> list[str]:
             if len(counts) > 1
         ]
         if different:
-            told.append(f"The runs differ in {what}, so their times are not comparable: {'; '.join(different)}.")
-    return told
+            sentences.append(f"The runs differ in {what}, so their times are not comparable: {'; '.join(different)}.")
+    return sentences

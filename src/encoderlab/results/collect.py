@@ -1,9 +1,8 @@
-"""Run folders -> results.csv (one row per run and split), summary.csv and summary.json (one row per method variant).
+"""Collect the run folders of a study into results.csv, summary.csv and summary.json.
 
-Every variant is compared with the reference: the difference in the task's metric with one interval and one p value over
-seeds and test rows (`variation`), and Holm's adjustment over the family of trained variants. A task whose metric is not
-the accuracy has columns of its own behind the others, and so has each further test set. A failed run
-keeps its rows, without metrics, and counts. What a reader must know before comparing is listed as `caveats`.
+results.csv has a row per run and split, summary.csv and summary.json a row per variant. Every variant is compared with
+the reference: the difference in the task's metric with one interval and one p-value over seeds and test rows
+(`core.variation`), and Holm's adjustment over the trained variants. A failed run keeps its rows, without scores.
 """
 
 from __future__ import annotations
@@ -12,105 +11,135 @@ import csv
 import io
 import json
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from encoderlab.core.files import build, read_json, write_text
+import numpy as np
+
+from encoderlab.core.files import build, write_text
 from encoderlab.core.report_settings import Report
-from encoderlab.results.caveats import mixed, uncompared
-from encoderlab.results.columns import (
-    COLUMNS,
-    FROM_STUDY,
-    SPLIT_METRICS,
-    SPLITS,
-    new_columns,
-    result_columns,
-    summary_columns,
-)
-from encoderlab.results.comparison import against, variants
+from encoderlab.results.caveats import mixed, one_seed, uncompared
+from encoderlab.results.columns import COLUMNS, SPLIT_SCORES, SPLITS, new_columns, result_columns, summary_columns
+from encoderlab.results.comparison import compare_all, read_variants
+from encoderlab.results.confusion import confusion
+from encoderlab.results.curves import read_curve
+from encoderlab.results.measures import Measures
 from encoderlab.results.recommend import recommend
-from encoderlab.results.summary import _parameters, one_seed, summarise
-from encoderlab.tasks.base import Task
-from encoderlab.tasks.metric import Metric
+from encoderlab.results.searches import searches
+from encoderlab.results.study_record import StudyRecord
+from encoderlab.results.summary import Cell, summarize
+from encoderlab.results.sweeps import sweeps
+from encoderlab.results.table import Table
 from encoderlab.tasks.registry import TASKS
+from encoderlab.training.run_record import Kind, RunRecord
 
-
-@dataclass(frozen=True, kw_only=True)
-class Table:
-    """The collected study. `study` is study.json; `runs` every result.json but the trials', in the study's order;
-    `missing` the runs without one; `metric` what variants are compared by; `others` the names of further test sets;
-    `summary` dicts with `summary_columns` (None: does not apply; `pairs`: the pairs of runs with equal seeds that a
-    difference is over); `recommendation` as `recommend` returns it; `caveats`: sentences."""
-
-    out: Path
-    study: dict[str, Any]
-    runs: list[dict[str, Any]]
-    missing: list[str]
-    task: Task
-    metric: Metric
-    others: list[str]
-    summary: list[dict[str, Any]]
-    recommendation: dict[str, Any] | None
-    rule: Report
-    caveats: list[str]
+FROM_STUDY = ("reference", "warnings", "search", "data", "truncation", "versions", "hardware")
 
 
 def collect(out: Path) -> Table:
-    """Read study.json and its runs, write results.csv, summary.csv and summary.json into `out`, return them as a table.
+    """Read study.json and its runs, and write results.csv, summary.csv and summary.json into `out`.
 
-    Raises InputError where a file of the study is not readable or `out` is not writable.
+    Raises:
+        InputError: A file of the study is not readable, or `out` is not writable.
     """
-    out = Path(out)
-    study = read_json(out / "study.json")
-    ids = list(dict.fromkeys(study["runs"]))
-    missing = [i for i in ids if not (out / "runs" / i / "result.json").is_file()]
-    labels = study.get("labels") or {}  # a run taken from an earlier study may carry another label in its result
-    results = [read_json(out / "runs" / i / "result.json") | labels.get(i, {}) for i in ids if i not in missing]
-    runs = [r for r in results if r["kind"] != "trial"]
-    others = [name for name in study.get("data") or {} if name not in ("train", *SPLITS)]
-    task = build(TASKS, "kind", study["study"]["task"])
-    metric = task.metric(next((run["class_names"] for run in results), []))
-    found = variants(out, runs, task, others)
-    reference = next((v for v in found if v.name == study.get("reference")), None)
-    compared = against(found, reference, task)
-    summary = summarise(found, compared, task, metric)
-    rule = Report.read(study["study"].get("report"))
-    table = Table(
+    table = read_table(Path(out))
+    measures, others = table.measures, table.others
+    rows = result_rows(table.runs, measures, others)
+    summary = [row.cells(measures) for row in table.summary]
+    write_text(table.out / "results.csv", _csv(result_columns(measures), rows))
+    write_text(table.out / "summary.csv", _csv(summary_columns(measures, others), summary))
+    write_text(table.out / "summary.json", json.dumps(_structured(table, summary), indent=1, ensure_ascii=False) + "\n")
+    return table
+
+
+def read_table(out: Path) -> Table:
+    """Read study.json and its runs, and compute everything that a report shows. Write nothing."""
+    study = StudyRecord.read(out)
+    ids = list(dict.fromkeys(study.runs))
+    missing = tuple(i for i in ids if not (out / "runs" / i / "result.json").is_file())
+    records = [_labelled(RunRecord.read(out / "runs" / i), study) for i in ids if i not in missing]
+    runs = tuple(record for record in records if record.kind is not Kind.TRIAL)
+    others = tuple(name for name in study.data if name not in ("train", *SPLITS))
+    task = build(TASKS, "kind", study.study["task"])
+    measures = Measures.of(task, next((record.class_names for record in records), ()))
+    key = measures.metric.key
+    variants = read_variants(out, runs, measures.metrics.values(), others)
+    reference = next((v for v in variants if v.name == study.reference), None)
+    compared = compare_all(variants, reference, measures.metric)
+    summary = summarize(variants, compared, measures)
+    rule = Report.read(study.study.get("report"))
+    done = {variant.name: variant.done for variant in variants}
+    validation = {name: _scores(done[name], "validation", key) for name in done}
+    trained = [row.variant for row in summary if row.is_trained]
+    curves = {name: read_curve([out / "runs" / run.id for run in done[name]], key) for name in trained}
+    validation_rows = study.data["validation"].rows if "validation" in study.data else None
+    return Table(
         out=out,
         study=study,
         runs=runs,
         missing=missing,
-        task=task,
-        metric=metric,
+        measures=measures,
         others=others,
         summary=summary,
-        recommendation=recommend(found, summary, task, metric, rule),
+        recommendation=recommend(variants, summary, measures, rule),
         rule=rule,
-        caveats=[*one_seed(found), *uncompared(found, study.get("reference"), compared), *mixed(runs)],
+        caveats=(*one_seed(variants), *uncompared(variants, study.reference, compared), *mixed(runs)),
+        warnings=_warnings(study, runs),
+        test_scores={name: _scores(done[name], "test", key) for name in done},
+        levels={
+            row.variant: float(np.mean(validation[row.variant]))
+            for row in summary
+            if validation[row.variant] and (not row.is_trained or row.method == "head")
+        },
+        curves={name: curve for name, curve in curves.items() if curve is not None},
+        confusions={name: one for name in trained if (one := confusion(name, done[name])) is not None},
+        sweeps=sweeps(trained, done, key),
+        searches=searches(study.search, measures.metric, validation_rows),
     )
-    write_text(out / "results.csv", _csv(result_columns(task, metric), result_rows(runs, task, metric, others)))
-    write_text(out / "summary.csv", _csv(summary_columns(task, metric, others), summary))
-    write_text(out / "summary.json", json.dumps(_structured(table), indent=1, ensure_ascii=False) + "\n")
-    return table
 
 
-def result_rows(
-    runs: Iterable[Mapping[str, Any]], task: Task, metric: Metric, others: Sequence[str] = ()
-) -> list[dict[str, Any]]:
-    """The rows of results.csv, as dicts with `result_columns`; `others`: names of further test sets. A failed run has
-    its rows without metrics: none enters a mean."""
-    rows, columns = [], result_columns(task, metric)
-    of_split = (*SPLIT_METRICS, *new_columns(columns, COLUMNS))
+def _labelled(record: RunRecord, study: StudyRecord) -> RunRecord:
+    """Return the record under the study's labels: a run of an earlier study may carry others."""
+    label = study.labels.get(record.id)
+    return record if label is None else record.labelled(label.method, label.variant)
+
+
+def _scores(runs: Iterable[RunRecord], split: str, key: str) -> tuple[float, ...]:
+    return tuple(score for run in runs if (score := run.metric(split, key)) is not None)
+
+
+def _warnings(study: StudyRecord, runs: Iterable[RunRecord]) -> tuple[str, ...]:
+    """Return the warnings of the study, then those of runs, each once with the number of runs that have it."""
+    counts: dict[str, int] = {}
     for run in runs:
+        for warning in run.warnings:
+            if warning not in study.warnings:
+                counts[warning] = counts.get(warning, 0) + 1
+    return (*study.warnings, *(f"{warning} ({n} run{'s' * (n > 1)})" for warning, n in counts.items()))
+
+
+def result_rows(runs: Iterable[RunRecord], measures: Measures, others: Sequence[str] = ()) -> list[dict[str, Cell]]:
+    """Return the rows of results.csv: {column: value}. A failed run has its rows without scores.
+
+    Args:
+        runs: The runs of the study.
+        measures: The metrics of the study.
+        others: The names of further test sets.
+    """
+    columns = result_columns(measures)
+    of_split = (*SPLIT_SCORES, *new_columns(columns, COLUMNS))
+    rows: list[dict[str, Cell]] = []
+    for run in runs:
+        about: dict[str, Cell] = {key: getattr(run, key, None) for key in columns}
+        about |= {f"{part}_parameters": getattr(run.parameters, part) for part in ("adapter", "head", "total")}
         for split in (*SPLITS, *others):
-            metrics = (run.get("splits") or {}).get(split) if run["status"] == "done" else None
-            row = {key: run.get(key) for key in columns} | {key: (metrics or {}).get(key) for key in of_split}
-            rows.append(row | _parameters(run) | {"split": split, "run": run["id"]})
+            scores = run.splits.get(split) if run.is_done else None
+            scored = {} if scores is None else {**scores.metrics, "rows": scores.rows}
+            rows.append(about | {key: scored.get(key) for key in of_split} | {"split": split, "run": run.id})
     return rows
 
 
-def _csv(columns: Sequence[str], rows: Iterable[Mapping[str, Any]]) -> str:
+def _csv(columns: Sequence[str], rows: Iterable[Mapping[str, Cell]]) -> str:
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(columns)
@@ -118,19 +147,17 @@ def _csv(columns: Sequence[str], rows: Iterable[Mapping[str, Any]]) -> str:
     return text.getvalue()
 
 
-def _structured(table: Table) -> dict[str, Any]:
-    failed = [
-        {"run": run["id"], "variant": run["variant"], "seed": run.get("seed"), "reason": run.get("reason")}
-        for run in table.runs
-        if run["status"] != "done"
-    ]
+def _structured(table: Table, summary: Sequence[Mapping[str, Cell]]) -> Mapping[str, Any]:
+    """Return the content of summary.json."""
+    choice, study = table.recommendation, table.study.to_json()
+    failed = [{"run": run.id, "variant": run.variant, "seed": run.seed, "reason": run.reason} for run in table.failed]
     return {
-        "metric": asdict(table.metric),
+        "metric": table.metric.to_json(),
         "other_tests": table.others,
-        "recommendation": table.recommendation,
+        "recommendation": None if choice is None else choice.to_json(),
         "caveats": table.caveats,
-        "summary": table.summary,
+        "summary": summary,
         "failed": failed,
         "missing": table.missing,
-        **{key: table.study.get(key) for key in FROM_STUDY},
+        **{key: study[key] for key in FROM_STUDY},
     }

@@ -1,192 +1,164 @@
-"""Two variants on the same test rows: the difference in the task's metric, its interval and test, or why there is none.
+"""Compare two variants on the same test rows: the difference in the metric, its interval and p-value.
 
-Interval and test are of one standard error, over seeds and rows together (`variation`).
-Rows are matched by their `index` in the source, seeds by their number. Labels of matched rows must agree: predictions
-that were made on other data are never compared.
+Runs are paired by seed and rows by their `index` in the source. The labels of paired rows must agree, so that
+predictions on different data are never compared. Where a comparison is impossible, it says why.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
-import numpy as np
-from numpy.typing import NDArray
-
-from encoderlab.core import statistics
-from encoderlab.core.variation import (
-    Estimate,
-    SeedVariance,
-    agresti_min,
-    covariance_of_means,
-    difference,
-    mid_p_mcnemar,
-    one,
-    wider,
-    wilson,
-)
-from encoderlab.results.predictions import Predicted, Predictions, disagreeing, on_common_rows, read_predictions
-from encoderlab.tasks.base import Task
-
-FEW = 10  # right or wrong answers, below which a t interval of a share is too narrow
+from encoderlab.core.variation import Estimate, SeedVariance
+from encoderlab.results.predictions import Predicted, disagreeing, on_common_rows, read_predictions, stacked
+from encoderlab.tasks.metric import Metric
+from encoderlab.training.run_record import Kind, RunRecord
 
 
 @dataclass(frozen=True, kw_only=True)
 class Variant:
-    """One method with one choice of settings: its finished runs, their predictions on `test` by seed, those on the
-    other test sets by name, its failed runs."""
+    """One method with one choice of settings, and its runs.
+
+    Attributes:
+        done: The finished runs.
+        failed: The other runs.
+        test: The predictions on `test`, by seed.
+        others: The predictions on the further test sets, by name.
+    """
 
     name: str
     method: str
-    kind: str
-    done: list[dict[str, Any]]
-    failed: list[dict[str, Any]]
+    kind: Kind
+    done: tuple[RunRecord, ...]
+    failed: tuple[RunRecord, ...]
     test: Predicted
     others: Mapping[str, Predicted] = field(default_factory=dict)
+
+    @property
+    def is_trained(self) -> bool:
+        """Whether it is a method, not a baseline."""
+        return self.kind is Kind.RUN
 
 
 @dataclass(frozen=True, kw_only=True)
 class Comparison:
-    """The metric of one variant minus that of another, over `pairs` pairs of runs with equal seeds.
+    """The metric of one variant minus that of another.
 
-    difference_low, difference_high: 95 % interval; p: of the same standard error (`variation`). general: whether they
-    speak of the methods; otherwise of these runs alone, because no seed was repeated. estimate: with its parts. All
-    None, and `obstacle` says why, if the two cannot be compared.
+    Attributes:
+        estimate: The difference with its interval and p-value. None if the variants cannot be compared.
+        obstacle: Why they cannot be compared.
     """
 
-    difference: float | None = None
-    difference_low: float | None = None
-    difference_high: float | None = None
-    p: float | None = None
-    pairs: int = 0
-    general: bool = False
-    obstacle: str | None = None
     estimate: Estimate | None = None
+    obstacle: str | None = None
 
-    @classmethod
-    def of(cls, found: Estimate) -> Comparison:
-        return cls(
-            difference=found.value,
-            difference_low=found.low,
-            difference_high=found.high,
-            p=found.p,
-            pairs=found.seeds,
-            general=found.general,
-            estimate=found,
-        )
+    @property
+    def difference(self) -> float | None:
+        """The mean difference over the pairs of runs."""
+        return None if self.estimate is None else self.estimate.value
+
+    @property
+    def difference_low(self) -> float | None:
+        """The lower end of the 95 % interval."""
+        return None if self.estimate is None else self.estimate.low
+
+    @property
+    def difference_high(self) -> float | None:
+        """The upper end of the 95 % interval."""
+        return None if self.estimate is None else self.estimate.high
+
+    @property
+    def p(self) -> float | None:
+        """The two-sided p-value, from the same standard error."""
+        return None if self.estimate is None else self.estimate.p
+
+    @property
+    def pairs(self) -> int:
+        """The number of pairs of runs with equal seeds."""
+        return 0 if self.estimate is None else self.estimate.seeds
 
 
-def variants(out: Path, runs: Iterable[dict[str, Any]], task: Task, others: Sequence[str] = ()) -> list[Variant]:
-    """Runs grouped by variant, in the order of their first run. others: names of further test sets."""
-    groups: dict[str, list[dict[str, Any]]] = {}
+def read_variants(
+    out: Path, runs: Iterable[RunRecord], metrics: Iterable[Metric], others: Sequence[str] = ()
+) -> list[Variant]:
+    """Group runs by variant, in the order of their first run, and read their predictions.
+
+    Args:
+        out: The folder of the study.
+        runs: The runs, trials excluded.
+        metrics: The metrics whose row statistics are needed.
+        others: The names of further test sets.
+    """
+    groups: dict[str, list[RunRecord]] = {}
     for run in runs:
-        groups.setdefault(run["variant"], []).append(run)
-    found = []
+        groups.setdefault(run.variant, []).append(run)
+    metrics = tuple(metrics)
+    variants: list[Variant] = []
     for name, group in groups.items():
-        done = [run for run in group if run["status"] == "done"]
-        failed = [run for run in group if run["status"] != "done"]
+        done = tuple(run for run in group if run.is_done)
         test, *more = (
             {
-                run.get("seed"): predictions
+                run.seed: predictions
                 for run in done
-                if (predictions := read_predictions(out / "runs" / run["id"], split, task, run["class_names"]))
+                if (predictions := read_predictions(out / "runs" / run.id, split, metrics)) is not None
             }
             for split in ("test", *others)
         )
-        first = group[0]
-        found.append(
+        variants.append(
             Variant(
                 name=name,
-                method=first["method"],
-                kind=first["kind"],
+                method=group[0].method,
+                kind=group[0].kind,
                 done=done,
-                failed=failed,
+                failed=tuple(run for run in group if not run.is_done),
                 test=test,
                 others=dict(zip(others, more, strict=True)),
             )
         )
-    return found
+    return variants
 
 
-def against(found: Sequence[Variant], other: Variant | None, task: Task) -> Mapping[str, Comparison]:
-    """Every other variant with a finished run, compared with `other`, by name; nothing without a finished `other`."""
+def compare_all(variants: Sequence[Variant], other: Variant | None, metric: Metric) -> dict[str, Comparison]:
+    """Compare every other variant that has a finished run with `other`. Empty if `other` has none."""
     if other is None or not other.done:
         return {}
-    seeds = over_seeds(found, task)
-    return {v.name: compare(v, other, task, seeds) for v in found if v is not other and v.done}
+    seeds = pooled_seed_variance(variants, metric)
+    return {one.name: compare(one, other, metric, seeds) for one in variants if one is not other and one.done}
 
 
-def over_seeds(found: Sequence[Variant], task: Task) -> SeedVariance:
-    """What the trained variants tell of the metric's variance over seeds."""
+def pooled_seed_variance(variants: Sequence[Variant], metric: Metric) -> SeedVariance:
+    """Return the variance of the metric over seeds, pooled over the trained variants."""
     return SeedVariance.of(
-        [[_metric(p.evidence, task) for p in variant.test.values()] for variant in found if variant.kind == "run"]
+        [[metric.value(one.statistics[metric.key]) for one in v.test.values()] for v in variants if v.is_trained]
     )
 
 
-def compare(a: Variant, b: Variant, task: Task, seeds: SeedVariance) -> Comparison:
-    """`a` minus `b` over the seeds and test rows that both have. seeds: of the study's trained variants.
+def compare(a: Variant, b: Variant, metric: Metric, seeds: SeedVariance) -> Comparison:
+    """Compare `a` with `b` over the seeds and test rows that both have.
 
-    A baseline that has no seed answers the same whatever the seed, so it is paired with every seed of the other.
+    A baseline without a seed gives the same answers for every seed, so it is paired with every run of the other.
+
+    Args:
+        a: The variant whose metric counts positively.
+        b: The variant whose metric is subtracted.
+        metric: The metric of the study.
+        seeds: The variance over seeds of the study's trained variants.
     """
     if not a.test or not b.test:
         return Comparison(obstacle="test predictions are missing")
-    if None in a.test or None in b.test:
+    constant = None in a.test or None in b.test
+    if constant:
         pairs = [(p, q) for p in a.test.values() for q in b.test.values()]
     else:
         pairs = [(a.test[seed], b.test[seed]) for seed in a.test if seed in b.test]
     if not pairs:
         return Comparison(obstacle="no seed was finished in both")
-    matched = on_common_rows([p for pair in pairs for p in pair])
+    matched = on_common_rows([one for pair in pairs for one in pair])
     rows = len(matched[0].index)
     if not rows:
         return Comparison(obstacle="they were tested on different rows")
     if disagree := disagreeing(matched):
         return Comparison(obstacle=f"the labels of {disagree:,} of {rows:,} test rows differ between their runs")
-    left, right = np.array([p.evidence for p in matched[::2]]), np.array([q.evidence for q in matched[1::2]])
-    ours, theirs = ([_metric(x, task) for x in side] for side in (left, right))
-    gaps = left[..., 0].astype(np.float64) - right[..., 0] if left.shape[2] == 1 else None
-    if gaps is not None:
-        covariance, units = covariance_of_means(gaps)
-    else:
-
-        def gap(weights: NDArray[np.float64]) -> NDArray[np.float64]:
-            return np.array(
-                [task.weighted(x, weights) - task.weighted(y, weights) for x, y in zip(left, right, strict=True)]
-            )
-
-        covariance, units = np.atleast_2d(np.cov(statistics.bootstrap_draws(gap, rows))), rows
-    floor = agresti_min(gaps.mean(axis=0)) if gaps is not None and left.dtype == bool else 0.0
-    constant = None in a.test or None in b.test
-    found = difference(ours, theirs, covariance, units, seeds, constant=constant, floor=floor)
-    if floor and gaps is not None and not found.general:
-        found = replace(found, p=mid_p_mcnemar(int((gaps > 0).sum()), int((gaps < 0).sum())))
-    return Comparison.of(found)
-
-
-def _metric(evidence: NDArray[Any], task: Task) -> float:
-    return float(task.weighted(evidence, np.ones((1, len(evidence))))[0])
-
-
-def over_rows(matched: Sequence[Predictions], task: Task) -> statistics.Interval:
-    """The interval over rows of the metric's mean over seeds."""
-    evidence = np.array([p.evidence for p in matched])
-    if evidence.shape[2] == 1:
-        return statistics.bootstrap_mean(evidence[..., 0])
-    return statistics.bootstrap(lambda w: np.mean([task.weighted(x, w) for x in evidence], axis=0), evidence.shape[1])
-
-
-def estimated(matched: Sequence[Predictions], task: Task, bounds: tuple[float, float]) -> Estimate:
-    """The metric on other rows with other seeds, with one interval. bounds: of the metric."""
-    evidence = np.array([p.evidence for p in matched])
-    values, rows = [_metric(x, task) for x in evidence], evidence.shape[1]
-    if evidence.shape[2] == 1:
-        covariance, units = covariance_of_means(evidence[..., 0])
-    else:
-        draws = statistics.bootstrap_draws(lambda w: np.array([task.weighted(x, w) for x in evidence]), rows)
-        covariance, units = np.atleast_2d(np.cov(draws)), rows
-    found = one(values, covariance, units)
-    if evidence.dtype == bool and (len(values) == 1 or rows * min(found.value, 1 - found.value) < FEW):
-        return wider(found, *wilson(found.value, rows), bounds=bounds)
-    return wider(found, found.low, found.high, bounds=bounds)
+    left, right = stacked(matched[::2], metric), stacked(matched[1::2], metric)
+    return Comparison(estimate=metric.difference(left, right, seeds, constant=constant))

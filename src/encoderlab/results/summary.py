@@ -1,134 +1,231 @@
-"""One row of summary.csv per variant."""
+"""Summarize each variant over its seeds: one row of summary.csv."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict
-from typing import Any
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
 from encoderlab.core import statistics
-from encoderlab.results.columns import COMPARISON, HEADLINE, METRICS, OF_METRIC, summary_columns
-from encoderlab.results.comparison import Comparison, Variant, estimated, over_rows
-from encoderlab.results.predictions import Predicted, disagreeing, on_common_rows
-from encoderlab.tasks.base import Task
-from encoderlab.tasks.metric import Metric, perplexity
+from encoderlab.core.statistics import Interval
+from encoderlab.results.columns import DIFFERENCE, INTERVAL, MEANS, METRICS, SPREAD, summary_columns
+from encoderlab.results.comparison import Comparison, Variant
+from encoderlab.results.measures import Measures
+from encoderlab.results.predictions import Predicted, disagreeing, on_common_rows, stacked
+from encoderlab.tasks.metric import Metric
+from encoderlab.training.run_record import Kind, ParameterCounts, RunRecord
+
+Cell = str | int | float | None
 
 
-def summarise(
-    found: Sequence[Variant], compared: Mapping[str, Comparison], task: Task, metric: Metric
-) -> list[dict[str, Any]]:
-    """One dict with `summary_columns` per variant; what cannot be said is None. `compared`: by name, with the
-    reference."""
-    summary = []
-    for variant in found:
-        row = dict.fromkeys(summary_columns(task, metric, list(variant.others))) | own_numbers(variant, task, metric)
-        if variant.name in compared:
-            numbers = asdict(compared[variant.name])
-            row |= {key: numbers[key] for key in COMPARISON}
-        summary.append(row)
-    family = [row for row in summary if row["kind"] == "run"]
-    adjusted = statistics.holm([math.nan if row["p"] is None else row["p"] for row in family])
-    for row, p in zip(family, adjusted, strict=True):
-        row["holm_p"] = _number(p)
-    return summary
+@dataclass(frozen=True, kw_only=True)
+class MetricSpread:
+    """One metric of one variant on one test set. None where it is unknown.
+
+    Attributes:
+        mean: The mean over seeds.
+        sd: The standard deviation over seeds.
+        seeds_low, seeds_high: Student's t interval of the mean over seeds.
+        rows_low, rows_high: The bootstrap interval of the mean over the test rows.
+    """
+
+    mean: float | None = None
+    sd: float | None = None
+    seeds_low: float | None = None
+    seeds_high: float | None = None
+    rows_low: float | None = None
+    rows_high: float | None = None
+
+    def cells(self, key: str) -> dict[str, Cell]:
+        """Return the cells of the columns that begin with `key`."""
+        values = (self.mean, self.sd, self.seeds_low, self.seeds_high, self.rows_low, self.rows_high)
+        return {key + part: value for part, value in zip(SPREAD, values, strict=True)}
 
 
-def one_seed(found: Sequence[Variant]) -> list[str]:
-    trained = [variant for variant in found if variant.kind == "run" and variant.done]
-    if len(trained) < 2 or any(len(variant.done) > 1 for variant in trained):
-        return []
-    return [
-        "Every method was trained with one seed: the intervals and p-values of differences hold for these runs on "
-        "other test rows, but not for other seeds."
-    ]
+@dataclass(frozen=True, kw_only=True)
+class MetricInterval:
+    """The interval of the metric for other seeds and other rows. row_share: the part of its variance due to rows."""
+
+    low: float
+    high: float
+    row_share: float
 
 
-def own_numbers(variant: Variant, task: Task, metric: Metric) -> dict[str, Any]:
-    done = variant.done
-    scores = [(run.get("splits") or {}).get("test") or {} for run in done]
-    row: dict[str, Any] = {
-        "method": variant.method,
-        "variant": variant.name,
-        "kind": variant.kind,
-        "seeds": len(done),
-        "failed": len(variant.failed),
-        "learning_rate": next((run.get("learning_rate") for run in [*done, *variant.failed]), None),
-        "rows": next((score.get("rows") for score in scores), None),
-        **_parameters((done or variant.failed)[0]),
-        "train_seconds": _over(done, "train_seconds", np.mean),
-        "inference_ms_per_example": _over(done, "inference_ms_per_example", np.mean),
-        "peak_memory_mb": _over(done, "peak_memory_mb", max),
-        "adapter_bytes": _over(done, "adapter_bytes", max),
-    }
-    if any(score.get("perplexity") is not None for score in scores):  # of the mean loss, as within one run
-        row["perplexity"] = perplexity(float(np.mean([score["loss"] for score in scores])))
-    for key in dict.fromkeys((*METRICS, metric.key)):
-        row |= _spread(key, scores, variant.test, task, metric)
-    row |= headline(variant.test, task, metric)
-    row |= {key: _mean(scores, key) for key in task.further if key not in METRICS}
+@dataclass(frozen=True, kw_only=True)
+class OtherTest:
+    """A variant on a further test set: the metric, and the means of what is shown beside it."""
+
+    metric: MetricSpread
+    means: Mapping[str, float | None]
+
+
+@dataclass(frozen=True, kw_only=True)
+class VariantSummary:
+    """One variant over its seeds.
+
+    Attributes:
+        seeds: The number of finished runs.
+        failed: The number of the others.
+        rows: The number of test rows.
+        metric: The metric on `test`.
+        interval: Its interval for other seeds and rows. None if predictions are missing.
+        spreads: {key: spread} of the metric and of the metrics beside it.
+        means: {key: mean over seeds} of scores without an interval.
+        other_tests: {name: numbers} of the further test sets.
+        comparison: The comparison with the reference. None for the reference itself.
+        holm_p: The p-value of the comparison, adjusted for the number of trained variants.
+    """
+
+    method: str
+    variant: str
+    kind: Kind
+    seeds: int
+    failed: int
+    learning_rate: float | None
+    rows: int | None
+    metric: MetricSpread
+    interval: MetricInterval | None
+    spreads: Mapping[str, MetricSpread]
+    means: Mapping[str, float | None]
+    other_tests: Mapping[str, OtherTest] = field(default_factory=dict)
+    comparison: Comparison | None = None
+    holm_p: float | None = None
+    parameters: ParameterCounts
+    train_seconds: float | None
+    inference_ms_per_example: float | None
+    peak_memory_mb: float | None
+    adapter_bytes: int | None
+
+    @property
+    def is_trained(self) -> bool:
+        """Whether it is a method, not a baseline."""
+        return self.kind is Kind.RUN
+
+    def cells(self, measures: Measures) -> dict[str, Cell]:
+        """Return the row of summary.csv and summary.json: {column: value}."""
+        cells: dict[str, Cell] = {
+            **{key: getattr(self, key) for key in _COLUMNS},
+            **{f"{part}_parameters": getattr(self.parameters, part) for part in ("adapter", "head", "total")},
+        }
+        for key, spread in self.spreads.items():
+            cells |= spread.cells(key)
+        cells |= self.means
+        if self.interval is not None:
+            ends = (self.interval.low, self.interval.high, self.interval.row_share)
+            cells |= {measures.metric.key + part: value for part, value in zip(INTERVAL, ends, strict=True)}
+        for name, other in self.other_tests.items():
+            cells |= other.metric.cells(f"{name}_{measures.metric.key}")
+            cells |= {f"{name}_{key}": value for key, value in other.means.items()}
+        if self.comparison is not None:
+            cells |= {key: getattr(self.comparison, key) for key in DIFFERENCE}
+        return {column: cells.get(column) for column in summary_columns(measures, list(self.other_tests))}
+
+
+_COLUMNS = (
+    *("method", "variant", "kind", "seeds", "learning_rate", "rows", "holm_p", "failed"),
+    *("train_seconds", "inference_ms_per_example", "peak_memory_mb", "adapter_bytes"),
+)
+
+
+def summarize(
+    variants: Sequence[Variant], compared: Mapping[str, Comparison], measures: Measures
+) -> tuple[VariantSummary, ...]:
+    """Summarize the variants, in their order. compared: {name: its comparison with the reference}."""
+    summary = [summarize_one(variant, measures, compared.get(variant.name)) for variant in variants]
+    p_values = [_p(row) if row.is_trained else math.nan for row in summary]  # baselines are not part of the family
+    return tuple(replace(row, holm_p=_number(p)) for row, p in zip(summary, statistics.holm(p_values), strict=True))
+
+
+def summarize_one(variant: Variant, measures: Measures, comparison: Comparison | None) -> VariantSummary:
+    """Summarize one variant over its seeds."""
+    done, task, metric = variant.done, measures.task, measures.metric
+    scores = [_scores(run, "test") for run in done]
+    keys = dict.fromkeys((*METRICS, *(one.key for one in measures.extra_metrics), metric.key))
+    spreads = {key: _spread(key, scores, variant.test, measures) for key in keys}
+    others: dict[str, OtherTest] = {}
     for name, predicted in variant.others.items():
-        theirs = [(run.get("splits") or {}).get(name) or {} for run in done]
-        own = _spread(metric.key, theirs, predicted, task, metric)
-        own |= {key: _mean(theirs, key) for key in task.further}
-        row |= {f"{name}_{key}": value for key, value in own.items()}
-    return row
+        theirs = [_scores(run, name) for run in done]
+        means = {key: task.mean_score(key, theirs) for key in measures.extra_keys}
+        others[name] = OtherTest(metric=_spread(metric.key, theirs, predicted, measures), means=means)
+    tested = [run.splits["test"].rows for run in done if "test" in run.splits]
+    return VariantSummary(
+        method=variant.method,
+        variant=variant.name,
+        kind=variant.kind,
+        seeds=len(done),
+        failed=len(variant.failed),
+        learning_rate=next((run.learning_rate for run in (*done, *variant.failed)), None),
+        rows=next(iter(tested), None),
+        metric=spreads[metric.key],
+        interval=_interval(variant.test, metric),
+        spreads=spreads,
+        means={key: task.mean_score(key, scores) for key in (*MEANS, *task.extra_scores) if key not in METRICS},
+        other_tests=others,
+        comparison=comparison,
+        parameters=(done or variant.failed)[0].parameters,
+        train_seconds=_over((run.train_seconds for run in done), np.mean),
+        inference_ms_per_example=_over((run.inference_ms_per_example for run in done), np.mean),
+        peak_memory_mb=_over((run.peak_memory_mb for run in done), max),
+        adapter_bytes=max((run.adapter_bytes for run in done if run.adapter_bytes is not None), default=None),
+    )
 
 
-def _spread(
-    key: str, scores: Sequence[Mapping[str, Any]], predicted: Predicted, task: Task, metric: Metric
-) -> dict[str, float | None]:
-    """A metric over the seeds and the rows of one test set: {key + part: value} of OF_METRIC."""
-    spread = statistics.over_seeds([score[key] for score in scores if score.get(key) is not None])
-    bounds = metric.bounds if key == metric.key else (0.0, 1.0)
-    over_seeds = np.clip((spread.low, spread.high), *bounds)  # Student's t knows no bounds, a share has them
-    there = predicted and any(score.get(key) is not None for score in scores)
-    rows = over_the_rows(key, predicted, task, metric) if there else statistics.Interval(low=math.nan, high=math.nan)
-    ends = (spread.mean, spread.sd, *over_seeds, rows.low, rows.high)
-    return {key + part: _number(value) for part, value in zip(OF_METRIC, ends, strict=True)}
+def _scores(run: RunRecord, split: str) -> Mapping[str, float]:
+    """Return the numbers of a split. Empty if the run has no such split."""
+    scores = run.splits.get(split)
+    return {} if scores is None else scores.metrics
 
 
-def headline(predicted: Predicted, task: Task, metric: Metric) -> dict[str, float | None]:
-    """{key + part: value} of HEADLINE."""
+def _spread(key: str, scores: Sequence[Mapping[str, float]], predicted: Predicted, measures: Measures) -> MetricSpread:
+    """Return one metric over the seeds and the rows of one test set. scores: the numbers of each run."""
+    values = [run[key] for run in scores if key in run]
+    metric = measures.metrics.get(key)
+    spread = statistics.seed_spread(values)
+    # Student's t knows no bounds; a share has them.
+    low, high = np.clip((spread.low, spread.high), *((0.0, 1.0) if metric is None else metric.bounds))
+    rows = None if metric is None or not values else _over_rows(predicted, metric)
+    return MetricSpread(
+        mean=_number(spread.mean),
+        sd=_number(spread.sd),
+        seeds_low=_number(low),
+        seeds_high=_number(high),
+        rows_low=None if rows is None else _number(rows.low),
+        rows_high=None if rows is None else _number(rows.high),
+    )
+
+
+def _over_rows(predicted: Predicted, metric: Metric) -> Interval | None:
+    """Return the interval over the test rows. None if the seeds have no rows in common or disagree on labels."""
     matched = on_common_rows(list(predicted.values())) if predicted else []
     if not matched or not len(matched[0].index) or disagreeing(matched):
-        return dict.fromkeys((metric.key + part for part in HEADLINE), None)
-    found = estimated(matched, task, metric.bounds)
-    share = found.row / (found.row + found.seed) if found.row + found.seed > 0 else 1.0
-    ends = (found.low, found.high, share)
-    return {metric.key + part: value for part, value in zip(HEADLINE, ends, strict=True)}
-
-
-def over_the_rows(key: str, predicted: Predicted, task: Task, metric: Metric) -> statistics.Interval:
-    matched = on_common_rows(list(predicted.values()))
-    if not len(matched[0].index) or disagreeing(matched):  # the seeds were tested on different data
-        return statistics.Interval(low=math.nan, high=math.nan)
-    if key == metric.key:
-        return over_rows(matched, task)
-    if key != "macro_f1":
-        return statistics.Interval(low=math.nan, high=math.nan)
-    classes = matched[0].logits.shape[1]
-    return statistics.bootstrap_macro_f1([p.logits.argmax(axis=1) for p in matched], matched[0].labels, classes)
-
-
-def _mean(scores: Sequence[Mapping[str, Any]], key: str) -> float | None:
-    values = [score[key] for score in scores if score.get(key) is not None]
-    return float(np.mean(values)) if values else None
-
-
-def _over(runs: Iterable[Mapping[str, Any]], key: str, how: Any) -> Any:
-    values = [run[key] for run in runs if run.get(key) is not None]
-    if not values:
         return None
-    value = how(values)
+    return metric.interval_over_rows(stacked(matched, metric))
+
+
+def _interval(predicted: Predicted, metric: Metric) -> MetricInterval | None:
+    """Return the interval for other seeds and rows. None as in `_over_rows`."""
+    matched = on_common_rows(list(predicted.values())) if predicted else []
+    if not matched or not len(matched[0].index) or disagreeing(matched):
+        return None
+    estimate = metric.estimate(stacked(matched, metric))
+    share = estimate.row / (estimate.row + estimate.seed) if estimate.row + estimate.seed > 0 else 1.0
+    return MetricInterval(low=estimate.low, high=estimate.high, row_share=share)
+
+
+def _over(values: Iterable[float | None], combine: Callable[[Sequence[float]], float]) -> float | None:
+    """Combine the values that are known. None if there are none."""
+    there = [value for value in values if value is not None]
+    if not there:
+        return None
+    value = combine(there)
     return float(value) if isinstance(value, np.floating) else value
 
 
-def _parameters(run: Mapping[str, Any]) -> dict[str, Any]:
-    counts = run.get("parameters") or {}
-    return {f"{part}_parameters": counts.get(part) for part in ("adapter", "head", "total")}
+def _p(row: VariantSummary) -> float:
+    p = None if row.comparison is None else row.comparison.p
+    return math.nan if p is None else p
 
 
 def _number(value: float) -> float | None:

@@ -14,7 +14,7 @@ from encoderlab.core.variation import smallest_visible, what_halves_it
 from encoderlab.data.rows import example_rows
 from encoderlab.engine.device import choose_device, choose_precision
 from encoderlab.study.prepare import SplitReport, _encode, _split_report, look, warnings_of
-from encoderlab.tasks.metric import ACCURACY
+from encoderlab.tasks.class_metrics import ACCURACY
 
 
 @dataclass(frozen=True, kw_only=True)

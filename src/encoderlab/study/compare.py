@@ -13,6 +13,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from encoderlab import report
 from encoderlab.config import load
 from encoderlab.config.settings import Study
 from encoderlab.core import locks
@@ -22,7 +23,7 @@ from encoderlab.engine.device import choose_device
 from encoderlab.engine.distributed import Ranks, alike, open_ranks, started_as_several
 from encoderlab.launch.executor import Done, Executor, Here, WorkItem
 from encoderlab.launch.open_executor import open_executor, problems, shares
-from encoderlab.report import study_page
+from encoderlab.results.collect import collect
 from encoderlab.study import check, prepare
 from encoderlab.study.context import open_context
 from encoderlab.study.jobs import JobSpec, Runs, baselines, planned, seeded
@@ -78,7 +79,7 @@ def _compare(study: Study, splits: Splits, class_names: list[str], warnings: Seq
         account.keep()
     finally:
         meter.close()
-    return ranks.on_first(lambda: study_page.write(study.out))
+    return ranks.on_first(lambda: report.write(collect(study.out)))
 
 
 def _executor(work: Runs, meter: Meter) -> Executor:

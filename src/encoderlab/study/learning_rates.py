@@ -11,12 +11,9 @@ The cap is the same for every method, and every candidate is told in the report.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import final
-
-import numpy as np
 
 from encoderlab.config.settings import Study, Variant
 from encoderlab.results.study_record import Candidate, SearchRecord
@@ -160,14 +157,11 @@ class Grid:
         """Whether no trial was better than the constant answer by two standard errors. False without such an answer."""
         found = self._best
         metric = self.study.task.metric(self.context.class_names)
-        rows = len(self.context.validation)
         score = None if found is None else found.metrics.get(metric.key)
         if score is None or self.study.task.baseline is None:
             return False
-        if metric.key == "accuracy" and self.study.task.has_classes:
-            share = float(np.bincount(self.context.validation.labels).max()) / rows
-            return score < share + 2 * math.sqrt(share * (1 - share) / rows)
-        return metric.key in ("pearson", "spearman") and score < 2 / math.sqrt(rows)
+        bound = metric.chance_bound(self.context.validation.labels)
+        return bound is not None and score < bound
 
     def chosen(self) -> tuple[Variant, float]:
         """Return the variant and the learning rate of its runs."""

@@ -13,7 +13,8 @@ from encoderlab.data.prepare import prepare
 from encoderlab.data.rows import Rows
 from encoderlab.data.splits import Splits
 from encoderlab.data.tokenized import Masked, TokenizedRows
-from encoderlab.tasks.metric import ACCURACY, Metric
+from encoderlab.tasks.class_metrics import ACCURACY
+from encoderlab.tasks.metric import Metric
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -31,9 +32,9 @@ class Task(ABC):
     problem_type: what a transformers config calls the task, where a plain model needs to be told
     has_classes: whether a row has one class, so that rows are drawn in proportion to the classes
     has_probe: whether a trained head on the frozen encoder is a way to learn the task
-    baseline: what the answer that is the same for every row is called, None where there is none
-    always: that answer in words
-    further: metrics that tables tell beside the one of `metric`
+    baseline: the name of the constant baseline, which answers the same for every row; None if there is none
+    constant_baseline_phrase: that baseline in words
+    extra_scores: scores of `metrics` that tables show beside the metric, as means over the seeds
     """
 
     head: ClassVar[str]
@@ -41,8 +42,8 @@ class Task(ABC):
     has_classes: ClassVar[bool] = True
     has_probe: ClassVar[bool] = True
     baseline: ClassVar[str | None] = "majority"
-    always: ClassVar[str] = "always predicting one label"
-    further: ClassVar[tuple[str, ...]] = ()
+    constant_baseline_phrase: ClassVar[str] = "always predicting one label"
+    extra_scores: ClassVar[tuple[str, ...]] = ()
 
     @property
     @abstractmethod
@@ -106,8 +107,17 @@ class Task(ABC):
         return []
 
     def metric(self, class_names: Sequence[str]) -> Metric:
-        """What variants are ranked and compared by."""
+        """Return the metric that ranks and compares the variants."""
         return ACCURACY
+
+    def extra_metrics(self, class_names: Sequence[str]) -> tuple[Metric, ...]:
+        """Return the metrics that tables show beside it, each with its interval over the test rows."""
+        return ()
+
+    def mean_score(self, key: str, runs: Sequence[Mapping[str, float]]) -> float | None:
+        """Return the mean over runs of the score `key`. None if no run has it. runs: the numbers of `metrics`."""
+        values = [scores[key] for scores in runs if key in scores]
+        return float(np.mean(values)) if values else None
 
     def compared_by(self, class_names: Sequence[str]) -> str:
         """The metric in words, with what it takes the labels for where that was found out from them."""
@@ -129,15 +139,6 @@ class Task(ABC):
     def value(self, metrics: Mapping[str, Any]) -> float:
         """What picks checkpoints and learning rates on validation: higher is better."""
         return metrics["accuracy"]
-
-    def evidence(self, logits: np.ndarray, labels: np.ndarray, class_names: Sequence[str]) -> np.ndarray:
-        """(n, k): what each row adds to the metric. With k = 1 the metric is the mean of the rows' scores; bool: of
-        rows right or wrong. With more, `weighted` makes the metric of them."""
-        return (logits.argmax(axis=1) == labels)[:, None]
-
-    def weighted(self, evidence: np.ndarray, weights: np.ndarray) -> np.ndarray:
-        """(n, k) and (m, n) -> (m,): the metric of rows that are there as often as their weights say."""
-        return weights @ evidence[:, 0] / weights.sum(axis=1)
 
     def scale(self, labels: np.ndarray) -> tuple[float, float] | None:
         """Return (centre, spread) of numeric training labels, which are learned as (label - centre) / spread."""

@@ -21,6 +21,8 @@ from encoderlab.data.source import place
 from encoderlab.data.splits import Splits
 from encoderlab.data.tokenized import TokenizedRows
 from encoderlab.tasks.base import Task
+from encoderlab.tasks.class_metrics import MacroF1
+from encoderlab.tasks.metric import Metric
 from encoderlab.tasks.tokenization import tokenize
 
 if TYPE_CHECKING:
@@ -38,7 +40,6 @@ class Classification(Task):
     label: str = "label"
 
     head: ClassVar[str] = "AutoModelForSequenceClassification"
-    further: ClassVar[tuple[str, ...]] = ("macro_f1",)
 
     @property
     def text_columns(self) -> tuple[str, ...]:
@@ -96,6 +97,9 @@ class Classification(Task):
         else:
             labels = np.full(len(rows), -1, dtype=np.int64)
         return tokenize(rows, self.text_columns, labels, tokenizer, max_length, cache)
+
+    def extra_metrics(self, class_names: Sequence[str]) -> tuple[Metric, ...]:
+        return (MacroF1(classes=len(class_names)),)
 
     def losses(self, logits: Tensor, labels: Tensor) -> Tensor:
         from torch.nn.functional import cross_entropy

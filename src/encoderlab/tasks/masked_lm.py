@@ -16,7 +16,7 @@ from __future__ import annotations
 import hashlib
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, final
 
@@ -29,7 +29,7 @@ from encoderlab.data.rows import Rows, as_text
 from encoderlab.data.splits import Splits
 from encoderlab.data.tokenized import Masked, MaskVocabulary, TokenizedRows
 from encoderlab.tasks.base import MUCH, Task
-from encoderlab.tasks.metric import ACCURACY, Metric, perplexity
+from encoderlab.tasks.metric import Metric, RatioMetric
 from encoderlab.tasks.windows import around, spans, window_size
 
 if TYPE_CHECKING:
@@ -41,6 +41,24 @@ if TYPE_CHECKING:
 
 SHORTEST = 32  # tokens; a shorter text, or the shorter rest of a text, has too little context to learn from
 LABEL = "masked"
+
+
+@final
+@dataclass(frozen=True, kw_only=True)
+class MaskedAccuracy(RatioMetric):
+    """The share of the masked tokens of all windows that are right. It is not the mean of the windows' shares."""
+
+    key: str = "accuracy"
+    label: str = "accuracy"
+    said: str = "{value} % of the masked tokens of {rows} test windows correct"
+    best: str = "the most accurate"
+
+    def row_statistics(self, logits: np.ndarray, labels: np.ndarray) -> np.ndarray:
+        """Return the right and all masked tokens of each window, (n, 2), from `masked_scores` (n, 3)."""
+        return logits[:, [2, 1]].astype(np.float64)
+
+
+MASKED_ACCURACY = MaskedAccuracy()
 
 
 @final
@@ -251,28 +269,28 @@ class MaskedLM(Task):
         }
 
     def metric(self, class_names: Sequence[str]) -> Metric:
-        return replace(ACCURACY, said="{value} % of the masked tokens of {rows} test windows correct")
+        return MASKED_ACCURACY
 
     def value(self, metrics: Mapping[str, Any]) -> float:
         """The loss says more than the share of tokens guessed right: it knows how near a guess was."""
         return -metrics["loss"]
 
-    def evidence(self, logits: np.ndarray, labels: np.ndarray, class_names: Sequence[str]) -> np.ndarray:
-        """(n, 2): each window's masked tokens that were guessed right, and all of its masked tokens.
-
-        The accuracy is the ratio of their sums, so that its interval and its test are of the number that is shown,
-        not of the mean of the windows' shares."""
-        return logits[:, [2, 1]].astype(np.float64)
-
-    def weighted(self, evidence: np.ndarray, weights: np.ndarray) -> np.ndarray:
-        right, masked = (weights @ evidence).T
-        return right / masked
+    def mean_score(self, key: str, runs: Sequence[Mapping[str, float]]) -> float | None:
+        """Return the mean over runs. Perplexity is that of the mean loss, as it is within one run."""
+        if key == "perplexity" and any(key in scores for scores in runs):
+            return perplexity(float(np.mean([scores["loss"] for scores in runs])))
+        return super().mean_score(key, runs)
 
     def predictions(self, logits: np.ndarray, class_names: Sequence[str], rows: Rows) -> dict[str, list]:
         raise InputError(
             "a masked-lm run has no answers to predict; use its adapter on the bare encoder (encoderlab embed), or "
             "score it with `encoderlab evaluate`"
         )
+
+
+def perplexity(loss: float) -> float:
+    """Return exp(loss) of a mean loss in nats; capped where exp would overflow."""
+    return math.exp(min(loss, 700.0))
 
 
 def _vocabulary(tokenizer: Any) -> MaskVocabulary:

@@ -1,21 +1,52 @@
-"""The one number by which the variants of a study are ranked and compared."""
+"""The number by which the variants of a study are ranked and compared, with its statistics.
+
+A metric turns the answers of a run into statistics of its rows, (rows, k), and computes everything from them:
+
+    value                 the metric of all rows
+    metric_from_weights   the metric of a sample of rows, where a weight counts how often a row was drawn
+    interval_over_rows    percentile bootstrap over the rows, for the given runs
+    estimate              interval for other rows and other seeds
+    difference            paired difference of two variants: interval and p-value
+
+Derive from the class that fits: the others need two methods or one.
+
+    ShareMetric    a row is right or wrong (accuracy)           row_statistics
+    MeanMetric     mean of one score per row (squared error)    row_statistics
+    RatioMetric    sum of one column / sum of another           row_statistics
+    Metric         any function of weighted rows (correlation)  row_statistics, metric_from_weights
+"""
 
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
-from typing import final
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from dataclasses import dataclass, fields, replace
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from encoderlab.core import statistics, variation
+from encoderlab.core.statistics import Interval
+from encoderlab.core.variation import Estimate, SeedVariance
+
+Array = NDArray[Any]
+Floats = NDArray[np.float64]
+FEW = 10  # right or wrong answers; with fewer, the t interval of a share is too narrow
 
 
-@final
 @dataclass(frozen=True, kw_only=True)
-class Metric:
-    """key: in a split's metrics, and in front of its columns in summary.csv
-    label: in figures and headings
-    said: the verdict's words on a value, with {value} and {rows}
-    best: what the variant with the best value is called
-    percent: whether it is printed in per cent, and a difference in points
-    bounds: what a value can be, for an interval over seeds
+class MetricInfo:
+    """The name of a metric and how its values are printed. summary.json keeps it.
+
+    Attributes:
+        key: The name in the metrics of a split, and the start of its columns in summary.csv.
+        label: The name in figures and headings.
+        said: The words of the verdict on a value, with {value} and {rows}.
+        best: How the variant with the best value is called.
+        percent: Whether values are printed in per cent and differences in points.
+        bounds: The lowest and the highest possible value.
     """
 
     key: str
@@ -28,20 +59,149 @@ class Metric:
 
     @property
     def sign(self) -> int:
-        """1, or -1 where lower is better."""
+        """1, or -1 if lower values are better."""
         return -1 if self.lower_is_better else 1
+
+    def to_json(self) -> Mapping[str, Any]:
+        """Return the fields of this class alone, without those that a metric adds."""
+        return {one.name: getattr(self, one.name) for one in fields(MetricInfo)}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Metric(MetricInfo, ABC):
+    """A function of weighted rows. Its variance over rows is that of 2,000 bootstrap samples."""
+
+    @abstractmethod
+    def row_statistics(self, logits: Array, labels: Array) -> Array:
+        """Return what each row contributes, (rows, k), from logits and labels as the task has them."""
+
+    @abstractmethod
+    def metric_from_weights(self, rows: Array, weights: Floats) -> Floats:
+        """Return the metric of weighted rows.
+
+        Args:
+            rows: The row statistics, (n, k).
+            weights: How often each row counts, (m, n).
+
+        Returns:
+            One value per weighting, (m,).
+        """
+
+    def value(self, rows: Array) -> float:
+        """Return the metric of row statistics (n, k), each row counted once."""
+        return float(self.metric_from_weights(rows, np.ones((1, len(rows))))[0])
+
+    def interval_over_rows(self, runs: Array) -> Interval:
+        """Return the 95 % interval over rows of the mean over seeds. runs: (seeds, n, k)."""
+        return statistics.bootstrap(
+            lambda weights: np.mean([self.metric_from_weights(rows, weights) for rows in runs], axis=0), runs.shape[1]
+        )
+
+    def estimate(self, runs: Array) -> Estimate:
+        """Estimate the metric for other rows and other seeds. runs: (seeds, n, k)."""
+        estimate = variation.estimate_mean([self.value(rows) for rows in runs], *self._covariance(runs))
+        return variation.clipped(estimate, *self.bounds)
+
+    def difference(self, left: Array, right: Array, seeds: SeedVariance, *, constant: bool = False) -> Estimate:
+        """Estimate and test the difference of two variants, left minus right.
+
+        Args:
+            left: The row statistics of one run of each pair, (pairs, n, k).
+            right: Those of the other run on the same rows, (pairs, n, k).
+            seeds: The variance over seeds of the study's trained variants.
+            constant: Whether one of the two gives the same answers for every seed.
+        """
+
+        def gap(weights: Floats) -> Floats:
+            from_weights = self.metric_from_weights
+            return np.array(
+                [from_weights(x, weights) - from_weights(y, weights) for x, y in zip(left, right, strict=True)]
+            )
+
+        units = left.shape[1]
+        covariance = np.atleast_2d(np.cov(statistics.bootstrap_draws(gap, units)))
+        ours, theirs = ([self.value(rows) for rows in side] for side in (left, right))
+        return variation.difference(ours, theirs, covariance, units, seeds, constant=constant)
+
+    def standard_error(self, value: float, rows: int) -> float | None:
+        """Return the standard error over rows of a value that is known without its rows. None if there is none."""
+        return None
+
+    def chance_bound(self, labels: Array) -> float | None:
+        """Return the value that a constant answer exceeds by luck in 1 of 40 samples. None if it is unknown."""
+        return None
+
+    def _covariance(self, runs: Array) -> tuple[Floats, int]:
+        """Return the covariance of the seeds' metrics over samples of rows, (seeds, seeds), and the number of rows."""
+        units = runs.shape[1]
+        draws = statistics.bootstrap_draws(lambda w: np.array([self.metric_from_weights(x, w) for x in runs]), units)
+        return np.atleast_2d(np.cov(draws)), units
+
+
+@dataclass(frozen=True, kw_only=True)
+class MeanMetric(Metric):
+    """The mean over rows of one score per row, statistics (n, 1). Its covariance is exact."""
+
+    def metric_from_weights(self, rows: Array, weights: Floats) -> Floats:
+        return weights @ rows[:, 0] / weights.sum(axis=1)
+
+    def interval_over_rows(self, runs: Array) -> Interval:
+        return statistics.bootstrap_mean(runs[..., 0])
+
+    def difference(self, left: Array, right: Array, seeds: SeedVariance, *, constant: bool = False) -> Estimate:
+        return self._paired(left, right, seeds, constant, floor=0.0)
+
+    def _paired(self, left: Array, right: Array, seeds: SeedVariance, constant: bool, floor: float) -> Estimate:
+        """Estimate the difference. floor: the least variance over rows."""
+        ours, theirs = ([self.value(rows) for rows in side] for side in (left, right))
+        covariance = variation.covariance_of_means(_gaps(left, right))
+        return variation.difference(ours, theirs, *covariance, seeds, constant=constant, floor=floor)
+
+    def _covariance(self, runs: Array) -> tuple[Floats, int]:
+        return variation.covariance_of_means(runs[..., 0])
+
+
+@dataclass(frozen=True, kw_only=True)
+class ShareMetric(MeanMetric):
+    """The share of rows that are right, statistics (n, 1) of bool.
+
+    A t interval is too narrow near 0 and 1, and has no width where all answers agree. Wilson's interval and the
+    variance of Agresti and Min are lower limits there, and a single pair of runs is tested by McNemar's test.
+    """
+
+    def estimate(self, runs: Array) -> Estimate:
+        estimate, rows = super().estimate(runs), runs.shape[1]
+        if len(runs) == 1 or rows * min(estimate.value, 1 - estimate.value) < FEW:
+            estimate = variation.clipped(
+                variation.widened(estimate, *variation.wilson(estimate.value, rows)), *self.bounds
+            )
+        return estimate
+
+    def difference(self, left: Array, right: Array, seeds: SeedVariance, *, constant: bool = False) -> Estimate:
+        gaps = _gaps(left, right)
+        estimate = self._paired(left, right, seeds, constant, floor=variation.agresti_min(gaps.mean(axis=0)))
+        if not estimate.general:
+            estimate = replace(estimate, p=variation.mid_p_mcnemar(int((gaps > 0).sum()), int((gaps < 0).sum())))
+        return estimate
+
+    def standard_error(self, value: float, rows: int) -> float | None:
+        return math.sqrt(max(value * (1 - value), 0.0) / rows)
+
+
+@dataclass(frozen=True, kw_only=True)
+class RatioMetric(Metric):
+    """The sum of one number of each row by the sum of another, statistics (n, 2): right words by words, an F1."""
+
+    def metric_from_weights(self, rows: Array, weights: Floats) -> Floats:
+        part, whole = weights @ rows[:, 0], weights @ rows[:, 1]
+        return part / np.maximum(whole, 1e-12)
+
+
+def _gaps(left: Array, right: Array) -> Floats:
+    """Return the differences of the rows' scores, (pairs, n)."""
+    return left[..., 0].astype(np.float64) - right[..., 0]
 
 
 def plain(value: float) -> str:
-    """A value with four digits behind the point, of a small one with four digits that are not 0."""
+    """Format a value with four decimals, or with four significant digits if it is small."""
     return f"{value:.4f}" if value == 0 or abs(value) >= 0.01 else f"{value:#.4g}"
-
-
-def perplexity(loss: float) -> float:
-    """Return exp(loss) of a mean loss in nats; capped where exp would overflow."""
-    return math.exp(min(loss, 700.0))
-
-
-ACCURACY = Metric(
-    key="accuracy", label="accuracy", said="{value} % of {rows} test rows correct", best="the most accurate"
-)

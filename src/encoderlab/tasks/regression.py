@@ -27,6 +27,7 @@ from encoderlab.tasks import weighted_correlation
 from encoderlab.tasks.base import Task
 from encoderlab.tasks.classification import pair_problems
 from encoderlab.tasks.metric import Metric
+from encoderlab.tasks.regression_metrics import METRICS
 from encoderlab.tasks.tokenization import tokenize
 
 if TYPE_CHECKING:
@@ -39,31 +40,7 @@ STATISTICS = {
     "spearman": weighted_correlation.spearman,
     "mse": weighted_correlation.squared_error,
 }
-SMALLEST, LARGEST = 1e-30, 1e30  # bounds of labels: float32 has eight digits between 1e-38 and 3e38
-METRICS = {
-    "pearson": Metric(
-        key="pearson",
-        label="Pearson's r",
-        said="Pearson's r {value} on {rows} test rows",
-        percent=False,
-        bounds=(-1.0, 1.0),
-    ),
-    "spearman": Metric(
-        key="spearman",
-        label="Spearman's rho",
-        said="Spearman's rho {value} on {rows} test rows",
-        percent=False,
-        bounds=(-1.0, 1.0),
-    ),
-    "mse": Metric(
-        key="mse",
-        label="mean squared error",
-        said="mean squared error {value} on {rows} test rows",
-        percent=False,
-        lower_is_better=True,
-        bounds=(0.0, math.inf),
-    ),
-}
+SMALLEST, LARGEST = 1e-30, 1e30  # of labels: a float32 has eight digits between 1e-38 and 3e38
 
 
 @final
@@ -83,8 +60,8 @@ class Regression(Task):
     problem_type: ClassVar[str | None] = "regression"
     has_classes: ClassVar[bool] = False
     baseline: ClassVar[str | None] = "mean"
-    always: ClassVar[str] = "always predicting the mean training label"
-    further: ClassVar[tuple[str, ...]] = ("pearson", "spearman", "mse")
+    constant_baseline_phrase: ClassVar[str] = "always predicting the mean training label"
+    extra_scores: ClassVar[tuple[str, ...]] = ("pearson", "spearman", "mse")
 
     @property
     def text_columns(self) -> tuple[str, ...]:
@@ -171,22 +148,6 @@ class Regression(Task):
         size = float(np.abs(labels).max())  # squares of very large or small labels do not fit
         spread = size * float((labels / size).std()) if size > 0 else 0.0
         return float(labels.mean()), spread if spread > 0 else 1.0
-
-    def evidence(self, logits: np.ndarray, labels: np.ndarray, class_names: Sequence[str]) -> np.ndarray:
-        """(n, 2): the answer, in units that the correlation does not see (its standard score or its rank) so that two
-        models' answers can be swapped, and the label; (n, 1) of squared errors where they are the metric."""
-        answers = logits[:, 0].astype(np.float64)
-        if self.best == "mse":
-            return ((answers - labels) ** 2)[:, None]
-        if self.best == "spearman":
-            answers = weighted_correlation.ranks(answers, np.ones((1, len(answers))))[0]
-        standard, _ = weighted_correlation.standard(answers, np.ones((1, len(answers))))
-        return np.stack([standard[0] * math.sqrt(len(answers)), labels], axis=1)
-
-    def weighted(self, evidence: np.ndarray, weights: np.ndarray) -> np.ndarray:
-        if self.best == "mse":
-            return super().weighted(evidence, weights)
-        return STATISTICS[self.best](evidence[:, 0], evidence[:, 1], weights)
 
     def constant(self, train: TokenizedRows, rows: TokenizedRows, class_names: Sequence[str]) -> np.ndarray:
         return narrowed(np.full((len(rows), 1), train.labels.mean()), float(train.labels.std()))

@@ -27,6 +27,7 @@ from encoderlab.tasks.base import Task
 from encoderlab.tasks.classification import did_you_mean, log_softmax
 from encoderlab.tasks.metric import Metric
 from encoderlab.tasks.tokenization import tokenize
+from encoderlab.tasks.word_metrics import EntityF1, WordAccuracy, entity_counts, predicted_labels
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -34,10 +35,6 @@ if TYPE_CHECKING:
 
 
 MOST_WORDS = 10_000  # of a row: far more than any model has positions, and every row takes the space of the longest
-ENTITY_F1 = Metric(key="entity_f1", label="entity F1", said="entity F1 {value} % on {rows} test rows")
-WORD_ACCURACY = Metric(
-    key="accuracy", label="word accuracy", said="{value} % of the words of {rows} test rows correct", best="the best"
-)
 
 
 @final
@@ -54,8 +51,8 @@ class TokenClassification(Task):
 
     head: ClassVar[str] = "AutoModelForTokenClassification"
     has_classes: ClassVar[bool] = False
-    always: ClassVar[str] = "always predicting the most frequent label"
-    further: ClassVar[tuple[str, ...]] = ("entity_precision", "entity_recall")
+    constant_baseline_phrase: ClassVar[str] = "always predicting the most frequent label"
+    extra_scores: ClassVar[tuple[str, ...]] = ("entity_precision", "entity_recall")
 
     @property
     def text_columns(self) -> tuple[str, ...]:
@@ -153,7 +150,8 @@ class TokenClassification(Task):
         ]
 
     def metric(self, class_names: Sequence[str]) -> Metric:
-        return WORD_ACCURACY if entities.scheme(class_names) is None else ENTITY_F1
+        rule, unseen = entities.scheme(class_names), _unseen(class_names)
+        return WordAccuracy(unseen=unseen) if rule is None else EntityF1(unseen=unseen, scheme=rule)
 
     def compared_by(self, class_names: Sequence[str]) -> str:
         rule, label = entities.scheme(class_names), self.metric(class_names).label
@@ -166,20 +164,6 @@ class TokenClassification(Task):
     def value(self, metrics: Mapping[str, Any]) -> float:
         f1 = metrics.get("entity_f1")
         return metrics["accuracy"] if f1 is None else f1
-
-    def evidence(self, logits: np.ndarray, labels: np.ndarray, class_names: Sequence[str]) -> np.ndarray:
-        """(n, 2): twice the entities found right, and those predicted and in the gold labels together; or the words
-        labelled right, and all words. The metric is the sum of the one by the sum of the other."""
-        predicted, rule = _answers(logits, class_names), entities.scheme(class_names)
-        if rule is None:
-            there = labels >= 0
-            return np.stack([((predicted == labels) & there).sum(axis=1), there.sum(axis=1)], axis=1).astype(np.float64)
-        right, ours, theirs = _entities(rule, predicted, labels).sum(axis=1).T
-        return np.stack([2 * right, ours + theirs], axis=1).astype(np.float64)
-
-    def weighted(self, evidence: np.ndarray, weights: np.ndarray) -> np.ndarray:
-        part, whole = weights @ evidence[:, 0], weights @ evidence[:, 1]
-        return part / np.maximum(whole, 1e-12)
 
     def constant(self, train: TokenizedRows, rows: TokenizedRows, class_names: Sequence[str]) -> np.ndarray:
         counts = np.bincount(train.labels[train.labels >= 0], minlength=len(class_names))
@@ -205,7 +189,11 @@ class TokenClassification(Task):
         The loss is the mean over the words that the model sees, in nats; the accuracy is that of all words. Entity
         scores are computed from sums over all rows and types; per_class has the scores of each type.
         """
-        predicted, rule, there = _answers(logits, class_names), entities.scheme(class_names), labels >= 0
+        predicted, rule, there = (
+            predicted_labels(logits, _unseen(class_names)),
+            entities.scheme(class_names),
+            labels >= 0,
+        )
         seen = there & np.isfinite(logits[..., 0])
         gold = labels[seen]
         loss = -log_softmax(logits[seen])[np.arange(len(gold)), gold]
@@ -216,7 +204,7 @@ class TokenClassification(Task):
         }
         if rule is None:
             return metrics
-        table = _entities(rule, predicted, labels).sum(axis=0)
+        table = entity_counts(rule, predicted, labels).sum(axis=0)
         precision, recall, f1 = _scores(table.sum(axis=0))
         each = [
             dict(zip(("precision", "recall", "f1"), _scores(row), strict=True), label=name, support=int(row[2]))
@@ -229,7 +217,7 @@ class TokenClassification(Task):
 
         If the classes have no O, a word that the model did not see has the label "".
         """
-        predicted = _answers(logits, class_names)
+        predicted = predicted_labels(logits, _unseen(class_names))
         names = [*class_names, ""]  # -1 is the last
         return {
             "labels": [
@@ -249,24 +237,9 @@ def _first_with(label: str, splits: Splits) -> str:
     )
 
 
-def _answers(logits: np.ndarray, class_names: Sequence[str]) -> np.ndarray:
-    """Return the predicted label numbers, (n, w, c) -> (n, w); O, or -1, for a word that the model did not see."""
-    unseen = class_names.index(entities.OUTSIDE) if entities.OUTSIDE in class_names else -1
-    return np.where(np.isfinite(logits[..., 0]), logits.argmax(axis=-1), unseen)
-
-
-def _entities(rule: entities.Scheme, predicted: np.ndarray, labels: np.ndarray) -> np.ndarray:
-    """Count the entities of the words that have a label, (n, types, 3), as in `entities.counts`.
-
-    Other words are left out of both sequences, so that the words beside them are neighbours, as in the recipes of the
-    libraries, which leave out -100.
-    """
-    ours, theirs = [], []
-    for row, gold in zip(predicted, labels, strict=True):
-        there = gold >= 0
-        ours.append(row[: len(gold)][there].tolist())
-        theirs.append(gold[there].tolist())
-    return entities.counts(rule, ours, theirs)
+def _unseen(class_names: Sequence[str]) -> int:
+    """Return the answer for a word that the model does not see: the number of O, or -1."""
+    return class_names.index(entities.OUTSIDE) if entities.OUTSIDE in class_names else -1
 
 
 def _scores(row: np.ndarray) -> tuple[float, float, float]:

@@ -148,7 +148,7 @@ def over_stories(scores: ArrayLike, level: float = statistics.LEVEL) -> OverStor
     """(S, V) scores per story and voxel. The story is the unit: voxels of one story are far from independent."""
     means = nan_mean(np.atleast_2d(np.asarray(scores, dtype=np.float64)), axis=1)
     kept = means[~np.isnan(means)]
-    spread = statistics.over_seeds(kept, level)
+    spread = statistics.seed_spread(kept, level)
     return OverStories(
         mean=spread.mean,
         sd=spread.sd,

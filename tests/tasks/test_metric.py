@@ -1,0 +1,75 @@
+"""Metrics and their statistics, against scikit-learn and scipy."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+import numpy as np
+import pytest
+from sklearn.metrics import f1_score
+
+from encoderlab.core.variation import SeedVariance
+from encoderlab.tasks.class_metrics import ACCURACY, MacroF1, bootstrap_macro_f1
+from encoderlab.tasks.metric import Metric
+from encoderlab.tasks.regression_metrics import METRICS
+
+UNKNOWN = SeedVariance(pooled=math.nan, df=0)
+
+
+def rng(*key: int) -> np.random.Generator:
+    return np.random.default_rng(key)
+
+
+def test_bootstrap_of_macro_f1_agrees_with_resampled_scikit_learn() -> None:
+    labels = rng(8).choice(4, p=(0.4, 0.3, 0.285, 0.015), size=150)  # resamples without the last class do occur
+    predicted = np.where(rng(9).random((2, 150)) < 0.75, labels, rng(10).integers(0, 3, size=(2, 150)))
+    ours = bootstrap_macro_f1(predicted, labels, 5, resamples=4000)
+    draws = rng(11).integers(0, 150, size=(600, 150))
+    scores = [np.mean([f1_score(labels[rows], p[rows], average="macro") for p in predicted]) for rows in draws]
+    assert (ours.low, ours.high) == pytest.approx(tuple(np.quantile(scores, [0.025, 0.975])), abs=0.015)
+
+
+def answers(seed: int, right: float, labels: np.ndarray, classes: int) -> np.ndarray:
+    """One-hot logits, of which a share is right."""
+    other = rng(seed, 1).integers(0, classes, len(labels))
+    return np.eye(classes)[np.where(rng(seed).random(len(labels)) < right, labels, other)]
+
+
+def test_the_macro_f1_of_weighted_rows_is_that_of_repeated_rows() -> None:
+    labels = rng(1).choice(4, p=(0.5, 0.3, 0.15, 0.05), size=80)
+    logits, metric = answers(2, 0.7, labels, 4), MacroF1(classes=4)
+    rows, predicted = metric.row_statistics(logits, labels), logits.argmax(axis=1)
+    assert metric.value(rows) == pytest.approx(f1_score(labels, predicted, average="macro"))
+    weights = rng(3).integers(0, 4, size=(3, 80))
+    wanted = [f1_score(labels.repeat(w), predicted.repeat(w), average="macro") for w in weights]
+    assert metric.metric_from_weights(rows, weights.astype(float)) == pytest.approx(wanted)
+
+
+@pytest.mark.parametrize("metric", [ACCURACY, MacroF1(classes=3)], ids=lambda metric: metric.key)
+def test_any_metric_has_an_interval_and_a_paired_test(metric: Metric) -> None:
+    labels = rng(4).integers(0, 3, 400)
+
+    def stacked(seeds: Sequence[int], right: float) -> np.ndarray:
+        return np.array([metric.row_statistics(answers(seed, right, labels, 3), labels) for seed in seeds])
+
+    good, bad = stacked((5, 6), 0.9), stacked((7, 8), 0.6)
+    found, rows = metric.estimate(good), metric.interval_over_rows(good)
+    assert 0 <= rows.low < found.value < rows.high <= 1 and 0 <= found.low < found.value < found.high <= 1
+    gap = metric.difference(good, bad, UNKNOWN)
+    assert gap.p is not None and gap.p < 0.01 and 0 < gap.low < gap.value < gap.high
+    wanted = np.mean([metric.value(rows) for rows in good]) - np.mean([metric.value(rows) for rows in bad])
+    assert gap.value == pytest.approx(wanted)
+    same = metric.difference(good, good, UNKNOWN)
+    assert (same.value, same.p) == (0.0, 1.0)
+
+
+def test_what_a_constant_answer_reaches_by_luck() -> None:
+    labels = np.array([0] * 64 + [1] * 36)
+    assert ACCURACY.chance_bound(labels) == pytest.approx(0.64 + 2 * 0.048)
+    assert METRICS["pearson"].chance_bound(np.arange(100.0)) == pytest.approx(0.2)
+    assert METRICS["mse"].chance_bound(np.arange(100.0)) is None
+
+
+def test_the_json_of_a_metric_has_no_fields_of_its_statistics() -> None:
+    assert list(MacroF1(classes=3).to_json()) == list(ACCURACY.to_json())
