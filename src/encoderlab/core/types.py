@@ -6,16 +6,17 @@ import json
 import math
 from collections.abc import Iterable
 from dataclasses import fields
-from difflib import get_close_matches
 from functools import cache
 from types import NoneType, UnionType
 from typing import Annotated, Any, Literal, Union, get_args, get_origin, get_type_hints
 
-from annotated_types import Ge, Gt, Le, MinLen
+from annotated_types import DocInfo, Ge, Gt, Le, MinLen
 from pydantic import TypeAdapter
 
-Count = Annotated[int, Ge(1)]
+from encoderlab.core.suggestions import did_you_mean
 
+Doc = DocInfo  # what a key means: Annotated[int, Doc("number of ...")]
+Count = Annotated[int, Ge(1)]
 
 _WORDS = {
     int: ("a whole number", "whole numbers"),
@@ -27,9 +28,25 @@ _WORDS = {
 
 @cache
 def types(section: type) -> dict[str, Any]:
-    """{key: annotation} of a section's dataclass."""
+    """Return the annotation of every key of a section's dataclass, without its `Doc`."""
     hints = get_type_hints(section, include_extras=True)
-    return {f.name: hints[f.name] for f in fields(section) if not f.metadata.get("rest")}
+    return {f.name: _without_doc(hints[f.name]) for f in fields(section) if not f.metadata.get("rest")}
+
+
+def _without_doc(kind: Any) -> Any:
+    if get_origin(kind) is not Annotated:
+        return kind
+    base, *limits = get_args(kind)
+    limits = [limit for limit in limits if not isinstance(limit, Doc)]
+    return Annotated[base, *limits] if limits else base
+
+
+@cache
+def meanings(section: type) -> dict[str, str]:
+    """Return what each key of a section means: the text of its `Doc`."""
+    hints = get_type_hints(section, include_extras=True)
+    docs = {f.name: [one for one in get_args(hints[f.name])[1:] if isinstance(one, Doc)] for f in fields(section)}
+    return {name: doc[0].documentation for name, doc in docs.items() if doc}
 
 
 def rest(section: type) -> str | None:
@@ -110,10 +127,9 @@ def show(raw: Any) -> str:
 
 
 def did_you_mean_choice(kind: Any, raw: Any) -> str:
-    """The nearest of the words that `kind` allows, if one is near to what was written."""
+    """Suggest the allowed word closest to `raw`, if `kind` allows only certain words and one of them is close."""
     choices = [word for part in _parts(kind) if get_origin(part) is Literal for word in get_args(part)]
-    close = get_close_matches(raw, choices, n=1) if isinstance(raw, str) else []
-    return f"; did you mean {close[0]!r}?" if close else ""
+    return did_you_mean(raw, choices) if isinstance(raw, str) else ""
 
 
 def only(section: type, key: str) -> str:

@@ -24,7 +24,7 @@ import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from functools import cache
-from typing import Any, ClassVar, Literal, final, get_type_hints
+from typing import Annotated, Any, ClassVar, Literal, final, get_type_hints
 
 import torch
 from pydantic import TypeAdapter, ValidationError
@@ -32,6 +32,7 @@ from torch import Tensor, nn
 
 from encoderlab.core.errors import InputError
 from encoderlab.core.rng import derive
+from encoderlab.core.types import Doc
 from encoderlab.methods.base import Method
 from encoderlab.model.dropout import DropoutRNG, use_dropout_rng
 from encoderlab.model.encoder import EncoderModel
@@ -59,11 +60,18 @@ OURS |= {"inference_mode", "modules_to_save"}  # what PEFT's configs have and en
 @final
 @dataclass(frozen=True, kw_only=True)
 class Peft(Method):
-    """type: the method, as the peft library spells it, such as "BOFT"; its config's own fields follow as further keys
-    options: those fields."""
+    """A method of the `peft` library.
+
+    `options` holds the fields of PEFT's config.
+    """
 
     name: Literal["peft"] = "peft"
-    type: str
+    type: Annotated[
+        str,
+        Doc(
+            'the method as the peft library spells it, such as "BOFT"; the fields of its config follow as further keys'
+        ),
+    ]
     options: dict[str, Any] = field(default_factory=dict, hash=False, metadata={"rest": True})
     # Each type has a rate of its own; this is LoRA's. Name the candidates in the section.
     default_learning_rate: ClassVar[float] = 1e-3

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
+from encoderlab.core.errors import Problem
 from encoderlab.data.prepare import prepare
 from encoderlab.data.rows import Rows
 from encoderlab.data.splits import Splits
@@ -55,7 +56,7 @@ class Task(ABC):
         """The column that the model predicts."""
 
     @abstractmethod
-    def problems(self) -> list[str]:
+    def problems(self) -> list[Problem]:
         """Everything wrong that shows without the data, one line each: the key, a colon, what is wrong with it."""
 
     def prepare(self, rows: Rows, *, labelled: bool) -> Rows:
@@ -86,8 +87,8 @@ class Task(ABC):
         """Why the task cannot be learned with this model, one line each."""
         return []
 
-    def length_problems(self, tokenizer: PreTrainedTokenizerBase, max_length: int) -> list[str]:
-        """Why rows of `max_length` tokens cannot be made, one line each: the key, a colon, what is wrong with it."""
+    def length_problems(self, tokenizer: PreTrainedTokenizerBase, max_length: int) -> list[Problem]:
+        """List why rows of `max_length` tokens cannot be made; the paths are keys of the study file."""
         return []
 
     def metric(self, class_names: Sequence[str]) -> Metric:

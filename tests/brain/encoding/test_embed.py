@@ -143,7 +143,7 @@ reference = "nothing"
     )
     with pytest.raises(InputError) as error:
         load(file, ["encode.blok=3", "folds"])
-    said = "\n".join(error.value.problems)
+    said = "\n".join(error.value.lines)
     for part in (
         "-s encode.blok=3: unknown key encode.blok; did you mean 'encode.block'?",
         "-s folds: expected key=value",
