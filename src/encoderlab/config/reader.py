@@ -23,9 +23,14 @@ class Header(Protocol):
     """The keys above the first section, of either kind of study."""
 
     @property
-    def name(self) -> str | None: ...
+    def name(self) -> str | None:
+        """The name of the study, if it is set."""
+        ...
+
     @property
-    def out(self) -> str | None: ...
+    def out(self) -> str | None:
+        """The folder of the results, if it is set."""
+        ...
 
 
 class Reader:

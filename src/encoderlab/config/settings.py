@@ -1,4 +1,4 @@
-"""The sections of a study file. What a key means stands in its class's docstring; messages and tests read it there."""
+"""The sections of a study file. The `Doc` of a key is what messages and docs/study-file.md say about it."""
 
 from __future__ import annotations
 
@@ -94,11 +94,11 @@ class Search:
 
     @property
     def races(self) -> bool:
-        """Whether candidates are raced: those of sampled settings are not."""
+        """Whether the best candidates are raced. Sampled settings are not."""
         return self.race and self.trials is None
 
     def around(self, rate: float) -> tuple[float, ...]:
-        """The candidates: geometric, centred on `rate`, ascending, three digits each."""
+        """Return the candidates: a geometric series centred on `rate`, ascending, with three digits each."""
         middle = (self.candidates - 1) / 2
         return tuple(float(f"{rate * self.factor ** (i - middle):.3g}") for i in range(self.candidates))
 
@@ -108,10 +108,12 @@ class Search:
 class Variant:
     """One method with one choice of its settings.
 
-    label: the method's name and the settings in which the study's variants of it differ, "lora rank=8"
-    learning_rates: the candidates, in the order of the study file; of a searched range its middle alone
-    space: what is searched, by key of the section; `method` has a value of each in its place
-    regime: what the section says of its runs' epochs and stride
+    Attributes:
+        method: the settings; a setting that is searched has one value of its range.
+        label: the name of the method and the settings in which its variants differ, such as "lora rank=8".
+        learning_rates: the candidates, in the order of the study file; of a searched range only the middle.
+        space: the searched ranges, by key of the section.
+        regime: the epochs and the stride that the section sets.
     """
 
     method: Method
@@ -122,18 +124,20 @@ class Variant:
 
     @property
     def tried_as(self) -> tuple[Method, int | None]:
-        """What tells the trials of one variant from those of another: they have epochs of their own."""
+        """What a trial depends on: the method and the stride. All trials have the same epochs."""
         return self.method, self.regime.stride
 
 
 @final
 @dataclass(frozen=True, kw_only=True)
 class Study:
-    """A study file, complete and ready to use; `top` has model and out as they are written.
+    """A complete study.
 
-    model: an absolute path, or a name on the hub
-    reference: the label of a variant
-    path: the study file; relative paths start at its `folder`
+    Attributes:
+        model: an absolute path, or a name on the hub.
+        reference: the label of a variant.
+        path: the study file.
+        top: the keys above the first section, as written.
     """
 
     name: str
@@ -153,11 +157,12 @@ class Study:
 
     @property
     def folder(self) -> Path:
+        """The folder of the study file, where relative paths start."""
         return self.path.parent
 
 
 def resolved(study: Study) -> dict[str, Any]:
-    """Everything the study says, defaults filled in, as JSON types. Paths stay as written."""
+    """Return all settings of the study, defaults included, as JSON types. Paths stay as written."""
     sections = {key: asdict(getattr(study, key)) for key in ("task", "data", "train", "search", "report")}
     methods = [_as_written(variant) for variant in study.variants]
     top = {
@@ -169,7 +174,7 @@ def resolved(study: Study) -> dict[str, Any]:
     return json.loads(json.dumps({**top, **sections, "method": methods}))
 
 
-def _as_written(variant: Variant) -> dict[str, Any]:
+def _as_written(variant: Variant) -> dict[str, object]:
     own = asdict(replace(variant.method, learning_rate=variant.learning_rates))
     regime = {key: value for key, value in asdict(variant.regime).items() if value is not None}
     return {"label": variant.label, **own, **regime, **{key: asdict(value) for key, value in variant.space}}

@@ -5,7 +5,6 @@ from __future__ import annotations
 import itertools
 from collections.abc import Mapping, Sequence
 from dataclasses import MISSING, asdict, dataclass, fields, replace
-from typing import Any
 
 from encoderlab.config import ranges
 from encoderlab.config.ranges import Range
@@ -178,7 +177,7 @@ def unfold(options: Mapping[str, Sequence[object]]) -> list[TomlTable]:
     return [dict(zip(options, values, strict=True)) for values in itertools.product(*options.values())]
 
 
-def _kinds(cls: type[Method], raw: TomlTable) -> dict[str, Any]:
+def _kinds(cls: type[Method], raw: TomlTable) -> dict[str, object]:
     """Return the annotation of each key. Those of PEFT's own fields depend on the type, or on the types of a grid."""
     kinds = types(cls)
     if cls is Peft:

@@ -1,4 +1,4 @@
-"""The [report] section: what the recommendation weighs. It changes no run, only what is said of the runs."""
+"""The section [report]: what the recommendation weighs. It changes the report, and no run."""
 
 from __future__ import annotations
 
@@ -40,6 +40,6 @@ class Report:
 
     @classmethod
     def read(cls, stored: Mapping[str, Any] | None) -> Report:
-        """Return the section as study.json keeps it; a study from before there was one has the defaults."""
+        """Read the section from study.json. A study older than the section has the defaults."""
         known = {field.name for field in fields(cls)}
         return cls(**{key: value for key, value in (stored or {}).items() if key in known})

@@ -1,4 +1,4 @@
-"""The section [launch]: where the runs of a study, or the pieces of an encoding study, are done."""
+"""The section [launch]: where the runs of a study or the pieces of an encoding study are done."""
 
 from __future__ import annotations
 
@@ -7,9 +7,7 @@ from typing import Annotated, Literal, final
 
 from annotated_types import Ge, Gt
 
-from encoderlab.core.types import Doc
-
-Count = Annotated[int, Ge(1)]
+from encoderlab.core.types import Count, Doc
 
 
 @final
@@ -51,5 +49,5 @@ class Launch:
 
     @property
     def gpu(self) -> bool:
-        """Whether the jobs have a GPU, whatever the machine of the command has."""
+        """Whether the SLURM jobs have a GPU; the machine of the command may have none."""
         return self.on == "slurm" and "gpu" in (self.gres or "")

@@ -1,4 +1,4 @@
-"""The section [train], and what a method may set differently."""
+"""The section [train], and the keys of it that a method may set for itself."""
 
 from __future__ import annotations
 
@@ -78,9 +78,9 @@ class TrainOverrides:
 
     @classmethod
     def usual(cls, train: Train | None, task: Task | None) -> TrainOverrides:
-        """That of a study, where a section says nothing."""
+        """Return the values that hold for a section without these keys."""
         return cls(epochs=None if train is None else train.epochs, stride=getattr(task, "stride", None))
 
     def over(self, usual: TrainOverrides) -> TrainOverrides:
-        """What holds: this, and `usual` where nothing is said."""
+        """Return these values, with those of `usual` for keys that are not set."""
         return TrainOverrides(epochs=self.epochs or usual.epochs, stride=self.stride or usual.stride)

@@ -154,7 +154,8 @@ reference = "nothing"
         'features[1].layer: expected a whole number, got "last"',
         "features: 'word-rate' is there twice",
         "encode.trim: expected a list of 2 whole numbers",
-        'encode.scheme: expected "nested" or "flat", got "nestd"; did you mean \'nested\'?',
+        'encode.scheme: expected "nested" or "flat", got "nestd" (scheme: how alpha is chosen',
+        "the held-out scores of the other stories); did you mean 'nested'?",
         "responses: expected a section [responses]",
     ):
         assert part in said, (part, said)

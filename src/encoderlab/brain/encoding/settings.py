@@ -1,4 +1,4 @@
-"""The sections of an encoding study. What a key means stands in its class's docstring."""
+"""The sections of an encoding study. The `Doc` of a key is what messages and docs/encoding-study.md say about it."""
 
 from __future__ import annotations
 
@@ -183,4 +183,5 @@ class Encode:
 
     @property
     def design(self) -> Design:
+        """The settings that turn word vectors into rows of a design matrix."""
         return Design(**{f.name: getattr(self, f.name) for f in fields(Design)})

@@ -1,4 +1,4 @@
-"""The feature spaces that an encoding study may name."""
+"""The kinds of feature space that an encoding study can have."""
 
 from __future__ import annotations
 
