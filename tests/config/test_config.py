@@ -133,6 +133,11 @@ def test_epochs_and_stride_that_are_wrong(write, text: str, expected: str) -> No
     assert line.startswith(expected)
 
 
+def test_the_only_method_of_a_study_without_a_probe_is_misspelled(write) -> None:
+    (line,) = problems(write(MASKED + '[[method]]\nname = "lorra"\n'))
+    assert line == "method[0].name: unknown method \"lorra\"; did you mean 'lora'?"
+
+
 def test_learning_rates_are_candidates_and_as_many_for_every_method(write) -> None:
     lora = '[[method]]\nname = "lora"\nlearning_rate = '
     study = load.load(write(SHORT + lora + "[1e-3, 2e-3, 5e-3]\n"))

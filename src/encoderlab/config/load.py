@@ -94,7 +94,8 @@ def read(path: Path, overrides: Sequence[str] = ()) -> Draft:
         windows=task_class is None or "stride" in types(task_class),
         usual=TrainOverrides.usual(train, task),
     )
-    reference = _reference(reader, top.reference, variants) if top and len(reader.problems) == so_far else ""
+    known = bool(variants) and len(reader.problems) == so_far
+    reference = _reference(reader, top.reference, variants) if top and known else ""
     if data is not None and (wrong := data.problems("data", path.parent)):
         reader.add(wrong)
         data = None

@@ -75,12 +75,13 @@ def _override(reader: Reader, raw: TomlTable, text: str, keys: SettableKeys) -> 
         return
     if not keys.allows(path):
         same = [known for known in keys.known if known.partition(".")[0] == path.partition(".")[0]]
-        reader.problem_of_override(text, f"unknown key {path}", did_you_mean(path, same or keys.known, "known keys: "))
+        hint = did_you_mean(path, same, "known keys: ") if same else did_you_mean(path, keys.known)
+        reader.problem_of_override(text, f"unknown key {path}", hint)
         return
     reader.overrides[path] = text
     if path.startswith(f"{keys.repeated}."):
         for one in sections:
-            if one[keys.named_by] == tables[1]:
+            if one.get(keys.named_by) == tables[1]:
                 one[key] = toml_value(written)
         return
     table = raw
