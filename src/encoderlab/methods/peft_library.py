@@ -60,17 +60,12 @@ OURS |= {"inference_mode", "modules_to_save"}  # what PEFT's configs have and en
 @final
 @dataclass(frozen=True, kw_only=True)
 class Peft(Method):
-    """A method of the `peft` library.
-
-    `options` holds the fields of PEFT's config.
-    """
+    """A method of the `peft` library; `options` holds the fields of PEFT's config."""
 
     name: Literal["peft"] = "peft"
     type: Annotated[
         str,
-        Doc(
-            'the method as the peft library spells it, such as "BOFT"; the fields of its config follow as further keys'
-        ),
+        Doc('the method as PEFT spells it, such as "BOFT"; the fields of its config follow as further keys'),
     ]
     options: dict[str, Any] = field(default_factory=dict, hash=False, metadata={"rest": True})
     # Each type has a rate of its own; this is LoRA's. Name the candidates in the section.
