@@ -42,7 +42,7 @@ def one_line(act: Callable[[], object], *said: str) -> None:
     """`act` is refused in one line that says all this."""
     with pytest.raises(InputError) as caught:
         act()
-    (line,) = caught.value.problems
+    (line,) = caught.value.lines
     assert "\n" not in line and len(line) <= LONGEST + 10
     for part in said:
         assert part in line
@@ -172,6 +172,6 @@ def test_a_long_word_in_front_of_the_first_letter_with_an_accent(tmp_path: Path)
 
 @pytest.mark.parametrize("text", ["a" * 300_000, "é" * 300_000, "word " * 100_000, "\x1b[2J" * 50_000])
 def test_a_problem_keeps_to_what_somebody_reads(text: str) -> None:
-    (line,) = InputError(f"file.csv:3: {text} is no number; expected one").problems
+    (line,) = InputError(f"file.csv:3: {text} is no number; expected one").lines
     assert line.startswith("file.csv:3: ") and line.endswith("is no number; expected one")
     assert len(line) <= LONGEST and line.isprintable()

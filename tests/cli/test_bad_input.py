@@ -112,7 +112,11 @@ def test_empty_texts_are_counted_and_kept(folder: Path, capsys: pytest.CaptureFi
 @pytest.mark.parametrize(
     "override, said",
     [
-        ("rank=0.2", "expected a whole number, got 0.2 (rank: the number of rows of A, not a fraction of the weights)"),
+        (
+            "rank=0.2",
+            "expected a whole number, got 0.2 (rank: number of rows of A and columns of B, not a fraction of the "
+            "weights)",
+        ),
         ("rank=0", "rank = 0: expected a whole number of at least 1"),
         ("rank=33", "rank = 33: larger than the layers (32 wide)"),
         ("target=['qurey']", "target 'qurey': no linear layer of that name"),

@@ -40,8 +40,8 @@ def problems(path: Path, *overrides: str) -> list[str]:
     """The problems of a study file, without its own name in front."""
     with pytest.raises(InputError) as refused:
         load.load(path, overrides)
-    assert refused.value.problems == tuple(str(refused.value).splitlines())
-    return [line.removeprefix(f"{path}: ") for line in refused.value.problems]
+    assert refused.value.lines == tuple(str(refused.value).splitlines())
+    return [line.removeprefix(f"{path}: ") for line in refused.value.lines]
 
 
 def labels(study: settings.Study) -> list[str]:
@@ -114,7 +114,7 @@ def test_epochs_and_stride_of_a_section_are_grids_as_well(write) -> None:
 @pytest.mark.parametrize(
     "text, expected",
     [
-        (SHORT + LORA + "epochs = 0\n", "method.lora.epochs: expected a whole number from 1 up, got 0 (epochs: of the"),
+        (SHORT + LORA + "epochs = 0\n", "method.lora.epochs: expected a whole number from 1 up, got 0 (epochs: number"),
         (SHORT + LORA + 'epochs = [1, "2"]\n', 'method.lora.epochs: expected a whole number from 1 up, got "2"'),
         (SHORT + LORA + "epochs = []\n", "method.lora.epochs: an empty list; expected at least one value"),
         (
@@ -131,6 +131,11 @@ def test_epochs_and_stride_of_a_section_are_grids_as_well(write) -> None:
 def test_epochs_and_stride_that_are_wrong(write, text: str, expected: str) -> None:
     (line,) = problems(write(text))
     assert line.startswith(expected)
+
+
+def test_the_only_method_of_a_study_without_a_probe_is_misspelled(write) -> None:
+    (line,) = problems(write(MASKED + '[[method]]\nname = "lorra"\n'))
+    assert line == "method[0].name: unknown method \"lorra\"; did you mean 'lora'?"
 
 
 def test_learning_rates_are_candidates_and_as_many_for_every_method(write) -> None:
@@ -191,27 +196,28 @@ rank = 3
         "nam: unknown key; did you mean 'name'?",
         "model: missing; expected a model folder, or a name on the Hugging Face hub",
         "seeds: expected at least one value, as a list of whole numbers from 0 up, got [0, -1]"
-        " (seeds: one run per method and seed)",
+        " (seeds: random seeds; every method is trained once with each of them)",
         f"task.kind: expected {KINDS}, got \"clasification\"; did you mean 'classification'?",
         "data.train.pth: unknown key; did you mean 'path'?",
         "train.zzz: unknown key; known keys: epochs, batch_size, max_length, warmup, weight_decay, clip, patience, "
         "precision, token_budget, device, trunk_cache",
         "train.epochs: expected a whole number from 1 up, got 0"
-        " (epochs: passes over the training rows; the best on validation is kept)",
+        " (epochs: number of passes over the training rows; the epoch with the best validation score is kept)",
         'train.batch_size: expected a whole number from 1 up, got "16"'
-        " (batch_size: rows of one optimizer step, on any hardware)",
+        " (batch_size: number of rows in one optimizer step, on any hardware)",
         "train.max_length: expected a whole number from 8 up, got 128.5"
-        " (max_length: tokens of a row, special ones included; longer rows are cut, and counted)",
+        " (max_length: maximum number of tokens in a row, special tokens included; "
+        "longer rows are truncated and counted)",
         "train.warmup: expected a number from 0 to 1, got true"
         " (warmup: share of the steps in which the learning rate rises; after that it falls linearly to zero)",
-        "train.clip: expected a number above 0, got inf (clip: largest norm of a step's gradient)",
+        "train.clip: expected a number above 0, got inf (clip: maximum norm of the gradient of one step)",
         'train.precision: expected "auto" or "bf16" or "fp32", got "fp61"'
-        " (precision: bf16 or fp32; auto chooses by device, and says why)",
+        " (precision: number format of the computation; auto chooses by device and reports why)",
         "method.lora.dropot: unknown key; did you mean 'dropout'?",
-        'method.lora.target: expected a list of strings, got ["query", 3] (target: roles (query, key, value, '
-        "attention_out, ffn_in, ffn_out) or exact module paths)",
+        'method.lora.target: expected a list of strings, got ["query", 3] (target: layers to change: '
+        "roles (query, key, value, attention_out, ffn_in, ffn_out) or exact module paths)",
         "method.lora.rank: expected a whole number, got 0.2"
-        " (rank: the number of rows of A, not a fraction of the weights)",
+        " (rank: number of rows of A and columns of B, not a fraction of the weights)",
     ]
 
 
@@ -310,7 +316,7 @@ def test_overrides(write) -> None:
     [
         ("train.epoch=1", "-s train.epoch=1: unknown key train.epoch; did you mean 'train.epochs'?"),
         ("epochs", "-s epochs: expected key=value, e.g. train.epochs=1"),
-        ("train.epochs=x", '-s train.epochs=x: expected a whole number from 1 up, got "x" (epochs: passes'),
+        ("train.epochs=x", '-s train.epochs=x: expected a whole number from 1 up, got "x" (epochs: number of passes'),
         ("data.train=no.csv", "-s data.train=no.csv: no such file"),
         ("method.lora.rnk=1", "-s method.lora.rnk=1: unknown key method.lora.rnk; did you mean 'method.lora.rank'?"),
         ("method.lora.name=full", "-s method.lora.name=full: unknown key method.lora.name"),
@@ -339,7 +345,7 @@ def test_a_file_that_is_no_study(tmp_path: Path) -> None:
     (line,) = problems(path)
     assert line.startswith("not TOML: Invalid value (at line 1, column 5)")
     assert problems(tmp_path / "studi.toml") == ["no such file; did you mean 'study.toml'?"]
-    assert problems(tmp_path) == ["a folder; expected a study file (TOML)"]
+    assert problems(tmp_path) == ["is a folder; expected a study file (TOML)"]
     path.write_text("a = " + "1" * 5000)
     assert len(problems(path)) == 1
     path.write_text("a = " + "[" * 5000)

@@ -9,9 +9,9 @@ import pytest
 
 from encoderlab.brain.encoding import settings as sections
 from encoderlab.brain.vectors import features
-from encoderlab.config import settings, values
+from encoderlab.config import settings
 from encoderlab.core.report_settings import Report
-from encoderlab.core.types import only, show, types, words
+from encoderlab.core.types import meanings, only, show, types, words
 from encoderlab.data.source import Source
 from encoderlab.launch import settings as launch_settings
 from encoderlab.methods.base import Method
@@ -36,7 +36,7 @@ def table(section: type) -> list[str]:
     for f in fields(section):
         if f.name in types(section) and f.name != ("name" if section in METHODS else "kind"):
             default = "required" if f.default is MISSING else "" if f.default is None else f"`{show(f.default)}`"
-            meaning = values.meanings(section)[f.name]
+            meaning = meanings(section)[f.name]
             lines.append(f"| `{f.name}` | {default} | {words(types(section)[f.name])} | {meaning} |")
     return lines
 

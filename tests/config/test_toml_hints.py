@@ -18,7 +18,7 @@ WRITTEN = {
     "the same without quotes": ("model = C:\\bert\n", r"in quotes: model = 'C:\\bert'"),
     "curly quotes": ("train = “a.csv”\n", "curly quotes"),
     "no quotes": ("[data]\ntrain = train.csv\n", 'in quotes: train = "train.csv"'),
-    "YAML": ("model: bert\n", "written as key = value"),
+    "YAML": ("model: bert\n", "write a key as key = value"),
     "lines of another system": ("a = 1\rb = 2\r", "carriage return alone"),
     "a table over two lines": ('train = { path = "a",\n rows = 3 }\n', r"a section of its own: \[train\]"),
     "a quote is missing": ('model = "bert\n[data]\n', "a quote is missing"),
@@ -33,5 +33,5 @@ def test_what_was_meant_is_said(case: str, tmp_path: Path) -> None:
     (tmp_path / "study.toml").write_bytes(text.encode())
     with pytest.raises(InputError, match=said) as error:
         parse(tmp_path / "study.toml")
-    (line,) = error.value.problems
+    (line,) = error.value.lines
     assert "study.toml: not TOML: " in line and "\n" not in line

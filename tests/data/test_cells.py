@@ -166,7 +166,7 @@ def test_what_is_printed_is_no_list_of_words_or_labels(cell: str) -> None:
         rows = Rows({"tokens": ["Ada", words], "tags": ["O", labels]}, "here", np.arange(2))
         with pytest.raises(InputError, match=r"here: row 2: column .*looks like a list or an object") as error:
             TokenClassification().prepare(rows, labelled=True)
-        assert len(error.value.problems) == 1
+        assert len(error.value.lines) == 1
     rows = Rows({"text": ["a", "b"], "label": ["x", cell]}, "here", np.arange(2))
     with pytest.raises(InputError, match=r"column 'label' has lists or objects for labels, .*multi-label"):
         prepare(rows, text=["text"], label="label")

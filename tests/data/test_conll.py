@@ -141,7 +141,7 @@ def test_many_labels_that_mark_no_entity_are_few_lines(tmp_path: Path) -> None:
     splits = load_splits(config, text=["words"], label="labels", base=tmp_path, prepare=prepare, stratify=False)
     with pytest.raises(InputError, match="the same of 17 more labels") as error:
         task.class_names(splits)
-    assert len(error.value.problems) == 3
+    assert len(error.value.lines) == 3
 
 
 @pytest.mark.parametrize("labels", [["b-per", "i-per", "o"], ["b-PER", "e-PER", "s-LOC"], ["u-per", "b-per", "o"]])

@@ -37,7 +37,7 @@ def test_the_data_section_reports_every_problem_at_once(tmp_path: Path) -> None:
         validation=Source(fraction=1.5, seed=-1),
         test=Source(path="notes.docx", hub="imdb"),
     )
-    assert config.problems("data", tmp_path) == [
+    assert [str(problem) for problem in config.problems("data", tmp_path)] == [
         f"data.train.path: no such file: {tmp_path / 'trian.csv'}; did you mean 'train.csv'?",
         "data.train.rows: expected a positive whole number, got 0",
         "data.train.revision: only a hub data set has one; remove it, or name the data set with `hub`",
@@ -55,7 +55,7 @@ def test_more_that_the_data_section_can_get_wrong(tmp_path: Path) -> None:
 
     def problems(**sources: Any) -> str:
         given: dict[str, Any] = {"train": train, **sources}
-        return "\n".join(DataConfig(**given).problems("data", tmp_path))
+        return "\n".join(map(str, DataConfig(**given).problems("data", tmp_path)))
 
     assert problems() == ""
     assert problems(train=Source(fraction=0.5)) == "data.train: expected exactly one of path, hub, got fraction"
@@ -206,7 +206,7 @@ def test_missing_columns_of_every_split_are_reported_at_once(tmp_path: Path) -> 
     config = DataConfig(train=Source(path="train.jsonl"), test=Source(path="test.jsonl"))
     with pytest.raises(InputError) as caught:
         load_splits(config, text=["text"], label="label", base=tmp_path)
-    assert caught.value.problems == (
+    assert caught.value.lines == (
         "data.train: train.jsonl: no column 'label'; the columns are 'text', 'labels'; did you mean 'labels'?",
         "data.test: test.jsonl: no column 'text'; the columns are 'review', 'label'",
     )
@@ -258,12 +258,13 @@ def test_validation_and_test_must_not_be_the_same_data(split: str, refused: bool
     validation = Source(path="./folder", split=split, rows=5, seed=3)
     problems = DataConfig(train=Source(hub="x"), validation=validation, test=test).problems("data", tmp_path)
     assert len(problems) == refused
-    assert all(line.startswith("data.validation.path: the same data as data.test; epochs and") for line in problems)
+    assert all(p.path == "data.validation.path" for p in problems)
+    assert all(p.message.startswith("the same data as data.test; epochs and") for p in problems)
     hub = DataConfig(
         train=Source(hub="x"), validation=Source(hub="x", split=split), test=Source(hub="x", split="train")
     )
     problems = hub.problems("data", tmp_path)
-    assert len(problems) == refused and all(line.startswith("data.validation.hub: the same") for line in problems)
+    assert len(problems) == refused and all(p.path == "data.validation.hub" for p in problems)
     assert DataConfig(train=Source(hub="x")).problems("data", tmp_path) == []  # two cuts are not the same
 
 

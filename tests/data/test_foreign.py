@@ -96,9 +96,9 @@ def test_a_file_of_another_kind_is_named(case: str, tmp_path: Path) -> None:
     for attempt in (lambda: read(Source(path=name), tmp_path), lambda: stream(Source(path=name), tmp_path, print)):
         with pytest.raises(InputError, match=message) as caught:
             attempt()
-        assert len(caught.value.problems) == 1 and name in str(caught.value)
+        assert len(caught.value.lines) == 1 and name in str(caught.value)
     (problem,) = Source(path=name).problems("data.train", tmp_path)  # before anything else is read
-    assert problem.startswith("data.train.path: ")
+    assert problem.path == "data.train.path"
 
 
 def test_a_database_is_named(tmp_path: Path) -> None:
@@ -166,7 +166,8 @@ def test_what_is_there_in_place_of_a_file_is_said(tmp_path: Path) -> None:
 
     def problem(path: str) -> str:
         (line,) = Source(path=path).problems("data.train", tmp_path)
-        return line.removeprefix("data.train.path: ")
+        assert line.path == "data.train.path" and not line.hint
+        return line.message
 
     (tmp_path / "a.csv").symlink_to("nowhere.csv")
     assert problem("a.csv") == f"{tmp_path / 'a.csv'} is a link to nowhere.csv, which is not there"

@@ -172,7 +172,7 @@ def test_the_keys_of_a_source_are_checked(tmp_path: Path) -> None:
         (tmp_path / name).write_text("text,label\nx,1\n")
 
     def problems(**keys: Any) -> str:
-        return "\n".join(DataConfig(train=Source(**keys)).problems("data", tmp_path))
+        return "\n".join(map(str, DataConfig(train=Source(**keys)).problems("data", tmp_path)))
 
     assert problems(path="a.csv", encoding="gbk", delimiter=";") == ""
     assert problems(path="a.conll", columns=(2, -1)) == ""

@@ -58,7 +58,7 @@ def test_two_readings_are_refused(case: str) -> None:
     rows = Rows({"text": ["x"] * len(cells), "label": cells}, "here", np.arange(len(cells)))
     with pytest.raises(InputError, match=f"here: row {wrong + 1}, column 'label': expected a number, got") as error:
         Regression().prepare(rows, labelled=True)
-    assert len(error.value.problems) == 1
+    assert len(error.value.lines) == 1
 
 
 def test_all_rows_are_said_at_once() -> None:

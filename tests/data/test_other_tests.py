@@ -110,7 +110,7 @@ def test_what_can_be_wrong_with_a_set(path: Path, override: str, said: str) -> N
     overrides = [override, *(["data.validation.fraction=0.1"] if "validation" not in override else [])]
     with pytest.raises(InputError) as error:
         load.load(path, overrides)
-    (line,) = error.value.problems
+    (line,) = error.value.lines
     assert said in line
 
 

@@ -91,7 +91,7 @@ def test_a_datasets_folder_with_splits_and_named_labels(tmp_path: Path) -> None:
 def test_an_uncached_hub_name_offline_is_one_line() -> None:
     with pytest.raises(InputError) as caught:
         read(Source(hub="encoderlab-tests/not-there", split="train"), Path())
-    assert len(caught.value.problems) == 1 and "\n" not in str(caught.value)
+    assert len(caught.value.lines) == 1 and "\n" not in str(caught.value)
     assert "'encoderlab-tests/not-there[train]' is not in the local cache and HF_HUB_OFFLINE" in str(caught.value)
 
 

@@ -75,15 +75,15 @@ def judge(read: Callable[[], Sequence[str]], named: str) -> Outcome:
 
 
 def _refusal(error: InputError, named: str) -> tuple[str, str, str]:
-    for problem in error.problems or ("",):
+    for problem in error.lines or ("",):
         if wrong := fault(problem, named):
             return "failed", f"refused with {wrong}: {problem[:300]!a}", _innermost(error)
     cause: BaseException | None = error
     while cause is not None:  # `raise ... from None` keeps the context
         if (isinstance(cause, MemoryError) or "allocate" in str(cause)) and not _impossible(str(cause)):
-            return "failed", f"asked for more than {ADDRESSES >> 20} MB: {error.problems[0][:300]}", _innermost(cause)
+            return "failed", f"asked for more than {ADDRESSES >> 20} MB: {error.lines[0][:300]}", _innermost(cause)
         cause = cause.__context__
-    return "refused", "; ".join(error.problems), ""
+    return "refused", "; ".join(error.lines), ""
 
 
 def _impossible(said: str) -> bool:

@@ -221,7 +221,7 @@ def check(case: Case, shared: Any) -> list[str]:
             try:
                 prepared = task.prepare(rows, labelled=labelled)
             except InputError as error:
-                problems += error.problems
+                problems += error.lines
                 continue
             used = True
             whole(prepared)
@@ -229,7 +229,7 @@ def check(case: Case, shared: Any) -> list[str]:
             usable(prepared, task, labelled)
             notes += prepared.notes
     if problems and not used:
-        raise InputError(*dict.fromkeys(problems))
+        raise InputError(*problems)
     for line in problems:
         assert not (wrong := fault(line, path.name)), f"a task refuses with {wrong}: {line[:300]!a}"
     return notes

@@ -216,7 +216,7 @@ def test_what_a_format_cannot_hold_is_refused(
     before = sorted(tmp_path.rglob("*"))
     with pytest.raises(InputError, match=said) as caught:
         export.export(run, to)
-    assert len(caught.value.problems) == 1 and "\n" not in str(caught.value)
+    assert len(caught.value.lines) == 1 and "\n" not in str(caught.value)
     assert sorted(tmp_path.rglob("*")) == before
 
 

@@ -146,7 +146,7 @@ def test_options_that_do_not_fit_are_one_line(tmp_path: Path) -> None:
     ):
         with pytest.raises(InputError, match=said) as error:
             command_source(file, *options)
-        assert len(error.value.problems) == 1
+        assert len(error.value.lines) == 1
     assert command_source(tmp_path / "a.conll", None, None, "2,-1").columns == (2, -1)
     assert command_source(file, None, "tab", None).delimiter == "\t"
 

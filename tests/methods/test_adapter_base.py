@@ -100,7 +100,7 @@ def test_another_base_is_refused_and_force_takes_it(
     name_base(tmp_path / "adapter", key, named)
     with pytest.raises(InputError) as caught:
         adapters.load_adapter(bare(base), tmp_path / "adapter", head=False)
-    (line,) = caught.value.problems
+    (line,) = caught.value.lines
     assert f"trained on {named}, not on {base}; give it the encoder it was trained on, or correct {key}" in line
     with caplog.at_level(logging.WARNING):
         adapters.load_adapter(bare(base), tmp_path / "adapter", head=False, force=True)

@@ -207,7 +207,7 @@ def test_draws_depend_on_the_seed_and_the_place_alone(make: Make) -> None:
 def test_what_cannot_be_inserted_is_said_in_one_line(method: Method, said: str, make: Make) -> None:
     with pytest.raises(InputError, match=said.replace("(", r"\(")) as caught:
         make("bert", method)
-    assert len(caught.value.problems) == 1 and "\n" not in str(caught.value)
+    assert len(caught.value.lines) == 1 and "\n" not in str(caught.value)
 
 
 def test_one_exact_path_gets_one_lora(make: Make) -> None:

@@ -239,7 +239,7 @@ def test_what_cannot_be_is_said_in_one_line(method: Peft, said: str, make: Make)
         if problems := method.problems(made):
             raise InputError(*problems)
         method.inject(made, 0)
-    assert len(caught.value.problems) == 1 and "\n" not in str(caught.value)
+    assert len(caught.value.lines) == 1 and "\n" not in str(caught.value)
 
 
 @pytest.mark.parametrize("type_name", ["BOFT", "ADAMSS", "LOHA"])
@@ -283,7 +283,7 @@ def test_a_section_holds_pefts_own_fields_and_their_grids(tmp_path: Path) -> Non
     assert [v.label for v in found.variants if v.method.name == "peft"] == [
         f"peft type={kind} target_modules={target}" for kind in ("LOHA", "LOKR") for target in ("query", "key+value")
     ]
-    assert "missing; expected the method" in study(tmp_path, "r = 4\n").problems[0]
+    assert "missing; expected the method" in str(study(tmp_path, "r = 4\n").problems[0])
 
 
 def test_the_command_line_sets_pefts_fields(tmp_path: Path) -> None:

@@ -240,10 +240,10 @@ def test_a_study_whose_texts_leave_no_positions_is_refused_before_it_trains(
     check(path, ["train.max_length=57"])
     with pytest.raises(InputError) as caught:
         check(path, ["train.max_length=60"])
-    prompt_line, prefix_line = caught.value.problems
+    prompt_line, prefix_line = caught.value.lines
     assert "train.max_length: 60, but method.prompt placement=front takes 5 of the 64 positions" in prompt_line
     assert prompt_line.endswith("; use at most 59")
     assert "60, but method.prefix shift_positions=true takes 7 of" in prefix_line and prefix_line.endswith("at most 57")
     with pytest.raises(InputError) as caught:
         check(path, ["train.max_length=65"])
-    assert [line.rpartition(" ")[2] for line in caught.value.problems] == ["64", "59", "57"]
+    assert [line.rpartition(" ")[2] for line in caught.value.lines] == ["64", "59", "57"]

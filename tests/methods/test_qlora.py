@@ -269,4 +269,4 @@ def test_without_bitsandbytes_one_line_names_the_extra(tiny_model: Tiny, monkeyp
     assert Qlora().problems(load(tiny_model)) == [said]
     with pytest.raises(InputError) as caught:
         Qlora().inject(load(tiny_model), 0)
-    assert caught.value.problems == (said,)
+    assert caught.value.lines == (said,)

@@ -162,7 +162,7 @@ def test_what_cannot_be_right_is_one_line(
     change(folder, "config.json", **keys)
     with pytest.raises(InputError, match=said) as caught:
         loaded(folder)
-    assert len(caught.value.problems) == 1 and "\n" not in str(caught.value)
+    assert len(caught.value.lines) == 1 and "\n" not in str(caught.value)
 
 
 def test_what_is_settled_and_matters_is_said(tiny_model: Callable[[str], Path], tmp_path: Path) -> None:
@@ -295,7 +295,7 @@ def test_a_folder_that_check_refuses_is_one_line(
     spoil(folder)
     with pytest.raises(InputError, match=said) as caught:
         loaded(folder)
-    assert len(caught.value.problems) == 1 and "\n" not in str(caught.value)
+    assert len(caught.value.lines) == 1 and "\n" not in str(caught.value)
 
 
 @pytest.mark.parametrize("family", ["roberta", "bert", "electra"])

@@ -187,4 +187,4 @@ def test_a_folder_that_is_no_usable_model_is_refused_in_one_line(
     damage(copied)
     with pytest.raises(InputError, match=said) as caught:
         load(copied)
-    assert all("\n" not in problem for problem in caught.value.problems)
+    assert all("\n" not in problem for problem in caught.value.lines)

@@ -184,7 +184,7 @@ def test_twenty_trials_over_two_workers_with_the_command_and_a_worker_killed(
         ("rank = { low = 1.5, high = 4 }", "method.lora.rank: expected a whole number as the end of a range, got 1.5"),
         ("rank = { low = 1, hi = 4 }", "method.lora.rank: a range has no key hi; did you mean 'high'?"),
         ("rank = { low = 1 }", "method.lora.rank: a range needs low and high, or choices"),
-        ("rank = { choices = [1] }", "method.lora.rank: choices: expected a list of two values or more"),
+        ("rank = { choices = [1] }", "method.lora.rank.choices: expected a list of two values or more"),
         ("dropout = { low = 0, high = 0.5, log = true }", "method.lora.dropout: a range with log = true starts at 0"),
         ("learning_rate = 1e-3", "method.lora: one learning rate and no range, while the others are searched"),
         ("rank = { low = 1, high = 400 }", "method.lora.*: rank"),

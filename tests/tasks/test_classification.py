@@ -54,7 +54,7 @@ def test_one_class_is_an_error_that_repeats_what_was_dropped() -> None:
     splits = Splits(labelled("1", "1", "1"), labelled("1"), labelled("1"), ("other", note))
     with pytest.raises(InputError) as caught:
         TASK.class_names(splits)
-    assert caught.value.problems == (
+    assert caught.value.lines == (
         f"data.train: all 3 rows have the label '1' (column 'label'); expected at least two classes; note: {note}",
     )
 
@@ -63,7 +63,7 @@ def test_labels_that_train_lacks_are_named_with_split_and_count() -> None:
     splits = Splits(labelled("a", "b"), labelled("a", "x"), labelled("y", "b", "y"))
     with pytest.raises(InputError) as caught:
         TASK.class_names(splits)
-    assert caught.value.problems == (
+    assert caught.value.lines == (
         "data.validation: label 'x' (column 'label', 1 of 2 rows) is unknown to train, which has 'a', 'b'; "
         "remove or rename these rows",
         "data.test: label 'y' (column 'label', 2 of 3 rows) is unknown to train, which has 'a', 'b'; "
@@ -75,9 +75,9 @@ def test_a_wrong_label_column_does_not_print_every_value() -> None:
     train, test = labelled(*(f"a{i:02}" for i in range(30))), labelled(*(f"b{i}" for i in range(30)))
     with pytest.raises(InputError) as caught:
         TASK.class_names(Splits(train, train, test))
-    assert len(caught.value.problems) == 6
-    assert "'a09' and 20 more; remove" in caught.value.problems[0]
-    assert "25 more labels of column 'label' are unknown to train" in caught.value.problems[5]
+    assert len(caught.value.lines) == 6
+    assert "'a09' and 20 more; remove" in caught.value.lines[0]
+    assert "25 more labels of column 'label' are unknown to train" in caught.value.lines[5]
 
 
 WORDS = ["good film", "the acting was not very good and the plot was bad", "", "a", "xyzzy good"]

@@ -438,13 +438,13 @@ def test_the_section(tmp_path: Path) -> None:
     )
     with pytest.raises(InputError) as error:
         config_load.load(file)
-    assert [line.split(": ")[1] for line in error.value.problems] == ["task.stride", "task.mask_rate"]
+    assert [line.split(": ")[1] for line in error.value.lines] == ["task.stride", "task.mask_rate"]
 
 
 def refusals(study: Path, *overrides: str) -> list[str]:
     with pytest.raises(InputError) as error:
         check.check(study, overrides)
-    return [line.removeprefix(f"{study}: ") for line in error.value.problems]
+    return [line.removeprefix(f"{study}: ") for line in error.value.lines]
 
 
 @pytest.mark.parametrize(

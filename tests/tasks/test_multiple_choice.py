@@ -259,7 +259,7 @@ BAD: list[tuple[dict[str, list], str]] = [
 def test_wrong_rows_are_one_line_each(columns: dict[str, list], line: str) -> None:
     with pytest.raises(InputError) as caught:
         TASK.prepare(raw(**columns), labelled=True)
-    assert caught.value.problems == (line,)
+    assert caught.value.lines == (line,)
 
 
 @pytest.mark.parametrize(
@@ -285,7 +285,7 @@ def test_numbers_without_a_0_are_told(columns: dict[str, list], warned: bool) ->
 def test_a_wrong_count_hides_no_other_problem() -> None:
     with pytest.raises(InputError) as caught:
         TASK.prepare(raw(question=["a"] * 4, choices=[["x", "y"]] * 4, answer=[2, "Q", 2, 7]), labelled=True)
-    assert [line.split(": ")[1] for line in caught.value.problems] == ["row 1", "row 2", "row 4"]
+    assert [line.split(": ")[1] for line in caught.value.lines] == ["row 1", "row 2", "row 4"]
 
 
 def test_rows_of_one_file_may_differ_in_shape() -> None:
@@ -312,17 +312,18 @@ def test_objects_of_texts_alone_are_choices_without_labels() -> None:
 def test_many_wrong_rows_are_counted_and_a_named_column_that_is_missing_is_named() -> None:
     with pytest.raises(InputError) as caught:
         prepared([official("a", ["x", "y"], "Q")] * 9)
-    assert len(caught.value.problems) == 6 and caught.value.problems[5] == "made.jsonl: 4 more such rows"
+    assert len(caught.value.lines) == 6 and caught.value.lines[5] == "made.jsonl: 4 more such rows"
     with pytest.raises(InputError, match="no column 'fact2'; the columns are .*did you mean 'fact1'"):
         prepared(records(2, 0), MultipleChoice(context="fact2"))
 
 
 def test_the_section_itself() -> None:
     assert TASK.problems() == []
-    assert MultipleChoice(choices=("A",)).problems() == [
+    assert [str(problem) for problem in MultipleChoice(choices=("A",)).problems()] == [
         "choices: expected two columns or more, or the name of one column with lists"
     ]
-    assert "column 'A' has two parts" in MultipleChoice(choices=("A", "B"), answer="A").problems()[0]
+    (twice,) = MultipleChoice(choices=("A", "B"), answer="A").problems()
+    assert "column 'A' has two parts" in twice.message
     rows = prepared(records(6, 0))
     assert TASK.class_names(Splits(rows.take([0]), rows.take([1]), rows.take([2]))) == list("ABCDE")
 
@@ -607,7 +608,7 @@ def test_wrong_input_stops_before_anything_is_trained(folder: Path) -> None:
     )
     with pytest.raises(InputError) as caught:
         compare.compare(folder / "study.toml", ["data.train=wrong.jsonl"])
-    (line,) = caught.value.problems
+    (line,) = caught.value.lines
     assert line.endswith(
         "data.train: wrong.jsonl: row 10: answer 'E' (column 'answerKey') is no choice of its row, which has 'A', 'B'; "
         "correct or remove the row"

@@ -61,7 +61,7 @@ def test_numbers_are_read_as_numbers() -> None:
 def test_what_is_no_number_is_one_line(cell: object) -> None:
     with pytest.raises(InputError) as error:
         TASK.prepare(rows_of(1.0, cell), labelled=True)
-    (line,) = error.value.problems
+    (line,) = error.value.lines
     assert line.startswith("here: row 2, column 'label': expected a number, got ")
     assert line.endswith("; correct or remove the row")
     with pytest.raises(InputError, match=r"\(2 such rows\)"):

@@ -264,7 +264,7 @@ def test_the_loss_is_the_mean_over_a_rows_words() -> None:
 def test_bad_rows_are_one_line(words: list, labels: list, said: str) -> None:
     with pytest.raises(InputError) as error:
         TASK.prepare(rows_of(words, labels), labelled=True)
-    (line,) = error.value.problems
+    (line,) = error.value.lines
     assert said in line
 
 
@@ -292,7 +292,7 @@ def test_an_odd_label_does_not_change_what_the_others_mark() -> None:
     test = TASK.prepare(rows_of([["a"], ["b", "c"]], [["O"], ["O", "B_LOC"]]), labelled=True)
     with pytest.raises(InputError) as error:
         TASK.class_names(Splits(good, good, test))
-    assert error.value.problems == (
+    assert error.value.lines == (
         "data.test: here: row 2: label 'B_LOC' marks no entity as the others do: expected O, or a label like 'B-PER'; "
         "correct it",
     )

@@ -341,7 +341,7 @@ def test_a_damaged_result_is_one_line(content: str, said: str, tmp_path: Path) -
     (tmp_path / "result.json").write_text(content)
     with pytest.raises(InputError) as caught:
         RunRecord.read(tmp_path)
-    (line,) = caught.value.problems
+    (line,) = caught.value.lines
     assert line.startswith(f"{tmp_path / 'result.json'}: ") and said in line and "run the study again" in line
 
 
@@ -358,7 +358,7 @@ def test_a_damaged_study_file_is_one_line(content: str, said: str, tmp_path: Pat
     (tmp_path / "study.json").write_text(content)
     with pytest.raises(InputError) as caught:
         StudyRecord.read(tmp_path)
-    (line,) = caught.value.problems
+    (line,) = caught.value.lines
     assert line.startswith(f"{tmp_path / 'study.json'}: ") and said in line
 
 

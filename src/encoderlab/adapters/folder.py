@@ -133,7 +133,8 @@ def _one_line(folder: Path) -> Iterator[None]:
     try:
         yield
     except InputError as error:
-        raise InputError(*(p if str(folder) in p else f"{folder}: {p}" for p in error.problems)) from None
+        named = (p if str(folder) in str(p) else p.at(str(folder)) for p in error.problems)
+        raise InputError(*named) from None
     except MemoryError:
         raise
     except Exception as error:

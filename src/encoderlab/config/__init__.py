@@ -1,1 +1,1 @@
-"""A study file becomes frozen dataclasses, or every problem of it at once."""
+"""Study files: read into frozen dataclasses, or refused with every problem at once."""

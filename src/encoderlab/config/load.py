@@ -1,39 +1,43 @@
-"""A whole study file -> Study."""
+"""Read a study file into a Study."""
 
 from __future__ import annotations
 
-import os
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from difflib import get_close_matches
 from pathlib import Path
-from typing import Any, final
+from typing import final
 
+from encoderlab.config.overrides import SettableKeys, override
 from encoderlab.config.reader import Reader
 from encoderlab.config.settings import Search, Study, StudyHeader, Variant
-from encoderlab.config.toml_file import parse
-from encoderlab.config.values import toml_value
+from encoderlab.config.toml_file import TomlTable, parse, toml_value
 from encoderlab.config.variants import DEFAULT, named_sections, read_variants
-from encoderlab.core.errors import InputError
+from encoderlab.core.errors import InputError, Problem
 from encoderlab.core.files import model_name
 from encoderlab.core.report_settings import Report
-from encoderlab.core.suggestions import near
-from encoderlab.core.types import only, show, types
-from encoderlab.data.source import DataConfig
+from encoderlab.core.suggestions import did_you_mean
+from encoderlab.core.types import only, rest, show, types
+from encoderlab.data.source import DataConfig, Source
 from encoderlab.launch.settings import Launch
+from encoderlab.methods.registry import METHODS
 from encoderlab.tasks.base import Task
 from encoderlab.tasks.registry import TASKS
 from encoderlab.training.settings import Train, TrainOverrides
+
+SECTIONS = ("task", "data", "train", "search", "launch", "report", "method")
 
 
 @final
 @dataclass(frozen=True, kw_only=True)
 class Draft:
-    """What could be read of a study file: the sections without a problem, the problems, the study if there is none."""
+    """What could be read of a study file.
+
+    A section with a problem is None. `study` is None if there is any problem.
+    """
 
     path: Path
-    problems: tuple[str, ...]
+    problems: tuple[Problem, ...]
     model: str | None
     out: Path | None
     task: Task | None
@@ -44,9 +48,15 @@ class Draft:
 
 
 def load(path: Path, overrides: Sequence[str] = ()) -> Study:
-    """The study of a TOML file; `overrides` are the `key=value` of `-s`. InputError with every problem, one line each.
+    """Read a study file. Neither the model nor the rows are opened: `check` does that.
 
-    Neither the model nor the rows are opened here: `check` does that."""
+    Args:
+        path: a TOML file.
+        overrides: the `key=value` of each `-s`.
+
+    Raises:
+        InputError: with every problem of the file and of the overrides.
+    """
     draft = read(path, overrides)
     if draft.study is None:
         raise InputError(*draft.problems)
@@ -54,21 +64,22 @@ def load(path: Path, overrides: Sequence[str] = ()) -> Study:
 
 
 def read(path: Path, overrides: Sequence[str] = ()) -> Draft:
-    """What can be read of a study file that may have problems. InputError only for a file that is no TOML."""
+    """Read as much of a study file as possible.
+
+    Raises:
+        InputError: only if the file is not TOML.
+    """
     raw = parse(path)
     reader = Reader(path)
     task_class = _task_class(raw.get("task", {}), overrides)
     probe = task_class is None or task_class.has_probe
     usual = [{"name": name} for name in DEFAULT if probe or name != "head"]
-    raw["method"] = named_sections(reader, raw.get("method", usual))
-    for text in overrides:
-        reader.override(raw, text, task_class)
+    methods = named_sections(reader, raw.get("method", usual))
+    raw["method"] = methods
+    override(reader, raw, overrides, _settable(raw, methods, task_class))
 
-    sections = ("task", "data", "train", "search", "launch", "report", "method")
-    top = reader.section(StudyHeader, {key: value for key, value in raw.items() if key not in sections}, "", sections)
-    task = reader.section(task_class, raw.get("task", {}), "task") if task_class else _unknown_kind(reader, raw["task"])
-    for line in task.problems() if task is not None else ():
-        reader.problem(*f"task.{line}".split(": ", 1))
+    top = reader.header(StudyHeader, raw, SECTIONS)
+    task = _task(reader, raw.get("task", {}), task_class)
     data = reader.section(DataConfig, raw.get("data", {}), "data")
     train = reader.section(Train, raw.get("train", {}), "train")
     search = reader.section(Search, raw.get("search", {}), "search")
@@ -77,22 +88,21 @@ def read(path: Path, overrides: Sequence[str] = ()) -> Draft:
     so_far = len(reader.problems)
     variants = read_variants(
         reader,
-        raw["method"],
+        methods,
         search or Search(),
         probe=probe,
         windows=task_class is None or "stride" in types(task_class),
         usual=TrainOverrides.usual(train, task),
     )
-    reference = _reference(reader, top.reference, variants) if top and len(reader.problems) == so_far else ""
+    known = bool(variants) and len(reader.problems) == so_far
+    reference = _reference(reader, top.reference, variants) if top and known else ""
     if data is not None and (wrong := data.problems("data", path.parent)):
-        for line in wrong:
-            reader.problem(*line.split(": ", 1))
+        reader.add(wrong)
         data = None
     if top is not None:
         _check_top(reader, top)
-    name = top.name or path.stem if top else path.stem
+    name, out = reader.results(top)
     model = model_name(top.model, path.parent) if top and top.model else None
-    out = path.parent / os.path.expanduser(top.out or f"results/{name}") if top else None
     study = None
     if not reader.problems:
         assert top and model and out and task and data and train and search and launch and report
@@ -114,7 +124,7 @@ def read(path: Path, overrides: Sequence[str] = ()) -> Draft:
         )
     return Draft(
         path=path,
-        problems=tuple(dict.fromkeys(reader.problems)),
+        problems=tuple(reader.problems),
         model=model,
         out=out,
         task=task,
@@ -125,10 +135,39 @@ def read(path: Path, overrides: Sequence[str] = ()) -> Draft:
     )
 
 
-def _task_class(section: Any, overrides: Sequence[str]) -> type[Task] | None:
-    """The task that `kind` names, in the file or in the last `-s task.kind=`: the first one where nothing does (and for
-    what is no section, so that its own check can complain), None where there is no such task."""
-    if not isinstance(section, Mapping):
+def _settable(raw: TomlTable, methods: Sequence[TomlTable], task: type[Task] | None) -> SettableKeys:
+    """List what `-s` may set in a study with these methods; task: None if its kind is unknown."""
+    data = raw.get("data")
+    tests = data.get("other_tests") if isinstance(data, dict) else None
+    others = [f"other_tests.{name}" for name in tests] if isinstance(tests, dict) else []
+    classes = {only(cls, "name"): cls for cls in METHODS}
+    names = dict.fromkeys(str(one["name"]) for one in methods)
+    sections: dict[str, Sequence[type]] = {
+        "data": [DataConfig],
+        "train": [Train],
+        "search": [Search],
+        "launch": [Launch],
+    }
+    sections |= {} if task is None else {"task": [task]}
+    sections |= {f"data.{source}": [Source] for source in ("train", "validation", "test", *others)}
+    sections |= {f"method.{name}": [classes[name], TrainOverrides] for name in names}
+    open_sections = [f"method.{name}" for name in names if rest(classes[name]) is not None]
+    return SettableKeys(
+        header=StudyHeader,
+        sections=sections,
+        repeated="method",
+        named_by="name",
+        open_sections=[*open_sections, *(["task"] if task is None else [])],
+        example="train.epochs=1",
+    )
+
+
+def _task_class(section: object, overrides: Sequence[str]) -> type[Task] | None:
+    """Return the task whose kind the last `-s task.kind=` names, or else the file.
+
+    The default is the first task, also if `section` is not a section. The result is None for an unknown kind.
+    """
+    if not isinstance(section, dict):
         return TASKS[0]
     written = [[part.strip() for part in text.split("=", 1)] for text in overrides if "=" in text]
     kinds = [toml_value(value) for key, value in written if key == "task.kind"]
@@ -136,12 +175,17 @@ def _task_class(section: Any, overrides: Sequence[str]) -> type[Task] | None:
     return next((cls for cls in TASKS if only(cls, "kind") == kind), None)
 
 
-def _unknown_kind(reader: Reader, section: Mapping[str, Any]) -> None:
-    """One line: what the other keys of the section may be is not known."""
-    kind, known = section["kind"], [only(cls, "kind") for cls in TASKS]
-    close = get_close_matches(kind, known, n=1) if isinstance(kind, str) else []
-    hint = f"; did you mean {close[0]!r}?" if close else ""
-    reader.problem("task.kind", f"expected {' or '.join(map(show, known))}, got {show(kind)}{hint}")
+def _task(reader: Reader, raw: object, cls: type[Task] | None) -> Task | None:
+    """Read [task]. Of an unknown kind nothing else is reported: its keys are unknown too."""
+    if cls is None:
+        assert isinstance(raw, dict)
+        kind, known = raw["kind"], [only(one, "kind") for one in TASKS]
+        hint = did_you_mean(kind, known) if isinstance(kind, str) else ""
+        reader.problem("task.kind", f"expected {' or '.join(map(show, known))}, got {show(kind)}", hint)
+        return None
+    task = reader.section(cls, raw, "task")
+    reader.add(() if task is None else task.problems(), "task")
+    return task
 
 
 def _check_top(reader: Reader, top: StudyHeader) -> None:
@@ -155,7 +199,7 @@ def _check_top(reader: Reader, top: StudyHeader) -> None:
 
 
 def _reference(reader: Reader, written: str | None, variants: Sequence[Variant]) -> str:
-    """The label that `written` means: a label, or the name of a method with a single variant."""
+    """Return the label that `written` means: a label, or the name of a method with a single variant."""
     labels = [variant.label for variant in variants]
     if written is None:
         return next((label for label in labels if label == "full"), labels[0])
@@ -163,7 +207,8 @@ def _reference(reader: Reader, written: str | None, variants: Sequence[Variant])
     if len(meant) == 1:
         return meant[0]
     if meant:
-        reader.problem("reference", f"several variants of {written}; expected one of {', '.join(map(repr, meant))}")
+        message = f"several variants of {written}; expected one of {', '.join(map(repr, meant))}"
+        reader.problem("reference", message)
     else:
-        reader.problem("reference", f"no method {written!r}{near(written, labels, label='the study has ')}")
+        reader.problem("reference", f"no method {written!r}", did_you_mean(written, labels, "the study has "))
     return ""

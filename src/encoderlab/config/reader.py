@@ -1,68 +1,129 @@
-"""Tables -> sections. Problems are collected, so that one look shows all of them."""
+"""Read the tables of a study file into the dataclasses of its sections, and collect all problems on the way."""
 
 from __future__ import annotations
 
+import os
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import MISSING, fields, is_dataclass
 from pathlib import Path
-from typing import Any, TypeVar, get_args, get_origin
+from typing import Any, Protocol, TypeVar, get_args, get_origin
 
-from encoderlab.config.settings import Search, StudyHeader
-from encoderlab.config.values import meanings, toml_value
-from encoderlab.core.suggestions import near
-from encoderlab.core.types import did_you_mean_choice, fit, only, rest, show, types, words
-from encoderlab.data.source import DataConfig, Source
-from encoderlab.launch.settings import Launch
-from encoderlab.methods.registry import METHODS
-from encoderlab.tasks.base import Task
-from encoderlab.training.settings import Train, TrainOverrides
+from encoderlab.config.toml_file import TomlTable
+from encoderlab.core.errors import Problem
+from encoderlab.core.suggestions import did_you_mean
+from encoderlab.core.types import did_you_mean_choice, fit, meanings, rest, show, types, words
+from encoderlab.data.source import Source
 
 T = TypeVar("T")
+FILE_OR_TABLE = "a file name, or a table such as { path = ... }"
+
+
+class Header(Protocol):
+    """The keys above the first section, of either kind of study."""
+
+    @property
+    def name(self) -> str | None:
+        """The name of the study, if it is set."""
+        ...
+
+    @property
+    def out(self) -> str | None:
+        """The folder of the results, if it is set."""
+        ...
 
 
 class Reader:
-    """problems: one line each. overrides: {dotted path: the text after -s that set it}."""
+    """The reader of one study file, of either kind.
+
+    Attributes:
+        file: the study file.
+        problems: everything that was wrong so far.
+        overrides: the text after `-s`, by the dotted path that it set.
+    """
 
     def __init__(self, file: Path) -> None:
         self.file = file
-        self.problems: list[str] = []
+        self.problems: list[Problem] = []
         self.overrides: dict[str, str] = {}
 
-    def problem(self, path: str, message: str) -> None:
-        """Notes one problem; blames the override that set `path`, if one did, else the place in the file."""
+    def problem(self, path: str, message: str, hint: str = "") -> None:
+        """Add a problem at a dotted path: of the override that set the path, if one did, else of the file."""
         plain = re.sub(r"\[\d+\]", "", path)
         text = next((text for key, text in self.overrides.items() if f"{plain}.".startswith(f"{key}.")), None)
-        self.problems.append(f"-s {text}: {message}" if text is not None else f"{self.file}: {path}: {message}")
-
-    def section(self, cls: type[T], raw: Any, path: str, more_keys: Sequence[str] = ()) -> T | None:
-        """`raw` as an instance of `cls`, or None with the problems noted. `more_keys` are read elsewhere."""
-        if not isinstance(raw, dict):
-            expected = "a file name, or a table such as { path = ... }" if cls is Source else f"a section [{path}]"
-            self.problem(path, f"expected {expected}, got {show(raw)}")
-            return None
-        before = len(self.problems)
-        kinds, about, values = types(cls), meanings(cls), {}
-        prefix = f"{path}." if path else ""
-        others = {key: value for key, value in raw.items() if key not in kinds and key not in more_keys}
-        if (taker := rest(cls)) is not None:
-            values[taker] = others
+        if text is not None:
+            self.problem_of_override(text, message, hint)
         else:
-            for key in others:
-                self.problem(prefix + key, f"unknown key{near(key, [*kinds, *more_keys])}")
-        for f in fields(cls):  # type: ignore[arg-type]
-            if f.name == taker:
-                continue
-            if f.name in raw:
-                values[f.name] = self.value(kinds[f.name], raw[f.name], prefix + f.name, about.get(f.name, ""))
-            elif f.default is MISSING and f.default_factory is MISSING:
-                expected = about.get(f.name) or "a file name, or a table such as { path = ... }"
-                self.problem(prefix + f.name, f"missing; expected {expected}")
-        return cls(**values) if len(self.problems) == before else None
+            self.problems.append(Problem(path, message, hint).at(str(self.file)))
 
-    def value(self, kind: Any, raw: Any, path: str, meaning: str) -> Any:
+    def problem_of_override(self, text: str, message: str, hint: str = "") -> None:
+        """Add a problem of one `-s`; text: what stands after it."""
+        self.problems.append(Problem(f"-s {text}", message, hint))
+
+    def add(self, problems: Iterable[Problem], section: str = "") -> None:
+        """Add problems whose paths are keys in `section`."""
+        for problem in problems:
+            inside = problem.under(section)
+            self.problem(inside.path, inside.message, inside.hint)
+
+    def header(self, cls: type[T], raw: TomlTable, sections: Sequence[str]) -> T | None:
+        """Read the keys above the first section; sections: the names of those."""
+        return self.section(cls, {key: value for key, value in raw.items() if key not in sections}, "", sections)
+
+    def results(self, header: Header | None) -> tuple[str, Path | None]:
+        """Return the name of the study and the folder of its results, which is None without a header."""
+        if header is None:
+            return self.file.stem, None
+        name = header.name or self.file.stem
+        return name, self.file.parent / os.path.expanduser(header.out or f"results/{name}")
+
+    def section(self, cls: type[T], raw: object, path: str, more_keys: Sequence[str] = ()) -> T | None:
+        """Read a table into the dataclass of its section.
+
+        Args:
+            cls: the dataclass.
+            raw: the table as TOML has it.
+            path: where it is in the file, dotted.
+            more_keys: keys of the table that are read elsewhere.
+
+        Returns:
+            An instance of `cls`, or None if there was a problem.
+        """
+        if not isinstance(raw, dict):
+            self.problem(path, f"expected {FILE_OR_TABLE if cls is Source else f'a section [{path}]'}, got {show(raw)}")
+            return None
+        so_far = len(self.problems)
+        prefix = f"{path}." if path else ""
+        kinds, about = types(cls), meanings(cls)
+        others = {key: value for key, value in raw.items() if key not in kinds and key not in more_keys}
+        taker = rest(cls)
+        values: dict[str, object] = {} if taker is None else {taker: others}
+        for key in others if taker is None else ():
+            self.problem(prefix + key, "unknown key", did_you_mean(key, [*kinds, *more_keys], "known keys: "))
+        for field in fields(cls):  # type: ignore[arg-type]
+            name = field.name
+            if name == taker:
+                continue
+            if name in raw:
+                values[name] = self.value(kinds[name], raw[name], prefix + name, about.get(name, ""))
+            elif field.default is MISSING and field.default_factory is MISSING:
+                self.problem(prefix + name, f"missing; expected {about.get(name, FILE_OR_TABLE)}")
+        return cls(**values) if len(self.problems) == so_far else None
+
+    def value(self, kind: Any, raw: object, path: str, meaning: str = "") -> Any:
+        """Read one value.
+
+        Args:
+            kind: the annotation of its key.
+            raw: the value as TOML has it.
+            path: where it is in the file, dotted.
+            meaning: what the key means, for the message.
+
+        Returns:
+            The value as its annotation has it, or None if there was a problem.
+        """
         if get_origin(kind) is Mapping and isinstance(raw, dict):
-            return {name: self.value(get_args(kind)[1], one, f"{path}.{name}", "") for name, one in raw.items()}
+            return {name: self.value(get_args(kind)[1], one, f"{path}.{name}") for name, one in raw.items()}
         if get_origin(kind) is Mapping:
             return self.problem(path, f"expected a table of names, got {show(raw)}")
         if is_dataclass(kind):
@@ -71,62 +132,5 @@ class Reader:
             return fit(kind, raw)
         except ValueError:
             about = f" ({path.rpartition('.')[2]}: {meaning})" if meaning else ""
-            self.problem(path, f"expected {words(kind)}, got {show(raw)}{did_you_mean_choice(kind, raw)}{about}")
-
-    def override(self, raw: dict[str, Any], text: str, task: type[Task] | None) -> None:
-        """Writes one `key=value` of the command line into `raw`; `method.NAME.key` into every section of that name.
-        task: None where it is not known, and with it the keys of its section."""
-        path, equals, written = (part.strip() for part in text.partition("="))
-        if not equals:
-            self.problems.append(f"-s {text}: expected key=value, e.g. train.epochs=1")
-            return
-        names = list(dict.fromkeys(one["name"] for one in raw["method"]))
-        known = _paths(names, task, raw.get("data"))
-        if path.startswith("method.") and path.split(".")[1] not in names:
-            self.problems.append(
-                f"-s {text}: no [[method]] of that name in the study{near(path.split('.')[1], names, 'it has ')}"
-            )
-            return
-        if path not in known and not _open(path) and (task is not None or not path.startswith("task.")):
-            same = [other for other in known if other.partition(".")[0] == path.partition(".")[0]]
-            self.problems.append(f"-s {text}: unknown key {path}{near(path, same or known)}")
-            return
-        self.overrides[path] = text
-        *tables, key = path.split(".")
-        if tables[:1] == ["method"]:
-            for one in raw["method"]:
-                if one["name"] == tables[1]:
-                    one[key] = toml_value(written)
-            return
-        table: dict[str, Any] = raw
-        for i, name in enumerate(tables):
-            inner = table.get(name, {})
-            if isinstance(inner, str) and tables[:1] == ["data"] and i:
-                inner = {"path": inner}
-            if not isinstance(inner, dict):
-                return  # wrong in the file already; `section` will say so
-            fresh = dict(inner)
-            table[name] = fresh
-            table = fresh
-        table[key] = toml_value(written)
-
-
-def _open(path: str) -> bool:
-    """Whether the path is a key of a method that takes keys which are no fields of ours."""
-    takes = {only(cls, "name") for cls in METHODS if rest(cls) is not None}
-    parts = path.split(".")
-    return len(parts) == 3 and parts[0] == "method" and parts[1] in takes and parts[2] not in ("", "name")
-
-
-def _paths(methods: Sequence[str], task: type[Task] | None, data: Any) -> list[str]:
-    """Every dotted path that `-s` may set in a study with these methods."""
-    classes = {only(cls, "name"): cls for cls in METHODS}
-    sections: dict[str, type] = {"data": DataConfig, "train": Train, "search": Search, "launch": Launch}
-    sections |= {} if task is None else {"task": task}
-    others = data.get("other_tests") if isinstance(data, dict) else None
-    sections |= {f"data.{split}": Source for split in ("train", "validation", "test")}
-    sections |= {f"data.other_tests.{name}": Source for name in (others if isinstance(others, dict) else ())}
-    sections |= {f"method.{name}": classes[name] for name in methods}
-    paths = [f"{section}.{key}" for section, cls in sections.items() for key in types(cls)]
-    paths += [f"method.{name}.{key}" for name in methods for key in types(TrainOverrides)]
-    return [*types(StudyHeader), *(path for path in paths if not re.fullmatch(r"method\.\w+\.name", path))]
+            hint = did_you_mean_choice(kind, raw)
+            return self.problem(path, f"expected {words(kind)}, got {show(raw)}{about}", hint)

@@ -1,4 +1,4 @@
-"""The sections of a study file. What a key means stands in its class's docstring; messages and tests read it there."""
+"""The sections of a study file. The `Doc` of a key is what messages and docs/study-file.md say about it."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from annotated_types import Ge, Le, MinLen
 
 from encoderlab.config.ranges import Range
 from encoderlab.core.report_settings import Report
-from encoderlab.core.types import Count
+from encoderlab.core.types import Count, Doc
 from encoderlab.data.source import DataConfig
 from encoderlab.launch.settings import Launch
 from encoderlab.methods.base import Method
@@ -22,57 +22,83 @@ from encoderlab.training.settings import Train, TrainOverrides
 @final
 @dataclass(frozen=True, kw_only=True)
 class StudyHeader:
-    """The keys above the first section.
+    """The keys above the first section."""
 
-    model: a model folder, or a name on the Hugging Face hub
-    name: of the study; default: the name of its file
-    seeds: one run per method and seed
-    out: folder of the results; default: results/<name>
-    reference: label or name of the method to compare with; default: full if it is there, else the first
-    track: experiment trackers that are told the numbers of metrics.jsonl too: tensorboard, mlflow, trackio, wandb
-    """
-
-    model: str
-    name: str | None = None
-    seeds: Annotated[tuple[Annotated[int, Ge(0)], ...], MinLen(1)] = (0, 1, 2)
-    out: str | None = None
-    reference: str | None = None
-    track: tuple[Literal["tensorboard", "mlflow", "trackio", "wandb"], ...] = ()
+    model: Annotated[str, Doc("a model folder, or a name on the Hugging Face hub")]
+    name: Annotated[str | None, Doc("name of the study; default: the name of its file")] = None
+    seeds: Annotated[
+        tuple[Annotated[int, Ge(0)], ...],
+        MinLen(1),
+        Doc("random seeds; every method is trained once with each of them"),
+    ] = (0, 1, 2)
+    out: Annotated[str | None, Doc("folder of the results; default: results/<name>")] = None
+    reference: Annotated[
+        str | None,
+        Doc(
+            "label or name of the method that the others are compared with; default: full, or the "
+            "first method if the study does not have full"
+        ),
+    ] = None
+    track: Annotated[
+        tuple[Literal["tensorboard", "mlflow", "trackio", "wandb"], ...],
+        Doc("experiment trackers that also receive the numbers in metrics.jsonl"),
+    ] = ()
 
 
 @final
 @dataclass(frozen=True, kw_only=True)
 class Search:
-    """How the learning rate of each method is chosen: short trials, then a race of the best two, on validation.
+    """How the learning rate of each method is chosen: short trials, then a race of the best two, on validation rows."""
 
-    candidates: learning rates per method that names none itself; with 1 it is the method's default, without a trial
-    factor: between one candidate and the next; the method's default is the middle one, or half a step from the two
-        middle ones if their number is even
-    extend: while the best candidate is the lowest or the highest, one more beyond it is tried, at most so many times;
-        of candidates that a method names itself, never
-    race: the best two candidates train at full length with the first seed, and the better one is taken; its run is kept
-    rows: training rows of a trial, at most
-    epochs: of a trial
-    trials: per method, over ranges of the learning rate and of settings; instead of the candidates
-    pruning: a trial that is below the median of the others after an epoch goes no further
-    """
-
-    candidates: Annotated[int, Ge(1), Le(100)] = 3
-    factor: Annotated[float, Ge(1.1), Le(100)] = 3.0
-    extend: Annotated[int, Ge(0), Le(10)] = 2
-    race: bool = True
-    rows: Count = 1000
-    epochs: Count = 2
-    trials: Annotated[int, Ge(2), Le(10_000)] | None = None
-    pruning: bool = True
+    candidates: Annotated[
+        int,
+        Ge(1),
+        Le(100),
+        Doc(
+            "number of learning rates to try for a method that does not set its own; 1 takes the "
+            "default of the method, without a trial"
+        ),
+    ] = 3
+    factor: Annotated[
+        float,
+        Ge(1.1),
+        Le(100),
+        Doc("ratio of each candidate to the next lower one; the default of the method is in the middle"),
+    ] = 3.0
+    extend: Annotated[
+        int,
+        Ge(0),
+        Le(10),
+        Doc(
+            "maximum number of further candidates, each tried if the best one so far is the lowest or "
+            "the highest; candidates that a method sets itself are not extended"
+        ),
+    ] = 2
+    race: Annotated[
+        bool,
+        Doc(
+            "whether the best two candidates are trained at full length with the first seed, and the "
+            "better one is chosen; its run is kept"
+        ),
+    ] = True
+    rows: Annotated[Count, Doc("maximum number of training rows in a trial")] = 1000
+    epochs: Annotated[Count, Doc("number of epochs of a trial")] = 2
+    trials: Annotated[
+        Annotated[int, Ge(2), Le(10_000)] | None,
+        Doc(
+            "number of trials per method, which sample ranges of the learning rate and of other "
+            "settings; they replace the candidates"
+        ),
+    ] = None
+    pruning: Annotated[bool, Doc("whether a trial stops after an epoch if it is below the median of the others")] = True
 
     @property
     def races(self) -> bool:
-        """Whether candidates are raced: those of sampled settings are not."""
+        """Whether the best candidates are raced. Sampled settings are not."""
         return self.race and self.trials is None
 
     def around(self, rate: float) -> tuple[float, ...]:
-        """The candidates: geometric, centred on `rate`, ascending, three digits each."""
+        """Return the candidates: a geometric series centred on `rate`, ascending, with three digits each."""
         middle = (self.candidates - 1) / 2
         return tuple(float(f"{rate * self.factor ** (i - middle):.3g}") for i in range(self.candidates))
 
@@ -82,10 +108,12 @@ class Search:
 class Variant:
     """One method with one choice of its settings.
 
-    label: the method's name and the settings in which the study's variants of it differ, "lora rank=8"
-    learning_rates: the candidates, in the order of the study file; of a searched range its middle alone
-    space: what is searched, by key of the section; `method` has a value of each in its place
-    regime: what the section says of its runs' epochs and stride
+    Attributes:
+        method: the settings; a setting that is searched has one value of its range.
+        label: the name of the method and the settings in which its variants differ, such as "lora rank=8".
+        learning_rates: the candidates, in the order of the study file; of a searched range only the middle.
+        space: the searched ranges, by key of the section.
+        regime: the epochs and the stride that the section sets.
     """
 
     method: Method
@@ -96,18 +124,20 @@ class Variant:
 
     @property
     def tried_as(self) -> tuple[Method, int | None]:
-        """What tells the trials of one variant from those of another: they have epochs of their own."""
+        """What a trial depends on: the method and the stride. All trials have the same epochs."""
         return self.method, self.regime.stride
 
 
 @final
 @dataclass(frozen=True, kw_only=True)
 class Study:
-    """A study file, complete and ready to use; `top` has model and out as they are written.
+    """A complete study.
 
-    model: an absolute path, or a name on the hub
-    reference: the label of a variant
-    path: the study file; relative paths start at its `folder`
+    Attributes:
+        model: an absolute path, or a name on the hub.
+        reference: the label of a variant.
+        path: the study file.
+        top: the keys above the first section, as written.
     """
 
     name: str
@@ -127,11 +157,12 @@ class Study:
 
     @property
     def folder(self) -> Path:
+        """The folder of the study file, where relative paths start."""
         return self.path.parent
 
 
 def resolved(study: Study) -> dict[str, Any]:
-    """Everything the study says, defaults filled in, as JSON types. Paths stay as written."""
+    """Return all settings of the study, defaults included, as JSON types. Paths stay as written."""
     sections = {key: asdict(getattr(study, key)) for key in ("task", "data", "train", "search", "report")}
     methods = [_as_written(variant) for variant in study.variants]
     top = {
@@ -143,7 +174,7 @@ def resolved(study: Study) -> dict[str, Any]:
     return json.loads(json.dumps({**top, **sections, "method": methods}))
 
 
-def _as_written(variant: Variant) -> dict[str, Any]:
+def _as_written(variant: Variant) -> dict[str, object]:
     own = asdict(replace(variant.method, learning_rate=variant.learning_rates))
     regime = {key: value for key, value in asdict(variant.regime).items() if value is not None}
     return {"label": variant.label, **own, **regime, **{key: asdict(value) for key, value in variant.space}}

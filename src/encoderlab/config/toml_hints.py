@@ -1,4 +1,4 @@
-"""Say what a person who wrote a line that is no TOML most likely meant."""
+"""Say how to correct a line that is not TOML."""
 
 from __future__ import annotations
 
@@ -9,11 +9,14 @@ _TWICE = re.compile(r"Cannot (overwrite|declare|mutate|redefine)|twice|already")
 
 
 def toml_hint(message: str, text: str) -> str:
-    """What to do about an error of tomllib, with "; " in front; empty where nothing is known.
+    """Say how to correct a line that is not TOML.
 
     Args:
-        message: the error in words, with its line.
+        message: the error of tomllib, which has the line number.
         text: the file.
+
+    Returns:
+        What to do, or an empty string if the mistake is not a usual one.
     """
     place = _PLACE.search(message)
     lines = text.splitlines()
@@ -21,23 +24,26 @@ def toml_hint(message: str, text: str) -> str:
     line = lines[number - 1] if 0 < number <= len(lines) else ""
     key, equals, value = (part.strip() for part in line.partition("="))
     if _TWICE.search(message):
-        name = line.strip() if not equals else key
-        return f"; {name} is there twice (or in two ways): keep one of them"
+        return f"{key if equals else line.strip()} is there twice (or in two forms): keep one of them"
     if re.search(r'"[^"]*\\', value):
-        return "; a backslash in double quotes is an escape: write a path with / or in single quotes"
+        return "a backslash in double quotes is an escape: write a path with / or in single quotes"
     if re.search("[\u2018\u2019\u201c\u201d\u201e\u00ab\u00bb]", line):
-        return "; it has curly quotes: write \" or '"
+        return "the line has curly quotes: write \" or '"
     if "\r" in text.replace("\r\n", ""):
-        return "; its lines end with a carriage return alone: save it with line ends of this system"
+        return "its lines end with a carriage return alone: save the file with the line ends of this system"
+    return _hint_of_value(line, key, equals, value)
+
+
+def _hint_of_value(line: str, key: str, equals: str, value: str) -> str:
     if equals and re.match(r"[A-Za-z_./~\\]", value) and not value.startswith(("true", "false", "inf", "nan")):
         sign = "'" if "\\" in value else '"'
-        return f"; a text is written in quotes: {key} = {sign}{value}{sign}"
+        return f"write a text in quotes: {key} = {sign}{value}{sign}"
     if equals and re.search(r"^\{[^}]*$", value):
-        return f"; a table in braces stands on one line, and else in a section of its own: [{key}]"
+        return f"write a table in braces on one line, or as a section of its own: [{key}]"
     if value.count('"') % 2 or value.count("'") % 2:
-        return "; a quote is missing"
+        return "a quote is missing"
     if equals and re.fullmatch(r"[^\[\]{}]+(,[^\[\]{}]+)+", value):
-        return f"; a list is written in brackets: {key} = [{value}]"
+        return f"write a list in brackets: {key} = [{value}]"
     if not equals and re.match(r"\s*[\w.-]+\s*:", line):
-        return '; a key is written as key = value, and a section as [name], e.g. model = "bert-base-uncased"'
+        return 'write a key as key = value, and a section as [name], e.g. model = "bert-base-uncased"'
     return ""

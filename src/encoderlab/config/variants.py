@@ -1,17 +1,18 @@
-"""[[method]] sections -> variants: every combination of every grid, each with a label and learning rates."""
+"""Read the [[method]] sections into variants: one for each combination of the lists in a section."""
 
 from __future__ import annotations
 
 import itertools
-from collections.abc import Sequence
-from dataclasses import MISSING, asdict, fields, replace
-from typing import Any
+from collections.abc import Mapping, Sequence
+from dataclasses import MISSING, asdict, dataclass, fields, replace
 
 from encoderlab.config import ranges
 from encoderlab.config.ranges import Range
 from encoderlab.config.reader import Reader
 from encoderlab.config.settings import Search, Variant
-from encoderlab.core.suggestions import near
+from encoderlab.config.toml_file import TomlTable
+from encoderlab.core.errors import InputError
+from encoderlab.core.suggestions import did_you_mean
 from encoderlab.core.types import fits, only, rest, show, takes_list, types
 from encoderlab.methods.base import Method
 from encoderlab.methods.head import Head
@@ -24,8 +25,22 @@ DEFAULT = ("full", "lora", "adapter", "prefix", "head")
 _CLASSES = {only(cls, "name"): cls for cls in METHODS}
 
 
-def named_sections(reader: Reader, raw: Any) -> list[dict[str, Any]]:
-    """The [[method]] sections with a known name; the others are noted as problems."""
+@dataclass(frozen=True)
+class _Choice:
+    """One combination of a section's values. space: the ranges, of which `method` has one value each."""
+
+    method: Method
+    overrides: TrainOverrides
+    space: dict[str, Range]
+
+    def settings(self, usual: TrainOverrides) -> dict[str, object]:
+        """Return what tells the variants of a method apart, by key of the study file."""
+        own = _settings(self.method, self.overrides.over(usual))
+        return own | {key: str(value) for key, value in self.space.items()}
+
+
+def named_sections(reader: Reader, raw: object) -> list[TomlTable]:
+    """Return copies of the [[method]] sections that name a method. The others are problems."""
     if not isinstance(raw, list) or not raw or not all(isinstance(one, dict) for one in raw):
         reader.problem("method", 'expected sections [[method]] (two brackets), each with a name, such as name = "lora"')
         return []
@@ -33,94 +48,101 @@ def named_sections(reader: Reader, raw: Any) -> list[dict[str, Any]]:
         if "name" not in one:
             reader.problem(f"method[{i}].name", f"missing; expected one of {', '.join(_CLASSES)}")
         elif one["name"] not in list(_CLASSES):
-            end = near(str(one["name"]), list(_CLASSES), label="known methods: ")
-            reader.problem(f"method[{i}].name", f"unknown method {show(one['name'])}{end}")
+            hint = did_you_mean(str(one["name"]), list(_CLASSES), "known methods: ")
+            reader.problem(f"method[{i}].name", f"unknown method {show(one['name'])}", hint)
     return [dict(one) for one in raw if one.get("name") in list(_CLASSES)]
 
 
 def read_variants(
     reader: Reader,
-    raw: Sequence[dict[str, Any]],
+    raw: Sequence[TomlTable],
     search: Search,
     *,
     probe: bool = True,
     windows: bool = False,
     usual: TrainOverrides = UNSAID,
 ) -> tuple[Variant, ...]:
-    """The variants in the order of the file. The baseline `head` is appended where the study has none, unless the task
-    has no use for it (`probe` False). windows: whether the task's rows are windows, so that there is a stride. usual:
-    the epochs and the stride of sections that name none."""
-    methods: list[Method] = []
-    regimes: list[TrainOverrides] = []
-    spaces: list[dict[str, Range]] = []
+    """Read the variants, in the order of the file.
+
+    Args:
+        reader: takes the problems.
+        raw: the sections, from `named_sections`.
+        search: the section [search].
+        probe: whether the baseline `head` is appended if the study does not have it.
+        windows: whether the rows of the task are windows, so that a method may set a stride.
+        usual: the epochs and the stride of a section that does not set them.
+    """
     so_far = len(reader.problems)
+    choices: list[_Choice] = []
     for i, one in enumerate(raw):
         same = [j for j, other in enumerate(raw) if other["name"] == one["name"]]
         path = f"method.{one['name']}" + (f"[{same.index(i)}]" if len(same) > 1 else "")
-        space = _space(reader, _CLASSES[one["name"]], one, path, search)
-        placed = one | {key: value.ends[0] for key, value in space.items()}
-        for choice in _grid(reader, _CLASSES[one["name"]], placed, path):
-            method = reader.section(_CLASSES[one["name"]], choice, path, tuple(types(TrainOverrides)))
-            regime = _regime(reader, choice, path, windows)
-            if method is not None and regime is not None:
-                _check_rates(reader, method, path)
-                methods.append(method)
-                regimes.append(regime)
-                spaces.append(space)
+        choices += _choices(reader, one, path, search, windows)
     if probe and not any(one["name"] == only(Head, "name") for one in raw):
-        methods.append(Head())
-        regimes.append(UNSAID)
-        spaces.append({})
-    spaces = [_with_rates(method, space, search) for method, space in zip(methods, spaces, strict=True)]
-    settings = [
-        _settings(m, r.over(usual)) | {key: str(value) for key, value in s.items()}
-        for m, r, s in zip(methods, regimes, spaces, strict=True)
-    ]
-    variants = tuple(
-        Variant(
-            method=method,
-            label=_label(
-                method, own, [other for m, other in zip(methods, settings, strict=True) if type(m) is type(method)]
-            ),
-            learning_rates=(space["learning_rate"].middle,) if "learning_rate" in space else _rates(method, search),
-            space=tuple(space.items()),
-            regime=regime,
+        choices.append(_Choice(Head(), UNSAID, {}))
+    choices = [replace(one, space=_with_rates(one.method, one.space, search)) for one in choices]
+    settings = [one.settings(usual) for one in choices]
+    variants = []
+    for choice, own in zip(choices, settings, strict=True):
+        same = [s for other, s in zip(choices, settings, strict=True) if type(other.method) is type(choice.method)]
+        rates = choice.space.get("learning_rate")
+        variants.append(
+            Variant(
+                method=choice.method,
+                label=_label(choice.method, own, same),
+                learning_rates=_rates(choice.method, search) if rates is None else (rates.middle,),
+                space=tuple(choice.space.items()),
+                regime=choice.overrides,
+            )
         )
-        for method, regime, space, own in zip(methods, regimes, spaces, settings, strict=True)
-    )
     if len(reader.problems) == so_far:
         _check_different(reader, variants, usual)
         (_check_fair if search.trials is None else _check_searched)(reader, variants)
-    return variants
+    return tuple(variants)
 
 
-def _regime(reader: Reader, raw: dict[str, Any], path: str, windows: bool) -> TrainOverrides | None:
-    """What a section says of its runs, or None with the problems noted."""
+def _choices(reader: Reader, raw: TomlTable, path: str, search: Search, windows: bool) -> list[_Choice]:
+    """Read every combination of one section; one with a problem is left out."""
+    cls = _CLASSES[str(raw["name"])]
+    space = _space(reader, cls, raw, path, search)
+    placed = raw | {key: value.ends[0] for key, value in space.items()}
+    found = []
+    for choice in _grid(reader, cls, placed, path):
+        method = reader.section(cls, choice, path, tuple(types(TrainOverrides)))
+        overrides = _overrides(reader, choice, path, windows)
+        if method is not None and overrides is not None:
+            _check_rates(reader, method, path)
+            found.append(_Choice(method, overrides, space))
+    return found
+
+
+def _overrides(reader: Reader, raw: TomlTable, path: str, windows: bool) -> TrainOverrides | None:
+    """Read what a section sets of how its runs train, or return None if there was a problem."""
     if "stride" in raw and not windows:
-        reader.problem(f"{path}.stride", "only a masked-lm task has windows, and so a stride; remove it")
+        reader.problem(f"{path}.stride", "only a masked-lm task has windows, and so a stride", "remove it")
         return None
     return reader.section(TrainOverrides, {key: raw[key] for key in types(TrainOverrides) if key in raw}, path)
 
 
-def _space(reader: Reader, cls: type[Method], raw: dict[str, Any], path: str, search: Search) -> dict[str, Range]:
-    """The ranges that a section names."""
+def _space(reader: Reader, cls: type[Method], raw: TomlTable, path: str, search: Search) -> dict[str, Range]:
+    """Read the ranges of a section, by key."""
     found: dict[str, Range] = {}
     kinds = _kinds(cls, raw)
     for key, table in ranges.split(raw):
         if key not in kinds:
-            continue  # unknown; `section` says so
+            continue  # an unknown key, which the reader of the section reports
         if search.trials is None:
-            reader.problem(f"{path}.{key}", "a range; it needs search.trials, how many values of it are tried")
+            reader.problem(f"{path}.{key}", "a range; it needs search.trials, the number of values to try")
         try:
             found[key] = ranges.read(table, kinds[key], log=key == "learning_rate")
-        except ValueError as problem:
-            reader.problem(f"{path}.{key}", str(problem))
-            raw[key] = getattr(cls, key, None)  # said once
+        except InputError as error:
+            reader.add(error.problems, f"{path}.{key}")
+            raw[key] = getattr(cls, key, None)  # so that the reader of the section does not report it again
     return found
 
 
 def _with_rates(method: Method, space: dict[str, Range], search: Search) -> dict[str, Range]:
-    """The space with one of learning rates: a factor of ten either way of the default, where none is named."""
+    """Add a range of learning rates for a search: a tenth to ten times the default if the section has no rate."""
     if search.trials is None or "learning_rate" in space:
         return space
     given = method.learning_rate
@@ -132,9 +154,9 @@ def _with_rates(method: Method, space: dict[str, Range], search: Search) -> dict
     return space
 
 
-def _grid(reader: Reader, cls: type[Method], raw: dict[str, Any], path: str) -> list[dict[str, Any]]:
-    """One table per combination. A list is a grid unless it is itself a value of its key."""
-    options: dict[str, list[Any]] = {}
+def _grid(reader: Reader, cls: type[Method], raw: TomlTable, path: str) -> list[TomlTable]:
+    """Return one table for each combination. A list is a grid unless it is itself a value of its key."""
+    options: dict[str, list[object]] = {}
     kinds = {**_kinds(cls, raw), **types(TrainOverrides)}
     for key, value in raw.items():
         kind = kinds.get(key)
@@ -147,11 +169,16 @@ def _grid(reader: Reader, cls: type[Method], raw: dict[str, Any], path: str) -> 
             options[key] = [value]  # one list with wrong elements, not a grid of wrong values
         else:
             options[key] = value
+    return unfold(options)
+
+
+def unfold(options: Mapping[str, Sequence[object]]) -> list[TomlTable]:
+    """Return every combination of the values of each key."""
     return [dict(zip(options, values, strict=True)) for values in itertools.product(*options.values())]
 
 
-def _kinds(cls: type[Method], raw: dict[str, Any]) -> dict[str, Any]:
-    """{key: annotation}; those of PEFT's own fields depend on the type, or on the types of a grid."""
+def _kinds(cls: type[Method], raw: TomlTable) -> dict[str, object]:
+    """Return the annotation of each key. Those of PEFT's own fields depend on the type, or on the types of a grid."""
     kinds = types(cls)
     if cls is Peft:
         written = raw.get("type")
@@ -175,24 +202,30 @@ def _check_rates(reader: Reader, method: Method, path: str) -> None:
         reader.problem(f"{path}.learning_rate", f"expected different numbers above 0, got {show(method.learning_rate)}")
 
 
-def _label(method: Method, mine: dict[str, Any], same: Sequence[dict[str, Any]]) -> str:
-    """The name, the keys without a default, and those in which the study's variants of the method differ. mine, same:
-    the settings of this one and of all of them."""
+def _label(method: Method, mine: Mapping[str, object], same: Sequence[Mapping[str, object]]) -> str:
+    """Make the label of a variant: the name, the keys without a default, and those in which the variants differ.
+
+    Args:
+        method: of the variant.
+        mine: the settings of the variant.
+        same: the settings of all variants of the method.
+    """
     required = [f.name for f in fields(method) if f.default is f.default_factory is MISSING]
     keys = dict.fromkeys(key for one in same for key in one if key != "learning_rate")
     differ = [key for key in keys if key not in required and any(one.get(key) != same[0].get(key) for one in same)]
     return " ".join([method.name, *(f"{key}={_short(mine[key])}" for key in [*required, *differ] if key in mine)])
 
 
-def _settings(method: Method, regime: TrainOverrides) -> dict[str, Any]:
-    """{key: value} as in the study file; the learning rate is no setting."""
+def _settings(method: Method, overrides: TrainOverrides) -> dict[str, object]:
+    """Return the settings by key of the study file. The learning rate is not one of them."""
     taker = rest(type(method))
-    own = {f.name: getattr(method, f.name) for f in fields(method) if f.name not in ("learning_rate", taker)}
+    names = [field.name for field in fields(method) if field.name not in ("learning_rate", taker)]
+    own: dict[str, object] = {name: getattr(method, name) for name in names}
     own |= {} if taker is None else getattr(method, taker)
-    return own | {key: value for key, value in asdict(regime).items() if value is not None}
+    return own | {key: value for key, value in asdict(overrides).items() if value is not None}
 
 
-def _short(value: Any) -> str:
+def _short(value: object) -> str:
     if isinstance(value, tuple | list):
         return "+".join(map(_short, value))
     return f"{value:g}" if isinstance(value, float) else str(value).lower() if isinstance(value, bool) else str(value)
@@ -204,7 +237,8 @@ def _check_different(reader: Reader, variants: Sequence[Variant], usual: TrainOv
         if settings.index(settings[i]) < i:
             reader.problem(
                 f"method.{variant.method.name}",
-                f"{variant.label} is there twice; change a setting, or give its learning rates as one list",
+                f"{variant.label} is there twice",
+                "change a setting, or give its learning rates as one list",
             )
 
 
@@ -213,7 +247,7 @@ def _check_searched(reader: Reader, variants: Sequence[Variant]) -> None:
         if not variant.space:
             reader.problem(
                 f"method.{variant.label}",
-                "one learning rate and no range, while the others are searched, so the comparison would not be fair; "
+                "one learning rate and no range, while the others are searched, so the comparison would not be fair",
                 "give it a range, or remove its learning_rate",
             )
 
@@ -227,6 +261,6 @@ def _check_fair(reader: Reader, variants: Sequence[Variant]) -> None:
         ]
         reader.problem(
             "method",
-            f"not every method has as many learning rates ({'; '.join(groups)}), so the comparison would not "
-            "be fair; give each `learning_rate` as many numbers, or set search.candidates for methods without one",
+            f"not every method has as many learning rates ({'; '.join(groups)}), so the comparison would not be fair",
+            "give each `learning_rate` as many numbers, or set search.candidates for methods without one",
         )

@@ -11,6 +11,8 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from typing import final
 
 LONGEST = 2000  # characters of a problem; a cell of a file may have millions
 _ENDLESS = re.compile(r"\S{1000,}")  # no name and no path, so its ends tell enough
@@ -22,14 +24,56 @@ class EncoderlabError(Exception):
     exit_code = 1
 
 
+@final
+@dataclass(frozen=True)
+class Problem:
+    """One problem of the user's input. It prints as one line, `path: message; hint`.
+
+    Attributes:
+        path: where it is: a key such as `train.epochs`, a file, or both (`study.toml: train.epochs`); may be empty.
+        message: what is wrong, and what was expected.
+        hint: what to do; empty if the message says it.
+    """
+
+    path: str
+    message: str
+    hint: str = ""
+
+    def __str__(self) -> str:
+        where = f"{self.path}: " if self.path else ""
+        advice = f"; {self.hint}" if self.hint else ""
+        return _one_line(f"{where}{self.message}{advice}")
+
+    def at(self, place: str) -> Problem:
+        """Return the problem with a place in front of its path, as in `study.toml: train.epochs`."""
+        return replace(self, path=": ".join(part for part in (place, self.path) if part))
+
+    def under(self, section: str) -> Problem:
+        """Return the problem with its key in a section, as in `train.epochs`."""
+        return replace(self, path=".".join(part for part in (section, self.path) if part))
+
+
 class InputError(EncoderlabError):
-    """Wrong input. Each problem is one line: what, where, what was expected, what to do."""
+    """The input is wrong. Every problem is one line, and no line is there twice.
+
+    Args:
+        problems: a plain string is a problem whose message already says where it is.
+    """
 
     exit_code = 2
 
-    def __init__(self, *problems: str) -> None:
-        self.problems = tuple(map(_one_line, problems))
-        super().__init__("\n".join(self.problems))
+    def __init__(self, *problems: Problem | str) -> None:
+        given = [Problem("", problem) if isinstance(problem, str) else problem for problem in problems]
+        self.problems = tuple({str(problem): problem for problem in given}.values())
+        super().__init__(*self.problems)  # as they are: an error that is pickled is made anew from its arguments
+
+    @property
+    def lines(self) -> tuple[str, ...]:
+        """The problems in words."""
+        return tuple(map(str, self.problems))
+
+    def __str__(self) -> str:
+        return "\n".join(self.lines)
 
 
 def _one_line(problem: str) -> str:
@@ -42,12 +86,12 @@ def _one_line(problem: str) -> str:
 
 
 @contextmanager
-def collecting(problems: list[str], where: str = "") -> Iterator[None]:
-    """Adds the problems of an InputError inside to those of others, each with `where` in front, and goes on."""
+def collecting(problems: list[Problem], place: str = "") -> Iterator[None]:
+    """Append the problems of an InputError raised inside to `problems`, each at `place`, and go on after the block."""
     try:
         yield
     except InputError as error:
-        problems += [f"{where}{line}" for line in error.problems]
+        problems += [problem.at(place) for problem in error.problems]
 
 
 class RunFailed(EncoderlabError):

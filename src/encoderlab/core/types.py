@@ -1,4 +1,4 @@
-"""One value against its annotation, strictly: "3" is not a number, true is not 1, 0.2 is not a whole number."""
+"""Check a value against an annotation, strictly: "3" is not a number, true is not 1, 0.2 is not a whole number."""
 
 from __future__ import annotations
 
@@ -6,16 +6,17 @@ import json
 import math
 from collections.abc import Iterable
 from dataclasses import fields
-from difflib import get_close_matches
 from functools import cache
 from types import NoneType, UnionType
 from typing import Annotated, Any, Literal, Union, get_args, get_origin, get_type_hints
 
-from annotated_types import Ge, Gt, Le, MinLen
+from annotated_types import DocInfo, Ge, Gt, Le, MinLen
 from pydantic import TypeAdapter
 
-Count = Annotated[int, Ge(1)]
+from encoderlab.core.suggestions import did_you_mean
 
+Doc = DocInfo  # what a key means: Annotated[int, Doc("number of ...")]
+Count = Annotated[int, Ge(1)]
 
 _WORDS = {
     int: ("a whole number", "whole numbers"),
@@ -26,14 +27,30 @@ _WORDS = {
 
 
 @cache
-def types(section: type) -> dict[str, Any]:
-    """{key: annotation} of a section's dataclass."""
+def types(section: type) -> dict[str, object]:
+    """Return the annotation of every key of a section's dataclass, without its `Doc`."""
     hints = get_type_hints(section, include_extras=True)
-    return {f.name: hints[f.name] for f in fields(section) if not f.metadata.get("rest")}
+    return {f.name: _without_doc(hints[f.name]) for f in fields(section) if not f.metadata.get("rest")}
+
+
+def _without_doc(kind: object) -> object:
+    if get_origin(kind) is not Annotated:
+        return kind
+    base, *limits = get_args(kind)
+    limits = [limit for limit in limits if not isinstance(limit, Doc)]
+    return Annotated[base, *limits] if limits else base
+
+
+@cache
+def meanings(section: type) -> dict[str, str]:
+    """Return what each key of a section means: the text of its `Doc`."""
+    hints = get_type_hints(section, include_extras=True)
+    docs = {f.name: [one for one in get_args(hints[f.name])[1:] if isinstance(one, Doc)] for f in fields(section)}
+    return {name: doc[0].documentation for name, doc in docs.items() if doc}
 
 
 def rest(section: type) -> str | None:
-    """The field that takes the keys which are no fields, where a section has one (`metadata={"rest": True}`)."""
+    """Return the field that holds all unknown keys of a section (`metadata={"rest": True}`), or None."""
     return next((f.name for f in fields(section) if f.metadata.get("rest")), None)
 
 
@@ -43,7 +60,11 @@ def _adapter(kind: Any) -> TypeAdapter:
 
 
 def fit(kind: Any, raw: Any) -> Any:
-    """A TOML value as what `kind` asks for (a list as a tuple, a whole number as a float), or ValueError."""
+    """Convert a TOML value to an annotation: a list to a tuple, a whole number to a float.
+
+    Raises:
+        ValueError: if the value does not fit.
+    """
     try:
         text = json.dumps(raw, allow_nan=False)
     except TypeError:  # a date
@@ -52,6 +73,7 @@ def fit(kind: Any, raw: Any) -> Any:
 
 
 def fits(kind: Any, raw: Any) -> bool:
+    """Return whether a TOML value fits an annotation."""
     try:
         fit(kind, raw)
     except ValueError:
@@ -60,18 +82,19 @@ def fits(kind: Any, raw: Any) -> bool:
 
 
 def takes_list(kind: Any) -> bool:
+    """Return whether a list can be a value of an annotation."""
     return any(get_origin(part) in (tuple, list) for part in _parts(kind))
 
 
 def _parts(kind: Any) -> tuple[Any, ...]:
-    """The alternatives of a union, None left out."""
+    """Return the alternatives of a union, without None."""
     if get_origin(kind) in (Union, UnionType):
         return tuple(part for part in get_args(kind) if part is not NoneType)
     return (kind,)
 
 
 def words(kind: Any, *, plural: bool = False) -> str:
-    """What a key of this annotation expects, as in "a whole number from 1 up"."""
+    """Describe the values that an annotation allows, as in "a whole number from 1 up"."""
     return " or ".join(_part_words(part, plural) for part in _parts(kind))
 
 
@@ -99,7 +122,7 @@ def _limits(limits: Iterable[Any]) -> str:
 
 
 def show(raw: Any) -> str:
-    """A value as the study file has it."""
+    """Write a value as a study file does."""
     if isinstance(raw, str | bool) or raw is None:
         return json.dumps(raw, ensure_ascii=False)
     if isinstance(raw, list | tuple):
@@ -110,13 +133,12 @@ def show(raw: Any) -> str:
 
 
 def did_you_mean_choice(kind: Any, raw: Any) -> str:
-    """The nearest of the words that `kind` allows, if one is near to what was written."""
+    """Suggest the allowed word closest to `raw`, if `kind` allows only certain words and one of them is close."""
     choices = [word for part in _parts(kind) if get_origin(part) is Literal for word in get_args(part)]
-    close = get_close_matches(raw, choices, n=1) if isinstance(raw, str) else []
-    return f"; did you mean {close[0]!r}?" if close else ""
+    return did_you_mean(raw, choices) if isinstance(raw, str) else ""
 
 
 def only(section: type, key: str) -> str:
-    """The one word of a `Literal` key: the name of a method, the kind of a task."""
+    """Return the one word that a `Literal` key allows: the name of a method, the kind of a task."""
     (word,) = get_args(types(section)[key])
     return word

@@ -11,8 +11,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from difflib import get_close_matches
 from pathlib import Path
-from typing import final
+from typing import Annotated, final
 
+from encoderlab.core.errors import Problem
+from encoderlab.core.types import Doc
 from encoderlab.data.foreign import foreign
 
 DELIMITERS = (",", ";", "\t", "|")
@@ -84,36 +86,47 @@ def _no_file(path: Path) -> str:
 @final
 @dataclass(frozen=True, kw_only=True)
 class Source:
-    """Where the rows of one split come from: a file or folder, a data set on the hub, or a cut from the training rows.
+    """The source of the rows of one split: a file or folder, a data set on the hub, or a share of the training rows."""
 
-    path: a CSV, TSV, JSON, JSONL, CoNLL (each also .gz) or Parquet file, or a folder written by `datasets.save_to_disk`
-    hub: a name on the Hugging Face hub
-    config: of a hub data set that has several
-    revision: of a hub data set: a branch, tag or commit
-    split: which split of the hub data set or of the folder
-    fraction: share of the training rows to cut off for this split, between 0 and 1; stratified by label
-    rows: at most this many rows, a sample stratified by label
-    part: [from, to], a share of the rows in an order drawn with seed: [0, 0.5] is one half and [0.5, 1] the other, so
-        that two splits share a file and no row
-    seed: of the cut, of the sample and of the order
-    encoding: of a text file that is neither UTF-8 nor recognised, such as "cp1252", "cp1251" or "gb18030"
-    delimiter: between the fields of a CSV or TSV file; default: found in its header
-    columns: of a CoNLL file, the numbers of the columns with the word and with its label, counted from 1 (or from the
-        end: -1 is the last); default: the first and the last
-    """
-
-    path: str | None = None
-    hub: str | None = None
-    config: str | None = None
-    split: str | None = None
-    revision: str | None = None
-    rows: int | None = None
-    fraction: float | None = None
-    part: tuple[float, float] | None = None
-    seed: int = 0
-    encoding: str | None = None
-    delimiter: str | None = None
-    columns: tuple[int, int] | None = None
+    path: Annotated[
+        str | None,
+        Doc(
+            "a CSV, TSV, JSON, JSONL, CoNLL (each also .gz) or Parquet file, or a folder written by "
+            "`datasets.save_to_disk`"
+        ),
+    ] = None
+    hub: Annotated[str | None, Doc("name of a data set on the Hugging Face hub")] = None
+    config: Annotated[str | None, Doc("configuration of a hub data set that has several")] = None
+    split: Annotated[str | None, Doc("split of the hub data set or of the folder")] = None
+    revision: Annotated[str | None, Doc("branch, tag or commit of the hub data set")] = None
+    rows: Annotated[
+        int | None, Doc("maximum number of rows; if there are more, a sample stratified by label is used")
+    ] = None
+    fraction: Annotated[
+        float | None, Doc("share of the training rows to cut off for this split, between 0 and 1; stratified by label")
+    ] = None
+    part: Annotated[
+        tuple[float, float] | None,
+        Doc(
+            "[from, to], a share of the rows in a random order. [0, 0.5] is one half and [0.5, 1] the "
+            "other, so that two splits can share a file but no row"
+        ),
+    ] = None
+    seed: Annotated[int, Doc("random seed of the cut, of the sample and of the order")] = 0
+    encoding: Annotated[
+        str | None,
+        Doc('encoding of a text file that is neither UTF-8 nor recognised, such as "cp1252", "cp1251" or "gb18030"'),
+    ] = None
+    delimiter: Annotated[
+        str | None, Doc("character between the fields of a CSV or TSV file; default: detected in its header")
+    ] = None
+    columns: Annotated[
+        tuple[int, int] | None,
+        Doc(
+            "numbers of the columns of a CoNLL file with the word and with its label, counted from 1, "
+            "or from the end (-1 is the last); default: the first and the last"
+        ),
+    ] = None
 
     def location(self, base: Path) -> Path:
         """The absolute or `base`-relative path of a source that has one."""
@@ -132,102 +145,122 @@ class Source:
         apart = self.seed == other.seed and (high <= other_low or other_high <= low)
         return same and not apart
 
-    def problems(self, where: str, base: Path, *, may_cut: bool = True) -> list[str]:
-        """Everything wrong with this source, one line each; `where` is its place in the study file ("data.test")."""
+    def problems(self, where: str, base: Path, *, may_cut: bool = True) -> list[Problem]:
+        """List everything that is wrong with the source.
+
+        Args:
+            where: its place in the study file, such as "data.test".
+            base: the folder that relative paths start at.
+            may_cut: whether it may be a share of the training rows.
+        """
         kinds = ("path", "hub", "fraction") if may_cut else ("path", "hub")
         given = [name for name in ("path", "hub", "fraction") if getattr(self, name) is not None]
         found = []
         if len(given) != 1 or given[0] not in kinds:
             got = " and ".join(given) or "none of them"
-            found.append(f"{where}: expected exactly one of {', '.join(kinds)}, got {got}")
+            found.append(Problem(where, f"expected exactly one of {', '.join(kinds)}, got {got}"))
         if self.path == "" or self.hub == "":
-            found.append(f"{where}: the name of the source is empty")
+            found.append(Problem(where, "the name of the source is empty"))
         elif self.path is not None and (problem := path_problem(self.location(base))):
-            found.append(f"{where}.path: {problem}")
-        if self.rows is not None and self.rows < 1:
-            found.append(f"{where}.rows: expected a positive whole number, got {self.rows}")
-        if self.fraction is not None and not 0 < self.fraction < 1:
-            found.append(f"{where}.fraction: expected a number between 0 and 1, both excluded, got {self.fraction}")
-        if self.part is not None and not 0 <= self.part[0] < self.part[1] <= 1:
-            found.append(f"{where}.part: expected [from, to] with 0 <= from < to <= 1, got {list(self.part)}")
-        if self.part is not None and self.fraction is not None:
-            found.append(f"{where}.part: a cut from train has none; remove it, or name a file with `path`")
-        if self.seed < 0:
-            found.append(f"{where}.seed: expected a whole number from 0 up, got {self.seed}")
+            found.append(Problem(f"{where}.path", problem))
+        found += [problem.under(where) for problem in self._number_problems()]
         for name in ("config", "revision"):
             if getattr(self, name) is not None and self.hub is None:
-                found.append(f"{where}.{name}: only a hub data set has one; remove it, or name the data set with `hub`")
-        found += self.form_problems(f"{where}.", base)
+                hint = "remove it, or name the data set with `hub`"
+                found.append(Problem(f"{where}.{name}", "only a hub data set has one", hint))
+        found += [problem.under(where) for problem in self.form_problems(base)]
         is_file = self.path is not None and not os.path.isdir(self.location(base))
         if self.split is not None and (is_file or (self.path is None and self.hub is None)):
-            found.append(f"{where}.split: only a hub data set or a `datasets` folder has splits; remove it")
+            found.append(
+                Problem(f"{where}.split", "only a hub data set or a `datasets` folder has splits", "remove it")
+            )
         return found
 
-    def form_problems(self, before: str, base: Path) -> list[str]:
-        """What is wrong with the keys that say how a file is to be read. before: stands in front of a key."""
+    def _number_problems(self) -> list[Problem]:
+        found = []
+        if self.rows is not None and self.rows < 1:
+            found.append(Problem("rows", f"expected a positive whole number, got {self.rows}"))
+        if self.fraction is not None and not 0 < self.fraction < 1:
+            message = f"expected a number between 0 and 1, both excluded, got {self.fraction}"
+            found.append(Problem("fraction", message))
+        if self.part is not None and not 0 <= self.part[0] < self.part[1] <= 1:
+            found.append(Problem("part", f"expected [from, to] with 0 <= from < to <= 1, got {list(self.part)}"))
+        if self.part is not None and self.fraction is not None:
+            found.append(Problem("part", "a cut from train has none", "remove it, or name a file with `path`"))
+        if self.seed < 0:
+            found.append(Problem("seed", f"expected a whole number from 0 up, got {self.seed}"))
+        return found
+
+    def form_problems(self, base: Path) -> list[Problem]:
+        """List what is wrong with the keys that say how a file is read; paths are the keys alone."""
         form = file_format(self.location(base)) if self.path and not os.path.isdir(self.location(base)) else None
         found = []
         for name, forms in (("encoding", TEXT_FORMATS), ("delimiter", ("csv", "tsv")), ("columns", ("conll",))):
             if getattr(self, name) is not None and form not in forms:
                 known = ", ".join(f".{one}" for one in forms)
-                found.append(f"{before}{name}: only a file has one that ends with {known}; remove it")
+                found.append(Problem(name, f"only a file has one that ends with {known}", "remove it"))
         if self.encoding is not None and not known_encoding(self.encoding):
-            found.append(
-                f"{before}encoding: {self.encoding!r} is not known; expected a name such as 'cp1252' or 'gb18030'"
-            )
+            message = f"{self.encoding!r} is not known; expected a name such as 'cp1252' or 'gb18030'"
+            found.append(Problem("encoding", message))
         if self.delimiter is not None and (len(self.delimiter) != 1 or self.delimiter in '"\r\n'):
-            found.append(f"{before}delimiter: expected one character such as ';', got {self.delimiter!r}")
+            found.append(Problem("delimiter", f"expected one character such as ';', got {self.delimiter!r}"))
         if self.columns is not None and (0 in self.columns or self.columns[0] == self.columns[1]):
-            found.append(
-                f"{before}columns: expected two different numbers, [word, label], from 1 up (or -1, the last), got "
-                f"{list(self.columns)}"
-            )
+            expected = "expected two different numbers, [word, label], from 1 up (or -1, the last)"
+            found.append(Problem("columns", f"{expected}, got {list(self.columns)}"))
         return found
 
 
 @final
 @dataclass(frozen=True, kw_only=True)
 class DataConfig:
-    """The [data] section of a study file. Without `validation` or `test`, they are cut from the training rows.
-
-    other_tests: test sets by name that are reported beside `test`; methods are ranked and compared on `test` alone
-    """
+    """The [data] section of a study file. Without `validation` or `test`, they are cut from the training rows."""
 
     train: Source
     validation: Source = Source(fraction=0.1)
     test: Source = Source(fraction=0.2)
-    other_tests: Mapping[str, Source] = field(default_factory=dict)
+    other_tests: Annotated[
+        Mapping[str, Source],
+        Doc("test sets by name that are reported beside `test`; methods are ranked and compared on `test` alone"),
+    ] = field(default_factory=dict)
 
     @property
     def sources(self) -> dict[str, Source]:
         """By the name of the split: train, validation, test, then the other test sets."""
         return {"train": self.train, "validation": self.validation, "test": self.test, **self.other_tests}
 
-    def problems(self, where: str, base: Path) -> list[str]:
-        """Everything wrong that shows without reading the data, one line each; `where` names the section ("data")."""
+    def problems(self, where: str, base: Path) -> list[Problem]:
+        """List everything that is wrong and shows without reading the data.
+
+        Args:
+            where: the name of the section, "data".
+            base: the folder that relative paths start at.
+        """
         found = self.train.problems(f"{where}.train", base, may_cut=False)
         for name in self.other_tests:
             if name in ("train", "validation", "test") or not re.fullmatch(r"[\w-]+", name):
-                found.append(f"{where}.other_tests.{name}: expected another name, of letters, digits, - and _")
+                message = "expected another name, of letters, digits, - and _"
+                found.append(Problem(f"{where}.other_tests.{name}", message))
         held_out = [
-            line
+            problem
             for name, source in list(self.sources.items())[1:]
-            for line in source.problems(place(name, where), base)
+            for problem in source.problems(place(name, where), base)
         ]
         found += held_out
         for name in ("test", *self.other_tests) if not held_out else ():
             if self.validation.same_as(self.sources[name], base):
                 key = "path" if self.validation.path is not None else "hub"
                 found.append(
-                    f"{where}.validation.{key}: the same data as {place(name, where)}; epochs and learning rates are "
-                    f"chosen on validation, so test would no longer be unseen. Name other rows, or cut them from "
-                    f"train: {{ fraction = 0.1 }}"
+                    Problem(
+                        f"{where}.validation.{key}",
+                        f"the same data as {place(name, where)}; epochs and learning rates are chosen on validation, "
+                        "so test would no longer be unseen",
+                        "name other rows, or cut them from train: { fraction = 0.1 }",
+                    )
                 )
         cut = sum(source.fraction or 0 for source in self.sources.values())
-        if cut >= 1 and not any(".fraction" in line for line in found):
-            found.append(
-                f"{where}: validation and test together cut {cut:g} of the training rows; expected less than 1"
-            )
+        if cut >= 1 and not any(problem.path.endswith(".fraction") for problem in found):
+            message = f"validation and test together cut {cut:g} of the training rows; expected less than 1"
+            found.append(Problem(where, message))
         return found
 
 

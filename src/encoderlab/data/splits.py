@@ -16,7 +16,7 @@ from typing import final
 
 import numpy as np
 
-from encoderlab.core.errors import InputError
+from encoderlab.core.errors import InputError, Problem
 from encoderlab.data.labels import class_order
 from encoderlab.data.prepare import prepare as prepare_columns
 from encoderlab.data.readers import read
@@ -69,7 +69,7 @@ def load_splits(
                 totals[name] = len(whole)
                 rows[name] = _part(prepare(whole), source)
             except InputError as error:
-                problems += [f"{place(name)}: {line}" for line in error.problems]
+                problems += [problem.at(place(name)) for problem in error.problems]
     problems += _without_labels(rows, label, totals)
     if problems:
         raise InputError(*problems)
@@ -113,13 +113,13 @@ def load_splits(
     return Splits(rows["train"], rows["validation"], rows["test"], tuple(dict.fromkeys(warnings)), others)
 
 
-def _without_labels(rows: Mapping[str, Rows], label: str, totals: Mapping[str, int]) -> list[str]:
+def _without_labels(rows: Mapping[str, Rows], label: str, totals: Mapping[str, int]) -> list[Problem]:
     """-1 means that a row has no label where a whole split has nothing else, and train does not have it beside others:
     the test sets of benchmarks are published so."""
     train = rows.get("train")
     known = train is not None and not _all_minus_one(train.columns[label]) and "-1" in train.columns[label]
     return [
-        f"{place(name)}: {no_labels(part.origin, totals[name], label)}"
+        Problem(place(name), no_labels(part.origin, totals[name], label))
         for name, part in rows.items()
         if _all_minus_one(part.columns[label]) and not known
     ]

@@ -24,7 +24,7 @@ from accelerate import PartialState
 from accelerate.utils import broadcast_object_list, gather_object, reduce
 from torch import Tensor, nn
 
-from encoderlab.core.errors import EncoderlabError, InputError
+from encoderlab.core.errors import EncoderlabError, InputError, Problem
 
 T = TypeVar("T")
 
@@ -101,7 +101,7 @@ class Ranks:
         if self.size == 1:
             return do()
         answer: Any = None
-        problems: list[str] = []
+        problems: list[Problem] = []
         for turn in (self.first, not self.first):
             if turn:
                 try:
@@ -113,11 +113,11 @@ class Ranks:
                 if not self.first:
                     self.leave(InputError.exit_code)
                 elsewhere = [
-                    f"process {rank} of {self.size}: {line}"
-                    for rank, lines in enumerate(found[1:], 1)
-                    for line in lines
+                    problem.at(f"process {rank} of {self.size}")
+                    for rank, others in enumerate(found[1:], 1)
+                    for problem in others
                 ]
-                raise InputError(*(found[0] or dict.fromkeys(elsewhere)))
+                raise InputError(*(found[0] or elsewhere))
         return answer
 
     def all(self, value: T) -> list[T]:

@@ -25,7 +25,7 @@ from safetensors import SafetensorError
 from encoderlab.adapters import adapterhub, peft
 from encoderlab.core import files
 from encoderlab.core.errors import EncoderlabError, InputError
-from encoderlab.core.suggestions import near
+from encoderlab.core.suggestions import did_you_mean
 from encoderlab.engine.tuned_model import Loaded
 from encoderlab.inference.export_adapter import write_adapter
 from encoderlab.inference.export_check import probe, rounding
@@ -91,7 +91,7 @@ def export(run: Path, to: str, out: Path | None = None, *, force: bool = False, 
     cannot hold. EncoderlabError where the exported model gives other logits than the run's model does, or than the run
     stored: nothing is left then."""
     if to not in FORMATS:
-        raise InputError(f"--to {to}: unknown format{near(to, FORMATS, label='known formats: ')}")
+        raise InputError(f"--to {to}: unknown format; {did_you_mean(to, FORMATS, 'known formats: ')}")
     target = run / to if out is None else out
     if (target.exists() and not target.is_dir()) or (target.is_dir() and any(target.iterdir())):
         raise InputError(f"{target}: is there already; expected a new or an empty folder, name one with --out")

@@ -6,6 +6,7 @@ import csv
 import json
 import logging
 from collections.abc import Callable, Container, Iterator, Sequence
+from dataclasses import replace
 from itertools import islice
 from pathlib import Path
 from typing import Any, TextIO, final
@@ -127,8 +128,8 @@ def command_source(file: Path, encoding: str | None, delimiter: str | None, colu
         delimiter=signs.get(delimiter or "", delimiter),
         columns=numbers,
     )
-    if problems := source.form_problems("--", Path()):
-        raise InputError(*problems)
+    if problems := source.form_problems(Path()):
+        raise InputError(*(replace(problem, path=f"--{problem.path}") for problem in problems))
     return source
 
 

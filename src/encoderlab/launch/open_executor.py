@@ -8,7 +8,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-from encoderlab.core.errors import InputError
+from encoderlab.core.errors import InputError, Problem
 from encoderlab.launch.executor import Executor, Work
 from encoderlab.launch.pool import Pool
 from encoderlab.launch.queue import Queue
@@ -18,22 +18,21 @@ from encoderlab.launch.worker_backends import Processes, Slurm, WorkerBackend
 SLURM_WORKERS = 4
 
 
-def problems(settings: Launch) -> list[str]:
-    """What this machine lacks for the section, a line each; empty where nothing."""
+def problems(settings: Launch) -> list[Problem]:
+    """List what this machine lacks for the section."""
     if settings.on == "here":
         return []
     found = []
     if os.name != "posix":
-        found.append(f'launch.on: "{settings.on}" needs Linux or macOS; use "here"')
+        found.append(Problem("launch.on", f'"{settings.on}" needs Linux or macOS', 'use "here"'))
     if find_spec("submitit") is None:
-        found.append(f"launch.on: \"{settings.on}\" needs submitit: pip install 'encoderlab[slurm]'")
+        found.append(Problem("launch.on", f"\"{settings.on}\" needs submitit: pip install 'encoderlab[slurm]'"))
     if settings.on == "slurm":
         missing = [name for name in ("sbatch", "srun", "squeue") if shutil.which(name) is None]
         if missing:
-            found.append(
-                f'launch.on: "slurm", but this machine has no {", ".join(missing)} on its PATH; start the command on a '
-                'login node of the cluster, or use "processes"'
-            )
+            message = f'"slurm", but this machine has no {", ".join(missing)} on its PATH'
+            hint = 'start the command on a login node of the cluster, or use "processes"'
+            found.append(Problem("launch.on", message, hint))
     return found
 
 

@@ -1,4 +1,4 @@
-"""The section [launch]: where the runs of a study, or the pieces of an encoding study, are done."""
+"""The section [launch]: where the runs of a study or the pieces of an encoding study are done."""
 
 from __future__ import annotations
 
@@ -7,40 +7,47 @@ from typing import Annotated, Literal, final
 
 from annotated_types import Ge, Gt
 
-Count = Annotated[int, Ge(1)]
+from encoderlab.core.types import Count, Doc
 
 
 @final
 @dataclass(frozen=True, kw_only=True)
 class Launch:
-    """Where runs are done. It changes no number and no id of a run.
+    """Where runs are done. No key changes a number or the id of a run."""
 
-    on: one after another in the command itself, side by side in processes of this machine, or in jobs of SLURM
-    workers: how many work at the same time; default: of processes one per GPU or core, on slurm 4
-    threads: of each worker; default: its share of the cores, on slurm 1 (also the job's CPUs)
-    partition: of SLURM, as all keys below
-    account: to be charged
-    qos: quality of service
-    time: minutes of a job; a run that needs longer goes on in the next one
-    memory: GB of a job
-    gres: what else a job needs, such as "gpu:1"
-    constraint: on the nodes
-    voxels: of an encoding study: a piece has at most so many voxels of a subject; default: all of them
-    """
-
-    on: Literal["here", "processes", "slurm"] = "here"
-    workers: Count | None = None
-    threads: Count | None = None
-    partition: str | None = None
-    account: str | None = None
-    qos: str | None = None
-    time: Annotated[int, Ge(5)] = 240
-    memory: Annotated[float, Gt(0)] | None = None
-    gres: str | None = None
-    constraint: str | None = None
-    voxels: Count | None = None
+    on: Annotated[
+        Literal["here", "processes", "slurm"],
+        Doc(
+            "where runs are done: one after another in the command itself (here), in parallel "
+            "processes on this machine, or in SLURM jobs"
+        ),
+    ] = "here"
+    workers: Annotated[
+        Count | None,
+        Doc("number of workers that run at the same time; default: one per GPU or core for processes, 4 for slurm"),
+    ] = None
+    threads: Annotated[
+        Count | None,
+        Doc(
+            "number of threads of each worker; default: its share of the cores for processes, 1 for "
+            "slurm (also the CPUs of the job)"
+        ),
+    ] = None
+    partition: Annotated[str | None, Doc("SLURM partition of the jobs")] = None
+    account: Annotated[str | None, Doc("SLURM account that the jobs are charged to")] = None
+    qos: Annotated[str | None, Doc("SLURM quality of service")] = None
+    time: Annotated[int, Ge(5), Doc("time limit of a SLURM job in minutes; a longer run continues in the next job")] = (
+        240
+    )
+    memory: Annotated[Annotated[float, Gt(0)] | None, Doc("memory of a SLURM job in GB")] = None
+    gres: Annotated[str | None, Doc('other resources of a SLURM job, such as "gpu:1"')] = None
+    constraint: Annotated[str | None, Doc("SLURM constraint on the nodes")] = None
+    voxels: Annotated[
+        Count | None,
+        Doc("maximum number of voxels in one piece of an encoding study; default: all voxels of a subject"),
+    ] = None
 
     @property
     def gpu(self) -> bool:
-        """Whether the jobs have a GPU, whatever the machine of the command has."""
+        """Whether the SLURM jobs have a GPU; the machine of the command may have none."""
         return self.on == "slurm" and "gpu" in (self.gres or "")

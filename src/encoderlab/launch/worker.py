@@ -60,7 +60,7 @@ class Worker:
             try:
                 value = work(ask)
             except InputError as error:  # what a user can mend: the command says it
-                queue.finish(ticket, {"problems": list(error.problems)})
+                queue.finish(ticket, {"problems": list(error.lines)})
             else:
                 queue.finish(ticket, {"value": value, "seconds": time.perf_counter() - start})
 

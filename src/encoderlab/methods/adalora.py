@@ -32,11 +32,12 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import ClassVar, Literal, final
+from typing import Annotated, ClassVar, Literal, final
 
 import torch
 from torch import Tensor, nn
 
+from encoderlab.core.types import Doc
 from encoderlab.methods.low_rank import LowRank, LowRankLinear, low_rank_layers
 from encoderlab.model.encoder import EncoderModel
 from encoderlab.model.prepacked_linear import with_low_rank
@@ -105,23 +106,17 @@ class AdaLoraLinear(LowRankLinear):
 @final
 @dataclass(frozen=True, kw_only=True)
 class AdaLora(LowRank):
-    """rank: ranks per layer at the end, on average over the layers;
-    initial_rank: ranks of every layer at the start; default: one and a half times rank;
-    warmup: share of the steps before the first rank goes;
-    final: share of the steps after the last rank went;
-    interval: steps from one choice of ranks to the next;
-    beta1: decay of the importance's running mean;
-    beta2: decay of its running deviation;
-    orthogonality: weight of the term that keeps A and B orthogonal."""
+    """W + s B diag(E) A beside chosen linear layers; the ranks of the layers change in training."""
 
     name: Literal["adalora"] = "adalora"
-    initial_rank: int | None = None
-    warmup: float = 0.1
-    final: float = 0.3
-    interval: int = 10
-    beta1: float = 0.85
-    beta2: float = 0.85
-    orthogonality: float = 0.5
+    rank: Annotated[int, Doc("average rank of the layers at the end of training")] = 8
+    initial_rank: Annotated[int | None, Doc("rank of every layer at the start; default: 1.5 times rank")] = None
+    warmup: Annotated[float, Doc("share of the steps before the first rank is removed")] = 0.1
+    final: Annotated[float, Doc("share of the steps after the last rank is removed")] = 0.3
+    interval: Annotated[int, Doc("number of steps from one choice of ranks to the next")] = 10
+    beta1: Annotated[float, Doc("decay of the running mean of the importance")] = 0.85
+    beta2: Annotated[float, Doc("decay of the running deviation of the importance")] = 0.85
+    orthogonality: Annotated[float, Doc("weight of the loss term that keeps A and B orthogonal")] = 0.5
     default_learning_rate: ClassVar[float] = 1e-2
 
     @property

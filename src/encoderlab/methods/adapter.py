@@ -18,13 +18,14 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 from threading import get_ident
-from typing import Any, ClassVar, Literal, final
+from typing import Annotated, Any, ClassVar, Literal, final
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from encoderlab.core.rng import torch_generator
+from encoderlab.core.types import Doc
 from encoderlab.methods.base import Method, positive, some_layers
 from encoderlab.model.encoder import EncoderModel
 
@@ -79,16 +80,25 @@ def _around_norm(norm: nn.Module, args: tuple[Tensor, ...], normed: Tensor) -> T
 @final
 @dataclass(frozen=True, kw_only=True)
 class Adapter(Method):
-    """bottleneck: width of the small network; activation: relu, gelu, swish or tanh;
-    placement: pfeiffer, houlsby or parallel; scale: of what a parallel adapter adds, not used by the others;
-    layers: "all", "last" or numbers."""
+    """A small network with a residual connection, after or beside the sublayers."""
 
     name: Literal["adapter"] = "adapter"
-    bottleneck: int = 48
-    activation: Literal["relu", "gelu", "swish", "tanh"] = "relu"
-    placement: Literal["pfeiffer", "houlsby", "parallel"] = "pfeiffer"
-    scale: float = 4.0
-    layers: Literal["all", "last"] | tuple[int, ...] = "all"
+    bottleneck: Annotated[int, Doc("width of the small network")] = 48
+    activation: Annotated[Literal["relu", "gelu", "swish", "tanh"], Doc("activation function of the small network")] = (
+        "relu"
+    )
+    placement: Annotated[
+        Literal["pfeiffer", "houlsby", "parallel"],
+        Doc(
+            "position of the small networks: after the feed-forward sublayer (pfeiffer), after both "
+            "sublayers (houlsby) or beside the feed-forward sublayer (parallel)"
+        ),
+    ] = "pfeiffer"
+    scale: Annotated[float, Doc("scale of the output of a parallel adapter; the other placements ignore it")] = 4.0
+    layers: Annotated[
+        Literal["all", "last"] | tuple[int, ...],
+        Doc('layers of the encoder to change: "all", "last" or numbers from 0; negative numbers count from the end'),
+    ] = "all"
     default_learning_rate: ClassVar[float] = 1e-3
 
     def insert(self, encoder: EncoderModel, seed: int) -> None:

@@ -5,10 +5,11 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import Annotated, ClassVar
 
 from torch import Tensor
 
+from encoderlab.core.types import Doc
 from encoderlab.model.encoder import EncoderModel
 
 
@@ -21,7 +22,10 @@ class Method(ABC):
     """
 
     name: str
-    learning_rate: float | tuple[float, ...] | None = None
+    learning_rate: Annotated[
+        float | tuple[float, ...] | None,
+        Doc("the learning rate, or a list of candidates; default: candidates around the default of the method"),
+    ] = None
 
     default_learning_rate: ClassVar[float]
     merges: ClassVar[bool] = False  # whether `merge` folds the method into the pretrained weights

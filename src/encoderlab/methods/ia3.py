@@ -12,12 +12,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import partial
-from typing import Any, ClassVar, Literal, final
+from typing import Annotated, Any, ClassVar, Literal, final
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from encoderlab.core.types import Doc
 from encoderlab.methods.base import Method, some_layers
 from encoderlab.model.encoder import EncoderModel
 
@@ -41,13 +42,18 @@ def _rows(vector: Tensor, start: int) -> Tensor:
 @final
 @dataclass(frozen=True, kw_only=True)
 class Ia3(Method):
-    """target: key and value (their outputs), ffn_out and attention_out (their inputs);
-    layers: "all", "last" or numbers."""
+    """Trained factors of keys, values and feed-forward activations."""
 
     name: Literal["ia3"] = "ia3"
-    target: tuple[str, ...] = ("key", "value", "ffn_out")
-    layers: Literal["all", "last"] | tuple[int, ...] = "all"
-    # The rate of the paper. A factor near one needs larger steps than a weight: 30 to 60 times those of `full`.
+    target: Annotated[
+        tuple[str, ...],
+        Doc("what is rescaled: key and value (their outputs), ffn_out and attention_out (their inputs)"),
+    ] = ("key", "value", "ffn_out")
+    layers: Annotated[
+        Literal["all", "last"] | tuple[int, ...],
+        Doc('layers of the encoder to change: "all", "last" or numbers from 0; negative numbers count from the end'),
+    ] = "all"
+    # That of the paper's recipe. A rescaling near one needs larger steps than a weight: 30 to 60 times full's.
     default_learning_rate: ClassVar[float] = 3e-3
     merges: ClassVar[bool] = True
 

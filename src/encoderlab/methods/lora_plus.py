@@ -16,11 +16,12 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import ClassVar, Literal, final
+from typing import Annotated, ClassVar, Literal, final
 
 import torch
 from torch import nn
 
+from encoderlab.core.types import Doc
 from encoderlab.methods.lora import LoraLinear
 from encoderlab.methods.low_rank import FixedRank
 from encoderlab.model.encoder import EncoderModel
@@ -29,10 +30,10 @@ from encoderlab.model.encoder import EncoderModel
 @final
 @dataclass(frozen=True, kw_only=True)
 class LoraPlus(FixedRank):
-    """ratio: learning rate of B over that of A."""
+    """LoRA with a higher learning rate for B."""
 
     name: Literal["lora_plus"] = "lora_plus"
-    ratio: float = 16.0
+    ratio: Annotated[float, Doc("ratio of the learning rate of B to that of A")] = 16.0
     default_learning_rate: ClassVar[float] = 2.5e-4
 
     def wrap(self, base: nn.Linear, dropout: nn.Module, generator: torch.Generator) -> nn.Linear:

@@ -9,13 +9,14 @@ import math
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import ClassVar, Literal
+from typing import Annotated, ClassVar, Literal
 
 import torch
 from torch import Tensor, nn
 
 from encoderlab.core.errors import InputError
 from encoderlab.core.rng import torch_generator
+from encoderlab.core.types import Doc
 from encoderlab.methods.base import Method, positive, some_layers
 from encoderlab.model.dropout import Dropout
 from encoderlab.model.encoder import EncoderModel
@@ -58,16 +59,19 @@ class LowRankLinear(nn.Linear, ABC):
 
 @dataclass(frozen=True, kw_only=True)
 class LowRank(Method):
-    """rank: how many rank-one matrices a layer's change is the sum of, not a fraction of the weights;
-    alpha: scale of the change; dropout: on its input;
-    target: roles (query, key, value, attention_out, ffn_in, ffn_out) or exact module paths;
-    layers: "all", "last" or numbers."""
+    """The settings of every low-rank method."""
 
-    rank: int = 8
-    alpha: float = 16.0
-    dropout: float = 0.0
-    target: tuple[str, ...] = ("query", "value")
-    layers: Literal["all", "last"] | tuple[int, ...] = "all"
+    rank: Annotated[int, Doc("number of rows of A and columns of B, not a fraction of the weights")] = 8
+    alpha: Annotated[float, Doc("scale of the change")] = 16.0
+    dropout: Annotated[float, Doc("dropout probability at the input of the change")] = 0.0
+    target: Annotated[
+        tuple[str, ...],
+        Doc("layers to change: roles (query, key, value, attention_out, ffn_in, ffn_out) or exact module paths"),
+    ] = ("query", "value")
+    layers: Annotated[
+        Literal["all", "last"] | tuple[int, ...],
+        Doc('layers of the encoder to change: "all", "last" or numbers from 0; negative numbers count from the end'),
+    ] = "all"
     merges: ClassVar[bool] = True
 
     @property
@@ -117,9 +121,9 @@ class LowRank(Method):
 
 @dataclass(frozen=True, kw_only=True)
 class FixedRank(LowRank):
-    """rank: the number of rows of A, not a fraction of the weights; rslora: scale by sqrt(rank)."""
+    """A low-rank method whose ranks stay the same."""
 
-    rslora: bool = False
+    rslora: Annotated[bool, Doc("whether alpha is divided by sqrt(rank) instead of rank")] = False
 
     @property
     def scale(self) -> float:

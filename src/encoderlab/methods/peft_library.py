@@ -24,13 +24,14 @@ import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from threading import RLock, get_ident
-from typing import Any, ClassVar, Literal, final
+from typing import Annotated, Any, ClassVar, Literal, final
 
 import torch
 from torch import Tensor, nn
 
 from encoderlab.core.errors import InputError
 from encoderlab.core.rng import derive
+from encoderlab.core.types import Doc
 from encoderlab.methods.base import Method
 from encoderlab.methods.peft_types import OURS, configs, did_you_mean, fits, layers, settable, type_name
 from encoderlab.model.dropout import active_rng, replace_dropout
@@ -57,11 +58,13 @@ MODULES = ("target_modules", "feedforward_modules", "exclude_modules")  # fields
 @final
 @dataclass(frozen=True, kw_only=True)
 class Peft(Method):
-    """type: the method, as the peft library spells it, such as "BOFT"; its config's own fields follow as further keys
-    options: those fields."""
+    """A method of the `peft` library; `options` holds the fields of PEFT's config."""
 
     name: Literal["peft"] = "peft"
-    type: str
+    type: Annotated[
+        str,
+        Doc('the method as PEFT spells it, such as "BOFT"; the fields of its config follow as further keys'),
+    ]
     options: dict[str, Any] = field(default_factory=dict, hash=False, metadata={"rest": True})
     # The rate of LoRA. The best rate differs between types: set the candidates in the section.
     default_learning_rate: ClassVar[float] = 1e-3

@@ -16,12 +16,13 @@ from __future__ import annotations
 import inspect
 from dataclasses import dataclass
 from functools import partial
-from typing import Any, ClassVar, Literal, final
+from typing import Annotated, Any, ClassVar, Literal, final
 
 import torch
 from torch import Tensor, nn
 
 from encoderlab.core.rng import torch_generator
+from encoderlab.core.types import Doc
 from encoderlab.methods.base import Method, positive, some_layers
 from encoderlab.model import positions
 from encoderlab.model.encoder import EncoderModel
@@ -32,13 +33,17 @@ CACHE = "past_key_values"  # the argument of an encoder's call that takes the pr
 @final
 @dataclass(frozen=True, kw_only=True)
 class Prefix(Method):
-    """length: learned key-value pairs per layer and head; layers: "all", "last" or numbers;
-    shift_positions: count the tokens' positions on from the prefix, as the peft library does."""
+    """Trained keys and values in front of those of each layer."""
 
     name: Literal["prefix"] = "prefix"
-    length: int = 16
-    layers: Literal["all", "last"] | tuple[int, ...] = "all"
-    shift_positions: bool = False
+    length: Annotated[int, Doc("number of trained key-value pairs per layer and head")] = 16
+    layers: Annotated[
+        Literal["all", "last"] | tuple[int, ...],
+        Doc('layers of the encoder to change: "all", "last" or numbers from 0; negative numbers count from the end'),
+    ] = "all"
+    shift_positions: Annotated[
+        bool, Doc("whether the positions of the tokens start after the prefix, as in the peft library")
+    ] = False
     default_learning_rate: ClassVar[float] = 3e-2
 
     def insert(self, encoder: EncoderModel, seed: int) -> None:

@@ -19,12 +19,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import partial
-from typing import Any, ClassVar, Literal, final
+from typing import Annotated, Any, ClassVar, Literal, final
 
 import torch
 from torch import Tensor, nn
 
 from encoderlab.core.rng import torch_generator
+from encoderlab.core.types import Doc
 from encoderlab.methods.base import Method, positive
 from encoderlab.model import positions
 from encoderlab.model.encoder import EncoderModel
@@ -35,13 +36,16 @@ TOKEN_WISE = ("ForMaskedLM", "ForTokenClassification", "ForQuestionAnswering")
 @final
 @dataclass(frozen=True, kw_only=True)
 class Prompt(Method):
-    """length: virtual tokens; placement: after_cls, or front as the peft library does it."""
+    """Trained vectors among the word embeddings."""
 
     name: Literal["prompt"] = "prompt"
-    length: int = 16
-    placement: Literal["after_cls", "front"] = "after_cls"
-    # Short runs (88 steps, a small sentence encoder) had their lowest loss at 1e-3 to 3e-3, and a higher one from 1e-2
-    # on. A value of a word embedding is about 0.05 in BERT-base, so two steps at 3e-2 turn a vector into another word.
+    length: Annotated[int, Doc("number of virtual tokens")] = 16
+    placement: Annotated[
+        Literal["after_cls", "front"],
+        Doc("position of the virtual tokens: after the [CLS] token, or in front of it as in the peft library"),
+    ] = "after_cls"
+    # Short runs (88 steps, a small sentence encoder) had their lowest loss at 1e-3 to 3e-3 and lost from 1e-2 on. Two
+    # steps at 3e-2 make another word of a vector: a value of a word embedding is about 0.05 in BERT-base.
     default_learning_rate: ClassVar[float] = 3e-3
 
     def insert(self, encoder: EncoderModel, seed: int) -> None:

@@ -17,13 +17,14 @@ from __future__ import annotations
 import importlib.util
 from dataclasses import dataclass
 from functools import cache
-from typing import Any, ClassVar, Literal, final
+from typing import Annotated, Any, ClassVar, Literal, final
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from encoderlab.core.errors import InputError
+from encoderlab.core.types import Doc
 from encoderlab.methods.lora import LoraLinear, lora_pair
 from encoderlab.methods.low_rank import FixedRank, replace_module
 from encoderlab.model.encoder import EncoderModel
@@ -119,10 +120,12 @@ class QloraLinear(QuantizedLinear):
 @final
 @dataclass(frozen=True, kw_only=True)
 class Qlora(FixedRank):
-    """double_quantization: the scales of the four-bit weights take eight bits too."""
+    """LoRA on an encoder whose frozen weights are stored in four bits."""
 
     name: Literal["qlora"] = "qlora"
-    double_quantization: bool = True
+    double_quantization: Annotated[
+        bool, Doc("whether the scales of the four-bit weights are stored in eight bits too")
+    ] = True
     default_learning_rate: ClassVar[float] = 1e-3
 
     def insert(self, encoder: EncoderModel, seed: int) -> None:

@@ -17,7 +17,7 @@ from encoderlab import report
 from encoderlab.config import load
 from encoderlab.config.settings import Study
 from encoderlab.core import locks
-from encoderlab.core.errors import InputError
+from encoderlab.core.errors import InputError, Problem
 from encoderlab.data.splits import Splits
 from encoderlab.engine.device import choose_device
 from encoderlab.engine.distributed import Ranks, alike, open_ranks, started_as_several
@@ -59,11 +59,12 @@ def compare(path: Path, overrides: Sequence[str] = ()) -> Path:
 
 def _loaded(path: Path, overrides: Sequence[str]) -> Study:
     study = load.load(path, overrides)
-    lines = problems(study.launch)
+    found = problems(study.launch)
     if started_as_several() and (study.launch.on != "here" or study.search.trials is not None):
-        lines.append('under torchrun, `compare` does its runs "here", and samples no trials; use one of the two')
-    if lines:
-        raise InputError(*(f"{path}: {line}" for line in lines))
+        message = 'under torchrun, `compare` does its runs "here", and samples no trials; use one of the two'
+        found.append(Problem("", message))
+    if found:
+        raise InputError(*(problem.at(str(path)) for problem in found))
     return study
 
 

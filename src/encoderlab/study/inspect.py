@@ -21,10 +21,10 @@ from transformers.initialization import no_init_weights
 
 from encoderlab.config.reader import Reader
 from encoderlab.config.settings import Search, Variant
-from encoderlab.config.values import toml_value
+from encoderlab.config.toml_file import toml_value
 from encoderlab.config.variants import read_variants
-from encoderlab.core.errors import InputError
-from encoderlab.core.suggestions import near
+from encoderlab.core.errors import InputError, Problem
+from encoderlab.core.suggestions import did_you_mean
 from encoderlab.core.types import only
 from encoderlab.methods.registry import METHODS
 from encoderlab.model import attention, checkpoint_config
@@ -105,9 +105,9 @@ def inspect(name: str, methods: Sequence[str] = (), settings: Sequence[str] = ()
         raise InputError(f"--task-classes {classes}: expected at least 2")
     variants = variants_of(methods, settings)
     blank = blueprint(name, classes)
-    newly_initialized = fresh_in_encoder(name, classes)
+    fresh = fresh_in_encoder(name, classes)
     shares = tuple(share(name, variant, classes, newly_initialized or ()) for variant in variants)
-    if methods and (problems := [f"method.{one.variant}: {line}" for one in shares for line in one.problems]):
+    if methods and (problems := [Problem(f"method.{one.variant}", line) for one in shares for line in one.problems]):
         raise InputError(*problems)
     return Anatomy(
         model=name,
@@ -127,10 +127,10 @@ def variants_of(methods: Sequence[str], settings: Sequence[str]) -> tuple[Varian
     reader = Reader(Path("encoderlab inspect"))
     for name in methods:
         if name not in classes:
-            end = near(name, list(classes), label="known methods: ")
-            reader.problems.append(f"--method {name}: unknown method{end}")
+            hint = did_you_mean(name, list(classes), "known methods: ")
+            reader.problems.append(Problem(f"--method {name}", "unknown method", hint))
     if settings and not methods:
-        reader.problems.append(f"-s {settings[0]}: name the method it belongs to, with --method")
+        reader.problem_of_override(settings[0], "name the method it belongs to, with --method")
     ready = [
         name for name, cls in classes.items() if not any(f.default is f.default_factory is MISSING for f in fields(cls))
     ]
@@ -138,13 +138,13 @@ def variants_of(methods: Sequence[str], settings: Sequence[str]) -> tuple[Varian
     for text in settings:
         key, equals, written = (part.strip() for part in text.partition("="))
         if not equals or key == "name":
-            reader.problems.append(f"-s {text}: expected key=value, e.g. rank=16; --method names the method")
+            reader.problem_of_override(text, "expected key=value, e.g. rank=16", "--method names the method")
         for section in sections:
             section[key] = toml_value(written)
             reader.overrides[f"method.{section['name']}.{key}"] = text
     found = () if reader.problems else read_variants(reader, sections, Search(candidates=1))
     if reader.problems:
-        raise InputError(*dict.fromkeys(reader.problems))
+        raise InputError(*reader.problems)
     return tuple(variant for variant in found if variant.method.name in {one["name"] for one in sections})
 
 
@@ -204,7 +204,7 @@ def share(name: str, variant: Variant, classes: int, newly_initialized: Sequence
     try:
         variant.method.inject(encoder, 0)
     except InputError as error:
-        return Share(**about, problems=error.problems)
+        return Share(**about, problems=error.lines)
     counts = encoder.counts()
     return Share(**about, adapter=counts["adapter"], head=counts["head"], total=counts["total"])
 

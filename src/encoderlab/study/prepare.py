@@ -13,7 +13,7 @@ import torch
 from encoderlab.config.load import Draft
 from encoderlab.config.settings import Study, Variant
 from encoderlab.core import files
-from encoderlab.core.errors import InputError, collecting
+from encoderlab.core.errors import InputError, Problem, collecting
 from encoderlab.core.files import out_problem
 from encoderlab.data.rows import Rows
 from encoderlab.data.source import DataConfig, place
@@ -52,9 +52,9 @@ def _encode(found: Findings) -> dict[str, TokenizedRows]:
     """Tokens of every split, kept on disk for `study.open_bench`. InputError for each of which there can be none."""
     cache = files.cache_folder() / "tokens"
     task, tokenizer, max_length = found.study.task, found.encoder.tokenizer, found.study.train.max_length
-    tokenized, problems = {}, []
+    tokenized, problems = {}, list[Problem]()
     for name, rows in found.splits.items():
-        with collecting(problems, f"{found.study.path}: {place(name)}: "):
+        with collecting(problems, f"{found.study.path}: {place(name)}"):
             tokenized[name] = task.tokenize(rows, tokenizer, max_length, found.class_names, cache)
     if problems:
         raise InputError(*problems)
@@ -116,43 +116,43 @@ class Findings:
 def look(study: Study | Draft) -> Findings:
     """Opens rows and model, inserts every method into a copy of the model. InputError with every problem."""
     file = study.path
-    problems = list(study.problems) if isinstance(study, Draft) else []
+    problems = [*study.problems] if isinstance(study, Draft) else []
+    wrong: list[Problem] = []  # their paths are keys of the study file
     complete = study.study if isinstance(study, Draft) else study
     if study.out is not None and (line := out_problem(study.out)):
-        problems.append(f"{file}: out: {line}")
+        wrong.append(Problem("out", line))
     whole = study.study if isinstance(study, Draft) else study
     away = whole is not None and whole.launch.gpu and whole.train.device != "cpu"
     if away and study.train is not None and study.train.precision == "auto" and not torch.cuda.is_available():
-        problems.append(
-            f'{file}: train.precision: "auto" asks the GPU, and only the jobs have one; use "bf16" or "fp32"'
-        )
+        message = '"auto" asks the GPU, and only the jobs have one'
+        wrong.append(Problem("train.precision", message, 'use "bf16" or "fp32"'))
     if study.train is not None and study.train.device == "cuda" and not (away or torch.cuda.is_available()):
-        problems.append(f'{file}: train.device: torch finds no CUDA device here; use "auto" or "cpu"')
+        wrong.append(Problem("train.device", "torch finds no CUDA device here", 'use "auto" or "cpu"'))
     if complete is not None:
         if complete.search.trials is not None and find_spec("optuna") is None:
-            problems.append(f"{file}: search.trials: needs optuna: pip install 'encoderlab[sweep]'")
-        problems += [f"{file}: {line}" for line in trackers.problems(complete.top.track)]
+            wrong.append(Problem("search.trials", "needs optuna: pip install 'encoderlab[sweep]'"))
+        wrong += trackers.problems(complete.top.track)
     splits, class_names = None, ["0", "1"]  # two classes stand in where the data says nothing
     if study.data is not None and study.task is not None:
-        with collecting(problems, f"{file}: "):
+        with collecting(wrong):
             splits, class_names = rows_of(study.data, study.task, file.parent)
     encoder, counts = None, {}
     if study.model is not None and study.task is not None:
-        with collecting(problems, f"{file}: "):
+        with collecting(wrong):
             encoder = load.load(study.model, head=study.task.head, class_names=class_names, seed=0)
     if encoder is not None:
-        problems += [f"{file}: model: {line}" for line in (study.task.model_problems(encoder) if study.task else ())]
+        wrong += [Problem("model", line) for line in (study.task.model_problems(encoder) if study.task else ())]
         for variant in study.variants:
-            with collecting(problems, f"{file}: method.{variant.label}: "):
+            with collecting(wrong, f"method.{variant.label}"):
                 counts[variant.label] = [_insert(encoder, one) for one in _ends(variant)][0]
         if study.task is not None and study.train is not None:
-            lines = study.task.length_problems(encoder.tokenizer, study.train.max_length)
-            problems += [f"{file}: {line}" for line in lines]
+            wrong += study.task.length_problems(encoder.tokenizer, study.train.max_length)
         fitting = (variant for variant in study.variants if variant.label in counts)
-        problems += [f"{file}: {line}" for line in _length_problems(encoder, study.train, fitting)]
-        problems += [f"{file}: {line}" for line in _stride_problems(encoder, study.train, study.variants)]
+        wrong += _length_problems(encoder, study.train, fitting)
+        wrong += _stride_problems(encoder, study.train, study.variants)
+    problems += [problem.at(str(file)) for problem in wrong]
     if problems or complete is None or splits is None or encoder is None:
-        raise InputError(*dict.fromkeys(problems))
+        raise InputError(*problems)
     return Findings(study=complete, splits=splits, class_names=class_names, encoder=encoder, counts=counts)
 
 
@@ -168,34 +168,38 @@ def rows_of(data: DataConfig, task: Task, base: Path) -> tuple[Splits, list[str]
     return splits, task.class_names(splits)
 
 
-def _length_problems(encoder: EncoderModel, train: Train | None, variants: Iterable[Variant]) -> list[str]:
+def _length_problems(encoder: EncoderModel, train: Train | None, variants: Iterable[Variant]) -> list[Problem]:
     """What is wrong with `max_length` for the model, and for the variants that take positions of it for themselves."""
     limit = usable(encoder.base_model)
     if train is None:
         return []
     found = []
     if train.max_length > limit:
-        found.append(
-            f"train.max_length: {train.max_length}, but {encoder.name} has {limit} positions; use at most {limit}"
-        )
+        message = f"{train.max_length}, but {encoder.name} has {limit} positions"
+        found.append(Problem("train.max_length", message, f"use at most {limit}"))
     for variant in variants:
         taken = variant.method.positions_taken()
         if taken and train.max_length > limit - taken:
-            found.append(
-                f"train.max_length: {train.max_length}, but method.{variant.label} takes {taken} of the {limit} "
-                f"positions of {encoder.name}; use at most {limit - taken}"
+            message = (
+                f"{train.max_length}, but method.{variant.label} takes {taken} of the {limit} positions of "
+                f"{encoder.name}"
             )
+            found.append(Problem("train.max_length", message, f"use at most {limit - taken}"))
     return found
 
 
-def _stride_problems(encoder: EncoderModel, train: Train | None, variants: Iterable[Variant]) -> list[str]:
+def _stride_problems(encoder: EncoderModel, train: Train | None, variants: Iterable[Variant]) -> list[Problem]:
     """Strides of training windows that would leave tokens out between one window and the next."""
     if train is None:
         return []
     window = window_size(encoder.tokenizer, train.max_length)
     return [
-        f"method.{variant.label}: stride = {stride}, but a window has {window} tokens (train.max_length = "
-        f"{train.max_length}, special ones included); use at most {window}"
+        Problem(
+            f"method.{variant.label}",
+            f"stride = {stride}, but a window has {window} tokens (train.max_length = {train.max_length}, special ones "
+            "included)",
+            f"use at most {window}",
+        )
         for variant in variants
         if (stride := variant.regime.stride) is not None and stride > window
     ]

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
+from encoderlab.core.errors import Problem
 from encoderlab.data.prepare import prepare
 from encoderlab.data.rows import Rows
 from encoderlab.data.splits import Splits
@@ -56,8 +57,8 @@ class Task(ABC):
         """The column of prepared rows that the model predicts."""
 
     @abstractmethod
-    def problems(self) -> list[str]:
-        """Return the problems of the section itself, one line each: the key, a colon, the problem."""
+    def problems(self) -> list[Problem]:
+        """Everything wrong that shows without the data, one line each: the key, a colon, what is wrong with it."""
 
     def prepare(self, rows: Rows, *, labelled: bool) -> Rows:
         """Make `text_columns`, and `label_column` if `labelled`, from the rows of a file.
@@ -102,8 +103,8 @@ class Task(ABC):
         """Return one line for each reason why this model cannot learn the task."""
         return []
 
-    def length_problems(self, tokenizer: PreTrainedTokenizerBase, max_length: int) -> list[str]:
-        """Return the problems of rows of `max_length` tokens, one line each: the key, a colon, the problem."""
+    def length_problems(self, tokenizer: PreTrainedTokenizerBase, max_length: int) -> list[Problem]:
+        """List why rows of `max_length` tokens cannot be made; the paths are keys of the study file."""
         return []
 
     def metric(self, class_names: Sequence[str]) -> Metric:

@@ -10,11 +10,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar, Literal, final
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, final
 
 import numpy as np
 
-from encoderlab.core.errors import InputError
+from encoderlab.core.errors import InputError, Problem
+from encoderlab.core.types import Doc
 from encoderlab.data.labels import class_order
 from encoderlab.data.rows import Rows
 from encoderlab.data.source import place
@@ -33,11 +34,11 @@ if TYPE_CHECKING:
 @final
 @dataclass(frozen=True, kw_only=True)
 class Classification(Task):
-    """text: a column, or two that make a pair. label: a column of strings, whole numbers or booleans."""
+    """Predict a class for a text or a pair of texts."""
 
     kind: Literal["classification"] = "classification"
-    text: str | tuple[str, str] = "text"
-    label: str = "label"
+    text: Annotated[str | tuple[str, str], Doc("a column, or two columns that make a pair")] = "text"
+    label: Annotated[str, Doc("a column of strings, whole numbers or booleans")] = "label"
 
     head: ClassVar[str] = "AutoModelForSequenceClassification"
 
@@ -49,7 +50,7 @@ class Classification(Task):
     def label_column(self) -> str:
         return self.label
 
-    def problems(self) -> list[str]:
+    def problems(self) -> list[Problem]:
         return pair_problems(self.text_columns, self.label)
 
     def class_names(self, splits: Splits) -> list[str]:
@@ -66,7 +67,7 @@ class Classification(Task):
                 f"expected at least two classes{dropped}"
             )
         problems = [
-            f"{place(name)}: {problem}"
+            Problem(place(name), problem)
             for name, rows in splits.items()
             for problem in _unknown_labels(rows, self.label, names, "train")
         ]
@@ -91,7 +92,7 @@ class Classification(Task):
         """
         if self.label in rows.columns:
             if problems := _unknown_labels(rows, self.label, class_names, "the model"):
-                raise InputError(*(f"{rows.origin}: {problem}" for problem in problems))
+                raise InputError(*(Problem(rows.origin, problem) for problem in problems))
             number = {name: i for i, name in enumerate(class_names)}
             labels = np.array([number[name] for name in rows.columns[self.label]], dtype=np.int64)
         else:
@@ -148,12 +149,12 @@ class Classification(Task):
         }
 
 
-def pair_problems(text: Sequence[str], label: str) -> list[str]:
-    """Return the problems with the names of the text columns and of the label column, as `Task.problems`."""
+def pair_problems(text: Sequence[str], label: str) -> list[Problem]:
+    """List what is wrong with the names of the columns, as `Task.problems` does."""
     if label in text:
-        return [f"text: column {label!r} is the label as well; expected the column(s) with the text alone"]
+        return [Problem("text", f"column {label!r} is the label as well; expected the column(s) with the text alone")]
     if len(set(text)) < len(text):
-        return [f"text: column {text[0]!r} is there twice; name two columns, or one for a single text"]
+        return [Problem("text", f"column {text[0]!r} is there twice", "name two columns, or one for a single text")]
     return []
 
 

@@ -23,7 +23,8 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, final
 import numpy as np
 from annotated_types import Ge, Gt, Le
 
-from encoderlab.core.errors import InputError
+from encoderlab.core.errors import InputError, Problem
+from encoderlab.core.types import Doc
 from encoderlab.data.cells import as_list
 from encoderlab.data.rows import Rows, as_text
 from encoderlab.data.splits import Splits
@@ -64,18 +65,21 @@ MASKED_ACCURACY = MaskedAccuracy()
 @final
 @dataclass(frozen=True, kw_only=True)
 class MaskedLM(Task):
-    """text: a column of texts, or of lists of words; default: text or words
-
-    stride: tokens from one window to the next; default: the tokens of a window, so that none is read twice
-    mask_rate: share of the tokens that are masked
-    fresh_head: take an encoder without a masked-lm head, and train one
-    """
+    """Predict masked tokens of unlabelled texts."""
 
     kind: Literal["masked-lm"] = "masked-lm"
-    text: str | None = None
-    stride: Annotated[int, Ge(1)] | None = None
-    mask_rate: Annotated[float, Gt(0), Le(0.9)] = 0.15
-    fresh_head: bool = False
+    text: Annotated[str | None, Doc("a column of texts, or of lists of words; default: text or words")] = None
+    stride: Annotated[
+        Annotated[int, Ge(1)] | None,
+        Doc(
+            "number of tokens from one window to the next; default: the number of tokens in a window, "
+            "so that no token is read twice"
+        ),
+    ] = None
+    mask_rate: Annotated[float, Gt(0), Le(0.9), Doc("share of the tokens that are masked")] = 0.15
+    fresh_head: Annotated[
+        bool, Doc("whether to accept an encoder without a masked-lm head, and train a newly initialized one")
+    ] = False
 
     head: ClassVar[str] = "AutoModelForMaskedLM"
     has_classes: ClassVar[bool] = False
@@ -90,7 +94,7 @@ class MaskedLM(Task):
     def label_column(self) -> str:
         return LABEL
 
-    def problems(self) -> list[str]:
+    def problems(self) -> list[Problem]:
         return []
 
     def prepare(self, rows: Rows, *, labelled: bool) -> Rows:
@@ -132,20 +136,21 @@ class MaskedLM(Task):
             ]
         return []
 
-    def length_problems(self, tokenizer: PreTrainedTokenizerBase, max_length: int) -> list[str]:
+    def length_problems(self, tokenizer: PreTrainedTokenizerBase, max_length: int) -> list[Problem]:
         size = window_size(tokenizer, max_length)
         special = max_length - size
         if size < SHORTEST:
-            return [
-                f"train.max_length: {max_length} leaves windows of {size} tokens; expected at least "
-                f"{SHORTEST + special}: fewer than {SHORTEST} tokens have too little context to learn from"
-            ]
+            message = (
+                f"{max_length} leaves windows of {size} tokens; expected at least {SHORTEST + special}: fewer than "
+                f"{SHORTEST} tokens have too little context to learn from"
+            )
+            return [Problem("train.max_length", message)]
         if self.stride is not None and self.stride > size:
-            return [
-                f"task.stride: {self.stride} is more than the {size} tokens of a window (train.max_length = "
-                f"{max_length} with {special} special ones), and those between two windows would be left out; use at "
-                f"most {size}"
-            ]
+            message = (
+                f"{self.stride} is more than the {size} tokens of a window (train.max_length = {max_length} with "
+                f"{special} special ones), and those between two windows would be left out"
+            )
+            return [Problem("task.stride", message, f"use at most {size}")]
         return []
 
     def tokenize(

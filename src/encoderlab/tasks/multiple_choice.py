@@ -16,11 +16,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from itertools import accumulate
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar, Literal, final
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, final
 
 import numpy as np
 
-from encoderlab.core.errors import InputError
+from encoderlab.core.errors import InputError, Problem
+from encoderlab.core.types import Doc
 from encoderlab.data.labels import canonical_label
 from encoderlab.data.prepare import convert, prepare
 from encoderlab.data.rows import Rows, dropped, no_labels
@@ -44,19 +45,24 @@ ONE_LESS = "subtract 1 from each, or write letters (A, B, ...)"
 @final
 @dataclass(frozen=True, kw_only=True)
 class MultipleChoice(Task):
-    """question: a column of texts, or of objects with `stem` and `choices`; default: question or question_stem
-
-    choices: a column of lists, or the columns with one choice each; default: found in the question, in a column
-        choices, or in columns such as A, B, C
-    answer: the column that says which choice is right; default: answerKey, answer or label
-    context: a column with a fact or a passage that belongs to the question
-    """
+    """Choose the right one of several answers to a question."""
 
     kind: Literal["multiple-choice"] = "multiple-choice"
-    question: str | None = None
-    choices: str | tuple[str, ...] | None = None
-    answer: str | None = None
-    context: str | None = None
+    question: Annotated[
+        str | None,
+        Doc("a column of texts, or of objects with `stem` and `choices`; default: question or question_stem"),
+    ] = None
+    choices: Annotated[
+        str | tuple[str, ...] | None,
+        Doc(
+            "a column of lists, or one column per choice; default: found in the question, in a column "
+            "choices, or in columns such as A, B, C"
+        ),
+    ] = None
+    answer: Annotated[
+        str | None, Doc("a column that says which choice is right; default: answerKey, answer or label")
+    ] = None
+    context: Annotated[str | None, Doc("a column with a fact or a passage that belongs to the question")] = None
 
     head: ClassVar[str] = "AutoModelForMultipleChoice"
 
@@ -69,15 +75,14 @@ class MultipleChoice(Task):
     def label_column(self) -> str:
         return "answer"
 
-    def problems(self) -> list[str]:
+    def problems(self) -> list[Problem]:
         several = list(self.choices) if isinstance(self.choices, tuple) else [self.choices] if self.choices else []
         named = [name for name in (self.question, *several, self.answer, self.context) if name is not None]
-        problems = [
-            f"choices: column {name!r} has two parts to play; name it once" for name in named if named.count(name) > 1
-        ]
+        twice = dict.fromkeys(name for name in named if named.count(name) > 1)
+        found = [Problem("choices", f"column {name!r} has two parts to play", "name it once") for name in twice]
         if isinstance(self.choices, tuple) and len(self.choices) < 2:
-            problems.append("choices: expected two columns or more, or the name of one column with lists")
-        return list(dict.fromkeys(problems))
+            found.append(Problem("choices", "expected two columns or more, or the name of one column with lists"))
+        return found
 
     def prepare(self, rows: Rows, *, labelled: bool) -> Rows:
         """Make the columns `question`, `context` if the section names one, `choices` and `answer`.

@@ -12,11 +12,12 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar, Literal, final
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, final
 
 import numpy as np
 
-from encoderlab.core.errors import InputError
+from encoderlab.core.errors import InputError, Problem
+from encoderlab.core.types import Doc
 from encoderlab.data.columns import column_problems
 from encoderlab.data.number_cells import read_numbers
 from encoderlab.data.prepare import prepare
@@ -46,15 +47,15 @@ SMALLEST, LARGEST = 1e-30, 1e30  # of labels: a float32 has eight digits between
 @final
 @dataclass(frozen=True, kw_only=True)
 class Regression(Task):
-    """text: a column, or two that make a pair. label: a column of numbers
-
-    best: the metric that picks checkpoints and learning rates, and that methods are ranked and compared by
-    """
+    """Predict a number for a text or a pair of texts."""
 
     kind: Literal["regression"] = "regression"
-    text: str | tuple[str, str] = "text"
-    label: str = "label"
-    best: Literal["pearson", "spearman", "mse"] = "pearson"
+    text: Annotated[str | tuple[str, str], Doc("a column, or two columns that make a pair")] = "text"
+    label: Annotated[str, Doc("a column of numbers")] = "label"
+    best: Annotated[
+        Literal["pearson", "spearman", "mse"],
+        Doc("the metric that chooses checkpoints and learning rates, and that ranks and compares the methods"),
+    ] = "pearson"
 
     head: ClassVar[str] = "AutoModelForSequenceClassification"
     problem_type: ClassVar[str | None] = "regression"
@@ -71,7 +72,7 @@ class Regression(Task):
     def label_column(self) -> str:
         return self.label
 
-    def problems(self) -> list[str]:
+    def problems(self) -> list[Problem]:
         return pair_problems(self.text_columns, self.label)
 
     def prepare(self, rows: Rows, *, labelled: bool) -> Rows:

@@ -13,11 +13,12 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar, Literal, final
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, final
 
 import numpy as np
 
-from encoderlab.core.errors import InputError
+from encoderlab.core.errors import InputError, Problem
+from encoderlab.core.types import Doc
 from encoderlab.data.rows import Rows
 from encoderlab.data.source import place
 from encoderlab.data.splits import Splits
@@ -40,14 +41,16 @@ MOST_WORDS = 10_000  # of a row: far more than any model has positions, and ever
 @final
 @dataclass(frozen=True, kw_only=True)
 class TokenClassification(Task):
-    """words: a column of lists of words, or of texts that are split at white space; default: tokens or words
-
-    labels: a column of lists, a label for each word; default: ner_tags, tags or labels
-    """
+    """Predict a label for every word."""
 
     kind: Literal["token-classification"] = "token-classification"
-    words: str | None = None
-    labels: str | None = None
+    words: Annotated[
+        str | None,
+        Doc("a column of lists of words, or of texts that are split at white space; default: tokens or words"),
+    ] = None
+    labels: Annotated[
+        str | None, Doc("a column of lists with one label per word; default: ner_tags, tags or labels")
+    ] = None
 
     head: ClassVar[str] = "AutoModelForTokenClassification"
     has_classes: ClassVar[bool] = False
@@ -62,9 +65,10 @@ class TokenClassification(Task):
     def label_column(self) -> str:
         return "labels"
 
-    def problems(self) -> list[str]:
+    def problems(self) -> list[Problem]:
         if self.words is not None and self.words == self.labels:
-            return [f"words: column {self.words!r} is that of the labels as well; expected the one with the words"]
+            message = f"column {self.words!r} is that of the labels as well; expected the one with the words"
+            return [Problem("words", message)]
         return []
 
     def prepare(self, rows: Rows, *, labelled: bool) -> Rows:

@@ -18,13 +18,13 @@ from typing import Any, final
 
 from accelerate import tracking
 
-from encoderlab.core.errors import InputError
+from encoderlab.core.errors import InputError, Problem
 
 
-def problems(names: Sequence[str]) -> list[str]:
-    """Return one line for each tracker whose package is not installed."""
+def problems(names: Sequence[str]) -> list[Problem]:
+    """List the trackers whose package is not installed."""
     return [
-        f"track: {name} is not installed; pip install {name}, or leave it out"
+        Problem("track", f"{name} is not installed", f"pip install {name}, or leave it out")
         for name in names
         if importlib.util.find_spec(name) is None
     ]

@@ -134,6 +134,8 @@ layer = "last"
 kind = "word-rate"
 [[features]]
 kind = "word-rate"
+[[features]]
+size = 3
 [encode]
 trim = [10]
 delays = [1, 1]
@@ -142,19 +144,22 @@ reference = "nothing"
 """
     )
     with pytest.raises(InputError) as error:
-        load(file, ["encode.blok=3", "folds"])
-    said = "\n".join(error.value.problems)
+        load(file, ["encode.blok=3", "folds", "features.word-rat.label=x", "features.word-rate.label=x"])
+    said = "\n".join(error.value.lines)
     for part in (
         "-s encode.blok=3: unknown key encode.blok; did you mean 'encode.block'?",
         "-s folds: expected key=value",
         "stories.pth: unknown key; did you mean 'path'?",
         "stories.path: missing",
         "features[0].kind: unknown kind \"bag-of-word\"; did you mean 'bag-of-words'?",
+        "features[4].kind: missing; known kinds: bag-of-words, word-rate",
         "features[1].model: missing",
         'features[1].layer: expected a whole number, got "last"',
-        "features: 'word-rate' is there twice",
+        "features: 'x' is there twice",
+        "-s features.word-rat.label=x: no [[features]] of that kind in the study; did you mean 'word-rate'?",
         "encode.trim: expected a list of 2 whole numbers",
-        'encode.scheme: expected "nested" or "flat", got "nestd"; did you mean \'nested\'?',
+        'encode.scheme: expected "nested" or "flat", got "nestd" (scheme: how alpha is chosen',
+        "the held-out scores of the other stories); did you mean 'nested'?",
         "responses: expected a section [responses]",
     ):
         assert part in said, (part, said)

@@ -20,7 +20,7 @@ from fixtures_brain import Lab, make
 def refused(lab: Lab, *says: str, stories: str = "", settings: str = "") -> str:
     with pytest.raises(InputError) as error:
         lab.score(stories, settings)
-    text = "\n".join(error.value.problems)
+    text = "\n".join(error.value.lines)
     for line in says:
         assert re.search(line, text), text
     return text

@@ -75,7 +75,7 @@ def test_folders(tmp_path: Path) -> None:
     (tmp_path / "s3.tsv").write_text("onset\tword\n")
     with pytest.raises(InputError) as error:
         read(tmp_path)
-    assert [line.split(": ")[1][:9] for line in error.value.problems] == ["a link to", "no column"]
+    assert [line.split(": ")[1][:9] for line in error.value.lines] == ["a link to", "no column"]
     only = tmp_path / "json"
     only.mkdir()
     (only / "s1.json").write_text(FORMS["gentle.json"])

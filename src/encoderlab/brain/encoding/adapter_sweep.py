@@ -16,7 +16,7 @@ from encoderlab.brain.stories.saved import save
 from encoderlab.brain.stories.story import Story
 from encoderlab.brain.vectors.features import Encoder, Feature
 from encoderlab.config import load, settings
-from encoderlab.core.errors import InputError, collecting
+from encoderlab.core.errors import InputError, Problem, collecting
 from encoderlab.results.study_record import StudyRecord
 from encoderlab.study.compare import compare
 from encoderlab.tasks.masked_lm import MaskedLM
@@ -44,7 +44,7 @@ def expand(features: Sequence[tuple[str, Feature]], *, trained: bool) -> tuple[t
     without held-out stories.
     """
     found: list[tuple[str, Feature | Adapted]] = []
-    problems: list[str] = []
+    problems: list[Problem] = []
     for label, feature in features:
         if not isinstance(feature, Encoder) or feature.study is None:
             found.append((label, feature))
@@ -53,9 +53,9 @@ def expand(features: Sequence[tuple[str, Feature]], *, trained: bool) -> tuple[t
             found += _runs(label, replace(feature, study=None), Path(feature.study), trained)
     labels = [label for label, _ in found]
     if twice := sorted({label for label in labels if labels.count(label) > 1}):
-        problems.append(f"features: {twice[0]!r} is there twice; give one of them a label")
+        problems.append(Problem("features", f"{twice[0]!r} is there twice", "give one of them a label"))
     if problems:
-        raise InputError(*dict.fromkeys(problems))
+        raise InputError(*problems)
     return tuple(found)
 
 

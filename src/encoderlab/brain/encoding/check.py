@@ -26,9 +26,9 @@ from encoderlab.brain.stories.read import noticed
 from encoderlab.brain.stories.story import Story
 from encoderlab.brain.vectors.feature_spaces import open_spaces
 from encoderlab.brain.vectors.features import BagOfWords, Encoder, Feature, FileVectors
-from encoderlab.core.errors import InputError, collecting
+from encoderlab.core.errors import InputError, Problem, collecting
 from encoderlab.core.files import out_problem
-from encoderlab.core.suggestions import near
+from encoderlab.core.suggestions import did_you_mean
 from encoderlab.core.types import only
 from encoderlab.engine.device import choose_device
 from encoderlab.launch.open_executor import problems as launch_problems
@@ -133,18 +133,20 @@ def check(path: Path, overrides: Sequence[str] = ()) -> EncodingReport:
 def look(draft: EncodingDraft, *, spaces: bool) -> Found:
     """Opens stories and responses and matches them; with `spaces` also every file of vectors and every encoder, which
     `embed` otherwise does itself. InputError with every problem."""
-    file, problems, notes = draft.path, list(draft.problems), list[str]()
+    file, problems, notes = draft.path, [*draft.problems], list[str]()
+    wrong: list[Problem] = []  # their paths are keys of the study file
     if draft.out is not None and (line := out_problem(draft.out)):
-        problems.append(f"{file}: out: {line}")
+        wrong.append(Problem("out", line))
     if draft.study is not None:
-        problems += [f"{file}: {line}" for line in launch_problems(draft.study.launch)]
+        wrong += launch_problems(draft.study.launch)
     settings = draft.encode
     if settings is not None:
-        problems += [f"{file}: encode.{line}" for line in _missing_here(settings)]
+        wrong += [problem.under("encode") for problem in _missing_here(settings)]
+    problems += [problem.at(str(file)) for problem in wrong]
 
     opened: dict[str, Subject] = {}
     for name, place in draft.responses.items():
-        with collecting(problems, f"{file}: responses.{name}: "):
+        with collecting(problems, f"{file}: responses.{name}"):
             opened[name] = open_subject(place)
     stories, scans = None, Scans(computed=False)
     if draft.stories is not None:
@@ -159,7 +161,7 @@ def look(draft: EncodingDraft, *, spaces: bool) -> Found:
             with collecting(problems):
                 people.append(match(draft, settings, scans, name, subject, stories, notes))
         if draft.reference is not None:
-            problems += [f"{file}: {line}" for line in _reference_problems(draft.reference, settings, people)]
+            problems += [one.at(str(file)) for one in _reference_problems(draft.reference, settings, people)]
 
     features = None
     with collecting(problems):
@@ -169,14 +171,15 @@ def look(draft: EncodingDraft, *, spaces: bool) -> Found:
         with collecting(problems):
             check_labels(labels)
         if features and settings.reference not in (None, *labels):
-            known = near(str(settings.reference), labels, label="the study has ")
-            problems.append(f"{file}: encode.reference: no feature space {settings.reference!r}{known}")
+            hint = did_you_mean(str(settings.reference), labels, "the study has ")
+            missing = Problem("encode.reference", f"no feature space {settings.reference!r}", hint)
+            problems.append(missing.at(str(file)))
     if spaces and draft.out is not None:
         plain = [(label, one) for label, one in features or draft.features if not isinstance(one, Adapted)]
         with collecting(problems):  # on the CPU: nothing is computed
             places_of(open_spaces(plain, torch.device("cpu")), draft.out, stories or [])
     if problems or draft.study is None or stories is None or features is None:
-        raise InputError(*dict.fromkeys(problems))
+        raise InputError(*problems)
     held = {story.name: story for person in reversed(people) for story in person.stories}  # TRs of the first subject
     used = [held.get(story.name, story) for story in stories if not people or story.name in held]
     assert settings is not None
@@ -198,12 +201,12 @@ def look(draft: EncodingDraft, *, spaces: bool) -> Found:
     )
 
 
-def _missing_here(settings: Encode) -> list[str]:
+def _missing_here(settings: Encode) -> list[Problem]:
     found = []
     if settings.device == "cuda" and not torch.cuda.is_available():
-        found.append('device: torch finds no CUDA device here; use "auto" or "cpu"')
+        found.append(Problem("device", "torch finds no CUDA device here", 'use "auto" or "cpu"'))
     if settings.banded and find_spec("himalaya") is None:
-        found.append("banded: needs himalaya: pip install 'encoderlab[brain]'")
+        found.append(Problem("banded", "needs himalaya: pip install 'encoderlab[brain]'"))
     return found
 
 
@@ -212,30 +215,31 @@ def _labels(features: Sequence[tuple[str, Any]], settings: Encode) -> list[str]:
     return [label for label, _ in features] + [BANDED] * (settings.banded and len(features) > 1)
 
 
-def _reference_problems(reference: Reference, settings: Encode, people: Sequence[Person]) -> list[str]:
+def _reference_problems(reference: Reference, settings: Encode, people: Sequence[Person]) -> list[Problem]:
     problems = []
     if settings.convention != "huth":
-        problems.append(
-            'encode.convention: the laboratory\'s pipeline has "huth": its alpha is the root of the penalty'
-        )
+        message = 'the laboratory\'s pipeline has "huth": its alpha is the root of the penalty'
+        problems.append(Problem("encode.convention", message))
     if settings.banded:
-        problems.append("encode.banded: the laboratory's pipeline has no banded ridge; remove one of the two")
+        message = "the laboratory's pipeline has no banded ridge"
+        problems.append(Problem("encode.banded", message, "remove one of the two"))
     for person in people:
         held = {story.name for story in person.stories}
         missing = [name for name in reference.test if name not in held]
-        problems += [f"reference.test: {person.name} has no story {name!r}" for name in missing[:3]]
+        problems += [Problem("reference.test", f"{person.name} has no story {name!r}") for name in missing[:3]]
         if held <= set(reference.test):
-            problems.append(f"reference.test: no story of {person.name} is left to train on")
+            problems.append(Problem("reference.test", f"no story of {person.name} is left to train on"))
             continue
         left = [n - c for n, c in zip(person.responses.lengths, person.censored.counts, strict=True)]
         rows = sum(n for story, n in zip(person.stories, left, strict=True) if story.name not in reference.test)
         if reference.chunk * reference.chunks >= rows:
             chunk = min(reference.chunk, max(1, rows // 20))
-            problems.append(
-                f"reference.chunks: {reference.chunks} chunks of {reference.chunk} TRs are held out in each bootstrap, "
-                f"but {person.name} has {rows:,} training TRs; expected fewer, such as a fourth of them "
-                f"(chunk = {chunk}, chunks = {max(1, rows // (4 * chunk))})"
+            message = (
+                f"{reference.chunks} chunks of {reference.chunk} TRs are held out in each bootstrap, but {person.name} "
+                f"has {rows:,} training TRs; expected fewer, such as a fourth of them (chunk = {chunk}, chunks = "
+                f"{max(1, rows // (4 * chunk))})"
             )
+            problems.append(Problem("reference.chunks", message))
     return problems
 
 

@@ -12,7 +12,7 @@ import hashlib
 import re
 import sys
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -33,8 +33,8 @@ from encoderlab.brain.vectors.feature_spaces import Spaces, Vocabulary, open_spa
 from encoderlab.brain.vectors.static import vocabulary
 from encoderlab.brain.vectors.vectors_file import VectorsFile
 from encoderlab.core import locks
-from encoderlab.core.errors import InputError
-from encoderlab.core.suggestions import near
+from encoderlab.core.errors import InputError, Problem
+from encoderlab.core.suggestions import did_you_mean
 from encoderlab.engine.device import choose_device
 
 Place = tuple[Path, str, dict[str, Any]]
@@ -118,14 +118,17 @@ def read_stories(section: StoriesSection, study: Path, scans: Scans | None = Non
     for key in ("before", "after"):
         given = getattr(section, key)
         if isinstance(given, Mapping) and (unknown := [name for name in given if name not in held]):
-            known = near(unknown[0], sorted(held), label="it has ")
-            raise InputError(f"{study}: stories.{key}: no story {unknown[0]!r} in {section.path}{known}")
+            raise InputError(_no_story(section, key, unknown[0], held).at(str(study)))
     if section.names is None:
         return stories
     if missing := [name for name in section.names if name not in held]:
-        known = near(missing[0], sorted(held), label="it has ")
-        raise InputError(f"{study}: stories.names: no story {missing[0]!r} in {section.path}{known}")
+        raise InputError(_no_story(section, "names", missing[0], held).at(str(study)))
     return [held[name] for name in section.names]
+
+
+def _no_story(section: StoriesSection, key: str, name: str, held: Iterable[str]) -> Problem:
+    hint = did_you_mean(name, sorted(held), "it has ")
+    return Problem(f"stories.{key}", f"no story {name!r} in {section.path}", hint)
 
 
 def slug(label: str) -> str:
@@ -147,21 +150,21 @@ def check_labels(labels: Sequence[str]) -> None:
 
 def places_of(opened: Sequence[Spaces], out: Path, stories: Sequence[Story]) -> list[list[Place]]:
     """The files of the spaces of each pass: path, label, attributes. InputError with the problems of all of them."""
-    problems: list[str] = []
+    problems: list[Problem] = []
     places = [_places(out, spaces, stories, problems) for spaces in opened]
     if problems:
-        raise InputError(*dict.fromkeys(problems))
+        raise InputError(*problems)
     return places
 
 
-def _places(out: Path, spaces: Spaces, stories: Sequence[Story], problems: list[str]) -> list[Place]:
+def _places(out: Path, spaces: Spaces, stories: Sequence[Story], problems: list[Problem]) -> list[Place]:
     try:
         return [
             (out / "vectors" / f"{slug(label)}.h5", label, spaces.attributes(number, stories))
             for number, label in enumerate(spaces.labels)
         ]
     except InputError as error:
-        problems += [f"{spaces.labels[0]}: {line}" for line in error.problems]
+        problems += [problem.at(spaces.labels[0]) for problem in error.problems]
         return []
     finally:
         spaces.release()

@@ -21,7 +21,7 @@ from encoderlab.brain.fmri.responses import StoryResponses
 from encoderlab.brain.fmri.subject import Subject
 from encoderlab.brain.ridge.folds import Folds
 from encoderlab.brain.stories.story import Story
-from encoderlab.core.errors import InputError, collecting
+from encoderlab.core.errors import InputError, Problem, collecting
 
 
 @final
@@ -127,26 +127,25 @@ def match(
         notes.append(
             f"{name}: {len(aside)} arrays that are no stories: {said}{', ...' if len(aside) > 5 else ''}; left out"
         )
-    problems: list[str] = []
+    problems: list[Problem] = []
     for what, names in (("no responses", silent), ("no transcript", [o for o in others if o not in aside])):
         if not names or (chosen and what == "no transcript"):
             continue
-        said = f"{name}: {len(names)} stories have {what}: {', '.join(names[:5])}{', ...' if len(names) > 5 else ''}"
+        said = f"{len(names)} stories have {what}: {', '.join(names[:5])}{', ...' if len(names) > 5 else ''}"
         if settings.unmatched == "refuse":
-            problems.append(
-                f'{said}; add them, name the stories to use under stories.names, or set encode.unmatched = "leave out"'
-            )
+            hint = 'add them, name the stories to use under stories.names, or set encode.unmatched = "leave out"'
+            problems.append(Problem(name, said, hint))
         else:
-            notes.append(f"{said}; left out")
+            notes.append(f"{name}: {said}; left out")
     if len(common) < 3:
         raise InputError(*problems, f"{name}: {len(common)} stories have words and responses; expected three at least")
     if draft.reference is None:
-        with collecting(problems, f"{draft.path}: encode.folds: "):
+        with collecting(problems, f"{draft.path}: encode.folds"):
             folds_of(settings, len(common))
     names = [story.name for story in common]
-    with collecting(problems, f"{name}: "):
+    with collecting(problems, name):
         responses = subject.responses(names, settings.repeats)
-        with collecting(problems, f"{name}: "):
+        with collecting(problems, name):
             seen = looked_through(responses, censored(responses), settings, reference=draft.reference is not None)
             notes += [f"{name}: {line}" for line in seen]
         with np.errstate(invalid="ignore"):  # what is infinite is reported above

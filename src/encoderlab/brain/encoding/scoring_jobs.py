@@ -72,7 +72,7 @@ class Scoring:
         try:
             made = _made(self.study, person, sources, title, ask, self.device)
         except InputError as error:
-            raise InputError(*(f"{title}: {line}" for line in error.problems)) from None
+            raise InputError(*(problem.at(title) for problem in error.problems)) from None
         score.write(self.path(ask), made)
         return [] if ask.stop is not None else told(title, made)
 

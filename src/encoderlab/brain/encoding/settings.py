@@ -1,4 +1,4 @@
-"""The sections of an encoding study. What a key means stands in its class's docstring."""
+"""The sections of an encoding study. The `Doc` of a key is what messages and docs/encoding-study.md say about it."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import numpy as np
 from annotated_types import Ge, Gt, MinLen
 
 from encoderlab.brain.fmri.design import Design
-from encoderlab.core.types import Count
+from encoderlab.core.types import Count, Doc
 
 Positive = Annotated[float, Gt(0)]
 TRs = Annotated[int, Ge(0)]
@@ -18,117 +18,170 @@ TRs = Annotated[int, Ge(0)]
 @final
 @dataclass(frozen=True, kw_only=True)
 class StudyHeader:
-    """The keys above the first section.
+    """The keys above the first section."""
 
-    name: of the study; default: the name of its file
-    out: folder of the results; default: results/<name>
-    """
-
-    name: str | None = None
-    out: str | None = None
+    name: Annotated[str | None, Doc("name of the study; default: the name of its file")] = None
+    out: Annotated[str | None, Doc("folder of the results; default: results/<name>")] = None
 
 
 @final
 @dataclass(frozen=True, kw_only=True)
 class StoriesSection:
-    """Where the stories are.
+    """The section [stories]: the words of the stories and their times."""
 
-    path: raw_text.pkl, our .parquet, a TextGrid, TSV, CSV, JSON or CTM file of words with times, or a folder of those
-    names: only these stories; default: all of the file
-    tier: of a TextGrid or another file with tiers, by name or number; default: the one that holds words by its name
-    marks: texts that nobody said, beside the usual ones (sp, {NS}, [laughter], <eps>, ...); left out and counted
-    tr: seconds of a TR; files of words do not know it
-    before: seconds from the first TR to the beginning of such a file, below 0 if it began earlier; a table such as
-        { story = 12.5 } or a TSV or JSON file gives every story its own
-    after: seconds from its end to that of the last TR; a table or a file as for before
-    """
-
-    path: str
-    names: Annotated[tuple[str, ...], MinLen(1)] | None = None
-    tier: str | Annotated[int, Ge(1)] | None = None
-    marks: tuple[str, ...] = ()
-    tr: Positive = 2.0
-    before: float | dict[str, float] | str = 10.0
-    after: float | dict[str, float] | str = 10.0
+    path: Annotated[
+        str,
+        Doc(
+            "raw_text.pkl, a .parquet file of encoderlab, a file of words with times (TextGrid, TSV, "
+            "CSV, JSON or CTM), or a folder of such files"
+        ),
+    ]
+    names: Annotated[
+        Annotated[tuple[str, ...], MinLen(1)] | None, Doc("names of the stories to use; default: all stories")
+    ] = None
+    tier: Annotated[
+        str | Annotated[int, Ge(1)] | None,
+        Doc(
+            "name or number of the tier with the words, in a TextGrid or another file with tiers; "
+            "default: found by its name"
+        ),
+    ] = None
+    marks: Annotated[
+        tuple[str, ...],
+        Doc(
+            "texts that are not spoken words, in addition to the usual ones (sp, {NS}, [laughter], "
+            "<eps>, ...); they are left out and counted"
+        ),
+    ] = ()
+    tr: Annotated[Positive, Doc("seconds of one TR; files of words with times do not contain it")] = 2.0
+    before: Annotated[
+        float | dict[str, float] | str,
+        Doc(
+            "seconds from the first TR to the start of the recording, for files of words with times; "
+            "negative if the recording started first. A table such as { story = 12.5 }, or a TSV or "
+            "JSON file, sets it for each story"
+        ),
+    ] = 10.0
+    after: Annotated[
+        float | dict[str, float] | str,
+        Doc("seconds from the end of the recording to the end of the last TR; a table or a file as for before"),
+    ] = 10.0
 
 
 @final
 @dataclass(frozen=True, kw_only=True)
 class Reference:
-    """The laboratory's own pipeline instead of held-out stories, for people who must match old numbers.
+    """The section [reference]: the laboratory's own pipeline instead of held-out stories."""
 
-    test: names of the test stories; all others train
-    boots: bootstraps that choose alpha
-    chunk: TRs of a chunk
-    chunks: held out in each bootstrap
-    use_corr: alpha by r; false: by the signed root of R2, as the laboratory's command does by default
-    """
-
-    test: Annotated[tuple[str, ...], MinLen(1)]
-    boots: Count = 50
-    chunk: Count = 40
-    chunks: Count = 125
-    use_corr: bool = True
+    test: Annotated[tuple[str, ...], MinLen(1), Doc("names of the test stories; all others are training stories")]
+    boots: Annotated[Count, Doc("number of bootstraps that choose alpha")] = 50
+    chunk: Annotated[Count, Doc("number of TRs in a chunk")] = 40
+    chunks: Annotated[Count, Doc("number of chunks that each bootstrap holds out")] = 125
+    use_corr: Annotated[
+        bool,
+        Doc(
+            "whether alpha is chosen by r; false chooses it by the signed root of R2, as the "
+            "laboratory's command does by default"
+        ),
+    ] = True
 
 
 @final
 @dataclass(frozen=True, kw_only=True)
 class Encode:
-    """From word vectors to held-out correlations.
+    """The section [encode]: from word vectors to held-out correlations."""
 
-    downsample: from words to TRs
-    window: lobes of the Lanczos kernel
-    trim: TRs left out of the features in front and at the end, as they are of the responses
-    zscore: features within each story
-    centre: responses about their mean within each story; the laboratory's pipeline takes them as they are
-    repeats: of responses to a story that was played several times: refuse, average them, or take the first
-    delays: in TRs
-    after_stacking: delays made after stacking the stories, as the laboratory's code does, across their borders
-    unmatched: stories without responses, or responses without a story: refuse, or leave them out
-    folds: stories held out at a time in this many folds; default: each story by itself
-    alphas: the grid of penalties; default: 13 from 1e2 to 1e8
-    convention: what alpha means: the penalty on the squared norm, or (huth) its square root
-    scheme: nested chooses alpha inside the training stories; flat by the held-out scores of the other stories
-    groups: of training stories in the inner folds of nested; default: one by one up to 10, then 10
-    shared_alpha: one alpha for all voxels
-    fitted: groups of held-out stories for which what is fitted to training stories (a vocabulary, an adapter) is made
-    adapt: adapters of a masked-lm study as they are, or trained again without the held-out stories
-    permutations: of blocks within stories; 0 leaves the test out
-    block: TRs of a block
-    q: false discovery rate at which a voxel counts as significant
-    reference: label of the feature space to compare with; default: the first
-    banded: one more model of all feature spaces at once, with a penalty each (extra brain)
-    memory_gib: for a batch of voxels
-    device: cpu or cuda; auto takes the GPU if there is one
-    seed: of folds, permutations and intervals
-    """
-
-    downsample: Literal["lanczos", "average", "last", "sum"] = "lanczos"
-    window: Positive = 3.0
-    trim: tuple[TRs, TRs] = (10, 5)
-    zscore: bool = True
-    centre: bool = True
-    repeats: Literal["refuse", "average", "first"] = "refuse"
-    delays: Annotated[tuple[int, ...], MinLen(1)] = (1, 2, 3, 4)
-    after_stacking: bool = False
-    unmatched: Literal["refuse", "leave out"] = "refuse"
-    folds: Annotated[int, Ge(2)] | None = None
-    alphas: Annotated[tuple[Positive, ...], MinLen(1)] = tuple(float(f"{a:.4g}") for a in np.logspace(2, 8, 13))
-    convention: Literal["squared-norm", "huth"] = "squared-norm"
-    scheme: Literal["nested", "flat"] = "nested"
-    groups: Annotated[int, Ge(3)] | None = None
-    shared_alpha: bool = False
-    fitted: Annotated[int, Ge(2)] = 10
-    adapt: Literal["all stories", "without held-out"] = "all stories"
-    permutations: Annotated[int, Ge(0)] = 1000
-    block: Count = 20
-    q: Positive = 0.05
-    reference: str | None = None
-    banded: bool = False
-    memory_gib: Positive = 2.0
-    device: Literal["auto", "cpu", "cuda"] = "auto"
-    seed: Annotated[int, Ge(0)] = 0
+    downsample: Annotated[
+        Literal["lanczos", "average", "last", "sum"], Doc("how word vectors become one row per TR")
+    ] = "lanczos"
+    window: Annotated[Positive, Doc("number of lobes of the Lanczos kernel")] = 3.0
+    trim: Annotated[
+        tuple[TRs, TRs],
+        Doc("numbers of TRs to leave out of the features at the start and at the end, to match the responses"),
+    ] = (10, 5)
+    zscore: Annotated[bool, Doc("whether features are z-scored within each story")] = True
+    centre: Annotated[
+        bool,
+        Doc(
+            "whether the mean of the responses is subtracted within each story; the laboratory's "
+            "pipeline does not do this"
+        ),
+    ] = True
+    repeats: Annotated[
+        Literal["refuse", "average", "first"],
+        Doc(
+            "what to do with responses to a story that was played several times: refuse them, average "
+            "them, or use the first"
+        ),
+    ] = "refuse"
+    delays: Annotated[tuple[int, ...], MinLen(1), Doc("delays of the features, in TRs")] = (1, 2, 3, 4)
+    after_stacking: Annotated[
+        bool,
+        Doc(
+            "whether to delay the features after stacking the stories, across their borders, as the "
+            "laboratory's code does"
+        ),
+    ] = False
+    unmatched: Annotated[
+        Literal["refuse", "leave out"],
+        Doc("what to do with stories without responses, and responses without a story: refuse them, or leave them out"),
+    ] = "refuse"
+    folds: Annotated[
+        Annotated[int, Ge(2)] | None, Doc("number of folds in which stories are held out; default: one fold per story")
+    ] = None
+    alphas: Annotated[
+        tuple[Positive, ...], MinLen(1), Doc("ridge penalties to choose from; default: 13 from 1e2 to 1e8")
+    ] = tuple(float(f"{a:.4g}") for a in np.logspace(2, 8, 13))
+    convention: Annotated[
+        Literal["squared-norm", "huth"],
+        Doc("what alpha means: the penalty on the squared norm, or (huth) its square root"),
+    ] = "squared-norm"
+    scheme: Annotated[
+        Literal["nested", "flat"],
+        Doc(
+            "how alpha is chosen: nested uses the training stories only, flat uses the held-out "
+            "scores of the other stories"
+        ),
+    ] = "nested"
+    groups: Annotated[
+        Annotated[int, Ge(3)] | None,
+        Doc(
+            "number of inner folds of training stories in the nested scheme; default: one per story "
+            "up to 10 stories, then 10"
+        ),
+    ] = None
+    shared_alpha: Annotated[bool, Doc("whether all voxels share one alpha")] = False
+    fitted: Annotated[
+        int,
+        Ge(2),
+        Doc(
+            "number of groups of held-out stories; what is fitted to training stories (a vocabulary, "
+            "an adapter) is fitted once for each group"
+        ),
+    ] = 10
+    adapt: Annotated[
+        Literal["all stories", "without held-out"],
+        Doc(
+            "which adapters of a masked-lm study to use: those trained on all stories, or new ones "
+            "trained without the held-out stories"
+        ),
+    ] = "all stories"
+    permutations: Annotated[
+        int, Ge(0), Doc("number of permutations of blocks within stories; 0 leaves the test out")
+    ] = 1000
+    block: Annotated[Count, Doc("number of TRs in a block")] = 20
+    q: Annotated[Positive, Doc("false discovery rate at which a voxel counts as significant")] = 0.05
+    reference: Annotated[
+        str | None, Doc("label of the feature space that the others are compared with; default: the first")
+    ] = None
+    banded: Annotated[
+        bool, Doc("whether to add one model of all feature spaces, with a penalty for each (needs the extra brain)")
+    ] = False
+    memory_gib: Annotated[Positive, Doc("memory for a batch of voxels, in GiB")] = 2.0
+    device: Annotated[Literal["auto", "cpu", "cuda"], Doc("cpu or cuda; auto uses the GPU if there is one")] = "auto"
+    seed: Annotated[int, Ge(0), Doc("random seed of folds, permutations and intervals")] = 0
 
     @property
     def design(self) -> Design:
+        """The settings that turn word vectors into rows of a design matrix."""
         return Design(**{f.name: getattr(self, f.name) for f in fields(Design)})

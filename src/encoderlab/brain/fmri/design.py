@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from encoderlab.brain.fmri import align
-from encoderlab.core.errors import InputError
+from encoderlab.core.errors import InputError, Problem
 
 
 @final
@@ -31,15 +31,16 @@ class Design:
     delays: tuple[int, ...] = (1, 2, 3, 4)
     after_stacking: bool = False
 
-    def problems(self) -> list[str]:
-        """What is wrong with the settings, one line each."""
+    def problems(self) -> list[Problem]:
+        """List what is wrong with the settings; the paths are their names."""
         found = []
         if min(self.trim) < 0:
-            found.append(f"trim: expected how many TRs to leave out in front and at the end, got {list(self.trim)}")
+            message = f"expected how many TRs to leave out in front and at the end, got {list(self.trim)}"
+            found.append(Problem("trim", message))
         if not self.delays or len(set(self.delays)) < len(self.delays):
-            found.append(f"delays: expected different whole numbers of TRs, got {list(self.delays)}")
+            found.append(Problem("delays", f"expected different whole numbers of TRs, got {list(self.delays)}"))
         if not self.window > 0:
-            found.append(f"window: expected a number of lobes above 0, got {self.window:g}")
+            found.append(Problem("window", f"expected a number of lobes above 0, got {self.window:g}"))
         return found
 
     @property

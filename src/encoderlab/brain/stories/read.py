@@ -17,7 +17,7 @@ from encoderlab.brain.stories.story import Story, checked
 from encoderlab.brain.stories.tables import read_table
 from encoderlab.brain.stories.textgrid import read_textgrid
 from encoderlab.brain.stories.transcript import Spoken, Transcript, transcript
-from encoderlab.core.errors import InputError, collecting
+from encoderlab.core.errors import InputError, Problem, collecting
 
 _READERS: dict[str, Callable[[Path, str | int | None], list[Spoken]]] = {
     ".textgrid": read_textgrid,
@@ -90,7 +90,7 @@ def _read(
     ending = path.suffix.lower()
     if path.is_dir() or ending in TIMED:
         files, notes = _files(path) if path.is_dir() else ([path], [])
-        stories, problems = list[Story](), list[str]()
+        stories, problems = list[Story](), list[Problem]()
         for file in files:
             with collecting(problems):
                 for spoken in _READERS[file.suffix.lower()](file, tier):
