@@ -125,7 +125,7 @@ def test_what_is_missing_is_said_before_anything_starts(write_study: Write, monk
     with pytest.raises(InputError, match='launch.on=cloud: expected "here" or "processes" or "slurm"'):
         compare.compare(path, ["launch.on=cloud"])
     gpu = ["launch.on=slurm", "launch.gres=gpu:1", "train.precision=auto"]
-    monkeypatch.setattr("encoderlab.launch.open_executor.problems", lambda launch: [])  # as on a login node
+    monkeypatch.setattr(compare, "problems", lambda launch: [])  # as on a login node
     monkeypatch.setattr("torch.cuda.is_available", lambda: False)
     with pytest.raises(InputError, match='train.precision: "auto" asks the GPU, and only the jobs have one'):
         compare.compare(path, gpu)
