@@ -105,7 +105,7 @@ def inspect(name: str, methods: Sequence[str] = (), settings: Sequence[str] = ()
         raise InputError(f"--task-classes {classes}: expected at least 2")
     variants = variants_of(methods, settings)
     blank = blueprint(name, classes)
-    fresh = fresh_in_encoder(name, classes)
+    newly_initialized = fresh_in_encoder(name, classes)
     shares = tuple(share(name, variant, classes, newly_initialized or ()) for variant in variants)
     if methods and (problems := [Problem(f"method.{one.variant}", line) for one in shares for line in one.problems]):
         raise InputError(*problems)
