@@ -1,5 +1,4 @@
-"""Everything about an encoding study that can be said before anything is computed: every problem at once, and what the
-study would do."""
+"""Check an encoding study before anything is computed: list every problem at once, and what the study would do."""
 
 from __future__ import annotations
 
@@ -37,11 +36,17 @@ from encoderlab.launch.open_executor import problems as launch_problems
 @final
 @dataclass(frozen=True, kw_only=True)
 class Found:
-    """An encoding study without problems.
+    """An encoding study without problems, with its stories and responses opened.
 
-    stories: those that are used. features: (label, Feature or Adapted) of every space, masked-lm studies unfolded.
-    told: how the stories were read, such as from which tier. notes: what was left out or assumed, and noticed in the
-    stories. alignments: {subject: what the alignment check found}. Without responses, `people` is empty."""
+    Attributes:
+        study: the study.
+        stories: the stories that are used.
+        people: the subjects; empty without responses.
+        features: (label, Feature or Adapted) of every space; a masked-lm study is replaced by its runs.
+        told: how the stories were read, for example from which tier.
+        notes: what was left out, assumed, or noticed in the stories.
+        alignments: {subject: result of the alignment check}.
+    """
 
     study: EncodingStudy
     stories: list[Story]
@@ -53,25 +58,40 @@ class Found:
 
     @property
     def aligned(self) -> list[str]:
-        """What the alignment check found, one line a subject."""
+        """The results of the alignment check, one line a subject."""
         return [
-            f"{name}: {one.summary}" if one.warning is None else f"warning: {name}: {one.warning}"
-            for name, one in self.alignments.items()
+            f"{name}: {diagnosis.summary}" if diagnosis.warning is None else f"warning: {name}: {diagnosis.warning}"
+            for name, diagnosis in self.alignments.items()
         ]
 
     @property
     def labels(self) -> list[str]:
+        """The labels of everything that is scored."""
         return _labels(self.features, self.study.encode)
 
 
 @final
 @dataclass(frozen=True, kw_only=True)
 class EncodingReport:
-    """An encoding study without problems: what it would do, on what.
+    """What an encoding study without problems would do.
 
-    subjects: {name: stories, TRs, voxels, folds}. features: (label, kind, of what). fits: models of each subject's
-    feature spaces, one a fold. alphas: the smallest, the largest, and how many. notes: how the stories were read.
-    alignment: of each subject, one line.
+    Attributes:
+        name: of the study.
+        path: of its file.
+        stories: number of stories.
+        words: number of words.
+        device: where it would run.
+        subjects: {name: {"stories", "trs", "voxels", "folds"}}.
+        features: (label, kind, what the vectors are made of) of each space.
+        design: the trimming, in words.
+        downsample: how words become TRs.
+        delays: in TRs.
+        alphas: the smallest, the largest, and the number of them.
+        scheme: how alpha is chosen.
+        fits: number of models, one per fold, space and subject.
+        notes: how the stories were read.
+        warnings: what was left out, assumed or noticed.
+        alignment: one line a subject.
     """
 
     name: str
@@ -92,11 +112,20 @@ class EncodingReport:
     alignment: list[str]
 
     def as_dict(self) -> dict[str, Any]:
+        """Return the fields as a dict of plain values."""
         return asdict(self)
 
 
 def check(path: Path, overrides: Sequence[str] = ()) -> EncodingReport:
-    """Look at everything: stories, responses, every file and encoder. InputError with every problem of them."""
+    """Check stories, responses, every file and every encoder of a study.
+
+    Args:
+        path: the study file.
+        overrides: `key=value` settings that replace those of the file.
+
+    Raises:
+        InputError: something is wrong; the message lists every problem.
+    """
     found = look(read(path, overrides, responses=False), spaces=True)
     study, settings = found.study, found.study.encode
     subjects = {
@@ -108,7 +137,11 @@ def check(path: Path, overrides: Sequence[str] = ()) -> EncodingReport:
         }
         for person in found.people
     }
-    idle = [] if subjects else ["no [responses]: enough for `encoderlab embed`; `encoderlab encode` needs a subject"]
+    idle = (
+        []
+        if subjects
+        else ["the study has no [responses]: `encoderlab embed` works without, `encoderlab encode` needs a subject"]
+    )
     return EncodingReport(
         name=study.name,
         path=str(path),
@@ -131,8 +164,15 @@ def check(path: Path, overrides: Sequence[str] = ()) -> EncodingReport:
 
 
 def look(draft: EncodingDraft, *, spaces: bool) -> Found:
-    """Opens stories and responses and matches them; with `spaces` also every file of vectors and every encoder, which
-    `embed` otherwise does itself. InputError with every problem."""
+    """Open the stories and responses of a study, and match them.
+
+    Args:
+        draft: the study as read.
+        spaces: whether to open every file of vectors and every encoder too; without, `embed` does so later.
+
+    Raises:
+        InputError: something is wrong; the message lists every problem.
+    """
     file, problems, notes = draft.path, list(draft.problems), list[str]()
     if draft.out is not None and (line := out_problem(draft.out)):
         problems.append(f"{file}: out: {line}")
@@ -159,7 +199,7 @@ def look(draft: EncodingDraft, *, spaces: bool) -> Found:
             with collecting(problems):
                 people.append(match(draft, settings, scans, name, subject, stories, notes))
         if draft.reference is not None:
-            problems += [f"{file}: {line}" for line in _reference_problems(draft.reference, settings, people)]
+            problems += [f"{file}: {line}" for line in _huth_pipeline_problems(draft.reference, settings, people)]
 
     features = None
     with collecting(problems):
@@ -172,13 +212,15 @@ def look(draft: EncodingDraft, *, spaces: bool) -> Found:
             known = near(str(settings.reference), labels, label="the study has ")
             problems.append(f"{file}: encode.reference: no feature space {settings.reference!r}{known}")
     if spaces and draft.out is not None:
-        plain = [(label, one) for label, one in features or draft.features if not isinstance(one, Adapted)]
-        with collecting(problems):  # on the CPU: nothing is computed
+        plain = [(label, space) for label, space in features or draft.features if not isinstance(space, Adapted)]
+        with collecting(problems):  # on the CPU, as nothing is computed
             places_of(open_spaces(plain, torch.device("cpu")), draft.out, stories or [])
     if problems or draft.study is None or stories is None or features is None:
         raise InputError(*dict.fromkeys(problems))
-    held = {story.name: story for person in reversed(people) for story in person.stories}  # TRs of the first subject
-    used = [held.get(story.name, story) for story in stories if not people or story.name in held]
+    with_responses = {
+        story.name: story for person in reversed(people) for story in person.stories
+    }  # first subject's TRs
+    used = [with_responses.get(story.name, story) for story in stories if not people or story.name in with_responses]
     assert settings is not None
     alignments = {person.name: person.alignment(settings) for person in people}
     for person in people:
@@ -186,53 +228,56 @@ def look(draft: EncodingDraft, *, spaces: bool) -> Found:
         tested = settings.permutations and draft.reference is None
         if tested and (short := autocorrelation.warning(person.responses, settings.block)):
             notes.append(f"{person.name}: {short}")
-    seen = noticed(used)
+    story_notes = noticed(used)  # notes that begin with a number count what is odd
     return Found(
         study=draft.study,
         stories=used,
         people=people,
         features=features,
-        told=[line for line in seen if not line[0].isdigit()],
-        notes=[*notes, *(line for line in seen if line[0].isdigit())],
+        told=[line for line in story_notes if not line[0].isdigit()],
+        notes=[*notes, *(line for line in story_notes if line[0].isdigit())],
         alignments=alignments,
     )
 
 
 def _missing_here(settings: Encode) -> list[str]:
-    found = []
+    """List the devices and packages that the study needs and this machine lacks."""
+    lines = []
     if settings.device == "cuda" and not torch.cuda.is_available():
-        found.append('device: torch finds no CUDA device here; use "auto" or "cpu"')
+        lines.append('device: torch finds no CUDA device here; use "auto" or "cpu"')
     if settings.banded and find_spec("himalaya") is None:
-        found.append("banded: needs himalaya: pip install 'encoderlab[brain]'")
-    return found
+        lines.append("banded: needs himalaya, which is not installed; run pip install 'encoderlab[brain]'")
+    return lines
 
 
 def _labels(features: Sequence[tuple[str, Any]], settings: Encode) -> list[str]:
-    """Of everything that is scored: the spaces, and banded ridge over them where there are two at least."""
+    """List the labels of everything that is scored: the spaces, and banded ridge if there are at least two."""
     return [label for label, _ in features] + [BANDED] * (settings.banded and len(features) > 1)
 
 
-def _reference_problems(reference: Reference, settings: Encode, people: Sequence[Person]) -> list[str]:
+def _huth_pipeline_problems(pipeline: Reference, settings: Encode, people: Sequence[Person]) -> list[str]:
+    """List what does not fit the laboratory's pipeline, the section [reference]."""
     problems = []
     if settings.convention != "huth":
         problems.append(
-            'encode.convention: the laboratory\'s pipeline has "huth": its alpha is the root of the penalty'
+            "encode.convention: the laboratory's pipeline takes alpha as the root of the penalty; "
+            'set encode.convention = "huth"'
         )
     if settings.banded:
         problems.append("encode.banded: the laboratory's pipeline has no banded ridge; remove one of the two")
     for person in people:
-        held = {story.name for story in person.stories}
-        missing = [name for name in reference.test if name not in held]
+        names = {story.name for story in person.stories}
+        missing = [name for name in pipeline.test if name not in names]
         problems += [f"reference.test: {person.name} has no story {name!r}" for name in missing[:3]]
-        if held <= set(reference.test):
-            problems.append(f"reference.test: no story of {person.name} is left to train on")
+        if names <= set(pipeline.test):
+            problems.append(f"reference.test: no story of {person.name} is left to train on; name fewer test stories")
             continue
         left = [n - c for n, c in zip(person.responses.lengths, person.censored.counts, strict=True)]
-        rows = sum(n for story, n in zip(person.stories, left, strict=True) if story.name not in reference.test)
-        if reference.chunk * reference.chunks >= rows:
-            chunk = min(reference.chunk, max(1, rows // 20))
+        rows = sum(n for story, n in zip(person.stories, left, strict=True) if story.name not in pipeline.test)
+        if pipeline.chunk * pipeline.chunks >= rows:
+            chunk = min(pipeline.chunk, max(1, rows // 20))
             problems.append(
-                f"reference.chunks: {reference.chunks} chunks of {reference.chunk} TRs are held out in each bootstrap, "
+                f"reference.chunks: {pipeline.chunks} chunks of {pipeline.chunk} TRs are held out in each bootstrap, "
                 f"but {person.name} has {rows:,} training TRs; expected fewer, such as a fourth of them "
                 f"(chunk = {chunk}, chunks = {max(1, rows // (4 * chunk))})"
             )
@@ -240,7 +285,7 @@ def _reference_problems(reference: Reference, settings: Encode, people: Sequence
 
 
 def _described(label: str, space: Feature | Adapted) -> tuple[str, str, str]:
-    """Label, kind, and of what the vectors are made."""
+    """Describe a space by its label, its kind, and what its vectors are made of."""
     if isinstance(space, Adapted):
         _, kind, of = _described(label, space.feature)
         return label, kind, f"{of}, {space.variant} of {space.study.name} without held-out stories"

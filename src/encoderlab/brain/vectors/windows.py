@@ -39,7 +39,7 @@ class Windows:
         window = min(512, limit) if self.window is None else self.window
         if not special < window <= limit:
             raise InputError(
-                f"window = {window}; expected {special + 1} to {limit} tokens, special ones included, for {encoder.name}"
+                f"window = {window}; expected {special + 1} to {limit} tokens, special ones included ({encoder.name})"
             )
         size, stride = window - special, window // 2 if self.stride is None else self.stride
         if not 0 < stride <= size:
