@@ -12,12 +12,13 @@ import torch
 
 from encoderlab.brain.encoding.adapter_sweep import Adapted, expand
 from encoderlab.brain.encoding.embed import check_labels, places_of, read_stories
+from encoderlab.brain.encoding.huth_pipeline_check import huth_pipeline_problems
 from encoderlab.brain.encoding.load import EncodingDraft, EncodingStudy, read
 from encoderlab.brain.encoding.origins import scans_of
 from encoderlab.brain.encoding.people import Person, folds_of, match
 from encoderlab.brain.encoding.scans import Scans
 from encoderlab.brain.encoding.scoring_jobs import BANDED
-from encoderlab.brain.encoding.settings import Encode, Reference
+from encoderlab.brain.encoding.settings import Encode
 from encoderlab.brain.fmri import autocorrelation
 from encoderlab.brain.fmri.alignment_check import Diagnosis
 from encoderlab.brain.fmri.subject import Subject, open_subject
@@ -199,22 +200,9 @@ def look(draft: EncodingDraft, *, spaces: bool) -> Found:
             with collecting(problems):
                 people.append(match(draft, settings, scans, name, subject, stories, notes))
         if draft.reference is not None:
-            problems += [f"{file}: {line}" for line in _huth_pipeline_problems(draft.reference, settings, people)]
+            problems += [f"{file}: {line}" for line in huth_pipeline_problems(draft.reference, settings, people)]
 
-    features = None
-    with collecting(problems):
-        features = expand(draft.features, trained=settings is None or settings.adapt == "all stories")
-    if features is not None and settings is not None:
-        labels = _labels(features, settings)
-        with collecting(problems):
-            check_labels(labels)
-        if features and settings.reference not in (None, *labels):
-            known = near(str(settings.reference), labels, label="the study has ")
-            problems.append(f"{file}: encode.reference: no feature space {settings.reference!r}{known}")
-    if spaces and draft.out is not None:
-        plain = [(label, space) for label, space in features or draft.features if not isinstance(space, Adapted)]
-        with collecting(problems):  # on the CPU, as nothing is computed
-            places_of(open_spaces(plain, torch.device("cpu")), draft.out, stories or [])
+    features = _opened_features(draft, stories or [], spaces, problems)
     if problems or draft.study is None or stories is None or features is None:
         raise InputError(*dict.fromkeys(problems))
     with_responses = {
@@ -223,11 +211,7 @@ def look(draft: EncodingDraft, *, spaces: bool) -> Found:
     used = [with_responses.get(story.name, story) for story in stories if not people or story.name in with_responses]
     assert settings is not None
     alignments = {person.name: person.alignment(settings) for person in people}
-    for person in people:
-        notes += person.notes(settings, alignments[person.name])
-        tested = settings.permutations and draft.reference is None
-        if tested and (short := autocorrelation.warning(person.responses, settings.block)):
-            notes.append(f"{person.name}: {short}")
+    notes += _notes(people, settings, alignments, tested=bool(settings.permutations) and draft.reference is None)
     story_notes = noticed(used)  # notes that begin with a number count what is odd
     return Found(
         study=draft.study,
@@ -238,6 +222,37 @@ def look(draft: EncodingDraft, *, spaces: bool) -> Found:
         notes=[*notes, *(line for line in story_notes if line[0].isdigit())],
         alignments=alignments,
     )
+
+
+def _notes(people: Sequence[Person], settings: Encode, alignments: dict[str, Diagnosis], *, tested: bool) -> list[str]:
+    """List the notes on each subject, and on blocks that are too short if voxels are `tested`."""
+    notes = []
+    for person in people:
+        notes += person.notes(settings, alignments[person.name])
+        if tested and (too_short := autocorrelation.warning(person.responses, settings.block)):
+            notes.append(f"{person.name}: {too_short}")
+    return notes
+
+
+def _opened_features(
+    draft: EncodingDraft, stories: Sequence[Story], spaces: bool, problems: list[str]
+) -> tuple[tuple[str, Any], ...] | None:
+    """Replace masked-lm studies by their runs, and check the labels; with `spaces`, open every file and encoder."""
+    settings, features = draft.encode, None
+    with collecting(problems):
+        features = expand(draft.features, trained=settings is None or settings.adapt == "all stories")
+    if features is not None and settings is not None:
+        labels = _labels(features, settings)
+        with collecting(problems):
+            check_labels(labels)
+        if features and settings.reference not in (None, *labels):
+            hint = near(str(settings.reference), labels, label="the study has ")
+            problems.append(f"{draft.path}: encode.reference: no feature space {settings.reference!r}{hint}")
+    if spaces and draft.out is not None:
+        plain = [(label, space) for label, space in features or draft.features if not isinstance(space, Adapted)]
+        with collecting(problems):  # on the CPU, as nothing is computed
+            places_of(open_spaces(plain, torch.device("cpu")), draft.out, stories)
+    return features
 
 
 def _missing_here(settings: Encode) -> list[str]:
@@ -253,35 +268,6 @@ def _missing_here(settings: Encode) -> list[str]:
 def _labels(features: Sequence[tuple[str, Any]], settings: Encode) -> list[str]:
     """List the labels of everything that is scored: the spaces, and banded ridge if there are at least two."""
     return [label for label, _ in features] + [BANDED] * (settings.banded and len(features) > 1)
-
-
-def _huth_pipeline_problems(pipeline: Reference, settings: Encode, people: Sequence[Person]) -> list[str]:
-    """List what does not fit the laboratory's pipeline, the section [reference]."""
-    problems = []
-    if settings.convention != "huth":
-        problems.append(
-            "encode.convention: the laboratory's pipeline takes alpha as the root of the penalty; "
-            'set encode.convention = "huth"'
-        )
-    if settings.banded:
-        problems.append("encode.banded: the laboratory's pipeline has no banded ridge; remove one of the two")
-    for person in people:
-        names = {story.name for story in person.stories}
-        missing = [name for name in pipeline.test if name not in names]
-        problems += [f"reference.test: {person.name} has no story {name!r}" for name in missing[:3]]
-        if names <= set(pipeline.test):
-            problems.append(f"reference.test: no story of {person.name} is left to train on; name fewer test stories")
-            continue
-        left = [n - c for n, c in zip(person.responses.lengths, person.censored.counts, strict=True)]
-        rows = sum(n for story, n in zip(person.stories, left, strict=True) if story.name not in pipeline.test)
-        if pipeline.chunk * pipeline.chunks >= rows:
-            chunk = min(pipeline.chunk, max(1, rows // 20))
-            problems.append(
-                f"reference.chunks: {pipeline.chunks} chunks of {pipeline.chunk} TRs are held out in each bootstrap, "
-                f"but {person.name} has {rows:,} training TRs; expected fewer, such as a fourth of them "
-                f"(chunk = {chunk}, chunks = {max(1, rows // (4 * chunk))})"
-            )
-    return problems
 
 
 def _described(label: str, space: Feature | Adapted) -> tuple[str, str, str]:

@@ -66,17 +66,21 @@ class Uncensored(Source):
 
     @property
     def fitted(self) -> bool:
+        """See `Source`."""
         return self.source.fitted
 
     @property
     def key(self) -> str:
+        """See `Source`."""
         return self.source.key
 
     @property
     def dimensions(self) -> int:
+        """See `Source`."""
         return self.source.dimensions
 
     def rows(self, stories: Sequence[Story], design: Design, held_out: Sequence[int] = ()) -> Rows:
+        """See `Source`."""
         whole = self.source.rows(stories, design, held_out)
         return [rows if out is None else rows[~out] for rows, out in zip(whole, self.left_out, strict=True)]
 
@@ -90,13 +94,16 @@ class Fixed(Source):
 
     @property
     def key(self) -> str:
+        """See `Source`."""
         return self.file.key
 
     @property
     def dimensions(self) -> int:
+        """See `Source`."""
         return self.file.dimensions
 
     def rows(self, stories: Sequence[Story], design: Design, held_out: Sequence[int] = ()) -> Rows:
+        """See `Source`."""
         return design.delayed([design.rows(s.name, self.file.read(s.name), s.times, s.tr_times) for s in stories])
 
 
@@ -110,17 +117,21 @@ class Counted(Source):
 
     @property
     def fitted(self) -> bool:
+        """See `Source`."""
         return True
 
     @property
     def key(self) -> str:
+        """See `Source`."""
         return f"{self.file.key} {self.feature.size} {self.feature.rate}"
 
     @property
     def dimensions(self) -> int:
+        """See `Source`."""
         return min(self.feature.size, self.file.dimensions) + self.feature.rate
 
     def rows(self, stories: Sequence[Story], design: Design, held_out: Sequence[int] = ()) -> Rows:
+        """See `Source`."""
         numbers = [self.file.read(story.name)[:, 0] for story in stories]
         columns = self.columns([n for i, n in enumerate(numbers) if i not in held_out])
         made = []
@@ -161,16 +172,20 @@ class Retrained(Source):
 
     @property
     def fitted(self) -> bool:
+        """See `Source`."""
         return True
 
     @property
     def key(self) -> str:
+        """See `Source`."""
         return self.depends
 
     @property
     def dimensions(self) -> int:
+        """See `Source`."""
         return self.size
 
     def rows(self, stories: Sequence[Story], design: Design, held_out: Sequence[int] = ()) -> Rows:
+        """See `Source`."""
         file = self.files(frozenset(stories[i].name for i in held_out))
         return design.delayed([design.rows(s.name, file.read(s.name), s.times, s.tr_times) for s in stories])

@@ -103,8 +103,8 @@ def _right(
 ) -> bool:
     """Whether the other arrangement of some stories is right beyond chance.
 
-    It is if these stories are clear by themselves, or if all stories together are clear and only in this arrangement the
-    same voxels follow the words in these stories and in the others.
+    It is if these stories are clear by themselves. It also is if all stories together are clear, and only in this
+    arrangement the same voxels follow the words in these stories and in the others.
     """
     some, rest = [stories[story] for story in which], [s for s in range(len(stories)) if s not in which]
     if _clearly(_found(some, _chosen(other, which), trim), _found(some, _chosen(stands, which), trim)):

@@ -104,6 +104,7 @@ def score(
     settings: Encode,
     folds: Folds,
     about: dict[str, Any],
+    *,
     device: str,
     progress: Callable[[float], None],
 ) -> Scores:

@@ -12,7 +12,7 @@ import json
 import math
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, final
 
@@ -24,13 +24,13 @@ from encoderlab.brain.encoding.design_rows import Retrained, Source, Uncensored
 from encoderlab.brain.encoding.embed import slug
 from encoderlab.brain.encoding.load import EncodingStudy
 from encoderlab.brain.encoding.people import Person, folds_of, opened
+from encoderlab.brain.encoding.score_key import score_key
 from encoderlab.brain.fmri.responses import StoryResponses
 from encoderlab.brain.fmri.scores import over_stories
 from encoderlab.brain.fmri.significance import benjamini_hochberg
 from encoderlab.brain.fmri.subject import open_subject
 from encoderlab.brain.ridge.result import edge_warnings
 from encoderlab.brain.stories.story import Story
-from encoderlab.core import hashing
 from encoderlab.core.errors import EncoderlabError, InputError
 from encoderlab.launch.executor import Executor, Here, WorkItem
 from encoderlab.launch.open_executor import open_executor
@@ -102,7 +102,7 @@ class Scoring:
 
     def key(self, ask: JobSpec) -> str:
         """Hash everything that the numbers of a job depend on."""
-        return _key(self.study, self.person(ask.subject), self.used(ask.label))
+        return score_key(self.study, self.person(ask.subject), self.used(ask.label))
 
     def path(self, ask: JobSpec) -> Path:
         """The file of a job."""
@@ -249,18 +249,6 @@ def joined(parts: Sequence[score.Scores], names: Sequence[str]) -> score.Scores:
     )
 
 
-def _key(study: EncodingStudy, person: Person, sources: Sequence[Source]) -> str:
-    """Hash everything that the numbers depend on."""
-    settings = study.encode
-    irrelevant = ("q", "reference", "banded", "memory_gib", "device", "unmatched")  # they do not change the numbers
-    shaping = {key: value for key, value in asdict(settings).items() if key not in irrelevant}
-    keys, words = [source.key for source in sources], [story.words_fingerprint for story in person.stories]
-    how = None if study.reference is None else asdict(study.reference)
-    parts = [score.FORMAT, keys, _fingerprint(person), words, shaping, how]
-    times = hashing.array_hash(np.concatenate([np.concatenate([s.times, s.tr_times]) for s in person.stories]))
-    return hashlib.sha256(json.dumps([*parts, times], default=str).encode()).hexdigest()
-
-
 def _made(
     study: EncodingStudy, person: Person, sources: Sequence[Source], title: str, ask: JobSpec, device: str
 ) -> score.Scores:
@@ -269,7 +257,7 @@ def _made(
     about = {
         "feature": ask.label,
         "subject": person.name,
-        "key": _key(study, person, sources),
+        "key": score_key(study, person, sources),
         "convention": settings.convention,
         "scheme": settings.scheme,
         "adapt": settings.adapt,
@@ -286,7 +274,7 @@ def _made(
         used = [Uncensored(label=s.label, kind=s.kind, source=s, left_out=left_out) for s in sources]
         if len(sources) > 1:
             return other_models.banded(used, *common, folds, about, device)
-        return score.score(used[0], *common, folds, about, device, _percent(bar))
+        return score.score(used[0], *common, folds, about, device=device, progress=_percent(bar))
 
 
 def _some(responses: StoryResponses, start: int, stop: int) -> StoryResponses:
@@ -303,9 +291,3 @@ def _percent(bar: Any) -> Callable[[float], None]:
         bar.update(max(0, int(100 * share) - bar.n))
 
     return show
-
-
-def _fingerprint(person: Person) -> list[Any]:
-    """List names, sizes and times of change of the response files; their content can be tens of gigabytes."""
-    files = person.subject.files([story.name for story in person.stories])
-    return [[file.name, file.stat().st_size, file.stat().st_mtime_ns] for file in files]
