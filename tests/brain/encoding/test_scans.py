@@ -88,7 +88,7 @@ def test_rows_of_another_form(tmp_path: Path, rows: str, says: str) -> None:
 def test_turned_arrays_of_stories_of_one_length(tmp_path: Path) -> None:
     lab = make(tmp_path, lengths=(200, 200, 200, 200))
     lab.save({name: rows.T for name, rows in lab.rows.items()})
-    refused(lab, r"turned, \(voxels, TRs\): 95 columns are as many as the rows expected; save array.T")
+    refused(lab, r"seem to be \(voxels, TRs\): they have 95 columns, as many as the expected rows; save array.T")
 
 
 def test_another_tr(tmp_path: Path) -> None:
