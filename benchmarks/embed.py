@@ -26,7 +26,8 @@ import transformers
 from lib import work
 
 from encoderlab.brain.stories.read import read
-from encoderlab.brain.vectors.contextual import Windows, story_vectors
+from encoderlab.brain.vectors.contextual import story_vectors
+from encoderlab.brain.vectors.windows import Windows
 from encoderlab.model import load
 from encoderlab.model.prepacked_linear import prepack
 from encoderlab.study import demo

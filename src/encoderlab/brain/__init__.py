@@ -1,1 +1,1 @@
-"""Predict brain activity from stories."""
+"""Predict brain activity from the words of stories."""

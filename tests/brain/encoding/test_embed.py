@@ -198,5 +198,5 @@ def test_the_command(study: Path, capsys: pytest.CaptureFixture[str]) -> None:
 
 def test_a_file_of_something_else(tmp_path: Path) -> None:
     (tmp_path / "x.h5").write_text("no")
-    with pytest.raises(InputError, match="x.h5: damaged, or no file of word vectors"):
+    with pytest.raises(InputError, match="x.h5: damaged, or not a file of word vectors"):
         open_vectors(tmp_path / "x.h5")

@@ -150,7 +150,7 @@ def test_a_second_call_computes_nothing(study: Path, monkeypatch: pytest.MonkeyP
     page = first.read_bytes()
     assert len(before) == 4 + 4
 
-    def fail(*args: Any) -> Any:
+    def fail(*args: Any, **named: Any) -> Any:
         raise AssertionError("scored again")
 
     monkeypatch.setattr(score, "score", fail)
@@ -315,7 +315,7 @@ def test_check_says_what_would_be_done(study: Path, capsys: pytest.CaptureFixtur
 def test_check_without_responses_is_for_embed_alone(study: Path, capsys: pytest.CaptureFixture[str]) -> None:
     study.write_text(STUDY.replace('[responses]\nS1 = "S1"\n', ""))
     assert command("check", str(study)) == 0
-    assert "warning: no [responses]: enough for `encoderlab embed`" in capsys.readouterr().out
+    assert "warning: the study has no [responses]: `encoderlab embed` works without" in capsys.readouterr().out
 
 
 def test_what_was_settled_of_an_encoder_is_said(

@@ -60,9 +60,9 @@ def test_two_stories_of_nearly_the_same_length_changed(tmp_path: Path) -> None:
         ("repeats", r"2 times the rows expected: repeats one after the other .* or a TR that is 2 times shorter"),
         ("untrimmed", r"a row for every TR, so they are not trimmed: set trim = \[0, 0\], not \[10, 5\]"),
         ("front", r"only the last 5 TRs are left out of the responses: set trim = \[0, 5\]"),
-        ("turned", r"first axis has the same length in all stories, so the arrays are turned, \(voxels, TRs\)"),
-        ("one turned", r"story s3: responses have shape \(8, 94\), turned \(voxels, TRs\); save array.T"),
-        ("shorter", r"They differ by 25 TRs"),
+        ("turned", r"first axis has the same length in all stories, so the arrays seem to be \(voxels, TRs\)"),
+        ("one turned", r"story s3: responses have shape \(8, 94\), which seems to be \(voxels, TRs\)"),
+        ("shorter", r"expected equal numbers, but they differ by 25 TRs"),
     ],
 )
 def test_rows_of_another_form(tmp_path: Path, rows: str, says: str) -> None:
@@ -88,7 +88,7 @@ def test_rows_of_another_form(tmp_path: Path, rows: str, says: str) -> None:
 def test_turned_arrays_of_stories_of_one_length(tmp_path: Path) -> None:
     lab = make(tmp_path, lengths=(200, 200, 200, 200))
     lab.save({name: rows.T for name, rows in lab.rows.items()})
-    refused(lab, r"turned, \(voxels, TRs\): 95 columns are as many as the rows expected; save array.T")
+    refused(lab, r"seem to be \(voxels, TRs\): they have 95 columns, as many as the expected rows; save array.T")
 
 
 def test_another_tr(tmp_path: Path) -> None:
@@ -145,7 +145,7 @@ def test_respdict_counts_the_volumes(tmp_path: Path, capsys: pytest.CaptureFixtu
     assert lab.score()["mean"] > 0.5
     assert "TRs of 5 stories from" in capsys.readouterr().err
     (tmp_path / "respdict.json").write_text(json.dumps(counts | {"s2": counts["s2"] + 3}))
-    refused(lab, "They differ by 3 TRs", "respdict.json, less 5; check that it is of these scans")
+    refused(lab, "they differ by 3 TRs", "respdict.json, less 5; check that it is of these scans")
     (tmp_path / "respdict.json").write_text('{"s1": "many"}')
     refused(lab, "respdict.json: story 's1': 'many'; expected the volumes of its scan")
 
@@ -154,7 +154,9 @@ def test_a_recording_that_begins_with_the_scan(tmp_path: Path) -> None:
     """`before`, not `trim`, is proposed, though a trim would put the peak there too: the rows tell."""
     lab = make(tmp_path, before=0.0, cut=(0, 0), tr=1.5, kind="tsv")
     study = lab.study("tr = 1.5", "trim = [0, 0]")
-    assert any(re.search("expected 3 or 4; before = 0 puts it there", line) for line in check(study).alignment)
+    assert any(
+        re.search("expected 3 or 4; set before = 0 to move the peak there", line) for line in check(study).alignment
+    )
     assert not any("after =" in line for line in check(study).warnings)
     right = lab.score("tr = 1.5\nbefore = 0", "trim = [0, 0]")["mean"]
     assert right > 0.5 > 0.2 > lab.score("tr = 1.5", "trim = [0, 0]")["mean"]
@@ -166,13 +168,13 @@ def test_before_and_trim_are_told_apart(tmp_path: Path) -> None:
         (tmp_path / name).mkdir()
         warnings = check(make(tmp_path / name, **how).study()).alignment  # type: ignore[arg-type]
         key = "before = 0" if name == "before" else r"trim = \[5, 10\]"
-        assert re.search(f"expected 2 or 3; {key} puts it there", "\n".join(warnings)), warnings
+        assert re.search(f"expected 2 or 3; set {key} to move the peak there", "\n".join(warnings)), warnings
 
 
 def test_a_recording_that_began_before_the_scan(tmp_path: Path) -> None:
     lab = make(tmp_path, before=-6.0, after=10, cut=(0, 0))
     text = "\n".join(check(lab.study("before = 2", "trim = [0, 0]")).alignment)
-    found = re.search(r"before = (-?[\d.]+) puts it there", text)
+    found = re.search(r"before = (-?[\d.]+) to move", text)
     assert found and abs(float(found[1]) + 6) <= 1.5
     assert lab.score("before = -6", "trim = [0, 0]")["mean"] > 0.5
 
@@ -182,7 +184,7 @@ def test_before_of_every_story(tmp_path: Path) -> None:
     before = [15.0, 0.0, 22.5, -3.0, 6.0]
     lab = make(tmp_path, before=before, cut=(0, 0), tr=1.5)
     text = refused(lab, stories="tr = 1.5", settings="trim = [0, 0]")
-    said = re.search(r"before = \{ (.*) \} or near it", text)
+    said = re.search(r"before = \{ (.*) \} or values close", text)
     assert said, text
     found = [float(part.split(" = ")[1]) for part in said[1].split(", ")]
     assert np.abs(np.array(found) - before).max() <= 1.5
@@ -207,7 +209,10 @@ def test_before_of_every_story(tmp_path: Path) -> None:
         ('"twice.tsv"', r"twice.tsv:3: story 's1' is there twice"),
         ('"other.tsv"', r"other.tsv: stories.before: expected the columns story and before, got name, onset"),
         ('"list.json"', r"list.json: holds a list; expected an object"),
-        ("-1000", r"before -1000 s, the recording 180 s, after 10 s: -405 TRs of 2 s; check `before`"),
+        (
+            "-1000",
+            r"-1000 s before the recording, 180 s of recording and 10 s after it are -405 TRs of 2 s; .*check `before`",
+        ),
         ("true", r"stories.before: expected a number or a table of numbers or a string, got true"),
     ],
 )
@@ -264,8 +269,18 @@ def test_counts_with_a_byte_order_mark(tmp_path: Path) -> None:
 def test_two_keys_that_mend_the_lag_are_both_named(tmp_path: Path) -> None:
     """The rows are as many with the one as with the other."""
     for name, how, study, says in (
-        ("scan", {"before": 0.0, "after": 20.0}, "", r"trim = \[15, 0\] puts it there; before = 0 would do so too"),
-        ("study", {}, "before = 0\nafter = 20", r"trim = \[5, 10\] puts it there; before = (8|10) would do so too"),
+        (
+            "scan",
+            {"before": 0.0, "after": 20.0},
+            "",
+            r"trim = \[15, 0\] to move the peak there; before = 0 would do so too",
+        ),
+        (
+            "study",
+            {},
+            "before = 0\nafter = 20",
+            r"trim = \[5, 10\] to move the peak there; before = (8|10) would do so too",
+        ),
     ):
         (tmp_path / name).mkdir()
         (line,) = check(make(tmp_path / name, **how).study(study)).alignment  # type: ignore[arg-type]

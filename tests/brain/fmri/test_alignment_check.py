@@ -45,7 +45,7 @@ def test_nothing_to_say(lag: int) -> None:
 
 def test_a_trim_turned_round() -> None:
     found = diagnose(*planted(2, (10, 5)), (5, 10))
-    assert found.peak == -3 and "trim = [10, 5] puts it there" in (found.warning or "")
+    assert found.peak == -3 and "set trim = [10, 5] to move the peak there" in (found.warning or "")
 
 
 def test_times_that_no_trim_mends() -> None:
@@ -88,7 +88,7 @@ def test_every_tr_has_a_lag_that_is_right(tr: float) -> None:
     right = [lag for lag in LAGS if _warning(lag, tr, True, (10, 5)) is None]
     assert right and all(2.5 < lag * tr < 7.5 for lag in right)
     for lag in LAGS:
-        if (said := _warning(lag, tr, True, (10, 5))) and "puts it there" in said and "No trim" not in said:
+        if (said := _warning(lag, tr, True, (10, 5))) and "move the peak there" in said and "no trim" not in said:
             front = int(said.rpartition("trim = [")[2].split(",")[0])
             assert lag + front - 10 in right, said
 

@@ -124,7 +124,7 @@ def test_the_folders_of_ds003020(lab: Lab, capsys: pytest.CaptureFixture[str]) -
     assert lab.score(responses="derivative/preprocessed_data/UTS01") == right
     said = capsys.readouterr().err
     assert "TRs of 4 stories from derivative/respdict.json, less 5 at the end" in said
-    assert "1 stories with individual_repeats beside data, which is used: s4" in said
+    assert "1 stories have both data and individual_repeats; encoderlab uses data: s4" in said
     hdf5(lab.folder / "UTS01.h5", {f"{name}/data": rows for name, rows in lab.rows.items()})
     assert lab.score(responses="UTS01.h5") == right
     hdf5(lab.folder / "deep.h5", {f"UTS01/{name}": rows for name, rows in lab.rows.items()})

@@ -140,9 +140,9 @@ def test_no_space_has_a_share_of_zero() -> None:
         ({"folds": [(0,), (0, 1)]}, "each at most once"),
         ({"folds": [(6,)]}, "story numbers below 6"),
         ({"folds": []}, "story numbers below 6"),
-        ({"folds": [(0, 1, 2, 3, 4)]}, "leave at least two stories"),
-        ({"backend": "abacus"}, "backend 'abacus' of himalaya: Unknown backend"),
-        ({"features": [np.full((sum(LENGTHS), 2), np.nan)]}, "not all finite"),
+        ({"folds": [(0, 1, 2, 3, 4)]}, "leaves fewer than two stories"),
+        ({"backend": "abacus"}, "cannot use the backend 'abacus': Unknown backend"),
+        ({"features": [np.full((sum(LENGTHS), 2), np.nan)]}, "some are not finite"),
     ],
 )
 def test_bad_input(change: dict[str, Any], problem: str) -> None:

@@ -151,8 +151,8 @@ def test_features_are_trimmed_scored_stacked_and_delayed_across_stories() -> Non
     ("change", "problem"),
     [
         ({"y_test": np.zeros((30, 8))}, "do not fit together"),
-        ({"x_train": np.full((50, 6), np.nan)}, "not all finite"),
-        ({"alphas": []}, "at least one alpha"),
+        ({"x_train": np.full((50, 6), np.nan)}, "some are not finite"),
+        ({"alphas": []}, "at least one of each"),
         ({"nboots": 0}, "4 alphas and 0 draws"),
         ({"alphas": [0.0, 1.0]}, "above 0"),
         ({"nchunks": 10}, "50 of 50 training rows"),

@@ -214,7 +214,7 @@ def test_products_are_in_float64_where_float32_would_lose_digits() -> None:
     x, y = planted((40, 50, 30), 200, 3)
     ridge = Ridge(alphas=(1e-4, 1.0), scheme="flat")
     asked = ridge.score(x, StoryResponses.from_arrays(y))
-    assert asked.notes[-1].startswith("products in float64: at alpha 0.0001")
+    assert asked.notes[-1].startswith("products are in float64: at alpha 0.0001")
     exact = replace(ridge, precision="float64", method="dual").score(x, StoryResponses.from_arrays(y))
     same(asked.scores, exact.scores, 1e-5)
 
@@ -308,7 +308,7 @@ def test_responses_from_files(tmp_path: Path) -> None:
     assert StoryResponses.from_arrays([np.ones((3, 2), dtype=int)]).read(0, slice(0, 2)).dtype == np.float64
     problems = [
         (lambda: StoryResponses.from_npy([tmp_path / "none.npy"]), "cannot be read as .npy"),
-        (lambda: StoryResponses.from_hdf5(tmp_path / "all.h5", ["story9"]), "no dataset 'story9'"),
+        (lambda: StoryResponses.from_hdf5(tmp_path / "all.h5", ["story9"]), "no data set 'story9'"),
         (lambda: StoryResponses.from_hdf5(paths[0], ["story0"]), "cannot be read as HDF5"),
         (lambda: StoryResponses.from_matrix(np.ones((9, 2)), [0, 4, 8]), "9 rows"),
         (
@@ -407,9 +407,9 @@ def test_wrong_input_is_named() -> None:
         (lambda: EXACT.score(holes, responses), "story gamma: 2 of 840 feature values are nan or infinite"),
         (lambda: EXACT.score(wide, responses), "story gamma: 9 features, story alpha has 12"),
         (lambda: EXACT.score([b[:, 0] for b in x], responses), "story alpha: features of shape (50,)"),
-        (lambda: replace(EXACT, intercept=True).score([b * 0 + 3 for b in x], responses), "every one is constant"),
+        (lambda: replace(EXACT, intercept=True).score([b * 0 + 3 for b in x], responses), "all are constant over"),
         (lambda: EXACT.score(x, StoryResponses.from_arrays(infinite)), "story 1: 1 of 4 voxels are infinite"),
-        (lambda: replace(EXACT, scheme="nested").score(x[:2], StoryResponses.from_arrays(y[:2])), "3 stories at least"),
+        (lambda: replace(EXACT, scheme="nested").score(x[:2], StoryResponses.from_arrays(y[:2])), "at least 3 stories"),
         (lambda: Ridge().score(x, responses, Folds(held_out=((0, 1), (2,)))), "too few stories"),
         (lambda: EXACT.score(x, responses, device="warp"), "device 'warp'"),
         (lambda: Ridge(alphas=(1.0, 0.0)), "alphas"),
@@ -417,14 +417,14 @@ def test_wrong_input_is_named() -> None:
         (lambda: Ridge(groups=2), "groups: 2"),
         (lambda: Ridge(memory_gib=0), "memory_gib"),
         (lambda: Ridge(scheme="cv"), "scheme: expected one of nested, flat, got 'cv'"),  # pyright: ignore[reportArgumentType]
-        (lambda: Ridge(method="identity", standardise=True), "standardised per fold"),
+        (lambda: Ridge(method="identity", standardise=True), "standardised in each fold"),
     ]  # fmt: skip
     for make, message in cases:
         with pytest.raises(InputError) as caught:
             make()
         assert message in str(caught.value)
     bad = replace(responses, load=lambda story, voxels: y[story][1:, voxels])
-    with pytest.raises(InputError, match="story alpha: voxels 0 to 4 read as"):
+    with pytest.raises(InputError, match="story alpha: voxels 0 to 4 have shape"):
         EXACT.score(x, bad)
 
 

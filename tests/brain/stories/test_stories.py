@@ -137,8 +137,8 @@ def test_every_truncation_is_one_line(make: type, tmp_path: Path) -> None:
         ({"tr_times": np.array([1.0, 1.0])}, "TR 2 is at 1 s, TR 1 at 1 s; expected ascending"),
         ({"tr_times": np.array([])}, "no TR times"),
         ({"data_times": np.array([0, 1, np.nan, 3, 4])}, "word time 3 is nan"),
-        ({"data": [1, 2, 3, 4, 5]}, "no list of words"),
-        ({"data_times": ["a"] * 5}, "times are no numbers"),
+        ({"data": [1, 2, 3, 4, 5]}, "not a list of words"),
+        ({"data_times": ["a"] * 5}, "times are not numbers"),
     ],
 )
 def test_stories_that_no_step_could_use(make: type, tmp_path: Path, change: dict[str, Any], says: str) -> None:
@@ -202,7 +202,7 @@ def test_the_tier_of_a_text_grid(tmp_path: Path) -> None:
     file.write_text(text_grid(short=False, tiers=("phones", "Words")), encoding="utf-8")
     assert read(file)[0].notes[0].startswith("tier 'Words'")
     assert read(file, tier="phones")[0].notes[0].startswith("tier 'phones'")
-    with pytest.raises(InputError, match="no tier 'syllables'; it has 'phones', 'Words'"):
+    with pytest.raises(InputError, match="no tier 'syllables'; the file has 'phones', 'Words'; set `tier` to one"):
         read(file, tier="syllables")
     file.write_text(text_grid(short=False, tiers=("a", "b")), encoding="utf-8")
     with pytest.raises(InputError, match="which tier holds the words"):
@@ -303,7 +303,7 @@ def test_no_numpy_file_is_read_as_pickle(tmp_path: Path) -> None:
     buffer = io.BytesIO()
     np.save(buffer, np.zeros(3))
     (tmp_path / "raw_text.pkl").write_bytes(buffer.getvalue())
-    with pytest.raises(InputError, match="no pickle"):
+    with pytest.raises(InputError, match="not a pickle"):
         read(tmp_path / "raw_text.pkl")
 
 

@@ -42,7 +42,7 @@ from fixtures_stories import FORMS, ROWS, grid, refused, table, tier
         ("s.srt", "1\n00:00 --> 00:01\nhi\n", "unknown ending '.srt' .subtitles"),
         ("s.eaf", "<xml/>", "unknown ending '.eaf' .an ELAN file; in ELAN, export it as a Praat TextGrid"),
         ("s.TextGrid.gz", b"\x1f\x8b", "unknown ending '.gz' .compressed; unpack"),
-        ("s.tsv", "/annex/objects/MD5E-s1--a.tsv\n", "a pointer of git-annex, the file itself was not fetched"),
+        ("s.tsv", "/annex/objects/MD5E-s1--a.tsv\n", "a pointer of git-annex; the file itself was not fetched"),
         ("s.pkl", "version https://git-lfs.github.com/spec/v1\n", "a pointer of git-lfs"),
         ("s.parquet", "/annex/objects/MD5E-s1--a\n", "a pointer of git-annex"),
     ],

@@ -70,7 +70,7 @@ def test_files_of_vectors(tmp_path: Path, data: bytes, packed: bool) -> None:
     [
         (b"", "no vectors|expected a word"),
         (b"word\n", "vectors:1: expected a word and its numbers"),
-        (b"a 1 2\nb 1\n", "'b' has 1 numbers, the first word 2"),
+        (b"a 1 2\nb 1\n", "'b' has 1 numbers, the first word has 2"),
         (binary(True)[:-20], "cut off after 3 of 4 words"),
         (gzip.compress(text(False), mtime=0)[:-9], "damaged"),
     ],

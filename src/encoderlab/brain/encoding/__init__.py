@@ -1,1 +1,1 @@
-"""An encoding study: from its file to its page."""
+"""Run an encoding study, from its file to its page."""

@@ -1,8 +1,8 @@
-"""An encoder and every run of a masked-lm study as feature spaces: the rank sweep.
+"""Use an encoder and every run of a masked-lm study as feature spaces: the rank sweep.
 
-adapt = "all stories"        the study's own runs: their adapters have read the words of every story, held out or not
-                             (never a response). The course's way; fast, and stated in the report.
-adapt = "without held-out"   for each group of held-out stories the study is run once more, on the other stories alone.
+adapt = "all stories"        the study's own runs, whose adapters were trained on the words of all stories, including
+                             held-out ones (never on a response). Fast; the report states it.
+adapt = "without held-out"   for each group of held-out stories, the study is run again on the other stories alone.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from encoderlab.training.run_record import Kind
 @final
 @dataclass(frozen=True, kw_only=True)
 class Adapted:
-    """One variant and seed of a masked-lm study, to be trained without some stories."""
+    """One variant and seed of a masked-lm study, which is trained without some stories."""
 
     label: str
     feature: Encoder
@@ -37,11 +37,19 @@ class Adapted:
 
 
 def expand(features: Sequence[tuple[str, Feature]], *, trained: bool) -> tuple[tuple[str, Any], ...]:
-    """(label, Feature or Adapted) of every space; those that name a masked-lm study become the encoder and its runs.
+    """Replace each space that names a masked-lm study by the encoder and the study's runs.
 
-    trained: the runs' adapters as they are; otherwise `Adapted`, to be trained for each group of held-out stories.
-    InputError, of all spaces at once, where the study is no masked-lm study, is not finished, or cannot be trained
-    without held-out stories.
+    Args:
+        features: (label, section) of each space.
+        trained: whether to use the adapters of the runs; otherwise each run becomes an `Adapted`, which is trained for
+            each group of held-out stories.
+
+    Returns:
+        (label, Feature or Adapted) of every space.
+
+    Raises:
+        InputError: a study is not a masked-lm study, is not finished, or cannot be trained without held-out stories;
+            the message lists the problems of all spaces.
     """
     found: list[tuple[str, Feature | Adapted]] = []
     problems: list[Problem] = []
@@ -60,7 +68,7 @@ def expand(features: Sequence[tuple[str, Feature]], *, trained: bool) -> tuple[t
 
 
 def _runs(label: str, plain: Encoder, path: Path, trained: bool) -> list[tuple[str, Feature | Adapted]]:
-    """The encoder and every run of the study at `path`."""
+    """List the encoder and every run of the study at `path`."""
     study = load.load(path)
     if not isinstance(study.task, MaskedLM):
         raise InputError(f'{path}: task.kind is "{study.task.kind}"; expected a masked-lm study')  # type: ignore[attr-defined]
@@ -86,15 +94,16 @@ def _check_cuts(study: settings.Study) -> None:
 
 
 def retrain(adapted: Adapted, stories: Sequence[Story], folder: Path) -> Path:
-    """The adapter folder of that variant and seed, trained on these stories alone in `folder`; what is done is kept."""
+    """Train a variant and seed on these stories alone, unless that is done, and return its adapter folder."""
     texts = folder / "stories.parquet"
     save(stories, texts)
     overrides = [f"data.train.path={texts.absolute()}", f"out={folder.absolute()}"]
-    compare(adapted.study, overrides)  # finished runs are taken as they are
+    compare(adapted.study, overrides)  # it skips finished runs
     return _adapter(adapted.study, folder, adapted.variant, adapted.seed)
 
 
 def _adapter(study: Path, out: Path, variant: str, seed: int) -> Path:
+    """Find the adapter of a finished run, or raise InputError."""
     if not (out / "study.json").is_file():
         raise InputError(f"{out}: the masked-lm study has no runs yet; run `encoderlab compare {study}` first")
     for number, label in StudyRecord.read(out).labels.items():

@@ -1,5 +1,4 @@
-"""Everything about an encoding study that can be said before anything is computed: every problem at once, and what the
-study would do."""
+"""Check an encoding study before anything is computed: list every problem at once, and what the study would do."""
 
 from __future__ import annotations
 
@@ -13,12 +12,13 @@ import torch
 
 from encoderlab.brain.encoding.adapter_sweep import Adapted, expand
 from encoderlab.brain.encoding.embed import check_labels, places_of, read_stories
+from encoderlab.brain.encoding.huth_pipeline_check import huth_pipeline_problems
 from encoderlab.brain.encoding.load import EncodingDraft, EncodingStudy, read
 from encoderlab.brain.encoding.origins import scans_of
 from encoderlab.brain.encoding.people import Person, folds_of, match
 from encoderlab.brain.encoding.scans import Scans
 from encoderlab.brain.encoding.scoring_jobs import BANDED
-from encoderlab.brain.encoding.settings import Encode, Reference
+from encoderlab.brain.encoding.settings import Encode
 from encoderlab.brain.fmri import autocorrelation
 from encoderlab.brain.fmri.alignment_check import Diagnosis
 from encoderlab.brain.fmri.subject import Subject, open_subject
@@ -37,11 +37,17 @@ from encoderlab.launch.open_executor import problems as launch_problems
 @final
 @dataclass(frozen=True, kw_only=True)
 class Found:
-    """An encoding study without problems.
+    """An encoding study without problems, with its stories and responses opened.
 
-    stories: those that are used. features: (label, Feature or Adapted) of every space, masked-lm studies unfolded.
-    told: how the stories were read, such as from which tier. notes: what was left out or assumed, and noticed in the
-    stories. alignments: {subject: what the alignment check found}. Without responses, `people` is empty."""
+    Attributes:
+        study: the study.
+        stories: the stories that are used.
+        people: the subjects; empty without responses.
+        features: (label, Feature or Adapted) of every space; a masked-lm study is replaced by its runs.
+        told: how the stories were read, for example from which tier.
+        notes: what was left out, assumed, or noticed in the stories.
+        alignments: {subject: result of the alignment check}.
+    """
 
     study: EncodingStudy
     stories: list[Story]
@@ -53,25 +59,40 @@ class Found:
 
     @property
     def aligned(self) -> list[str]:
-        """What the alignment check found, one line a subject."""
+        """The results of the alignment check, one line a subject."""
         return [
-            f"{name}: {one.summary}" if one.warning is None else f"warning: {name}: {one.warning}"
-            for name, one in self.alignments.items()
+            f"{name}: {diagnosis.summary}" if diagnosis.warning is None else f"warning: {name}: {diagnosis.warning}"
+            for name, diagnosis in self.alignments.items()
         ]
 
     @property
     def labels(self) -> list[str]:
+        """The labels of everything that is scored."""
         return _labels(self.features, self.study.encode)
 
 
 @final
 @dataclass(frozen=True, kw_only=True)
 class EncodingReport:
-    """An encoding study without problems: what it would do, on what.
+    """What an encoding study without problems would do.
 
-    subjects: {name: stories, TRs, voxels, folds}. features: (label, kind, of what). fits: models of each subject's
-    feature spaces, one a fold. alphas: the smallest, the largest, and how many. notes: how the stories were read.
-    alignment: of each subject, one line.
+    Attributes:
+        name: of the study.
+        path: of its file.
+        stories: number of stories.
+        words: number of words.
+        device: where it would run.
+        subjects: {name: {"stories", "trs", "voxels", "folds"}}.
+        features: (label, kind, what the vectors are made of) of each space.
+        design: the trimming, in words.
+        downsample: how words become TRs.
+        delays: in TRs.
+        alphas: the smallest, the largest, and the number of them.
+        scheme: how alpha is chosen.
+        fits: number of models, one per fold, space and subject.
+        notes: how the stories were read.
+        warnings: what was left out, assumed or noticed.
+        alignment: one line a subject.
     """
 
     name: str
@@ -92,11 +113,20 @@ class EncodingReport:
     alignment: list[str]
 
     def as_dict(self) -> dict[str, Any]:
+        """Return the fields as a dict of plain values."""
         return asdict(self)
 
 
 def check(path: Path, overrides: Sequence[str] = ()) -> EncodingReport:
-    """Look at everything: stories, responses, every file and encoder. InputError with every problem of them."""
+    """Check stories, responses, every file and every encoder of a study.
+
+    Args:
+        path: the study file.
+        overrides: `key=value` settings that replace those of the file.
+
+    Raises:
+        InputError: something is wrong; the message lists every problem.
+    """
     found = look(read(path, overrides, responses=False), spaces=True)
     study, settings = found.study, found.study.encode
     subjects = {
@@ -108,7 +138,11 @@ def check(path: Path, overrides: Sequence[str] = ()) -> EncodingReport:
         }
         for person in found.people
     }
-    idle = [] if subjects else ["no [responses]: enough for `encoderlab embed`; `encoderlab encode` needs a subject"]
+    idle = (
+        []
+        if subjects
+        else ["the study has no [responses]: `encoderlab embed` works without, `encoderlab encode` needs a subject"]
+    )
     return EncodingReport(
         name=study.name,
         path=str(path),
@@ -131,8 +165,15 @@ def check(path: Path, overrides: Sequence[str] = ()) -> EncodingReport:
 
 
 def look(draft: EncodingDraft, *, spaces: bool) -> Found:
-    """Opens stories and responses and matches them; with `spaces` also every file of vectors and every encoder, which
-    `embed` otherwise does itself. InputError with every problem."""
+    """Open the stories and responses of a study, and match them.
+
+    Args:
+        draft: the study as read.
+        spaces: whether to open every file of vectors and every encoder too; without, `embed` does so later.
+
+    Raises:
+        InputError: something is wrong; the message lists every problem.
+    """
     file, problems, notes = draft.path, [*draft.problems], list[str]()
     wrong: list[Problem] = []  # their paths are keys of the study file
     if draft.out is not None and (line := out_problem(draft.out)):
@@ -161,9 +202,45 @@ def look(draft: EncodingDraft, *, spaces: bool) -> Found:
             with collecting(problems):
                 people.append(match(draft, settings, scans, name, subject, stories, notes))
         if draft.reference is not None:
-            problems += [one.at(str(file)) for one in _reference_problems(draft.reference, settings, people)]
+            problems += [one.at(str(file)) for one in huth_pipeline_problems(draft.reference, settings, people)]
 
-    features = None
+    features = _opened_features(draft, stories or [], spaces, problems)
+    if problems or draft.study is None or stories is None or features is None:
+        raise InputError(*problems)
+    with_responses = {
+        story.name: story for person in reversed(people) for story in person.stories
+    }  # first subject's TRs
+    used = [with_responses.get(story.name, story) for story in stories if not people or story.name in with_responses]
+    assert settings is not None
+    alignments = {person.name: person.alignment(settings) for person in people}
+    notes += _notes(people, settings, alignments, tested=bool(settings.permutations) and draft.reference is None)
+    story_notes = noticed(used)  # notes that begin with a number count what is odd
+    return Found(
+        study=draft.study,
+        stories=used,
+        people=people,
+        features=features,
+        told=[line for line in story_notes if not line[0].isdigit()],
+        notes=[*notes, *(line for line in story_notes if line[0].isdigit())],
+        alignments=alignments,
+    )
+
+
+def _notes(people: Sequence[Person], settings: Encode, alignments: dict[str, Diagnosis], *, tested: bool) -> list[str]:
+    """List the notes on each subject, and on blocks that are too short if voxels are `tested`."""
+    notes = []
+    for person in people:
+        notes += person.notes(settings, alignments[person.name])
+        if tested and (too_short := autocorrelation.warning(person.responses, settings.block)):
+            notes.append(f"{person.name}: {too_short}")
+    return notes
+
+
+def _opened_features(
+    draft: EncodingDraft, stories: Sequence[Story], spaces: bool, problems: list[Problem]
+) -> tuple[tuple[str, Any], ...] | None:
+    """Replace masked-lm studies by their runs, and check the labels; with `spaces`, open every file and encoder."""
+    settings, features = draft.encode, None
     with collecting(problems):
         features = expand(draft.features, trained=settings is None or settings.adapt == "all stories")
     if features is not None and settings is not None:
@@ -173,78 +250,32 @@ def look(draft: EncodingDraft, *, spaces: bool) -> Found:
         if features and settings.reference not in (None, *labels):
             hint = did_you_mean(str(settings.reference), labels, "the study has ")
             missing = Problem("encode.reference", f"no feature space {settings.reference!r}", hint)
-            problems.append(missing.at(str(file)))
+            problems.append(missing.at(str(draft.path)))
     if spaces and draft.out is not None:
-        plain = [(label, one) for label, one in features or draft.features if not isinstance(one, Adapted)]
-        with collecting(problems):  # on the CPU: nothing is computed
-            places_of(open_spaces(plain, torch.device("cpu")), draft.out, stories or [])
-    if problems or draft.study is None or stories is None or features is None:
-        raise InputError(*problems)
-    held = {story.name: story for person in reversed(people) for story in person.stories}  # TRs of the first subject
-    used = [held.get(story.name, story) for story in stories if not people or story.name in held]
-    assert settings is not None
-    alignments = {person.name: person.alignment(settings) for person in people}
-    for person in people:
-        notes += person.notes(settings, alignments[person.name])
-        tested = settings.permutations and draft.reference is None
-        if tested and (short := autocorrelation.warning(person.responses, settings.block)):
-            notes.append(f"{person.name}: {short}")
-    seen = noticed(used)
-    return Found(
-        study=draft.study,
-        stories=used,
-        people=people,
-        features=features,
-        told=[line for line in seen if not line[0].isdigit()],
-        notes=[*notes, *(line for line in seen if line[0].isdigit())],
-        alignments=alignments,
-    )
+        plain = [(label, space) for label, space in features or draft.features if not isinstance(space, Adapted)]
+        with collecting(problems):  # on the CPU, as nothing is computed
+            places_of(open_spaces(plain, torch.device("cpu")), draft.out, stories)
+    return features
 
 
 def _missing_here(settings: Encode) -> list[Problem]:
-    found = []
+    """List the devices and packages that the study needs and this machine lacks."""
+    lines = []
     if settings.device == "cuda" and not torch.cuda.is_available():
-        found.append(Problem("device", "torch finds no CUDA device here", 'use "auto" or "cpu"'))
+        lines.append(Problem("device", "torch finds no CUDA device here", 'use "auto" or "cpu"'))
     if settings.banded and find_spec("himalaya") is None:
-        found.append(Problem("banded", "needs himalaya: pip install 'encoderlab[brain]'"))
-    return found
+        message = "needs himalaya, which is not installed"
+        lines.append(Problem("banded", message, "run pip install 'encoderlab[brain]'"))
+    return lines
 
 
 def _labels(features: Sequence[tuple[str, Any]], settings: Encode) -> list[str]:
-    """Of everything that is scored: the spaces, and banded ridge over them where there are two at least."""
+    """List the labels of everything that is scored: the spaces, and banded ridge if there are at least two."""
     return [label for label, _ in features] + [BANDED] * (settings.banded and len(features) > 1)
 
 
-def _reference_problems(reference: Reference, settings: Encode, people: Sequence[Person]) -> list[Problem]:
-    problems = []
-    if settings.convention != "huth":
-        message = 'the laboratory\'s pipeline has "huth": its alpha is the root of the penalty'
-        problems.append(Problem("encode.convention", message))
-    if settings.banded:
-        message = "the laboratory's pipeline has no banded ridge"
-        problems.append(Problem("encode.banded", message, "remove one of the two"))
-    for person in people:
-        held = {story.name for story in person.stories}
-        missing = [name for name in reference.test if name not in held]
-        problems += [Problem("reference.test", f"{person.name} has no story {name!r}") for name in missing[:3]]
-        if held <= set(reference.test):
-            problems.append(Problem("reference.test", f"no story of {person.name} is left to train on"))
-            continue
-        left = [n - c for n, c in zip(person.responses.lengths, person.censored.counts, strict=True)]
-        rows = sum(n for story, n in zip(person.stories, left, strict=True) if story.name not in reference.test)
-        if reference.chunk * reference.chunks >= rows:
-            chunk = min(reference.chunk, max(1, rows // 20))
-            message = (
-                f"{reference.chunks} chunks of {reference.chunk} TRs are held out in each bootstrap, but {person.name} "
-                f"has {rows:,} training TRs; expected fewer, such as a fourth of them (chunk = {chunk}, chunks = "
-                f"{max(1, rows // (4 * chunk))})"
-            )
-            problems.append(Problem("reference.chunks", message))
-    return problems
-
-
 def _described(label: str, space: Feature | Adapted) -> tuple[str, str, str]:
-    """Label, kind, and of what the vectors are made."""
+    """Describe a space by its label, its kind, and what its vectors are made of."""
     if isinstance(space, Adapted):
         _, kind, of = _described(label, space.feature)
         return label, kind, f"{of}, {space.variant} of {space.study.name} without held-out stories"

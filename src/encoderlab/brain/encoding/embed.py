@@ -1,9 +1,9 @@
-"""`encoderlab embed`: the vectors of every word of every story in every feature space, each made once.
+"""Run `encoderlab embed`: make the vectors of every word of every story in every feature space, each once.
 
-    OUT/stories.parquet          the stories, in our form
+    OUT/stories.parquet          the stories
     OUT/vectors/LABEL.h5         one file a feature space (`vectors_file`)
 
-A file whose key and words are those of today is left as it is, so that a second call does nothing.
+A file whose key and words are up to date is left as it is, so a second call does nothing.
 """
 
 from __future__ import annotations
@@ -43,20 +43,27 @@ Place = tuple[Path, str, dict[str, Any]]
 @final
 @dataclass(frozen=True, kw_only=True)
 class Embedded:
-    """seconds: of making it; None where the file was up to date. notes: what to know of its encoder."""
+    """A feature space with its file.
+
+    Attributes:
+        file: of the vectors.
+        seconds: how long it took; None if the file was up to date.
+        notes: lines for the user about its encoder.
+    """
 
     file: VectorsFile
     seconds: float | None
     notes: tuple[str, ...] = ()
 
     def as_dict(self) -> dict[str, Any]:
+        """Return plain values for the table of the command line."""
         file = self.file
-        said = {"feature": file.label, "kind": file.kind, "dimensions": file.dimensions, "words": file.words}
-        return {**said, **file.counts, "seconds": self.seconds, "file": str(file.path)}
+        space = {"feature": file.label, "kind": file.kind, "dimensions": file.dimensions, "words": file.words}
+        return {**space, **file.counts, "seconds": self.seconds, "file": str(file.path)}
 
 
 def embed(path: Path, overrides: Sequence[str] = ()) -> tuple[list[Story], list[Embedded]]:
-    """The stories of a study and the files of its feature spaces, made where they are missing or out of date."""
+    """Read the stories of a study, and make the files of its feature spaces that are missing or out of date."""
     study = load(path, overrides, responses=False)
     study = replace(study, features=expand(study.features, trained=True))
     stories = read_stories(study.stories, study.path)
@@ -65,35 +72,37 @@ def embed(path: Path, overrides: Sequence[str] = ()) -> tuple[list[Story], list[
 
 
 def own(study: EncodingStudy) -> AbstractContextManager[None]:
-    """The lock of a study's output folder. InputError where another command works on it."""
+    """Lock a study's output folder, or raise InputError if another command works on it."""
     advice = "wait until it is done, or stop it, or choose another folder with -s out=FOLDER"
     return locks.hold(study.out, advice=advice, inner=("vectors", "scores/*", "comparisons"))
 
 
 def embed_study(study: EncodingStudy, stories: Sequence[Story]) -> list[Embedded]:
-    """In the order of the study's feature spaces."""
+    """Make the files of a study's feature spaces, and return them in the order of the study."""
     check_labels([label for label, _ in study.features])
     opened = open_spaces(study.features, choose_device(study.encode.device))
     places = places_of(opened, study.out, stories)
-    kept = study.out / "stories.parquet"
-    if kept.resolve() != Path(study.stories.path).resolve():  # which may be what an earlier call kept
-        save(stories, kept)
-    made = {
-        one.file.label: one for some, spaces in zip(places, opened, strict=True) for one in _make(some, spaces, stories)
+    copy = study.out / "stories.parquet"
+    if copy.resolve() != Path(study.stories.path).resolve():  # the study may read the copy of an earlier call
+        save(stories, copy)
+    by_label = {
+        embedded.file.label: embedded
+        for files, spaces in zip(places, opened, strict=True)
+        for embedded in _make(files, spaces, stories)
     }
-    return [made[label] for label, _ in study.features]
+    return [by_label[label] for label, _ in study.features]
 
 
 def read_stories(section: StoriesSection, study: Path, scans: Scans | None = None) -> list[Story]:
-    """Read the stories of a study's section, or those that it names.
+    """Read the stories of a study, or only those that it names.
 
     Args:
-        section: of the study.
-        study: its file, for messages.
-        scans: what is known of their scans; None: what the section itself says.
+        section: the section [stories] of the study.
+        study: the study's file, for messages.
+        scans: what is known about their scans; None means what the section says.
 
     Raises:
-        InputError: a name that is not there, or a key that such a file has no use for.
+        InputError: a named story does not exist, or a key is set that the file of stories does not use.
     """
     usual = StoriesSection(path="")
     scans = scans_of(section) if scans is None else scans
@@ -114,16 +123,16 @@ def read_stories(section: StoriesSection, study: Path, scans: Scans | None = Non
         after=scans.after,
         trs=scans.trs,
     )
-    held = {story.name: story for story in stories}
+    by_name = {story.name: story for story in stories}
     for key in ("before", "after"):
         given = getattr(section, key)
-        if isinstance(given, Mapping) and (unknown := [name for name in given if name not in held]):
-            raise InputError(_no_story(section, key, unknown[0], held).at(str(study)))
+        if isinstance(given, Mapping) and (unknown := [name for name in given if name not in by_name]):
+            raise InputError(_no_story(section, key, unknown[0], by_name).at(str(study)))
     if section.names is None:
         return stories
-    if missing := [name for name in section.names if name not in held]:
-        raise InputError(_no_story(section, "names", missing[0], held).at(str(study)))
-    return [held[name] for name in section.names]
+    if missing := [name for name in section.names if name not in by_name]:
+        raise InputError(_no_story(section, "names", missing[0], by_name).at(str(study)))
+    return [by_name[name] for name in section.names]
 
 
 def _no_story(section: StoriesSection, key: str, name: str, held: Iterable[str]) -> Problem:
@@ -132,13 +141,13 @@ def _no_story(section: StoriesSection, key: str, name: str, held: Iterable[str])
 
 
 def slug(label: str) -> str:
-    """A label as the name of a file."""
+    """Turn a label into the name of a file."""
     name = re.sub(r"[^\w.=+-]+", "-", label).strip("-.") or "feature"
     return name if len(name) <= 100 else f"{name[:90]}-{hashlib.sha256(label.encode()).hexdigest()[:8]}"
 
 
 def check_labels(labels: Sequence[str]) -> None:
-    """InputError for two labels that would be one file, on a disk that does not tell capitals apart."""
+    """Raise InputError if two labels would be one file, also on a disk that ignores the case of letters."""
     names = [slug(label).casefold() for label in labels]
     for i, name in enumerate(names):
         if name in names[:i]:
@@ -149,7 +158,7 @@ def check_labels(labels: Sequence[str]) -> None:
 
 
 def places_of(opened: Sequence[Spaces], out: Path, stories: Sequence[Story]) -> list[list[Place]]:
-    """The files of the spaces of each pass: path, label, attributes. InputError with the problems of all of them."""
+    """List the files of the spaces of each pass (path, label, attributes), or raise InputError with all problems."""
     problems: list[Problem] = []
     places = [_places(out, spaces, stories, problems) for spaces in opened]
     if problems:
@@ -171,6 +180,7 @@ def _places(out: Path, spaces: Spaces, stories: Sequence[Story], problems: list[
 
 
 def _make(places: Sequence[Place], spaces: Spaces, stories: Sequence[Story]) -> list[Embedded]:
+    """Make the files of one pass, unless all are up to date."""
     stale = any(
         not vectors_file.up_to_date(path, vectors_file.key(about), label, stories) for path, label, about in places
     )

@@ -1,8 +1,8 @@
-"""`encoderlab encode`: stories and feature spaces -> responses of every subject, held out story by story -> one page.
+"""Run `encoderlab encode`: predict the responses of every subject from feature spaces of held-out stories.
 
 OUT/vectors/LABEL.h5             as `encoderlab embed` makes them
-OUT/scores/SUBJECT/LABEL.h5      one file a subject and feature space (`score`); what is there is not done again
-OUT/encoding.csv, .json          the table (`table`), the resolved study, the doctor's findings
+OUT/scores/SUBJECT/LABEL.h5      one file a subject and feature space (`score`), which is not computed twice
+OUT/encoding.csv, .json          the table (`summary_table`), the resolved study, the results of the alignment check
 OUT/report.html
 """
 
@@ -36,8 +36,15 @@ from encoderlab.engine.device import choose_device
 
 
 def encode(path: Path, overrides: Sequence[str] = ()) -> Path:
-    """Run an encoding study; returns the path of its report. InputError before anything is computed if anything is
-    wrong with the study, the stories or the responses."""
+    """Run an encoding study, and return the path of its report.
+
+    Args:
+        path: the study file.
+        overrides: `key=value` settings that replace those of the file.
+
+    Raises:
+        InputError: something is wrong with the study, the stories or the responses; nothing was computed.
+    """
     found = look(read(path, overrides), spaces=False)
     study, used, settings = found.study, found.stories, found.study.encode
     _say(*found.aligned)
@@ -47,6 +54,7 @@ def encode(path: Path, overrides: Sequence[str] = ()) -> Path:
 
 
 def _encode(found: Found) -> Path:
+    """Score everything, and write the table, encoding.json and the report."""
     study, people, notes, labels = found.study, found.people, found.notes, found.labels
     settings = study.encode
     sources = _sources(found)
@@ -72,13 +80,13 @@ def _say(*lines: str) -> None:
 
 
 def _sources(found: Found) -> list[Source]:
-    """The study's feature spaces in order, their vectors made."""
+    """Make the vectors of the study's feature spaces, and return the spaces in order."""
     study, stories = found.study, found.stories
     plain = tuple((label, feature) for label, feature in found.features if not isinstance(feature, Adapted))
     embedded = embed_study(replace(study, features=plain), stories)
-    made = {one.file.label: one.file for one in embedded}
-    notes = [f"{one.file.label}: {line}" for one in embedded for line in one.notes]
-    for file in made.values():
+    files = {space.file.label: space.file for space in embedded}
+    notes = [f"{space.file.label}: {line}" for space in embedded for line in space.notes]
+    for file in files.values():
         if missing := file.counts.get("missing"):
             notes.append(
                 f"{file.label}: {missing:,} of {file.words:,} words are not in its file; their vectors are zero"
@@ -91,18 +99,25 @@ def _sources(found: Found) -> list[Source]:
     for label, feature in found.features:
         if isinstance(feature, Adapted):
             plain_label = next(label for label, other in plain if other == feature.feature)
-            sources.append(_retrained(study, feature, stories, made[plain_label]))
+            sources.append(_retrained(study, feature, stories, files[plain_label]))
         elif isinstance(feature, BagOfWords):
-            sources.append(Counted(label=label, kind="bag-of-words", file=made[label], feature=feature))
+            sources.append(Counted(label=label, kind="bag-of-words", file=files[label], feature=feature))
         else:
-            sources.append(Fixed(label=label, kind=made[label].kind, file=made[label]))
+            sources.append(Fixed(label=label, kind=files[label].kind, file=files[label]))
     return sources
 
 
 def _retrained(
     study: EncodingStudy, adapted: Adapted, stories: Sequence[Story], plain: vectors_file.VectorsFile
 ) -> Source:
-    """The encoder with an adapter of its own for every group of held-out stories. plain: of the encoder without."""
+    """Make a source with a separate adapter for every group of held-out stories.
+
+    Args:
+        study: the encoding study.
+        adapted: the variant and seed to train.
+        stories: all stories.
+        plain: the vectors of the encoder without an adapter.
+    """
 
     def files(names: frozenset[str]) -> vectors_file.VectorsFile:
         assert names <= {story.name for story in stories}
@@ -111,8 +126,8 @@ def _retrained(
         adapter = retrain(adapted, [s for s in stories if s.name not in names], folder)
         label = f"{adapted.label} without {group}"
         feature: Feature = replace(adapted.feature, adapter=str(adapter), label=None)
-        (one,) = embed_study(replace(study, features=((label, feature),)), stories)
-        return one.file
+        (embedded,) = embed_study(replace(study, features=((label, feature),)), stories)
+        return embedded.file
 
     text = adapted.study.read_text(encoding="utf-8")
     words = [[story.name, story.words_fingerprint] for story in stories]
@@ -124,10 +139,11 @@ def _account(
     study: EncodingStudy,
     rows: list[dict[str, Any]],
     people: Sequence[Person],
-    doctor: dict[str, Diagnosis],
+    alignments: dict[str, Diagnosis],
     labels: Sequence[str],
     notes: Sequence[str],
 ) -> dict[str, Any]:
+    """Make the content of encoding.json, where the alignment check is called `doctor`."""
     return {
         "study": resolved(study),
         "features": list(labels),
@@ -136,7 +152,7 @@ def _account(
                 "stories": [story.name for story in person.stories],
                 "trs": int(sum(person.responses.lengths)),
                 "voxels": person.responses.voxels,
-                "doctor": asdict(doctor[person.name]) | {"summary": doctor[person.name].summary},
+                "doctor": asdict(alignments[person.name]) | {"summary": alignments[person.name].summary},
             }
             for person in people
         },

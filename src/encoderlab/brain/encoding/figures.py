@@ -200,7 +200,7 @@ def alphas(chosen: Arrays, grid: np.ndarray, look: Mapping[str, tuple[str, str]]
 
 
 @matplotlib.rc_context(SETTINGS)
-def doctor(found: Mapping[str, Any]) -> str:
+def alignment(found: Mapping[str, Any]) -> str:
     """Draw the correlation of the responses with the number of words per TR at every lag."""
     figure = Figure(figsize=(WIDTH, 2.9), dpi=72)
     axes = figure.add_axes((0.065, 0.19, 0.915, 0.7))

@@ -1,8 +1,8 @@
-"""What the responses of one subject hold, said before anything is computed: stories that are the same, numbers that are
-missing or do not vary, stories that are too short to be scored, levels that differ between stories.
+"""Check the responses of one subject before anything is computed.
 
-A voxel with nan in some TRs of a story, other than TRs that are nan in all voxels, is left out of that story, in
-training and in scoring. A story with fewer TRs than `least` is left out altogether: r over two TRs is 1 or -1.
+The check finds equal stories, missing or constant numbers, stories that are too short to be scored, and levels that
+differ between stories. A voxel with nan in some TRs of a story, other than TRs that are nan in all voxels, is left out
+of that story, in training and in scoring. A story with too few TRs is left out altogether: r over two TRs is 1 or -1.
 """
 
 from __future__ import annotations
@@ -28,32 +28,32 @@ NOT_VARYING = "no voxel varies in it"
 
 
 def too_short(responses: StoryResponses, left_out: Censored) -> list[int]:
-    """Find the stories with too few TRs to be scored: fewer than 10, where others have at least twice as many."""
+    """Find the stories with too few TRs to be scored: fewer than 10, and fewer than half of the median story."""
     left = [length - count for length, count in zip(responses.lengths, left_out.counts, strict=True)]
     least = min(LEAST, float(np.median(left)) / 2)
     return [story for story, count in enumerate(left) if count < least]
 
 
 def looked_through(
-    responses: StoryResponses, left_out: Censored, settings: Encode, *, reference: bool = False
+    responses: StoryResponses, left_out: Censored, settings: Encode, *, huth_pipeline: bool = False
 ) -> list[str]:
-    """Read all responses once and say what is left out of the scores, or will spoil them.
+    """Read all responses once, and list what is left out of the scores or would spoil them.
 
     Args:
-        responses: as they are stored, repeats made one.
+        responses: as stored, with repeats merged.
         left_out: the censored TRs.
-        settings: centre.
-        reference: whether the laboratory's pipeline runs, which takes them as they are.
+        settings: the section [encode], for `centre`.
+        huth_pipeline: whether the laboratory's pipeline runs, which does not centre the responses.
 
     Raises:
-        InputError: infinite numbers, or the same responses in two stories.
+        InputError: a response is infinite, or two stories have the same responses.
     """
     kept = responses.without(left_out.rows)
     found = survey(kept, MEMORY)
     if same := _same(responses):
         raise InputError(*same)
     names, short = responses.names, too_short(responses, left_out)
-    gone = _without_a_score(found, responses, left_out, short if not reference else [])
+    gone = _without_a_score(found, responses, left_out, short if not huth_pipeline else [])
     lines = [
         f"story {name} has no score, but is trained on: {reason}; mark what is missing as nan"
         if reason == NOT_VARYING
@@ -68,13 +68,13 @@ def looked_through(
         lines.append(f"the scores rest on {len(names) - len(gone)} of {len(names)} stories")
     rest = np.array([name not in gone for name in names])
     lines += _voxels(found, names, rest)
-    if reference or not settings.centre:
-        lines += _levels(found, kept, reference=reference)
+    if huth_pipeline or not settings.centre:
+        lines += _levels(found, kept, huth_pipeline=huth_pipeline)
     return lines
 
 
 def _same(responses: StoryResponses) -> list[str]:
-    """Say which stories have the same responses."""
+    """List the pairs of stories that have the same responses, one line each."""
     step = max(1, -(-responses.voxels // LOOKED_AT))
     held = [
         responses.read(story, slice(0, responses.voxels, step)).astype(np.float64) for story in range(len(responses))
@@ -104,7 +104,7 @@ def _same(responses: StoryResponses) -> list[str]:
 def _without_a_score(
     found: Survey, responses: StoryResponses, left_out: Censored, short: Sequence[int]
 ) -> dict[str, str]:
-    """{story: why no voxel of it can be scored}"""
+    """Explain for each story without a score why no voxel of it can be scored: {story: reason}."""
     gone = {}
     for story, name in enumerate(responses.names):
         missing, constant = found.missing[story], found.constant[story]
@@ -122,7 +122,13 @@ def _without_a_score(
 
 
 def _voxels(found: Survey, names: Sequence[str], rest: np.ndarray) -> list[str]:
-    """Say how many voxels are left out of stories. rest: (S,) the stories that have a score at all."""
+    """Count the voxels that are left out of stories.
+
+    Args:
+        found: the survey of the responses.
+        names: of the stories.
+        rest: (S,) True for the stories that have a score.
+    """
     missing, empty = found.missing[rest], found.empty[rest]
     constant = found.constant[rest] & ~missing
     names, voxels = [name for name, kept in zip(names, rest, strict=True) if kept], found.missing.shape[1]
@@ -147,8 +153,8 @@ def _voxels(found: Survey, names: Sequence[str], rest: np.ndarray) -> list[str]:
     return lines
 
 
-def _levels(found: Survey, responses: StoryResponses, *, reference: bool) -> list[str]:
-    """Say where the level of responses differs between stories by more than they vary within."""
+def _levels(found: Survey, responses: StoryResponses, *, huth_pipeline: bool) -> list[str]:
+    """Warn if the level of responses differs between stories by more than they vary within a story."""
     with np.errstate(invalid="ignore", divide="ignore"):
         spread = np.sqrt(found.square / np.array(responses.lengths)[:, None])
         spread[found.missing | found.constant] = np.nan
@@ -166,7 +172,7 @@ def _levels(found: Survey, responses: StoryResponses, *, reference: bool) -> lis
     said = ", ".join(f"{responses.names[s]} {size:.1f}" for s, size in list(zip(odd, largest, strict=True))[:SHOWN])
     why = (
         "the laboratory's pipeline takes them as they are, whatever encode.centre says: z-score them in each story"
-        if reference
+        if huth_pipeline
         else "encode.centre = false takes them as they are: remove it, or centre them within each story"
     )
     return [

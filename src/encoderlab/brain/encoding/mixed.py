@@ -1,7 +1,8 @@
-"""Responses that fit the rows but not the words: turned arrays, and stories of one length named after each other.
+"""Find responses that fit the rows but not the words: transposed arrays, and stories with each other's responses.
 
-Rows tell neither where an array has as many voxels as TRs, or stories are equally long. The lag does: turned round, or
-beside the words of another story, the responses follow by the usual time, and as they stand they do not.
+Row counts show neither if an array has as many voxels as TRs, or if stories are equally long. The lag shows both: the
+responses follow the words by the usual time if they are transposed, or next to the words of another story, and not as
+they are.
 """
 
 from __future__ import annotations
@@ -30,11 +31,11 @@ SHOWN = 5
 
 
 def mixed(stories: Sequence[Story], responses: StoryResponses, trim: tuple[int, int]) -> str | None:
-    """Say whether arrays are turned, or stories have each other's responses; None where neither is clear.
+    """Warn if arrays are transposed, or if stories have each other's responses; None if neither is clear.
 
     Args:
         stories: with as many TRs as the subject's scans.
-        responses: as they are stored.
+        responses: as stored.
         trim: TRs left out of the responses in front and at the end.
     """
     return _turned(stories, responses, trim) or _of_others(stories, responses, trim)
@@ -53,7 +54,7 @@ def _turned(stories: Sequence[Story], responses: StoryResponses, trim: tuple[int
 
 
 def _turn(responses: StoryResponses, which: list[int]) -> StoryResponses:
-    """The same with some square arrays turned."""
+    """Transpose the square arrays of some stories."""
 
     def load(story: int, voxels: slice) -> NDArray[Any]:
         if story not in which:
@@ -67,8 +68,8 @@ def _say_turned(responses: StoryResponses, which: list[int]) -> str:
     names = [responses.names[story] for story in which]
     of = "all stories" if len(names) == len(responses) else ", ".join(names[:SHOWN]) + ", ..." * (len(names) > SHOWN)
     return (
-        f"the responses of {of} seem to be turned, (voxels, TRs): there are about as many voxels as TRs, and turned "
-        "round the responses follow the words by the usual time, as they stand they do not; save array.T"
+        f"the responses of {of} seem to be turned, (voxels, TRs): there are about as many voxels as TRs, and only the "
+        "transposed responses follow the words by the usual time; save array.T"
     )
 
 
@@ -77,7 +78,7 @@ def _found(stories: Sequence[Story], responses: StoryResponses, trim: tuple[int,
 
 
 def _clearly(other: Diagnosis, stands: Diagnosis) -> bool:
-    """Whether responses follow the words by the usual time beyond chance in another arrangement, and not in this."""
+    """Whether the responses follow the words by the usual time beyond chance only in the other arrangement."""
     return other.clear and _better(other, stands)
 
 
@@ -92,7 +93,7 @@ def _better(other: Diagnosis, stands: Diagnosis) -> bool:
 def _closer(
     stories: Sequence[Story], stands: StoryResponses, other: StoryResponses, which: list[int], trim: tuple[int, int]
 ) -> bool:
-    """Whether some stories by themselves follow better in another arrangement, be it by chance."""
+    """Whether some stories by themselves follow the words better in the other arrangement, possibly by chance."""
     some = [stories[story] for story in which]
     return _better(_found(some, _chosen(other, which), trim), _found(some, _chosen(stands, which), trim))
 
@@ -100,8 +101,11 @@ def _closer(
 def _right(
     stories: Sequence[Story], stands: StoryResponses, other: StoryResponses, which: list[int], trim: tuple[int, int]
 ) -> bool:
-    """Whether another arrangement of some stories is right beyond chance: these stories are clear by themselves, or all
-    are together, and only so the same voxels follow in these and in the others."""
+    """Whether the other arrangement of some stories is right beyond chance.
+
+    It is if these stories are clear by themselves. It also is if all stories together are clear, and only in this
+    arrangement the same voxels follow the words in these stories and in the others.
+    """
     some, rest = [stories[story] for story in which], [s for s in range(len(stories)) if s not in which]
     if _clearly(_found(some, _chosen(other, which), trim), _found(some, _chosen(stands, which), trim)):
         return True
@@ -118,7 +122,7 @@ def _right(
 def _pattern(
     stories: Sequence[Story], responses: StoryResponses, which: list[int], lag: int, trim: tuple[int, int]
 ) -> NDArray[Any]:
-    """(V,) how each voxel follows the words of some stories."""
+    """Measure how closely each voxel follows the words of some stories, (V,)."""
     step = max(1, responses.voxels // SAMPLE)
     return np.mean(
         [_follows(_rate(stories[s]), responses.read(s, slice(0, responses.voxels, step)), lag, trim) for s in which],
@@ -131,19 +135,19 @@ def _cosine(a: NDArray[Any], b: NDArray[Any]) -> float:
 
 
 def _rate(story: Story) -> NDArray[Any]:
-    """(T,) words of each TR."""
+    """Count the words of each TR, (T,)."""
     place = tr_of_words(story.times, story.tr_times)
     return np.bincount(place[place >= 0], minlength=len(story.tr_times)).astype(float)
 
 
 def _follows(rate: NDArray[Any], y: NDArray[Any], lag: int, trim: tuple[int, int]) -> NDArray[Any]:
-    """(V,) correlation of the words with the responses `lag` TRs later; without censored TRs."""
+    """Correlate the words with the responses `lag` TRs later, without censored TRs: (V,)."""
     first = trim[0] - lag
     low, high = max(0, -first), min(len(y), len(rate) - first)
     if high - low < 2:
         return np.zeros(y.shape[1])
-    kept = ~np.isnan(y[low:high]).all(axis=1)
-    return correlation(rate[first + low : first + high][kept], y[low:high][kept].astype(np.float64))
+    rows = ~np.isnan(y[low:high]).all(axis=1)
+    return correlation(rate[first + low : first + high][rows], y[low:high][rows].astype(np.float64))
 
 
 def _usual(lags: Sequence[int], tr: float) -> list[int]:
@@ -176,7 +180,7 @@ def _of_others(stories: Sequence[Story], responses: StoryResponses, trim: tuple[
 
 
 def _cycles(order: list[int]) -> list[list[int]]:
-    """The stories that change places among each other."""
+    """List the groups of stories that exchange places."""
     cycles, seen = list[list[int]](), set[int]()
     for story in range(len(order)):
         cycle = []
@@ -205,8 +209,17 @@ def _chosen(responses: StoryResponses, which: list[int]) -> StoryResponses:
 def _order(
     stories: Sequence[Story], responses: StoryResponses, trim: tuple[int, int], off: int
 ) -> tuple[NDArray[Any], float]:
-    """(S,) whose responses follow the words of each story most closely at the usual lags, or `off` TRs from these, each
-    one's once; and how closely, over the stories that others are as long as."""
+    """Assign to each story the responses that follow its words most closely, each response once.
+
+    Args:
+        stories: the stories.
+        responses: the responses.
+        trim: TRs left out in front and at the end.
+        off: TRs from the usual lags.
+
+    Returns:
+        (S,) the number of the assigned responses, and how closely they follow, summed over stories of equal length.
+    """
     lengths = np.array(responses.lengths)
     alike = np.abs(lengths[:, None] - lengths[None]) <= NEAR
     if not (alike.sum(axis=1) > 1).any():

@@ -1,4 +1,4 @@
-"""What else is known of the scans of TextGrid and TSV stories: seconds per story, and ds003020's respdict.json."""
+"""Find the times of scans for stories without TR times: seconds per story, and ds003020's respdict.json."""
 
 from __future__ import annotations
 
@@ -19,27 +19,27 @@ RESPDICT = "respdict.json"
 
 
 def scans_of(section: StoriesSection, responses: Iterable[Path] = ()) -> Scans:
-    """Find out what is known of the scans of a study's stories without their responses.
+    """Collect what is known about the scans of a study's stories without their responses.
 
     Args:
-        section: of the study, its paths resolved.
+        section: the section [stories] of the study, with resolved paths.
         responses: files or folders of the subjects, for a respdict.json beside them.
 
     Raises:
-        InputError: a file of seconds or counts that is not readable.
+        InputError: a file of seconds or counts is not readable.
     """
     path = Path(section.path).expanduser()
     if path.suffix.lower() in OWN_TIMES:
         return Scans(computed=False)
-    held = {file.stem for file in path.iterdir()} if path.is_dir() else {path.stem}
-    unused = set() if section.names is None else held.difference(section.names)
+    names = {file.stem for file in path.iterdir()} if path.is_dir() else {path.stem}
+    unused = set() if section.names is None else names.difference(section.names)
     before, after = (_seconds(section, key, unused) for key in ("before", "after"))
     file, counted = _respdict([path, *responses])
     return Scans(computed=True, tr=section.tr, before=before, after=after, counted=counted, file=file)
 
 
 def _seconds(section: StoriesSection, key: str, unused: Iterable[str]) -> Seconds:
-    """One number, or {story: seconds}; the stories that the study does not use need none of their own."""
+    """Read a key as one number or {story: seconds}; stories that the study does not use need no line."""
     given = getattr(section, key)
     if isinstance(given, str):
         given = _by_name(Path(given), _file(Path(given), key))
@@ -47,17 +47,18 @@ def _seconds(section: StoriesSection, key: str, unused: Iterable[str]) -> Second
 
 
 def _by_name(path: Path, given: Mapping[str, float]) -> dict[str, float]:
-    """Take the name of a story's file for the name of the story."""
-    found: dict[str, float] = {}
+    """Replace the names of stories' files by the names of the stories."""
+    by_story: dict[str, float] = {}
     for name, seconds in given.items():
         story = Path(name).stem if Path(name).suffix.lower() in TIMED else name
-        if story in found:
+        if story in by_story:
             raise InputError(f"{path}: story {story!r} is there twice; remove one")
-        found[story] = seconds
-    return found
+        by_story[story] = seconds
+    return by_story
 
 
 def _file(path: Path, key: str) -> dict[str, float]:
+    """Read {story: seconds} from a table or a JSON file."""
     try:
         text = path.read_text(encoding="utf-8-sig")
     except (OSError, UnicodeDecodeError) as error:
@@ -70,22 +71,22 @@ def _file(path: Path, key: str) -> dict[str, float]:
     if not {"story", key} <= set(rows.fieldnames or ()):
         got = ", ".join(rows.fieldnames or ()) or "nothing"
         raise InputError(f"{path}: stories.{key}: expected the columns story and {key}, got {got}")
-    found: dict[str, float] = {}
+    seconds: dict[str, float] = {}
     for row in rows:
-        if row["story"] in found:
+        if row["story"] in seconds:
             raise InputError(f"{path}:{rows.line_num}: story {row['story']!r} is there twice; remove one")
-        found[row["story"]] = _number(f"{path}:{rows.line_num}", row[key])
-    return found
+        seconds[row["story"]] = _number(f"{path}:{rows.line_num}", row[key])
+    return seconds
 
 
 def _object(path: Path, text: str) -> dict[str, Any]:
     try:
-        held = json.loads(text, object_pairs_hook=lambda pairs: _once(path, pairs))
+        content = json.loads(text, object_pairs_hook=lambda pairs: _once(path, pairs))
     except (ValueError, RecursionError) as error:
         raise InputError(f"{path}: not readable as JSON ({error})") from None
-    if not isinstance(held, dict):
-        raise InputError(f'{path}: holds a {type(held).__name__}; expected an object such as {{"story": 12.5}}')
-    return held
+    if not isinstance(content, dict):
+        raise InputError(f'{path}: holds a {type(content).__name__}; expected an object such as {{"story": 12.5}}')
+    return content
 
 
 def _once(path: Path, pairs: list[tuple[str, Any]]) -> dict[str, Any]:
@@ -106,15 +107,15 @@ def _number(where: str, value: Any) -> float:
 
 
 def _respdict(places: Iterable[Path]) -> tuple[Path | None, dict[str, int]]:
-    """{story: volumes of its scan} of respdict.json, which ds003020 has above its TextGrids and responses."""
+    """Find respdict.json, and read {story: volumes of its scan}; ds003020 has it above its TextGrids and responses."""
     for place in places:
         for folder in (place, *list(place.absolute().parents)[:2]):  # it lies beside them, or above
             path = folder / RESPDICT
             if not path.is_file():
                 continue
-            held = _object(path, path.read_text(encoding="utf-8-sig", errors="replace"))
-            bad = [name for name, count in held.items() if type(count) is not int or count <= PAD]
+            counts = _object(path, path.read_text(encoding="utf-8-sig", errors="replace"))
+            bad = [name for name, count in counts.items() if type(count) is not int or count <= PAD]
             if bad:
-                raise InputError(f"{path}: story {bad[0]!r}: {held[bad[0]]!r}; expected the volumes of its scan")
-            return path, held
+                raise InputError(f"{path}: story {bad[0]!r}: {counts[bad[0]]!r}; expected the volumes of its scan")
+            return path, counts
     return None, {}

@@ -1,4 +1,4 @@
-"""Two other models of the same rows: banded ridge over all feature spaces, and the laboratory's own pipeline."""
+"""Fit two other models to the same rows: banded ridge over all feature spaces, and the Huth laboratory's pipeline."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def banded(
     about: dict[str, Any],
     device: str,
 ) -> Scores:
-    """One model of all spaces, each with a penalty of its own, held out in `settings.fitted` groups of stories."""
+    """Score one model of all spaces, each with its own penalty, on `settings.fitted` groups of held-out stories."""
     start, voxels = time.perf_counter(), responses.voxels
     y = np.concatenate([responses.read(story, slice(None)) for story in range(len(stories))]).astype(np.float32)
     scores = np.full((len(stories), voxels), np.nan)
@@ -41,7 +41,7 @@ def banded(
     penalties, huth = [], settings.convention == "huth"
     for only in groups_of(folds, settings.fitted):
         held = tuple(sorted(story for fold in only for story in folds.held_out[fold]))
-        found = banded_ridge(
+        result = banded_ridge(
             [np.concatenate(source.rows(stories, settings.design, held)).astype(np.float32) for source in sources],
             y,
             responses.lengths,
@@ -51,8 +51,8 @@ def banded(
             seed=settings.seed,
             backend="torch_cuda" if device.startswith("cuda") else "numpy",
         )
-        scores[list(held)], split[:, list(held)] = found.scores[list(held)], found.split[:, list(held)]
-        chosen = found.penalties[0]
+        scores[list(held)], split[:, list(held)] = result.scores[list(held)], result.split[:, list(held)]
+        chosen = result.penalties[0]
         penalties.append(np.sqrt(chosen) if huth else chosen)
     note = f"banded ridge: a penalty for each of {len(sources)} spaces; held out in {len(penalties)} groups of stories"
     return _scores(
@@ -68,7 +68,7 @@ def banded(
     )
 
 
-def reference(
+def huth_pipeline(
     source: Source,
     stories: Sequence[Story],
     responses: StoryResponses,
@@ -77,21 +77,32 @@ def reference(
     about: dict[str, Any],
     left_out: Sequence[NDArray[np.bool_] | None] | None = None,
 ) -> Scores:
-    """The laboratory's pipeline, for old numbers: delays after stacking, alpha as the root of the penalty, chosen
-    by a bootstrap over chunks of TRs, one r over the test stories end to end. left_out: TRs of each story that
-    `responses` lack; their rows go once the delays are made."""
+    """Score a feature space by the laboratory's pipeline, to reproduce older numbers.
+
+    Delays are made after stacking, alpha is the root of the penalty, a bootstrap over chunks of TRs chooses it, and one
+    r is computed over the test stories end to end.
+
+    Args:
+        source: the feature space.
+        stories: the stories of the subject.
+        responses: the responses to the same stories.
+        settings: the section [encode].
+        how: the section [reference].
+        about: attributes of the file of scores.
+        left_out: for each story, (T_s,) True for TRs that `responses` lack; their rows are removed after the delays.
+    """
     start = time.perf_counter()
     test = [i for i, story in enumerate(stories) if story.name in how.test]
     train = [i for i in range(len(stories)) if i not in test]
     rows = source.rows(stories, replace(settings.design, delays=(0,), after_stacking=False), test)
     out = [None] * len(stories) if left_out is None else left_out
-    kept = [np.ones(len(rows[i]), dtype=bool) if (gone := out[i]) is None else ~gone for i in range(len(stories))]
+    present = [np.ones(len(rows[i]), dtype=bool) if (gone := out[i]) is None else ~gone for i in range(len(stories))]
     x_train, x_test = (
-        delay(np.vstack([rows[i] for i in some]), settings.delays)[np.concatenate([kept[i] for i in some])]
-        for some in (train, test)
+        delay(np.vstack([rows[i] for i in part]), settings.delays)[np.concatenate([present[i] for i in part])]
+        for part in (train, test)
     )
-    y_train, y_test = (np.vstack([responses.read(i, slice(None)) for i in some]) for some in (train, test))
-    found = bootstrap_ridge(
+    y_train, y_test = (np.vstack([responses.read(i, slice(None)) for i in part]) for part in (train, test))
+    result = bootstrap_ridge(
         x_train,
         y_train,
         x_test,
@@ -113,8 +124,8 @@ def reference(
         {**about, "kind": source.kind, "dimensions": source.dimensions},
         start,
         [", ".join(stories[i].name for i in test)],
-        found.correlations[None],
-        alphas=np.broadcast_to(found.alphas, (1, responses.voxels)).copy(),
+        result.correlations[None],
+        alphas=np.broadcast_to(result.alphas, (1, responses.voxels)).copy(),
         grid=np.asarray(settings.alphas),
         notes=[note],
     )
@@ -132,7 +143,7 @@ def _scores(
     split: np.ndarray | None = None,
     spaces: Sequence[str] = (),
 ) -> Scores:
-    """Without p values, pooled scores and a curve, which these models have not."""
+    """Make scores without p values, pooled scores and a curve, which these models do not have."""
     nothing = np.full(scores.shape[1], np.nan)
     return Scores(
         about={**about, "seconds": time.perf_counter() - start},

@@ -29,6 +29,12 @@ def write(out: Path) -> Path:
 
 
 def page(out: Path, account: Mapping[str, Any]) -> str:
+    """Return the page as HTML.
+
+    Args:
+        out: the folder of the study, for its score files.
+        account: the content of encoding.json.
+    """
     features, settings = account["features"], account["study"]["encode"]
     reference = settings["reference"] or features[0]
     look = figures.colours(features)
@@ -46,7 +52,7 @@ def page(out: Path, account: Mapping[str, Any]) -> str:
             "alphas": figures.alphas({f: a["alphas"] for f, a in held.items() if not a["spaces"]}, grid, look)
             if len(grid) > 1
             else "",
-            "doctor": figures.doctor(about["doctor"]),
+            "alignment": figures.alignment(about["doctor"]),
         }
         if about["doctor"]["warning"]:
             warnings.append(f"{name}: {about['doctor']['warning']}")
@@ -91,12 +97,13 @@ def page(out: Path, account: Mapping[str, Any]) -> str:
 
 
 def _read(path: Path) -> dict[str, Any]:
+    """Read what the page needs of a file of scores."""
     with h5py.File(path, "r") as file:
-        held: dict[str, Any] = {name: np.asarray(file[name]) for name in ("mean", "alphas", "grid")}
-        held["split"] = np.asarray(file["split"])
+        content: dict[str, Any] = {name: np.asarray(file[name]) for name in ("mean", "alphas", "grid")}
+        content["split"] = np.asarray(file["split"])
         for name in ("notes", "warnings", "spaces"):
-            held[name] = [line.decode() for line in np.asarray(file[name]).tolist()]
-        return held
+            content[name] = [line.decode() for line in np.asarray(file[name]).tolist()]
+        return content
 
 
 def _words(

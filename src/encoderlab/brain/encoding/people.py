@@ -1,4 +1,4 @@
-"""A subject and its stories: which belong together, whether their rows fit, and what ridge regression gets of them."""
+"""Match a subject with its stories: check that their rows fit, and prepare the responses for ridge regression."""
 
 from __future__ import annotations
 
@@ -27,10 +27,16 @@ from encoderlab.core.errors import InputError, Problem, collecting
 @final
 @dataclass(frozen=True, kw_only=True)
 class Person:
-    """A subject with the stories that are used of it, in the order of the study's stories.
+    """A subject with the stories that are used, in the order of the study's stories.
 
-    stories: with the TRs of this subject's scans. responses: as they are stored, repeats made one.
-    scans: where the TR times come from. recorded: TRs of each recording. assumed: where the scans have others.
+    Attributes:
+        name: of the subject.
+        subject: its arrays.
+        stories: the stories, with the TRs of this subject's scans.
+        responses: as stored, with repeats merged.
+        scans: the source of the TR times.
+        recorded: TRs of each recording.
+        assumed: what was assumed about scans with other numbers of TRs.
     """
 
     name: str
@@ -43,35 +49,46 @@ class Person:
 
     @cached_property
     def censored(self) -> Censored:
+        """The censored TRs."""
         return censored(self.responses)
 
-    def scored(self, settings: Encode, *, reference: bool = False) -> StoryResponses:
-        """Without censored TRs and stories that are too short, and centred within each story; the laboratory's pipeline
-        takes them as they are."""
-        kept = self.responses.without(self.censored.rows)
-        if reference:
-            return kept
-        kept = kept.missing_in(too_short(self.responses, self.censored))
-        return kept.centred() if settings.centre else kept
+    def scored(self, settings: Encode, *, huth_pipeline: bool = False) -> StoryResponses:
+        """Return the responses without censored TRs and without short stories, centred within each story.
+
+        Args:
+            settings: the section [encode].
+            huth_pipeline: whether they are for the laboratory's pipeline, which only leaves out censored TRs.
+        """
+        responses = self.responses.without(self.censored.rows)
+        if huth_pipeline:
+            return responses
+        responses = responses.missing_in(too_short(self.responses, self.censored))
+        return responses.centred() if settings.centre else responses
 
     def alignment(self, settings: Encode) -> Diagnosis:
-        found = alignment(self.stories, self.responses, settings, self.scans, self.recorded)
-        if (said := mixed(self.stories, self.responses, settings.trim)) is not None:  # before any key that fits
-            found = replace(found, warning=said)
-        return found
+        """Check the alignment, and whether arrays are transposed or named after other stories."""
+        diagnosis = alignment(self.stories, self.responses, settings, self.scans, self.recorded)
+        if (problem := mixed(self.stories, self.responses, settings.trim)) is not None:  # it replaces advice on a key
+            diagnosis = replace(diagnosis, warning=problem)
+        return diagnosis
 
-    def notes(self, settings: Encode, found: Diagnosis) -> list[str]:
-        """What is assumed, made one, or left out. found: the alignment of the subject."""
+    def notes(self, settings: Encode, diagnosis: Diagnosis) -> list[str]:
+        """List what was assumed, merged or left out.
+
+        Args:
+            settings: the section [encode].
+            diagnosis: the alignment of the subject.
+        """
         lines = [*self.subject.notes, *self._repeats(settings)]
-        if self.assumed.said:  # another key is to blame where the alignment is wrong
-            lines.append(self.assumed.said + (self.assumed.advice if found.warning is None else ""))
+        if self.assumed.said:  # if the alignment is wrong, another key is the reason
+            lines.append(self.assumed.said + (self.assumed.advice if diagnosis.warning is None else ""))
         return [f"{self.name}: {line}" for line in (*lines, *self._censored())]
 
     def _repeats(self, settings: Encode) -> list[str]:
-        found = self.responses.repeats
+        counts = self.responses.repeats
         what = "averaged" if settings.repeats == "average" else "the first taken"
-        said = ", ".join(f"{story} {count}" for story, count in list(found.items())[:5])
-        return [f"repeats {what}: {said}{', ...' if len(found) > 5 else ''}"] if found else []
+        shown = ", ".join(f"{story} {count}" for story, count in list(counts.items())[:5])
+        return [f"repeats {what}: {shown}{', ...' if len(counts) > 5 else ''}"] if counts else []
 
     def _censored(self) -> list[str]:
         counts = {story.name: n for story, n in zip(self.stories, self.censored.counts, strict=True) if n}
@@ -85,7 +102,7 @@ class Person:
 
 
 def opened(name: str, subject: Subject, stories: list[Story], settings: Encode) -> Person:
-    """A subject whose stories are known to fit."""
+    """Open a subject whose stories are known to fit."""
     names = [story.name for story in stories]
     subject = subject.grouped(names)
     responses = subject.responses(names, settings.repeats)
@@ -101,19 +118,19 @@ def match(
     stories: Sequence[Story],
     notes: list[str],
 ) -> Person:
-    """Find the stories that a subject has words and responses of.
+    """Find the stories that have both words and responses of a subject.
 
     Args:
-        draft: of the study.
+        draft: the study as read.
         settings: its section [encode].
-        scans: where the TR times of the stories come from.
+        scans: the source of the TR times.
         name: of the subject.
-        subject: what there is of it.
-        stories: all of the study, with the TRs of the recordings.
-        notes: gets what was left out or assumed.
+        subject: its arrays.
+        stories: all stories of the study, with the TRs of the recordings.
+        notes: gets a line for what was left out or assumed.
 
     Raises:
-        InputError: every problem of the subject's stories, folds and rows.
+        InputError: stories, folds or rows do not fit; the message lists every problem of the subject.
     """
     chosen = draft.stories is not None and draft.stories.names is not None
     words = {story.name for story in stories}
@@ -146,9 +163,9 @@ def match(
     with collecting(problems, name):
         responses = subject.responses(names, settings.repeats)
         with collecting(problems, name):
-            seen = looked_through(responses, censored(responses), settings, reference=draft.reference is not None)
-            notes += [f"{name}: {line}" for line in seen]
-        with np.errstate(invalid="ignore"):  # what is infinite is reported above
+            lines = looked_through(responses, censored(responses), settings, huth_pipeline=draft.reference is not None)
+            notes += [f"{name}: {line}" for line in lines]
+        with np.errstate(invalid="ignore"):  # infinite responses are reported above
             placed, assumed = fitted(common, responses, settings, scans)
     if problems:
         raise InputError(*problems)
@@ -164,7 +181,7 @@ def match(
 
 
 def folds_of(settings: Encode, stories: int) -> Folds:
-    """InputError for more folds than stories."""
+    """Make the folds of a study, or raise InputError if there are more folds than stories."""
     if settings.folds is None:
         return Folds.leave_one_out(stories)
     return Folds.k_fold(stories, settings.folds, settings.seed)

@@ -1,11 +1,11 @@
-"""The TRs of a scan, counted without the responses, against the rows of the responses.
+"""Compare the TRs of scans, known without the responses, with the rows of the responses.
 
-    recording    a TextGrid or TSV: ceil((before + its length + after) / tr) TRs; a scan may end earlier, as long as it
-                 covers the recording, or run on for a while: it is then taken to have begun when `before` says
+    recording    a TextGrid or TSV: ceil((before + its length + after) / tr) TRs. A scan may end earlier, as long as it
+                 covers the recording, or continue for a while; its beginning is still the one that `before` gives.
     respdict     the volumes that respdict.json counts, less the 5 that the laboratory's code leaves out
     own          raw_text.pkl and .parquet have a time for every TR
 
-Rows that do not fit are explained by what fits all of them, not by any setting that happens to fit one.
+If rows do not fit, only an explanation that fits all stories is given, never a setting that happens to fit one.
 """
 
 from __future__ import annotations
@@ -36,10 +36,16 @@ USUAL_TRS = (0.72, 0.8, 1.0, 1.25, 1.3, 1.5, 2.0, 2.2, 2.5, 3.0)
 @final
 @dataclass(frozen=True, kw_only=True)
 class Scans:
-    """What the TR times of a study's stories come from.
+    """The source of the TR times of a study's stories.
 
-    computed: from the recordings, by `tr`, `before` and `after`; otherwise the stories have TR times of their own.
-    counted: {story: volumes} of respdict.json, and that file.
+    Attributes:
+        computed: whether TR times are computed from the recordings, by `tr`, `before` and `after`; otherwise the
+            stories have TR times.
+        tr: seconds from one TR to the next.
+        before: seconds from the beginning of a scan to that of its recording.
+        after: seconds from the end of a recording to that of its scan.
+        counted: {story: volumes of its scan}, from respdict.json.
+        file: that respdict.json.
     """
 
     computed: bool
@@ -51,15 +57,15 @@ class Scans:
 
     @property
     def trs(self) -> dict[str, int]:
-        """{story: TRs} as the laboratory's code counts them."""
+        """The TRs of each story, {story: TRs}, as the laboratory's code counts them."""
         return {name: count - PAD for name, count in self.counted.items()}
 
     def used(self, names: Sequence[str]) -> str | None:
-        """What to say of respdict.json, where it counts some of these stories."""
-        known = [name for name in names if name in self.counted]
-        if not known:
+        """Note that respdict.json counts some of these stories; None if it counts none."""
+        names = [name for name in names if name in self.counted]
+        if not names:
             return None
-        return f"TRs of {len(known)} stories from {self.shown}, less {PAD} at the end, as the laboratory's code counts"
+        return f"TRs of {len(names)} stories from {self.shown}, less {PAD} at the end, as the laboratory's code counts"
 
     @property
     def shown(self) -> str:
@@ -67,12 +73,12 @@ class Scans:
         return "" if self.file is None else f"{self.file.parent.name}/{self.file.name}"
 
     def of(self, key: str, story: str) -> float:
-        """Seconds of `before` or `after` for one story."""
+        """Look up the seconds of `before` or `after` for one story."""
         given = getattr(self, key)
         return float(given.get(story, 0.0) if isinstance(given, Mapping) else given)
 
     def spare(self, story: str) -> tuple[int, int]:
-        """By how many TRs a scan may be shorter and longer than the recording makes it."""
+        """Compute by how many TRs a scan may be shorter and longer than its recording implies."""
         if not self.computed:
             return 0, 0
         if story in self.counted:
@@ -84,7 +90,12 @@ class Scans:
 @final
 @dataclass(frozen=True, kw_only=True)
 class Assumed:
-    """What was assumed of scans that are not as long as the recordings make them; advice: how to say so oneself."""
+    """What was assumed about scans that are not as long as their recordings imply.
+
+    Attributes:
+        said: the assumption, in words.
+        advice: the setting that states it.
+    """
 
     said: str = ""
     advice: str = ""
@@ -93,10 +104,19 @@ class Assumed:
 def fitted(
     stories: Sequence[Story], responses: StoryResponses, settings: Encode, scans: Scans
 ) -> tuple[list[Story], Assumed]:
-    """The stories with as many TRs as the scans of one subject have, and what is assumed of them.
+    """Give the stories as many TRs as the scans of one subject have.
+
+    Args:
+        stories: with the TRs of the recordings.
+        responses: of one subject to the same stories.
+        settings: the section [encode].
+        scans: the source of the TR times.
+
+    Returns:
+        The stories, and what was assumed about the scans.
 
     Raises:
-        InputError: rows that fit no scan of the recording, with what would explain them.
+        InputError: the rows fit no scan of the recordings; the message tells what would explain them.
     """
     trimmed = sum(settings.trim)
     trs = np.array([len(story.tr_times) for story in stories])
@@ -151,7 +171,7 @@ def _assumed(names: Sequence[str], more: np.ndarray, scans: Scans) -> Assumed:
 
 
 def _order(trs: np.ndarray, scans: np.ndarray) -> np.ndarray | None:
-    """The stories whose recordings the scans fit to the TR, where these are others than those they are named after."""
+    """Find an order of the stories in which all scans fit their recordings to the TR, if the named order does not."""
     shift = round(float((scans - trs).mean()))
     gap = np.abs(scans[:, None] - trs[None] - shift)
     if not np.diag(gap).any():
@@ -177,12 +197,12 @@ def _explained(
     trs: np.ndarray,
     odd: np.ndarray,
 ) -> str | None:
-    """What explains every story whose rows do not fit; None where nothing does."""
+    """Explain all stories whose rows do not fit; None if nothing explains all of them."""
     front, back = settings.trim
     rows, want = np.array(responses.lengths)[odd], (trs - front - back)[odd]
     if (want == responses.voxels).all():
         return (
-            f"the arrays are turned, (voxels, TRs): {responses.voxels} columns are as many as the rows expected; "
+            f"the arrays seem to be (voxels, TRs): they have {responses.voxels} columns, as many as the expected rows; "
             "save array.T"
         )
     late = scans.computed and _begins_right(stories, responses, settings, scans)  # so many TRs more, and at the end
@@ -201,7 +221,7 @@ def _explained(
 
 
 def _begins_right(stories: Sequence[Story], responses: StoryResponses, settings: Encode, scans: Scans) -> bool:
-    """Whether the responses clearly follow the words by the usual time, as they are trimmed."""
+    """Whether the trimmed responses clearly follow the words by the usual time."""
     counts = [len(story.tr_times) for story in stories]
     trs = [length + sum(settings.trim) for length in responses.lengths]
     if min(trs) < 2:
@@ -212,7 +232,7 @@ def _begins_right(stories: Sequence[Story], responses: StoryResponses, settings:
 
 
 def _several(responses: StoryResponses, odd: np.ndarray, times: int) -> str:
-    """Rows that are a multiple of those expected: the same twice over, or several repeats, or a shorter TR."""
+    """Explain rows that are a multiple of those expected: the same rows again, several repeats, or a shorter TR."""
     story = int(odd[0])
     block = responses.read(story, slice(0, min(64, responses.voxels)))
     length = len(block) // times
@@ -236,7 +256,7 @@ def _another_tr(stories: Sequence[Story], scans: Scans, wanted: np.ndarray) -> f
 def _aligned(
     stories: Sequence[Story], responses: StoryResponses, settings: Encode, scans: Scans, more: np.ndarray
 ) -> str | None:
-    """What the alignment check says of rows that nothing else explains."""
+    """Explain rows by the alignment check, if nothing else explains them."""
     if not scans.computed:
         return None
     counts = np.array([len(story.tr_times) for story in stories])
@@ -261,13 +281,13 @@ def _aligned(
 def alignment(
     stories: Sequence[Story], responses: StoryResponses, settings: Encode, scans: Scans, counts: Sequence[int]
 ) -> Diagnosis:
-    """Look at the alignment of one subject.
+    """Check the alignment of one subject.
 
     Args:
         stories: with as many TRs as the subject's scans.
-        responses: as they are stored.
-        settings: trim.
-        scans: where the TR times come from.
+        responses: as stored.
+        settings: the section [encode], for `trim`.
+        scans: the source of the TR times.
         counts: TRs of each story's recording.
     """
     before = tuple(scans.of("before", story.name) for story in stories)

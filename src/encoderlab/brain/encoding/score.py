@@ -1,4 +1,4 @@
-"""One feature space against one subject: ridge, scores, p values, kept in one HDF5 file.
+"""Score one feature space for one subject (ridge, scores, p values), and keep the result in one HDF5 file.
 
 /                  feature, subject, key, convention, scheme, ... ; notes and warnings, one line each
 /scores            (stories, voxels) Pearson r of each held-out story; nan: not measured, or constant
@@ -32,13 +32,13 @@ from encoderlab.brain.ridge.ridge import Ridge
 from encoderlab.brain.stories.story import Story
 from encoderlab.core.files import write_atomically
 
-FORMAT = "encoderlab-scores/3"  # part of the key: what an earlier format holds is made anew
+FORMAT = "encoderlab-scores/3"  # part of the key, so files of an earlier format are computed again
 
 
 @final
 @dataclass(frozen=True, eq=False, kw_only=True)
 class Scores:
-    """What a file of scores holds; arrays as above."""
+    """The content of a file of scores; the arrays are described above."""
 
     about: dict[str, Any]
     stories: list[str]
@@ -62,21 +62,23 @@ TEXTS = ("stories", "notes", "warnings", "spaces")
 
 
 def read(path: Path, key: str | None = None) -> Scores | None:
-    """The file's content; None where there is none, a damaged one, or one that was made otherwise than `key` says."""
+    """Read a file of scores; return None if it is missing or damaged, or has another key than `key`."""
     try:
         with h5py.File(path, "r") as file:
             if file.attrs["format"] != FORMAT or key not in (None, file.attrs["key"]):
                 return None
-            held: dict[str, Any] = {name: np.asarray(file[name]) for name in ARRAYS}
+            content: dict[str, Any] = {name: np.asarray(file[name]) for name in ARRAYS}
             for name in TEXTS:
-                held[name] = [line.decode() for line in np.asarray(file[name]).tolist()]
+                content[name] = [line.decode() for line in np.asarray(file[name]).tolist()]
             about = {name: value.item() if hasattr(value, "item") else value for name, value in file.attrs.items()}
-            return Scores(about=about, **held)
+            return Scores(about=about, **content)
     except (OSError, KeyError):
         return None
 
 
 def write(path: Path, scores: Scores) -> None:
+    """Write a file of scores, whole or not at all."""
+
     def fill(beside: Path) -> None:
         with h5py.File(beside, "w") as file:
             file.attrs.update({"format": FORMAT, **scores.about})
@@ -90,7 +92,7 @@ def write(path: Path, scores: Scores) -> None:
 
 
 def groups_of(folds: Folds, count: int) -> list[list[int]]:
-    """Folds in groups, for what is fitted to training stories: the blocks of the nested search, where they agree."""
+    """Group the folds for spaces that are fitted to training stories; with equal counts, as the nested search does."""
     count = min(count, len(folds))
     return [list(range(first, len(folds), count)) for first in range(count)]
 
@@ -102,10 +104,22 @@ def score(
     settings: Encode,
     folds: Folds,
     about: dict[str, Any],
+    *,
     device: str,
     progress: Callable[[float], None],
 ) -> Scores:
-    """Every story predicted from others. progress: share done, from 0 to 1."""
+    """Predict every story from other stories, and score the predictions.
+
+    Args:
+        source: the feature space.
+        stories: the stories of the subject.
+        responses: the responses to the same stories.
+        settings: the section [encode].
+        folds: the stories that are held out together.
+        about: attributes of the file of scores.
+        device: of torch.
+        progress: progress(share done), from 0 to 1.
+    """
     start, voxels = time.perf_counter(), responses.voxels
     ridge = Ridge(
         alphas=settings.alphas,
@@ -129,11 +143,11 @@ def score(
             null.add(story, where, predicted, actual)
 
     parts = groups_of(folds, settings.fitted) if source.fitted else [None]
-    found = []
+    results = []
     for number, only in enumerate(parts):
         without = sorted(story for fold in only for story in folds.held_out[fold]) if only is not None else []
         rows = source.rows(stories, settings.design, without)
-        found.append(
+        results.append(
             ridge.score(
                 rows,
                 responses,
@@ -144,20 +158,20 @@ def score(
                 progress=lambda done, all_, n=number: progress((n + done / max(all_, 1)) / len(parts)),
             )
         )
-    scores = _merged([one.scores for one in found])
+    scores = _merged([result.scores for result in results])
     mean = nan_mean(scores, axis=0)
     p = null.p_values(mean) if null is not None else np.full(voxels, np.nan)
-    first = found[0]
-    notes, alphas, grid = [*first.notes], _merged([one.alphas for one in found]), np.asarray(first.grid)
-    # of all groups together, where each has its own
-    warnings = [line for one in found for line in one.warnings if line not in edge_warnings(one.alphas, grid)]
+    first = results[0]
+    notes, alphas, grid = [*first.notes], _merged([result.alphas for result in results]), np.asarray(first.grid)
+    # Warnings about the ends of the grid are made once, for all groups together.
+    warnings = [line for part in results for line in part.warnings if line not in edge_warnings(part.alphas, grid)]
     if source.fitted:
         notes.append(f"made anew for each of {len(parts)} groups of held-out stories, from the stories outside it")
-    left = sum(count for _, count in first.missing)
-    if left:
-        some = left - first.empty
-        kinds = [f"{first.empty} are nan in every TR"] * (first.empty > 0) + [f"{some} in some TRs"] * (some > 0)
-        notes.append(f"{left} (story, voxel) pairs are not measured, and left out alone: {', '.join(kinds)}")
+    missing = sum(count for _, count in first.missing)
+    if missing:
+        partly = missing - first.empty
+        kinds = [f"{first.empty} are nan in every TR"] * (first.empty > 0) + [f"{partly} in some TRs"] * (partly > 0)
+        notes.append(f"{missing} (story, voxel) pairs are not measured, and left out alone: {', '.join(kinds)}")
     if settings.permutations:
         smallest = smallest_p(responses.lengths, settings.block)
         notes.append(
@@ -175,7 +189,7 @@ def score(
         alphas=alphas,
         p=p,
         q=benjamini_hochberg(p),
-        curve=nan_mean(np.stack([one.curve for one in found]), axis=0),
+        curve=nan_mean(np.stack([result.curve for result in results]), axis=0),
         grid=grid,
         notes=notes,
         warnings=[*edge_warnings(alphas, grid), *dict.fromkeys(warnings)],
@@ -185,7 +199,7 @@ def score(
 
 
 def _merged(tables: Sequence[np.ndarray]) -> np.ndarray:
-    """Each part has the rows of its own folds, and nan elsewhere."""
+    """Merge tables that each have the rows of their own folds, and nan elsewhere."""
     whole = tables[0].copy()
     for table in tables[1:]:
         whole = np.where(np.isnan(whole), table, whole)

@@ -1,8 +1,8 @@
-"""Every feature space against every subject: each pair is a piece of work, or several of a range of voxels each.
+"""Score every feature space for every subject: each pair is one job, or several jobs for ranges of voxels.
 
-A piece leaves a file of scores (`score`); a pair's pieces are put together here, and what holds for all voxels at once
-(the false discovery rate, warnings) is made of the whole. Pieces are cut by [launch] voxels, not by who does them, so
-that the numbers do not depend on that.
+A job writes a file of scores (`score`). The jobs of a pair are joined here, and what depends on all voxels (the false
+discovery rate, warnings) is computed from the whole. [launch] voxels sets the ranges, whatever computes them, so the
+numbers do not depend on the executor.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ import json
 import math
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, final
 
@@ -24,13 +24,13 @@ from encoderlab.brain.encoding.design_rows import Retrained, Source, Uncensored
 from encoderlab.brain.encoding.embed import slug
 from encoderlab.brain.encoding.load import EncodingStudy
 from encoderlab.brain.encoding.people import Person, folds_of, opened
+from encoderlab.brain.encoding.score_key import score_key
 from encoderlab.brain.fmri.responses import StoryResponses
 from encoderlab.brain.fmri.scores import over_stories
 from encoderlab.brain.fmri.significance import benjamini_hochberg
 from encoderlab.brain.fmri.subject import open_subject
 from encoderlab.brain.ridge.result import edge_warnings
 from encoderlab.brain.stories.story import Story
-from encoderlab.core import hashing
 from encoderlab.core.errors import EncoderlabError, InputError
 from encoderlab.launch.executor import Executor, Here, WorkItem
 from encoderlab.launch.open_executor import open_executor
@@ -42,7 +42,7 @@ BANDED = "all spaces, banded"
 @final
 @dataclass(frozen=True, kw_only=True)
 class JobSpec:
-    """A subject, a label, and the voxels from start to stop; stop None: all of them, in the pair's own file."""
+    """One job: a subject, a label, and the voxels from start to stop; `stop` None means all, in the pair's file."""
 
     subject: str
     label: str
@@ -51,6 +51,7 @@ class JobSpec:
 
     @property
     def name(self) -> str:
+        """A short name, a hash of the fields."""
         text = json.dumps([self.subject, self.label, self.start, self.stop])
         return hashlib.sha256(text.encode()).hexdigest()[:16]
 
@@ -58,7 +59,14 @@ class JobSpec:
 @final
 @dataclass(frozen=True, kw_only=True)
 class Scoring:
-    """The work of an encoding study's executor. stories: used of each subject."""
+    """The function that an encoding study's executor runs.
+
+    Attributes:
+        study: the study.
+        stories: {subject: the stories that are used}.
+        sources: the feature spaces.
+        device: of torch.
+    """
 
     study: EncodingStudy
     stories: Mapping[str, list[Story]]
@@ -66,7 +74,7 @@ class Scoring:
     device: str
 
     def __call__(self, ask: JobSpec) -> list[str]:
-        """Makes the file of a piece; returns what there is to say about it."""
+        """Make the file of a job, and return lines for the user."""
         person, sources = self.person(ask.subject), self.used(ask.label)
         title = f"{person.name}: {ask.label}"
         try:
@@ -77,22 +85,27 @@ class Scoring:
         return [] if ask.stop is not None else told(title, made)
 
     def known(self, ask: JobSpec) -> list[str] | None:
-        return None if self.kept(ask) is None else []
+        """Return an empty list if the job is done, None if it is not."""
+        return None if self.saved(ask) is None else []
 
-    def kept(self, ask: JobSpec) -> score.Scores | None:
-        """From its file, where that is of today's vectors, responses and settings."""
+    def saved(self, ask: JobSpec) -> score.Scores | None:
+        """Read the scores of a job from its file, if that is up to date."""
         return score.read(self.path(ask), self.key(ask))
 
     def person(self, name: str) -> Person:
+        """Open a subject."""
         return opened(name, open_subject(self.study.responses[name]), self.stories[name], self.study.encode)
 
     def used(self, label: str) -> list[Source]:
-        return list(self.sources) if label == BANDED else [one for one in self.sources if one.label == label]
+        """List the feature spaces that a label needs."""
+        return list(self.sources) if label == BANDED else [source for source in self.sources if source.label == label]
 
     def key(self, ask: JobSpec) -> str:
-        return _key(self.study, self.person(ask.subject), self.used(ask.label))
+        """Hash everything that the numbers of a job depend on."""
+        return score_key(self.study, self.person(ask.subject), self.used(ask.label))
 
     def path(self, ask: JobSpec) -> Path:
+        """The file of a job."""
         folder = self.study.out / "scores" / ask.subject
         if ask.stop is None:
             return folder / f"{slug(ask.label)}.h5"
@@ -100,7 +113,8 @@ class Scoring:
 
 
 def told(title: str, made: score.Scores) -> list[str]:
-    mean = over_stories(made.scores).mean  # as in the table: a story's mean over voxels, and the mean of those
+    """Summarise scores in a few lines for the terminal."""
+    mean = over_stories(made.scores).mean  # as in the table: the mean over stories of a story's mean over voxels
     if math.isnan(mean):
         why = [line for line in made.notes if "(story, voxel) pairs" in line]
         first = ": ".join([f"{title}: no voxel could be scored", *("; ".join(why),) * bool(why)])
@@ -112,21 +126,29 @@ def told(title: str, made: score.Scores) -> list[str]:
 def score_all(
     study: EncodingStudy, people: Sequence[Person], sources: Sequence[Source], joint: bool, device: str
 ) -> dict[tuple[str, str], score.Scores]:
-    """{(subject, label): scores}, in the order of subjects and spaces. joint: banded ridge over all spaces as well.
+    """Score all pairs that are not scored yet, and return {(subject, label): scores}, in the order of the study.
 
-    A space whose adapter is trained anew for every group of stories is scored in this process: it trains."""
+    A space whose adapter is trained again for every group of stories is scored in this process, because it trains.
+
+    Args:
+        study: the study.
+        people: the subjects.
+        sources: the feature spaces.
+        joint: whether banded ridge over all spaces is scored too.
+        device: of torch.
+    """
     everything = Scoring(
         study=study, stories={person.name: person.stories for person in people}, sources=tuple(sources), device=device
     )
-    sent = replace(everything, sources=tuple(one for one in sources if not isinstance(one, Retrained)))
+    sent = replace(everything, sources=tuple(source for source in sources if not isinstance(source, Retrained)))
     labels = [source.label for source in sources] + [BANDED] * joint
-    trains = {one.label for one in sources if isinstance(one, Retrained)}
+    trains = {source.label for source in sources if isinstance(source, Retrained)}
     local = {label for label in labels if label in trains or (label == BANDED and trains)}
     pairs = [JobSpec(subject=person.name, label=label) for person in people for label in labels]
     places = {pair: place for place, pair in enumerate(pairs)}
     voxels = {person.name: person.responses.voxels for person in people}
-    found = {pair: kept for pair in pairs if (kept := everything.kept(pair)) is not None}
-    missing = [pair for pair in pairs if pair not in found]
+    results = {pair: saved for pair in pairs if (saved := everything.saved(pair)) is not None}
+    missing = [pair for pair in pairs if pair not in results]
     for here in (True, False):
         mine = [pair for pair in missing if (pair.label in local) == here]
         if not mine:
@@ -134,7 +156,7 @@ def score_all(
         cut = {pair: list(_cut(study, everything.used(pair.label), pair, voxels[pair.subject])) for pair in mine}
         with _executor(study, everything if here else sent, here) as executor:
             for pair, asks in cut.items():
-                key = everything.key(pair)[:16]  # a worker of an earlier command may do the same of other settings
+                key = everything.key(pair)[:16]  # a worker of an earlier command may run the job with other settings
                 for number, ask in enumerate(asks):
                     executor.submit(WorkItem(name=f"{ask.name}-{key}", rank=(places[pair], number), ask=ask))
             left = {pair: len(asks) for pair, asks in cut.items()}
@@ -150,20 +172,20 @@ def score_all(
                 for line in lines:
                     print(line, file=sys.stderr)
         for pair in mine:
-            if (kept := everything.kept(pair)) is None:
+            if (saved := everything.saved(pair)) is None:
                 raise _gone(everything.path(pair))
-            found[pair] = kept
-    return {(pair.subject, pair.label): found[pair] for pair in pairs}
+            results[pair] = saved
+    return {(pair.subject, pair.label): results[pair] for pair in pairs}
 
 
 def _executor(study: EncodingStudy, work: Scoring, here: bool) -> Executor:
     if here or study.launch.on == "here":
-        return Here(lambda ask: work(ask) if (said := work.known(ask)) is None else said)
+        return Here(lambda ask: work(ask) if (lines := work.known(ask)) is None else lines)
     return open_executor(study.launch, study.out / "launch", work, known=work.known, cuda=work.device == "cuda")
 
 
 def _cut(study: EncodingStudy, sources: Sequence[Source], pair: JobSpec, voxels: int) -> Iterator[JobSpec]:
-    """The pieces of a pair. One alone where the voxels are not independent of each other."""
+    """Yield the jobs of a pair; only one if its voxels depend on each other."""
     size = study.launch.voxels
     together = len(sources) > 1 or study.reference is not None or study.encode.shared_alpha
     if size is None or size >= voxels or together or isinstance(sources[0], Retrained):
@@ -174,10 +196,10 @@ def _cut(study: EncodingStudy, sources: Sequence[Source], pair: JobSpec, voxels:
 
 
 def _put_together(work: Scoring, pair: JobSpec, asks: Sequence[JobSpec]) -> list[str]:
-    """Writes the pair's file from those of its pieces; returns what there is to say about it."""
+    """Write the pair's file from those of its jobs, and return lines for the user."""
     parts = []
     for ask in asks:
-        part = work.kept(ask)
+        part = work.saved(ask)
         if part is None:
             raise _gone(work.path(ask))
         parts.append(part)
@@ -196,7 +218,12 @@ def _gone(path: Path) -> EncoderlabError:
 
 
 def joined(parts: Sequence[score.Scores], names: Sequence[str]) -> score.Scores:
-    """Scores of neighbouring ranges of voxels as those of all of them. names: of the ranges, for what only some say."""
+    """Join the scores of neighbouring ranges of voxels.
+
+    Args:
+        parts: the scores of each range.
+        names: of the ranges, to mark notes that not all of them have.
+    """
     over = {
         key: np.concatenate([getattr(part, key) for part in parts], axis=-1)
         for key in ("scores", "mean", "pooled", "r2", "alphas", "p", "curve", "split")
@@ -204,12 +231,12 @@ def joined(parts: Sequence[score.Scores], names: Sequence[str]) -> score.Scores:
     grid = parts[0].grid
     texts: dict[str, list[str]] = {}
     for kind in ("notes", "warnings"):
-        said = [
+        by_part = [
             [line for line in getattr(part, kind) if line not in edge_warnings(part.alphas, grid)] for part in parts
         ]
         texts[kind] = [
-            line if all(line in other for other in said) else f"{name}: {line}"
-            for name, lines in zip(names, said, strict=True)
+            line if all(line in other for other in by_part) else f"{name}: {line}"
+            for name, lines in zip(names, by_part, strict=True)
             for line in lines
         ]
     return replace(
@@ -222,18 +249,6 @@ def joined(parts: Sequence[score.Scores], names: Sequence[str]) -> score.Scores:
     )
 
 
-def _key(study: EncodingStudy, person: Person, sources: Sequence[Source]) -> str:
-    """Of everything that the numbers depend on."""
-    settings = study.encode
-    irrelevant = ("q", "reference", "banded", "memory_gib", "device", "unmatched")  # for these numbers
-    shaping = {key: value for key, value in asdict(settings).items() if key not in irrelevant}
-    keys, words = [source.key for source in sources], [story.words_fingerprint for story in person.stories]
-    how = None if study.reference is None else asdict(study.reference)
-    parts = [score.FORMAT, keys, _fingerprint(person), words, shaping, how]
-    times = hashing.array_hash(np.concatenate([np.concatenate([s.times, s.tr_times]) for s in person.stories]))
-    return hashlib.sha256(json.dumps([*parts, times], default=str).encode()).hexdigest()
-
-
 def _made(
     study: EncodingStudy, person: Person, sources: Sequence[Source], title: str, ask: JobSpec, device: str
 ) -> score.Scores:
@@ -242,7 +257,7 @@ def _made(
     about = {
         "feature": ask.label,
         "subject": person.name,
-        "key": _key(study, person, sources),
+        "key": score_key(study, person, sources),
         "convention": settings.convention,
         "scheme": settings.scheme,
         "adapt": settings.adapt,
@@ -250,20 +265,20 @@ def _made(
         "block": settings.block,
     }
     pipeline = study.reference is not None
-    responses, left_out = person.scored(settings, reference=pipeline), person.censored.rows
+    responses, left_out = person.scored(settings, huth_pipeline=pipeline), person.censored.rows
     responses = responses if ask.stop is None else _some(responses, ask.start, ask.stop)
     common = (person.stories, responses, settings)
     with tqdm(total=100, desc=title, unit="%", file=sys.stderr, disable=None, leave=False) as bar:
         if study.reference is not None:
-            return other_models.reference(sources[0], *common, study.reference, about, left_out)
-        used = [Uncensored(label=one.label, kind=one.kind, source=one, left_out=left_out) for one in sources]
+            return other_models.huth_pipeline(sources[0], *common, study.reference, about, left_out)
+        used = [Uncensored(label=s.label, kind=s.kind, source=s, left_out=left_out) for s in sources]
         if len(sources) > 1:
             return other_models.banded(used, *common, folds, about, device)
-        return score.score(used[0], *common, folds, about, device, _percent(bar))
+        return score.score(used[0], *common, folds, about, device=device, progress=_percent(bar))
 
 
 def _some(responses: StoryResponses, start: int, stop: int) -> StoryResponses:
-    """The same of a range of voxels."""
+    """Restrict responses to a range of voxels."""
 
     def load(story: int, voxels: slice) -> np.ndarray:
         return responses.read(story, slice(start + voxels.start, start + voxels.stop))
@@ -276,9 +291,3 @@ def _percent(bar: Any) -> Callable[[float], None]:
         bar.update(max(0, int(100 * share) - bar.n))
 
     return show
-
-
-def _fingerprint(person: Person) -> list[Any]:
-    """Which responses: names, sizes and times of change of the files. Their content can be tens of gigabytes."""
-    files = person.subject.files([story.name for story in person.stories])
-    return [[file.name, file.stat().st_size, file.stat().st_mtime_ns] for file in files]

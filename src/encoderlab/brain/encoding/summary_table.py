@@ -1,10 +1,10 @@
-"""Scores of every subject and feature space -> one row each.
+"""Summarise the scores of every subject and feature space in one row each.
 
 mean, mean_low, mean_high    of the voxels' r, over stories, with the t interval over stories
 median, top5, top1           of the voxels' mean r: the median voxel, the means of the best 5 % and 1 %
 pooled, r2                   means over voxels of r and R2 over all held-out TRs end to end
 significant                  share of the scored voxels below the false discovery rate `q`
-difference, ..., p, holm_p   to the subject's reference space, paired over stories (`brain.paired`), Holm over spaces;
+difference, ..., p, holm_p   to the subject's reference space, paired over stories (`fmri.paired`), Holm over spaces;
                              no p with fewer than 6 stories
 alpha_median, alpha_edge     over folds and voxels; the share at either end of the grid
 """
@@ -37,15 +37,21 @@ COLUMNS = (
 )
 
 
-def rows(found: Mapping[tuple[str, str], Scores], features: Sequence[str], settings: Encode) -> list[dict[str, Any]]:
-    """Subject by subject, spaces in the study's order."""
+def rows(scored: Mapping[tuple[str, str], Scores], features: Sequence[str], settings: Encode) -> list[dict[str, Any]]:
+    """Make the rows of the table, subject by subject, with the spaces in the study's order.
+
+    Args:
+        scored: {(subject, feature space): scores}.
+        features: labels of the spaces.
+        settings: the section [encode].
+    """
     reference = settings.reference or features[0]
-    made = []
-    for subject in dict.fromkeys(name for name, _ in found):
-        mine = [_row(subject, found[subject, feature], settings) for feature in features]
-        for row, feature in zip(mine, features, strict=True):
+    table = []
+    for subject in dict.fromkeys(name for name, _ in scored):
+        of_subject = [_row(subject, scored[subject, feature], settings) for feature in features]
+        for row, feature in zip(of_subject, features, strict=True):
             if feature != reference:
-                a, b = found[subject, feature], found[subject, reference]
+                a, b = scored[subject, feature], scored[subject, reference]
                 test = paired(a.scores, b.scores, folds=settings.folds)
                 row |= {
                     "difference": test.mean,
@@ -53,32 +59,36 @@ def rows(found: Mapping[tuple[str, str], Scores], features: Sequence[str], setti
                     "difference_high": test.high,
                     "p": test.p,
                 }
-        adjusted = statistics.holm([math.nan if row["p"] is None else row["p"] for row in mine])
-        made += [row | {"holm_p": None if math.isnan(p) else float(p)} for row, p in zip(mine, adjusted, strict=True)]
-    return [{key: _plain(row[key]) for key in COLUMNS} for row in made]
+        adjusted = statistics.holm([math.nan if row["p"] is None else row["p"] for row in of_subject])
+        table += [
+            row | {"holm_p": None if math.isnan(p) else float(p)} for row, p in zip(of_subject, adjusted, strict=True)
+        ]
+    return [{key: _plain(row[key]) for key in COLUMNS} for row in table]
 
 
-def best(found: Mapping[tuple[str, str], Scores], features: Sequence[str], settings: Encode) -> dict[str, Any]:
-    """Who predicts each subject best: {subject: claim}.
+def best(scored: Mapping[tuple[str, str], Scores], features: Sequence[str], settings: Encode) -> dict[str, Any]:
+    """Find the feature space that predicts each subject best: {subject: claim}.
 
     A claim has the `feature` of the highest mean r, the number of `stories`, whether there was a test (`tested`), and
-    the `others`, each with the difference to it, its interval and p (`against_best`). `equals` are the others that are
-    not distinguishable from it. No `feature` where nothing was scored.
+    the `others`, each with its difference to the best, the interval and p (`against_best`). `equals` are the others
+    that cannot be distinguished from the best. `feature` is None if nothing was scored.
     """
-    return {subject: _claim(subject, found, features, settings) for subject in dict.fromkeys(name for name, _ in found)}
+    subjects = dict.fromkeys(name for name, _ in scored)
+    return {subject: _claim(subject, scored, features, settings) for subject in subjects}
 
 
 def _claim(
-    subject: str, found: Mapping[tuple[str, str], Scores], features: Sequence[str], settings: Encode
+    subject: str, scored: Mapping[tuple[str, str], Scores], features: Sequence[str], settings: Encode
 ) -> dict[str, Any]:
-    means = {feature: over_stories(found[subject, feature].scores).mean for feature in features}
-    scored = [feature for feature in features if not math.isnan(means[feature])]
-    if not scored:
+    """Make the claim about one subject."""
+    means = {feature: over_stories(scored[subject, feature].scores).mean for feature in features}
+    candidates = [feature for feature in features if not math.isnan(means[feature])]
+    if not candidates:
         return {"feature": None, "stories": 0, "tested": False, "others": [], "equals": []}
-    first = max(scored, key=lambda feature: means[feature])
-    scores = found[subject, first].scores
-    rest = [feature for feature in scored if feature != first]
-    tests = against_best([paired(scores, found[subject, feature].scores, folds=settings.folds) for feature in rest])
+    first = max(candidates, key=lambda feature: means[feature])
+    scores = scored[subject, first].scores
+    rest = [feature for feature in candidates if feature != first]
+    tests = against_best([paired(scores, scored[subject, feature].scores, folds=settings.folds) for feature in rest])
     others = [
         {
             "feature": feature,
@@ -99,6 +109,7 @@ def _claim(
 
 
 def _row(subject: str, scores: Scores, settings: Encode) -> dict[str, Any]:
+    """Make the row of one subject and space, without its comparison."""
     stories, voxels = over_stories(scores.scores), summary(scores.mean)
     tested = ~np.isnan(scores.q)
     alphas = scores.alphas[~np.isnan(scores.alphas)]
@@ -127,8 +138,8 @@ def _row(subject: str, scores: Scores, settings: Encode) -> dict[str, Any]:
 
 
 def _mean(values: np.ndarray) -> float | None:
-    kept = values[~np.isnan(values)]
-    return float(kept.mean()) if kept.size else None
+    present = values[~np.isnan(values)]
+    return float(present.mean()) if present.size else None
 
 
 def _plain(value: Any) -> Any:
@@ -136,6 +147,7 @@ def _plain(value: Any) -> Any:
 
 
 def write_csv(path: Path, rows: Sequence[Mapping[str, Any]]) -> None:
+    """Write the table as CSV."""
     text = io.StringIO()
     writer = csv.DictWriter(text, COLUMNS, lineterminator="\n")
     writer.writeheader()
@@ -144,17 +156,19 @@ def write_csv(path: Path, rows: Sequence[Mapping[str, Any]]) -> None:
 
 
 def write_comparisons(
-    path: Path, subject: str, found: Mapping[tuple[str, str], Scores], features: Sequence[str], settings: Encode
+    path: Path, subject: str, scored: Mapping[tuple[str, str], Scores], features: Sequence[str], settings: Encode
 ) -> None:
-    """Each feature space against the reference, voxel by voxel: HDF5, a group a space with `difference`, `p`
-    (`brain.paired`) and `q` (Benjamini-Hochberg), all (voxels,)."""
+    """Write the comparison of each feature space with the reference, voxel by voxel, as HDF5.
+
+    Each space has a group with `difference`, `p` (`fmri.paired`) and `q` (Benjamini-Hochberg), all (voxels,).
+    """
     reference = settings.reference or features[0]
 
     def fill(beside: Path) -> None:
         with h5py.File(beside, "w") as file:
             file.attrs.update({"subject": subject, "reference": reference})
             for number, feature in enumerate(features):
-                a, b = found[subject, feature].scores, found[subject, reference].scores
+                a, b = scored[subject, feature].scores, scored[subject, reference].scores
                 if feature == reference or a.shape != b.shape:
                     continue
                 test = paired(a, b, folds=settings.folds)

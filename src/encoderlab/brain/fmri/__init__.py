@@ -1,1 +1,1 @@
-"""Recordings: alignment, responses, scores, significance. Pure functions on arrays, times in seconds."""
+"""Work with fMRI recordings: alignment, responses, scores, significance. Functions on arrays, times in seconds."""

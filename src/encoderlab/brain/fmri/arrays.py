@@ -1,4 +1,4 @@
-"""One array on disk: its shape and type before anything of it is read, and a range of its voxels when it is wanted."""
+"""Open an array on disk: its shape and type at once, a range of its voxels when it is read."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from encoderlab.core.errors import InputError
 
-# Words in the name of an array that holds something else than the responses to a story.
+# Words in the name of an array that does not hold the responses to a story.
 ASIDE = frozenset(
     "mask masks affine affines roi rois atlas parcellation voxel voxels vox coord coords coordinates ijk xyz xfm "
     "transform header meta metadata info params parameters motion confounds regressors mapper vertices faces surface "
@@ -27,7 +27,13 @@ ASIDE = frozenset(
 @final
 @dataclass(frozen=True, kw_only=True)
 class Array:
-    """shape, dtype: as stored. load(voxels): that slice of the last axis, all of the others."""
+    """An opened array.
+
+    Attributes:
+        shape: as stored.
+        dtype: as stored.
+        load: load(voxels) reads that slice of the last axis, and all of the other axes.
+    """
 
     shape: tuple[int, ...]
     dtype: np.dtype[Any]
@@ -37,9 +43,12 @@ class Array:
 @final
 @dataclass(frozen=True, kw_only=True)
 class Place:
-    """Where an array lies: a .npy file, or a data set of an HDF5 or .npz file.
+    """The place of an array: a .npy file, or a data set of an HDF5 or .npz file.
 
-    rows: start and stop of it, where stories are stacked.
+    Attributes:
+        file: the file.
+        key: the data set; None for a .npy file.
+        rows: its first row and the row after its last, if stories are stacked.
     """
 
     file: Path
@@ -51,20 +60,23 @@ class Place:
         rows = "" if self.rows is None else f" rows {self.rows[0]} to {self.rows[1]}"
         return f"{self.file.name}{key}{rows}"
 
-    def open(self, held: dict[Place, NDArray[Any]] | None = None) -> Array:
-        """Look at the array. InputError where it cannot be read.
+    def open(self, npz_arrays: dict[Place, NDArray[Any]] | None = None) -> Array:
+        """Open the array.
 
         Args:
-            held: arrays of .npz files that were read already; they are read whole, and once.
+            npz_arrays: .npz arrays that were read already, to which this call adds its own; each is read once, whole.
+
+        Raises:
+            InputError: the array cannot be read.
         """
         if self.key is None:
             block = mapped(self.file)
         elif self.file.suffix.lower() == ".npz":
-            whole, held = Place(file=self.file, key=self.key), {} if held is None else held
-            if whole not in held:
+            whole, npz_arrays = Place(file=self.file, key=self.key), {} if npz_arrays is None else npz_arrays
+            if whole not in npz_arrays:
                 with npz(self.file) as file:
-                    held[whole] = member(self.file, file, self.key)
-            block = held[whole] if self.rows is None else held[whole][self.rows[0] : self.rows[1]]
+                    npz_arrays[whole] = member(self.file, file, self.key)
+            block = npz_arrays[whole] if self.rows is None else npz_arrays[whole][self.rows[0] : self.rows[1]]
         else:
             return self._hdf5()
         return Array(shape=block.shape, dtype=block.dtype, load=lambda voxels: block[..., voxels])
@@ -79,58 +91,58 @@ class Place:
         with hdf5(self.file) as file:
             dataset = file.get(key)
             if not isinstance(dataset, h5py.Dataset):
-                raise InputError(f"{self.file}: no dataset {key!r} in this HDF5 file")
+                raise InputError(f"{self.file}: no data set {key!r} in this HDF5 file")
             return Array(shape=dataset.shape or (), dtype=dataset.dtype, load=load)
 
 
 def why_no_story(name: str, place: Place) -> str | None:
-    """Say why an array without a transcript holds no responses to a story; None where it may.
+    """Explain why an array without a transcript cannot hold responses to a story; None if it may hold them.
 
-    Its name says so (mask, affine, ...), or its form does: responses are numbers in two axes, or three with repeats.
+    Its name (mask, affine, ...) or its form may exclude it: responses are numbers in two axes, or three with repeats.
     """
-    if said := ASIDE.intersection(re.split(r"[^a-z]+", name.lower())):
-        return f"named {min(said)}"
+    if words := ASIDE.intersection(re.split(r"[^a-z]+", name.lower())):
+        return f"named {min(words)}"
     try:
         array = place.open()
     except InputError:
-        return None  # read with the stories, it is reported as what it is
+        return None  # it is reported when the stories are read
     if array.dtype.kind not in "fiu":
         return f"of type {array.dtype}"
     return f"of shape {array.shape}" if len(array.shape) not in (2, 3) else None
 
 
 def mapped(path: Path) -> NDArray[Any]:
-    """A .npy file, memory-mapped."""
+    """Memory-map a .npy file, or raise InputError."""
     try:
         array = np.load(path, mmap_mode="r", allow_pickle=False)
     except (OSError, ValueError, EOFError) as error:
-        raise InputError(f"{path}: cannot be read as .npy: {error}") from None
+        raise InputError(f"{path}: cannot be read as .npy: {error}; save it again") from None
     if not isinstance(array, np.ndarray):
         raise InputError(f"{path}: several arrays in one file (.npz); expected one array (TRs, voxels)")
     return array
 
 
 def hdf5(path: Path) -> h5py.File:
-    """An HDF5 file, opened for reading."""
+    """Open an HDF5 file for reading, or raise InputError."""
     try:
         return h5py.File(path, "r")
     except OSError as error:
-        raise InputError(f"{path}: cannot be read as HDF5: {str(error).splitlines()[0]}") from None
+        raise InputError(f"{path}: cannot be read as HDF5: {str(error).splitlines()[0]}; copy it again") from None
 
 
 def npz(path: Path) -> np.lib.npyio.NpzFile:
-    """An .npz file, opened for reading; nothing is unpickled."""
+    """Open an .npz file for reading without unpickling anything, or raise InputError."""
     try:
         file = np.load(path, allow_pickle=False)
     except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
-        raise InputError(f"{path}: cannot be read as .npz: {str(error).splitlines()[0]}") from None
+        raise InputError(f"{path}: cannot be read as .npz: {str(error).splitlines()[0]}; copy it again") from None
     if not isinstance(file, np.lib.npyio.NpzFile):
-        raise InputError(f"{path}: one array, not an .npz; expected one array a story")
+        raise InputError(f"{path}: a single array, not an .npz file; expected one array a story")
     return file
 
 
 def member(path: Path, file: np.lib.npyio.NpzFile, name: str) -> NDArray[Any]:
-    """One array of an .npz file."""
+    """Read one array of an .npz file, or raise InputError."""
     try:
         return file[name]
     except (OSError, ValueError, EOFError, KeyError, zipfile.BadZipFile, zlib.error) as error:

@@ -1,13 +1,13 @@
-"""Are the blocks of the permutation test long enough for the responses?
+"""Check whether the blocks of the permutation test are long enough for the responses.
 
     rho(k)      correlation of a response with itself k TRs later, over stories and voxels
-    full        1 + 2 sum_k rho(k)^2                    by which the variance of r is larger than of white noise,
-                                                        where predictions are as smooth as responses (Bartlett)
-    kept        1 + 2 sum_{k < B} (1 - k / B) rho(k)^2  what blocks of B TRs keep of it
-    rate        P(z > z_.95 sqrt(kept / full))          of noise that is called at p < .05
+    full        1 + 2 sum_k rho(k)^2                    the variance of r relative to white noise, if predictions are as
+                                                        smooth as responses (Bartlett)
+    in_blocks   1 + 2 sum_{k < B} (1 - k / B) rho(k)^2  the part of it that blocks of B TRs preserve
+    rate        P(z > z_.95 sqrt(in_blocks / full))     the share of noise that is called at p < .05
 
-The sums end at the first lag with rho(k) <= 0, beyond which there is but noise. rho is measured about the mean of each
-story, which takes 1 / T of `full` from every lag; it is given back.
+The sums end at the first lag with rho(k) <= 0, beyond which there is only noise. rho is measured about the mean of each
+story, which lowers every lag by 1 / T of `full`; this bias is corrected.
 """
 
 from __future__ import annotations
@@ -18,29 +18,36 @@ from scipy.stats import norm
 
 from encoderlab.brain.fmri.responses import StoryResponses
 
-SAMPLE = 200  # voxels looked at, evenly spread
+SAMPLE = 200  # voxels in the check, evenly spread
 LEVEL = 0.05
-MOST = 0.065  # of noise called at LEVEL, without a warning
+MOST = 0.065  # share of noise that may be called at LEVEL without a warning
 ROUND = (5, 10, 20, 30, 40, 50, 60, 80, 100, 150, 200, 300)
 
 
 def autocorrelation(responses: StoryResponses) -> NDArray[np.float64]:
-    """Return rho(0), rho(1), ... up to half of the longest story; stories and voxels with a number in every TR."""
+    """Measure rho(0), rho(1), ... up to half of the longest story.
+
+    Only voxels that have a number in every TR of a story count there.
+
+    Returns:
+        (lags,) correlations; just 1 if no voxel can be used.
+    """
     step = max(1, -(-responses.voxels // SAMPLE))
     lags = max(responses.lengths) // 2
     products, counts, trs = np.zeros(lags + 1), np.zeros(lags + 1), 0
     for story, length in enumerate(responses.lengths):
         y = responses.read(story, slice(0, responses.voxels, step)).astype(np.float64)
-        y = y[~np.isnan(y).all(axis=1)]  # censored TRs; their neighbours count as such
+        y = y[~np.isnan(y).all(axis=1)]  # without censored TRs; the TRs around them count as neighbours
         y = y[:, np.isfinite(y).all(axis=0)]
         y = y[:, np.ptp(y, axis=0) > 0] if len(y) > 2 else y[:, :0]
         if not y.size:
             continue
-        y = (y - y.mean(axis=0)) / y.std(axis=0)
+        y = (y - y.mean(axis=0)) / y.std(axis=0)  # (T, V)
+        # The sums of products at all lags by Fourier transform, padded so that ends do not meet: (lags,).
         power = np.abs(np.fft.rfft(y, 2 * length, axis=0)) ** 2
-        of = np.fft.irfft(power.sum(axis=1))[: min(lags, len(y) // 2) + 1]
-        products[: len(of)] += of
-        counts[: len(of)] += y.shape[1] * (len(y) - np.arange(len(of)))
+        lagged = np.fft.irfft(power.sum(axis=1))[: min(lags, len(y) // 2) + 1]
+        products[: len(lagged)] += lagged
+        counts[: len(lagged)] += y.shape[1] * (len(y) - np.arange(len(lagged)))
         trs = max(trs, len(y))
     if not trs:
         return np.ones(1)
@@ -52,37 +59,42 @@ def autocorrelation(responses: StoryResponses) -> NDArray[np.float64]:
 
 
 def false_positives(rho: NDArray[np.float64], block: int) -> float:
-    """Return the share of noise that blocks of `block` TRs call at p < .05."""
+    """Compute the share of noise that blocks of `block` TRs call at p < .05.
+
+    Args:
+        rho: (lags,) autocorrelation of the responses.
+        block: TRs in a block.
+    """
     square = rho[1 : _end(rho)] ** 2
     lag = np.arange(1, len(square) + 1)
     full = 1 + 2 * square.sum()
-    kept = 1 + 2 * (np.maximum(0, 1 - lag / block) * square).sum()
-    return float(norm.sf(norm.isf(LEVEL) * np.sqrt(kept / full)))
+    in_blocks = 1 + 2 * (np.maximum(0, 1 - lag / block) * square).sum()
+    return float(norm.sf(norm.isf(LEVEL) * np.sqrt(in_blocks / full)))
 
 
 def warning(responses: StoryResponses, block: int) -> str | None:
-    """Say so where `block` is too short for the responses, with one that is not if a story holds five of it."""
+    """Warn if `block` is too short for the responses, and name a longer one of which a story holds five."""
     rho = autocorrelation(responses)
     rate = false_positives(rho, block)
     if rate <= MOST:
         return None
     longest = max(responses.lengths) // 5
     enough = [other for other in ROUND if block < other <= longest and false_positives(rho, other) <= MOST]
-    what = (
+    advice = (
         f"block = {enough[0]} is long enough"
         if enough
-        else "no block is both long enough and found five times in a story: take slow drifts out of the responses, or "
-        "read p values near the level with care"
+        else "no block is both long enough and contained five times in a story; remove slow drifts from the responses, "
+        "or read p values near the level with care"
     )
     lag = min(block, len(rho) - 1)
     return (
         f"responses are correlated over more TRs than block = {block} keeps together (r {rho[1]:.2f} after one TR, "
-        f"{rho[lag]:.2f} after {lag}): predictions as smooth as they are would make {rate:.3f} of unpredicted voxels "
-        f"significant at p < .05 before the adjustment; {what}"
+        f"{rho[lag]:.2f} after {lag}): if predictions are equally smooth, {rate:.3f} of unpredicted voxels become "
+        f"significant at p < .05 before the adjustment; {advice}"
     )
 
 
 def _end(rho: NDArray[np.float64]) -> int:
-    """The first lag at which nothing is left of the correlation."""
+    """Find the first lag at which no correlation is left."""
     low = np.flatnonzero(rho <= 0)
     return int(low[0]) if low.size else len(rho)

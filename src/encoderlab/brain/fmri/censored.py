@@ -1,11 +1,11 @@
-"""Censored volumes: TRs of a story without a number in any voxel, as scrubbing for head motion leaves them.
+"""Find censored volumes: TRs of a story without a number in any voxel, as scrubbing for head motion leaves them.
 
-    nan in a whole TR            the TR is left out, of the features too, once these are delayed: exactly as if the row
-                                 had been deleted from the design and from the responses
-    nan in a whole voxel         the voxel is left out of that story (`voxels`)
-    nan here and there           the same: one TR without a number leaves the voxel out of that story
+    nan in a whole TR            the TR is left out, also from the delayed features: exactly as if the row had been
+                                 deleted from the design and from the responses
+    nan in a whole voxel         the voxel is left out of that story (`ridge.voxel_batches`)
+    nan in single TRs            the same: one TR without a number leaves the voxel out of that story
 
-A TR counts as censored where every voxel that has numbers in the story, not all the same, has none in it.
+A TR is censored if it is nan in every voxel that varies within the story.
 """
 
 from __future__ import annotations
@@ -24,18 +24,22 @@ FIRST, LATER = 64, 4096  # voxels read at a time
 @final
 @dataclass(frozen=True, eq=False, kw_only=True)
 class Censored:
-    """rows: (T_s,) True where a TR is censored, or None where no TR of the story is."""
+    """The censored TRs of S stories.
+
+    Attributes:
+        rows: for each story, (T_s,) True for a censored TR; None if no TR of the story is censored.
+    """
 
     rows: tuple[NDArray[np.bool_] | None, ...]
 
     @property
     def counts(self) -> tuple[int, ...]:
-        """Censored TRs of every story."""
+        """The number of censored TRs of every story."""
         return tuple(0 if rows is None else int(rows.sum()) for rows in self.rows)
 
 
 def censored(responses: StoryResponses) -> Censored:
-    """Find the censored TRs of every story. Reads a few voxels where there are none, all voxels where there are."""
+    """Find the censored TRs of every story; a story without any is recognised from a few voxels."""
     return Censored(rows=tuple(_story(responses, story) for story in range(len(responses))))
 
 
@@ -47,11 +51,11 @@ def _story(responses: StoryResponses, story: int) -> NDArray[np.bool_] | None:
         stop = min(start + (FIRST if start == 0 else LATER), responses.voxels)
         block = responses.read(story, slice(start, stop))
         gaps = np.isnan(block)
-        # a voxel without a number anywhere, or with the same one everywhere (outside the brain), says nothing of a TR
+        # A voxel that is nan in all TRs, or constant (outside the brain), tells nothing about a TR.
         first = np.take_along_axis(block, gaps.argmin(axis=0)[None], axis=0)
-        some = ~(gaps | (block == first)).all(axis=0)
-        missing &= gaps[:, some].all(axis=1)
-        measured |= bool(some.any())
+        varying = ~(gaps | (block == first)).all(axis=0)
+        missing &= gaps[:, varying].all(axis=1)
+        measured |= bool(varying.any())
         if not missing.any():
             return None
         start = stop

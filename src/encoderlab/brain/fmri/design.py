@@ -1,8 +1,8 @@
-"""How the words of a story become the rows that ridge regression sees, in this order:
+"""Turn the word vectors of a story into the rows that ridge regression sees.
 
     words -> TRs (downsample) -> trim -> z-score within the story -> delays
 
-`after_stacking` is the order of the laboratory's own code, which makes the delays once all stories are stacked.
+With `after_stacking`, delays are made once all stories are stacked, as in the code of the Huth laboratory.
 """
 
 from __future__ import annotations
@@ -21,8 +21,16 @@ from encoderlab.core.errors import InputError, Problem
 @final
 @dataclass(frozen=True, kw_only=True)
 class Design:
-    """downsample, window: see `align`. trim: TRs left out in front and at the end, as they are of the responses.
-    zscore: within each story. delays: in TRs. after_stacking: delays across the borders of stories."""
+    """The settings of the design matrix.
+
+    Attributes:
+        downsample: how the words of a TR become its row; see `align`.
+        window: lobes of the Lanczos kernel on either side.
+        trim: TRs left out in front and at the end of the features, as they are left out of the responses.
+        zscore: whether features are z-scored within each story.
+        delays: delays of the features in TRs.
+        after_stacking: whether delays reach across the borders of stories.
+    """
 
     downsample: align.Downsample = "lanczos"
     window: float = 3
@@ -35,7 +43,7 @@ class Design:
         """List what is wrong with the settings; the paths are their names."""
         found = []
         if min(self.trim) < 0:
-            message = f"expected how many TRs to leave out in front and at the end, got {list(self.trim)}"
+            message = f"expected numbers of TRs to leave out in front and at the end, 0 or more, got {list(self.trim)}"
             found.append(Problem("trim", message))
         if not self.delays or len(set(self.delays)) < len(self.delays):
             found.append(Problem("delays", f"expected different whole numbers of TRs, got {list(self.delays)}"))
@@ -45,10 +53,24 @@ class Design:
 
     @property
     def trimmed(self) -> str:
+        """The trimming in words, for messages."""
         return f"leaving out the first {self.trim[0]} and the last {self.trim[1]} TRs"
 
     def rows(self, name: str, vectors: NDArray, times: NDArray, tr_times: NDArray) -> NDArray[np.float64]:
-        """(t - trimmed, f) of one story, without delays. InputError where nothing is left of it."""
+        """Make the rows of one story, without delays.
+
+        Args:
+            name: the story's name, for messages.
+            vectors: (words, features).
+            times: (words,) seconds.
+            tr_times: (TRs,) seconds.
+
+        Returns:
+            (TRs - trimmed, features).
+
+        Raises:
+            InputError: no TR is left after trimming.
+        """
         if len(tr_times) <= sum(self.trim) or (self.downsample == "lanczos" and len(tr_times) < 2):
             raise InputError(
                 f"story {name!r}: {len(tr_times)} TRs, nothing is left after {self.trimmed}; shorten `trim`, or leave "
@@ -59,7 +81,7 @@ class Design:
         return align.zscore(rows) if self.zscore else rows
 
     def delayed(self, stories: Sequence[NDArray]) -> list[NDArray]:
-        """(t, f x delays) of every story."""
+        """Add the delays to the rows of all stories: (TRs, features) -> (TRs, features x delays)."""
         if self.after_stacking:
             return align.stacked_delays(stories, self.delays)
         return [align.delay(rows, self.delays) for rows in stories]

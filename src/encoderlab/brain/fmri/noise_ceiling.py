@@ -1,4 +1,4 @@
-"""What a perfect model could score where a stimulus was played several times: explainable variance, noise ceiling.
+"""Estimate what a perfect model could score on a stimulus that was repeated: explainable variance, noise ceiling.
 
     response of repeat r at TR t      y_rt = s_t + e_rt,  z-scored over time
     explainable variance              ev = var_t(mean_r y) / mean_r var_t(y), biased by the noise left in mean_r y
@@ -7,12 +7,12 @@
     normalised correlation            r / ceiling, of a voxel
     share of the ceiling              mean over voxels of r / ceiling of the mean over voxels of ev
 
-The share is the number to quote: quotients of single voxels divide by estimates that are near 0 now and then, and for
-a perfect model their mean is anything from .88 to 1.19. A mean does not hide that voxels differ: for a perfect model of
-voxels with unlike ev the share is below 1, as a mean of roots is below the root of the mean.
+The share is the number to quote. Quotients of single voxels divide by estimates that may be near 0, and their mean is
+anything from .88 to 1.19 for a perfect model. For a perfect model of voxels whose ev differs, the share is below 1,
+because a mean of roots is below the root of the mean.
 
-Sahani & Linden (2003), Hsu, Borst & Theunissen (2004), Schoppe et al. (2016); the estimator is the one of
-voxelwise_tutorials (`explainable_variance`). The ceiling for n repeats is Spearman-Brown's formula under the root.
+Sahani & Linden (2003), Hsu, Borst & Theunissen (2004), Schoppe et al. (2016). The estimator is that of
+voxelwise_tutorials (`explainable_variance`). The ceiling for n repeats is the root of the Spearman-Brown formula.
 """
 
 from __future__ import annotations
@@ -27,9 +27,17 @@ from encoderlab.core.errors import InputError
 
 
 def explainable_variance(repeats: ArrayLike, *, corrected: bool = True) -> Array:
-    """(R, T, V) responses to R repeats -> (V,); nan where a repeat is constant or not finite.
+    """Compute the explainable variance of each voxel.
 
-    Corrected, it is unbiased, hence negative now and then where there is no signal.
+    Args:
+        repeats: (repeats, TRs, voxels) responses.
+        corrected: whether to remove the bias; the result may then be below 0 for voxels without signal.
+
+    Returns:
+        (voxels,); nan if a repeat is constant or not finite.
+
+    Raises:
+        InputError: there are fewer than 2 repeats or TRs.
     """
     data = np.asarray(repeats, dtype=np.float64)
     if data.ndim != 3 or len(data) < 2 or data.shape[1] < 2:
@@ -40,27 +48,38 @@ def explainable_variance(repeats: ArrayLike, *, corrected: bool = True) -> Array
 
 
 def noise_ceiling(ev: ArrayLike, repeats: int = 1) -> Array:
-    """(V,) corrected explainable variance -> highest expected r with the mean of `repeats` repeats; 0 where ev <= 0."""
+    """Compute the noise ceiling of each voxel.
+
+    Args:
+        ev: (voxels,) corrected explainable variance.
+        repeats: the number of repeats that the responses are the mean of.
+
+    Returns:
+        (voxels,) the highest expected r with that mean; 0 where ev <= 0.
+    """
     share = np.maximum(np.asarray(ev, dtype=np.float64), 0.0)
     return np.sqrt(repeats * share / (1 + (repeats - 1) * share))
 
 
 def normalised_correlation(r: ArrayLike, ceiling: ArrayLike) -> Array:
-    """r / ceiling; nan where the ceiling is 0. Can exceed 1: both are estimates, most so where the ceiling is low."""
+    """Divide each voxel's r by its ceiling; nan where the ceiling is 0.
+
+    A quotient can exceed 1, because both numbers are estimates. This is most likely where the ceiling is low.
+    """
     score, top = np.asarray(r, dtype=np.float64), np.asarray(ceiling, dtype=np.float64)
     return np.divide(score, top, out=np.full(np.broadcast(score, top).shape, np.nan), where=top > 0)
 
 
 def share_of_ceiling(r: ArrayLike, ev: ArrayLike, repeats: int = 1) -> float:
-    """Mean r over the ceiling of the mean explainable variance, over the voxels that have both.
+    """Divide the mean r by the ceiling of the mean explainable variance, over the voxels that have both.
 
     Args:
-        r: (V,) correlations with the mean of `repeats` repeats.
-        ev: (V,) corrected explainable variance, negative values as they are.
-        repeats: that the responses are the mean of.
+        r: (voxels,) correlations with the mean of `repeats` repeats.
+        ev: (voxels,) corrected explainable variance, negative values included.
+        repeats: the number of repeats that the responses are the mean of.
 
     Returns:
-        nan where no voxel has both, or the mean explainable variance is not above 0.
+        The share; nan if no voxel has both, or if the mean explainable variance is not above 0.
     """
     score, share = np.asarray(r, dtype=np.float64), np.asarray(ev, dtype=np.float64)
     both = np.isfinite(score) & np.isfinite(share)

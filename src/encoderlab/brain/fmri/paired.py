@@ -1,12 +1,12 @@
-"""Two feature spaces on the same stories: the difference, its interval and its p from one standard error.
+"""Compare two feature spaces on the same stories: the difference, its interval and its p from one standard error.
 
     d_s     score of a - score of b in story s, S stories
     se^2    (1 / S + n_test / n_train) s^2,  s^2 the variance of d over stories             Nadeau & Bengio (2003)
     t       mean d / se, Student's t with S - 1 degrees of freedom; interval mean d +- t(.975) se
 
-Models of different folds share most of their training stories, so that the d_s are not independent: s^2 / S is too
-small a variance. n_test / n_train is the ratio of held-out to training stories of a fold, 1 / (folds - 1).
-The best of k spaces is picked by the scores that it is compared by: the studentized range of k takes the place of t.
+Models of different folds share most of their training stories, so the d_s are not independent, and s^2 / S would be too
+small a variance. n_test / n_train is the ratio of held-out to training stories of a fold, 1 / (folds - 1). The best of
+k spaces is chosen by the same scores that it is compared by, so the studentized range of k replaces t.
 """
 
 from __future__ import annotations
@@ -23,12 +23,12 @@ from scipy import stats
 from encoderlab.brain.fmri.scores import Array, nan_mean
 from encoderlab.core.errors import InputError
 
-FEWEST = 6  # stories for a p
+FEWEST = 6  # stories that a p value needs
 
 
 @dataclass(frozen=True, kw_only=True)
 class Paired:
-    """Feature space a against b. Over stories: of the mean over the voxels that both score in the story."""
+    """The comparison of feature space a with b; means over stories use the voxels that both score in a story."""
 
     difference: Array  # (V,) mean over stories of score a - score b; nan where no story has both
     p_values: Array  # (V,) two-sided, not adjusted; nan with fewer than 6 stories
@@ -44,12 +44,12 @@ def paired(scores_a: ArrayLike, scores_b: ArrayLike, *, folds: int | None = None
     """Compare two feature spaces on the same stories and voxels.
 
     Args:
-        scores_a: (S, V) of each story and voxel; nan: no score.
-        scores_b: the same of the other space.
-        folds: in which the stories were held out; None: each story by itself.
+        scores_a: (stories, voxels) scores of space a; nan means no score.
+        scores_b: (stories, voxels) scores of space b.
+        folds: the number of folds in which stories were held out; None means one fold a story.
 
     Raises:
-        InputError: shapes that differ.
+        InputError: the shapes differ.
     """
     a, b = np.asarray(scores_a, dtype=np.float64), np.asarray(scores_b, dtype=np.float64)
     if a.ndim != 2 or a.shape != b.shape or not len(a):
@@ -57,7 +57,7 @@ def paired(scores_a: ArrayLike, scores_b: ArrayLike, *, folds: int | None = None
     d = a - b
     over_voxels = nan_mean(d, axis=1)[:, None]
     ratio = 1 / max((len(d) if folds is None else folds) - 1, 1)
-    mean, se, count, p = (float(one[0]) for one in _tested(over_voxels, ratio))
+    mean, se, count, p = (float(column[0]) for column in _tested(over_voxels, ratio))
     half = float(stats.t.ppf(0.975, count - 1)) * se if count > 1 else math.nan
     return Paired(
         difference=nan_mean(d, axis=0),
@@ -72,7 +72,7 @@ def paired(scores_a: ArrayLike, scores_b: ArrayLike, *, folds: int | None = None
 
 
 def _tested(d: Array, ratio: float) -> tuple[Array, Array, Array, Array]:
-    """(S, V) differences -> mean, standard error, stories and p of each column."""
+    """Test each column of (S, V) differences; return (V,) mean, standard error, number of stories and p."""
     count = np.isfinite(d).sum(axis=0)
     mean = nan_mean(d, axis=0)
     squares = np.nansum((d - mean) ** 2, axis=0)
@@ -85,21 +85,22 @@ def _tested(d: Array, ratio: float) -> tuple[Array, Array, Array, Array]:
     return mean, se, count.astype(float), p
 
 
-def against_best(found: Sequence[Paired]) -> list[Paired]:
-    """Each (best - other) with the interval and the p over stories that hold for the best of all of these spaces."""
-    spaces = len(found) + 1
-    return [_ranged(one, spaces) if spaces > 2 and one.stories >= FEWEST else one for one in found]
+def against_best(comparisons: Sequence[Paired]) -> list[Paired]:
+    """Widen each comparison (best - other) so that its interval and p hold for the best of all these spaces."""
+    spaces = len(comparisons) + 1
+    return [_ranged(pair, spaces) if spaces > 2 and pair.stories >= FEWEST else pair for pair in comparisons]
 
 
-def _ranged(one: Paired, spaces: int) -> Paired:
-    if one.se == 0:
-        return one
-    df = one.stories - 1
-    half = _quantile(spaces, df) * one.se / math.sqrt(2)
-    p = float(stats.studentized_range.sf(math.sqrt(2) * abs(one.mean) / one.se, spaces, df))
-    return replace(one, low=one.mean - half, high=one.mean + half, p=p)
+def _ranged(pair: Paired, spaces: int) -> Paired:
+    """Recompute the interval and p of a comparison by the studentized range of `spaces`."""
+    if pair.se == 0:
+        return pair
+    df = pair.stories - 1
+    half = _quantile(spaces, df) * pair.se / math.sqrt(2)
+    p = float(stats.studentized_range.sf(math.sqrt(2) * abs(pair.mean) / pair.se, spaces, df))
+    return replace(pair, low=pair.mean - half, high=pair.mean + half, p=p)
 
 
 @cache
 def _quantile(spaces: int, df: int) -> float:
-    return float(stats.studentized_range.ppf(0.95, spaces, df))  # a seventh of a second each
+    return float(stats.studentized_range.ppf(0.95, spaces, df))  # cached: each takes a seventh of a second

@@ -1,1 +1,1 @@
-"""Ridge regression over many voxels."""
+"""Fit ridge regressions to many voxels, and score them on held-out stories."""

@@ -1,13 +1,13 @@
-"""Which held-out scores choose the alpha of a fold.
+"""Define which held-out scores choose the alpha of a fold.
 
-    flat     alpha of fold f = argmax of the mean held-out r over the stories outside f. Their models have seen f's
-             stories in training: cheap, for every prediction is made anyway, and slightly optimistic.
-    nested   the models that choose have seen none of f's stories. The folds fall into `groups` blocks; the alpha of the
-             folds of a block comes from the other blocks, each held out in turn from models that train without both
+    flat     alpha of fold f = argmax of the mean held-out r over the stories outside f. The models of these stories
+             trained on f's stories: cheap, because every prediction is needed anyway, and slightly optimistic.
+    nested   the models that choose did not train on f's stories. The folds form `groups` blocks. The alpha of the
+             folds of a block comes from the other blocks, each held out in turn by models that train without both
              (Varma & Simon 2006). The pair (b, g) is one model: it predicts g for b and b for g.
-             With fewer folds than groups every fold is a block, and its training stories fall into groups of their own.
+             With fewer folds than groups every fold is a block, and its training stories form groups of their own.
 
-No score of a story ever enters the choice of its own fold's alpha.
+The scores of a story never enter the choice of its own fold's alpha.
 """
 
 from __future__ import annotations
@@ -26,27 +26,32 @@ GROUPS = 10
 
 @dataclass(frozen=True, kw_only=True)
 class Work:
-    """One model: trained without `held`; the r of a story of `scored` counts for the chooser beside it."""
+    """One model to run.
+
+    Attributes:
+        held: the stories that it trains without.
+        scored: (story, chooser) pairs: the r of the story counts for that chooser.
+    """
 
     held: tuple[int, ...]
     scored: tuple[tuple[int, int], ...]
 
     def among(self, present: Sequence[int]) -> Work | None:
-        """The same model where only these stories exist; None where nothing is left to score, or to train on."""
+        """Restrict the model to these stories; None if nothing is left to score, or to train on."""
         held = tuple(story for story in self.held if story in present)
         scored = tuple((story, chooser) for story, chooser in self.scored if story in present)
         return Work(held=held, scored=scored) if scored and len(held) < len(present) else None
 
 
 def flat(folds: Folds) -> list[Work]:
-    """One model per fold; the chooser of a score is the fold it belongs to."""
+    """List one model per fold; the chooser of a score is the fold of its story."""
     return [
         Work(held=fold, scored=tuple((story, number) for story in fold)) for number, fold in enumerate(folds.held_out)
     ]
 
 
 def nested(folds: Folds, groups: int) -> tuple[list[Work], list[int]]:
-    """Models, and the chooser (block) of every fold; the chooser of a score is the block it chooses for."""
+    """List the models, and the chooser (block) of every fold; the chooser of a score is the block it chooses for."""
     if len(folds) >= groups:
         chooser = [number % groups for number in range(len(folds))]
         blocks = [sum((folds.held_out[f] for f in range(block, len(folds), groups)), ()) for block in range(groups)]
@@ -64,9 +69,13 @@ def nested(folds: Folds, groups: int) -> tuple[list[Work], list[int]]:
 
 
 def choose(curves: Tensor, penalties: Tensor) -> Tensor:
-    """(..., A, V) mean r -> (..., V) position of the best alpha; penalties (A,) ascending, ties go to the larger.
+    """Choose the best alpha: (..., A, V) mean r -> (..., V) positions; ties go to the larger penalty.
 
-    himalaya's rule: r + 1e-10 log(penalty), so that scores equal up to rounding count as a tie.
+    The rule is himalaya's: r + 1e-10 log(penalty), so that scores equal up to rounding are a tie.
+
+    Args:
+        curves: (..., A, V) mean r.
+        penalties: (A,) ascending.
     """
     shape = [-1, 1]
     ranked = torch.nan_to_num(curves.double(), nan=-2.0) + 1e-10 * penalties.double().log().view(shape)

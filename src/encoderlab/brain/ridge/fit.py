@@ -1,4 +1,4 @@
-"""One call of `Ridge.score`: groups of voxels, batches of a group, alpha for each fold, scores into tables."""
+"""Carry out one call of `Ridge.score`: groups of voxels, batches of a group, alpha for each fold, tables of scores."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import NDArray
 from torch import Tensor
 
 from encoderlab.brain.fmri.responses import StoryResponses
@@ -17,6 +17,7 @@ from encoderlab.brain.ridge import alpha_selection
 from encoderlab.brain.ridge.alpha_selection import Work
 from encoderlab.brain.ridge.folds import Folds
 from encoderlab.brain.ridge.gram import rotate
+from encoderlab.brain.ridge.inputs import open_device
 from encoderlab.brain.ridge.result import RidgeResult, Tables
 from encoderlab.brain.ridge.settings import RidgeSettings
 from encoderlab.brain.ridge.solver import Engine, HeldOut
@@ -28,7 +29,14 @@ Progress = Callable[[int, int], None]
 
 @dataclass(frozen=True, kw_only=True)
 class Part:
-    """A batch, the models that predict its stories, those that choose alpha, and its engine."""
+    """One batch of voxels with its models.
+
+    Attributes:
+        engine: the engine of the batch's group.
+        batch: the voxels.
+        outer: the models that predict the held-out stories.
+        inner: the models that choose alpha.
+    """
 
     engine: Engine
     batch: Batch
@@ -37,12 +45,26 @@ class Part:
 
 
 class Run:
+    """One ridge regression: settings, features, responses and folds, with its progress and timings.
+
+    Args:
+        ridge: the settings.
+        features: one (T_s, F) array a story, as `inputs.checked` returns them.
+        responses: the responses to the same stories.
+        folds: the stories that are held out together.
+        only: the folds to score; None means all.
+        held_out: gets every prediction once.
+        device: where tensors are.
+        progress: progress(done, all), in models x voxels.
+    """
+
     def __init__(
         self,
         ridge: RidgeSettings,
         features: list[NDArray[np.floating]],
         responses: StoryResponses,
         folds: Folds,
+        *,
         only: Collection[int] | None,
         held_out: HeldOut | None,
         device: str,
@@ -50,7 +72,7 @@ class Run:
     ) -> None:
         self.ridge, self.features, self.responses, self.folds = ridge, features, responses, folds
         self.held_out, self.progress = held_out, progress
-        self.device = _device(device)
+        self.device = open_device(device)
         self.grid = sorted(set(ridge.alphas))
         self.penalties = [alpha**2 if ridge.convention == "huth" else alpha for alpha in self.grid]
         self.memory = ridge.memory_gib * 2**30
@@ -63,30 +85,39 @@ class Run:
         if only is not None:
             self._restrict(set(only))
         self.scored = {story for work in self.outer for story, _ in work.scored}
-        # the sums of the flat search hold the scores of every alpha; otherwise each fold is predicted once more
+        # The sums of the flat search hold the scores of every alpha; otherwise each fold is predicted once more.
         self.reuse = ridge.scheme == "flat" and not ridge.shared_alpha and held_out is None
         self.timings: dict[str, float] = {}
         self.used: Counter[str] = Counter()
         self.done, self.unscored, self.promoted = 0, 0, False
 
     def result(self) -> RidgeResult:
+        """Run everything, and return the scores.
+
+        Raises:
+            InputError: the folds leave too few stories to choose an alpha.
+        """
         stories, voxels = len(self.features), self.responses.voxels
         if len(self._possible(range(stories))[0]) < len(self.outer):
             raise InputError(
                 f"folds: {len(self.folds)} folds of {stories} stories leave too few stories outside a fold to choose "
-                f"its alpha by the {self.ridge.scheme} scheme; 3 stories at least, and fewer of them held out at a time"
+                f"its alpha by the {self.ridge.scheme} scheme; use at least 3 stories, or hold out fewer at a time"
             )
+        # Read all responses once, to learn which voxels have which stories.
         with self._timed("survey"):
-            self.found = survey(self.responses, self.memory / 2)
+            self.survey = survey(self.responses, self.memory / 2)
         tables = Tables(stories, voxels, len(self.folds), self.grid)
+        # One alpha for all voxels needs a search over all batches before the first score.
         shared = self._shared(tables) if self.ridge.shared_alpha else None
         for part in self._parts():
             if shared is not None:
                 self._score(part, shared.expand(-1, len(part.batch)), None, tables)
                 continue
+            # Search: curves (choosers, A, n) and their mean over stories (A, n).
             with self._timed("search"):
                 curves, curve, sums = self._search(part)
             tables.curve[:, part.batch.voxels] = curve.cpu().numpy()
+            # Choose: positions in the grid, (folds, n).
             choice = alpha_selection.choose(curves, torch.tensor(self.penalties, device=self.device))[self.chooser]
             del curves, curve
             self._score(part, choice, sums, tables)
@@ -102,24 +133,26 @@ class Run:
             convention=self.ridge.convention,
             scheme=self.ridge.scheme,
             groups=self.groups,
-            missing=tuple((s, int(n)) for s, n in enumerate(self.found.missing.sum(axis=1)) if n),
-            empty=int(self.found.empty.sum()),
-            constant=int(self.found.constant.sum()),
+            missing=tuple((s, int(n)) for s, n in enumerate(self.survey.missing.sum(axis=1)) if n),
+            empty=int(self.survey.empty.sum()),
+            constant=int(self.survey.constant.sum()),
             notes=tuple(self._notes()),
             warnings=tuple(self._warnings(tables)),
             timings=self.timings,
         )
 
     def _parts(self) -> Iterator[Part]:
-        """Every batch of every group of voxels that have the same stories."""
+        """Yield every batch of every group of voxels that have the same stories."""
         ridge = self.ridge
         self.unscored = 0
-        for stories, voxels in self.found.groups():
+        for stories, voxels in self.survey.groups():
+            # Models without the stories that this group lacks.
             outer, inner = self._possible(stories)
             self.unscored += (len(self.scored.intersection(stories)) - sum(len(w.scored) for w in outer)) * len(voxels)
             if not outer:
                 continue
             rows = sum(self.responses.lengths[story] for story in stories)
+            # One decomposition serves all batches of the group.
             with self._timed("basis"):
                 basis = rotate(
                     {story: self.features[story] for story in stories},
@@ -139,9 +172,10 @@ class Run:
                     tick=self._tick,
                 )
             self.promoted |= ridge.precision == "float32" and engine.dtype == torch.float64
+            # As many voxels at a time as half of the memory holds; responses are kept if they fit into a quarter.
             size = max(1, int(self.memory / 2 / engine.bytes_per_voxel(1 + max(self.chooser))))
             for batch in batches(
-                self.found,
+                self.survey,
                 self.responses,
                 stories,
                 voxels,
@@ -155,32 +189,33 @@ class Run:
             self.used.update(engine.counted)
 
     def _restrict(self, only: set[int]) -> None:
-        """To the models of some folds, and those that choose their alphas."""
+        """Keep only the models of some folds, and the models that choose their alphas."""
         if not only <= set(range(len(self.folds))) or not only:
             raise InputError(f"only {sorted(only)}: expected some of the folds 0 to {len(self.folds) - 1}")
         self.outer = [work for work in self.outer if work.scored[0][1] in only]
         if self.ridge.scheme == "nested":
             wanted = {self.chooser[fold] for fold in only}
-            kept = [(w.held, tuple(pair for pair in w.scored if pair[1] in wanted)) for w in self.inner]
-            self.inner = [Work(held=held, scored=scored) for held, scored in kept if scored]
+            pairs = [(w.held, tuple(pair for pair in w.scored if pair[1] in wanted)) for w in self.inner]
+            self.inner = [Work(held=held, scored=scored) for held, scored in pairs if scored]
 
     def _possible(self, stories: Sequence[int]) -> tuple[list[Work], list[Work]]:
-        """The models of the folds whose alpha can be chosen among these stories, and the models that choose."""
+        """List the models of the folds whose alpha can be chosen among these stories, and the models that choose."""
         inner = [work for each in self.inner if (work := each.among(stories))]
         outer = [work for each in self.outer if (work := each.among(stories))]
-        if self.ridge.scheme == "flat":  # the choice of a fold needs a score outside it
+        if self.ridge.scheme == "flat":  # a fold needs a score outside it to choose its alpha
             return (outer, inner) if len(inner) > 1 else ([], [])
         served = {chooser for work in inner for _, chooser in work.scored}
         outer = [work for work in outer if self.chooser[work.scored[0][1]] in served]
         return outer, inner if outer else []
 
     def _search(self, part: Part) -> tuple[Tensor, Tensor, dict[str, Tensor] | None]:
+        """Search alpha for a batch: curves (choosers, A, n), their mean over stories (A, n), and the sums of `flat`."""
         if self.ridge.scheme == "flat":
             return part.engine.flat(part.batch, part.inner, len(self.folds))
         return (*part.engine.nested(part.batch, part.inner, 1 + max(self.chooser)), None)
 
     def _shared(self, tables: Tables) -> Tensor:
-        """(folds, 1) position of the alpha with the best mean r over all voxels."""
+        """Choose one alpha a fold, with the best mean r over all voxels: (folds, 1) positions in the grid."""
         total = torch.zeros((1 + max(self.chooser), len(self.grid), 1), dtype=torch.float64, device=self.device)
         votes = torch.zeros_like(total)
         for part in self._parts():
@@ -192,6 +227,7 @@ class Run:
         return alpha_selection.choose(total / votes, torch.tensor(self.penalties, device=self.device))[self.chooser]
 
     def _score(self, part: Part, choice: Tensor, sums: dict[str, Tensor] | None, tables: Tables) -> None:
+        """Write the scores of a batch at the chosen alphas, (folds, n) positions in the grid, into the tables."""
         with self._timed("scores"):
             if self.reuse and sums is not None:
                 moments = part.engine.chosen(part.batch, choice, part.outer, sums)
@@ -215,11 +251,14 @@ class Run:
         what = "square root of the penalty" if self.ridge.convention == "huth" else "penalty"
         notes = [f"alpha is the {what} on the squared norm of the weights ({self.ridge.convention})"]
         if self.ridge.scheme == "flat":
-            notes.append("flat: alpha from the other stories' held-out r; their models have seen the scored story")
+            notes.append(
+                "flat: a fold's alpha comes from the held-out r of the other stories, whose models trained on the "
+                "scored story"
+            )
         elif self.groups is not None and len(self.folds) > self.groups:
             notes.append(
-                f"nested: the {len(self.folds)} folds fall into {self.groups} groups; "
-                "a fold's alpha comes from the groups it is not in, each held out in turn"
+                f"nested: the {len(self.folds)} folds form {self.groups} groups; "
+                "a fold's alpha comes from the other groups, each held out in turn"
             )
         elif self.groups == len(self.folds):
             notes.append("nested: a fold's alpha comes from the other folds, each held out in turn")
@@ -228,8 +267,8 @@ class Run:
         notes.append(f"models: {self.used['identity']} by the block identity, {self.used['downdate']} by down-dating")
         if self.promoted:
             notes.append(
-                f"products in float64: at alpha {self.grid[0]:g} a held-out story has directions that the others lack, "
-                "where float32 would lose digits; a larger smallest alpha is twice as fast"
+                f"products are in float64: at alpha {self.grid[0]:g} a held-out story has directions that the others "
+                "lack, where float32 would lose digits; a grid that starts at a larger alpha is twice as fast"
             )
         return notes
 
@@ -237,13 +276,13 @@ class Run:
         warnings = tables.warnings()
         if self.unscored:
             warnings.append(
-                f"{self.unscored} (story, voxel) pairs have no score: too few other stories have that voxel"
+                f"{self.unscored} (story, voxel) pairs have no score, because too few other stories have that voxel"
             )
         return warnings
 
 
 class _Timed:
-    """Adds the seconds inside a with block to a stage."""
+    """A context that adds its seconds to a stage."""
 
     def __init__(self, timings: dict[str, float], stage: str) -> None:
         self.timings, self.stage = timings, stage
@@ -253,39 +292,3 @@ class _Timed:
 
     def __exit__(self, *exception: object) -> None:
         self.timings[self.stage] = self.timings.get(self.stage, 0.0) + time.perf_counter() - self.start
-
-
-def checked(features: Sequence[ArrayLike], responses: StoryResponses, folds: Folds) -> list[NDArray[np.floating]]:
-    """The features as arrays that fit the responses, or every problem at once."""
-    if len(features) != len(responses) or folds.stories != len(responses):
-        raise InputError(
-            f"features of {len(features)} stories, responses to {len(responses)}, folds of {folds.stories}; "
-            "they must be the same stories"
-        )
-    arrays = [np.asarray(block) for block in features]
-    problems = []
-    for name, block, rows in zip(responses.names, arrays, responses.lengths, strict=True):
-        if block.ndim != 2 or block.dtype.kind not in "fiub" or block.size == 0:
-            problems.append(
-                f"story {name}: features of shape {block.shape}, {block.dtype}; expected numbers (TRs, features)"
-            )
-        elif len(block) != rows:
-            problems.append(f"story {name}: features of {len(block)} TRs, responses of {rows}; trim them alike")
-        elif block.shape[1] != arrays[0].shape[-1]:
-            problems.append(
-                f"story {name}: {block.shape[1]} features, story {responses.names[0]} has {arrays[0].shape[-1]}"
-            )
-        elif bad := block.size - int(np.isfinite(block).sum()):
-            problems.append(f"story {name}: {bad} of {block.size} feature values are nan or infinite")
-    if problems:
-        raise InputError(*problems)
-    return arrays
-
-
-def _device(name: str) -> torch.device:
-    try:
-        device = torch.device(name)
-        torch.zeros(1, dtype=torch.float64, device=device)
-    except (RuntimeError, TypeError, AssertionError) as error:
-        raise InputError(f"device {name!r}: cannot hold float64 here: {str(error).splitlines()[0]}") from None
-    return device

@@ -1,15 +1,15 @@
-"""The reference pipeline of the Huth laboratory, number for number, for results that must match older ones.
+"""Reproduce the pipeline of the Huth laboratory number for number, for results that must match older ones.
 
-    features       per story: rows [10:-5], z score; the stories stacked, and only then delayed, so that the first rows
-                   of a story hold the last ones of the story before
-    ridge          w = V diag(s / (s^2 + a^2)) U' Y,   X = U diag(s) V'; no intercept. Its `a` is the *root* of the
-                   penalty: scikit-learn and himalaya call a^2 alpha. normalpha: a times the largest s
+    features       per story: rows [10:-5], z score; the stories are stacked and then delayed, so the first rows of a
+                   story hold the last rows of the story before
+    ridge          w = V diag(s / (s^2 + a^2)) U' Y,   X = U diag(s) V'; no intercept. `a` is the *root* of the penalty:
+                   scikit-learn and himalaya call a^2 alpha. normalpha: a times the largest s
     choice of a    n random draws of chunks of TRs are held out of the training rows; the a with the best mean score
-                   over draws, per voxel or for all, the first one given where several are equal
-    test           r of the held-out responses, 0 where there is none
+                   over draws, per voxel or for all voxels; the first one of equal ones
+    test           r of the held-out responses, 0 where it is undefined
 
-Conventions of HuthLab/deep-fMRI-dataset, encoding/ridge_utils. For new work `ridge` holds out whole stories instead:
-chunks of a story are autocorrelated with the chunks beside them, and a voxel without a score is not one that scores 0.
+Conventions of HuthLab/deep-fMRI-dataset, encoding/ridge_utils. For new work, `ridge` holds out whole stories instead:
+a chunk of a story is autocorrelated with the chunks beside it, and a voxel without a score should not count as 0.
 """
 
 from __future__ import annotations
@@ -31,32 +31,47 @@ CUTOFF = 1e-10
 
 @dataclass(frozen=True, kw_only=True)
 class Bootstrap:
-    """What the pipeline saves."""
+    """The arrays that the pipeline saves."""
 
     correlations: Array  # (V,) on the test rows; 0 where undefined
     alphas: Array  # (V,) chosen, as given: roots of penalties, before any normalisation
     weights: Array  # (F, V) fitted on all training rows
-    scores: Array  # (alphas, V, draws) on the chunks held out
+    scores: Array  # (alphas, V, draws) on the held-out chunks
     held_out: tuple[tuple[int, ...], ...]  # training rows held out in each draw, in the order drawn
 
 
 def stacked_features(
     stories: Sequence[ArrayLike], delays: Sequence[int] = (1, 2, 3, 4), trim: tuple[int, int] = TRIM
 ) -> Array:
-    """(T_s, F) per story -> (sum of the rows kept, F * delays): trim, z-score, stack, delay across story boundaries."""
-    kept = []
+    """Trim and z-score each story, stack the stories, and delay across their boundaries.
+
+    Args:
+        stories: one (T_s, F) array a story.
+        delays: in TRs.
+        trim: rows left out at the start and at the end of each story.
+
+    Returns:
+        (rows left of all stories, F * delays).
+
+    Raises:
+        InputError: no row of a story is left.
+    """
+    scaled = []
     for number, story in enumerate(stories):
         rows = np.asarray(story, dtype=np.float64)
         rows = rows[trim[0] : len(rows) - trim[1]]
         if not len(rows):
-            raise InputError(f"story {number}: no row is left after dropping {trim[0]} and {trim[1]}")
+            raise InputError(
+                f"story {number}: no row is left after leaving out the first {trim[0]} and the last {trim[1]}; leave "
+                "the story out"
+            )
         sd = rows.std(axis=0)
-        kept.append((rows - rows.mean(axis=0)) / np.where(sd == 0, 1.0, sd))
-    return _delayed(np.vstack(kept), delays)
+        scaled.append((rows - rows.mean(axis=0)) / np.where(sd == 0, 1.0, sd))
+    return _delayed(np.vstack(scaled), delays)
 
 
 def _delayed(x: Array, delays: Sequence[int]) -> Array:
-    """All features at the first delay, then at the second, ...; rows that no row moves into are 0."""
+    """Put all features at the first delay, then at the second, ... side by side; rows moved in are 0."""
     blocks = []
     for delay in delays:
         moved = np.zeros_like(x)
@@ -68,7 +83,7 @@ def _delayed(x: Array, delays: Sequence[int]) -> Array:
 
 
 def ridge(features: ArrayLike, responses: ArrayLike, alphas: ArrayLike, *, normalpha: bool = False) -> Array:
-    """Weights (F, V) for one root penalty, or one per voxel. Missing responses count as 0."""
+    """Compute weights (F, V) for one root penalty, or one per voxel; missing responses count as 0."""
     u, s, vh = np.linalg.svd(np.asarray(features, dtype=np.float64), full_matrices=False)
     ury = u.T @ np.nan_to_num(np.asarray(responses, dtype=np.float64))
     given = np.broadcast_to(np.asarray(alphas, dtype=np.float64), ury.shape[1:])
@@ -88,10 +103,19 @@ def ridge_scores(
     singcutoff: float = CUTOFF,
     use_corr: bool = True,
 ) -> Array:
-    """(alphas, V) scores of (features, responses) held out, for each root penalty; 0 where undefined.
+    """Score held-out rows for each root penalty.
 
-    use_corr: Pearson's r; otherwise the signed root of R2, whose variance is (1 + that of the held-out responses) / 2.
-    Singular values up to `singcutoff` are dropped.
+    Args:
+        train: (T, F) features and (T, V) responses.
+        held_out: the same of the held-out rows.
+        alphas: root penalties.
+        normalpha: whether alphas are multiplied by the largest singular value.
+        singcutoff: singular values up to this are dropped.
+        use_corr: whether the score is Pearson's r; otherwise it is the signed root of R2, whose variance is
+            (1 + that of the held-out responses) / 2.
+
+    Returns:
+        (alphas, V) scores; 0 where undefined.
     """
     u, s, vh = np.linalg.svd(train[0], full_matrices=False)
     used = int((s > singcutoff).sum())
@@ -113,7 +137,7 @@ def ridge_scores(
 def held_out_rows(
     rows: int, *, nboots: int, chunklen: int, nchunks: int, rng: random.Random
 ) -> Iterator[tuple[int, ...]]:
-    """Rows held out in each draw: whole chunks; what is left over behind the last whole chunk is never held out."""
+    """Yield the rows held out in each draw, in whole chunks; rows after the last whole chunk are never held out."""
     for _ in range(nboots):
         cut = [tuple(range(start, start + chunklen)) for start in range(0, rows - chunklen + 1, chunklen)]
         rng.shuffle(cut)
@@ -136,16 +160,31 @@ def bootstrap_ridge(
     normalpha: bool = False,
     singcutoff: float = CUTOFF,
 ) -> Bootstrap:
-    """The whole of the reference: choose, refit on all training rows, correlate on the test rows.
+    """Run the whole pipeline: choose alphas, refit on all training rows, correlate on the test rows.
 
-    x: (T, F) features, y: (T, V) responses. alphas: roots of penalties, in ascending order as a rule. seed: of Python's
-    `random`, as in `random.seed(seed)` before the reference is called. The other options have the reference's names.
+    Args:
+        x_train: (T, F) features.
+        y_train: (T, V) responses.
+        x_test: (T_test, F) features.
+        y_test: (T_test, V) responses.
+        alphas: roots of penalties, usually ascending.
+        nboots: draws.
+        chunklen: TRs in a chunk.
+        nchunks: chunks held out in a draw.
+        seed: of Python's `random`, as in `random.seed(seed)` before the laboratory's code is called.
+        single_alpha: whether all voxels have one alpha.
+        use_corr: see `ridge_scores`. The options have the names of the laboratory's code.
+        normalpha: see `ridge_scores`.
+        singcutoff: see `ridge_scores`.
+
+    Raises:
+        InputError: shapes, alphas or draws do not fit together, or a feature is not finite.
     """
     x, y, x_new, y_new, grid = (np.asarray(a, dtype=np.float64) for a in (x_train, y_train, x_test, y_test, alphas))
     _check(x, y, x_new, y_new, grid, nboots, chunklen * nchunks)
     draws = tuple(held_out_rows(len(x), nboots=nboots, chunklen=chunklen, nchunks=nchunks, rng=random.Random(seed)))
     scores = np.zeros((len(grid), y.shape[1], nboots))
-    for boot, rows in enumerate(draws):
+    for boot, rows in enumerate(draws):  # score the held-out rows of each draw
         held = np.array(rows)
         rest = np.setdiff1d(np.arange(len(x)), held)
         scores[:, :, boot] = ridge_scores(
@@ -164,15 +203,18 @@ def _check(x: Array, y: Array, x_new: Array, y_new: Array, grid: Array, nboots: 
     shapes = [part.shape for part in (x, y, x_new, y_new)]
     fits = all(len(shape) == 2 for shape in shapes) and len(x) == len(y) and len(x_new) == len(y_new)
     if not fits or shapes[0][1] != shapes[2][1] or shapes[1][1] != shapes[3][1]:
-        raise InputError(f"shapes {shapes} of training and test features and responses do not fit together")
+        raise InputError(
+            f"shapes {shapes} of training and test features and responses do not fit together; expected (T, F), "
+            "(T, V), (T_test, F) and (T_test, V)"
+        )
     if not np.isfinite(x).all() or not np.isfinite(x_new).all():
-        raise InputError("features: not all finite")
+        raise InputError("features: some are not finite; expected finite numbers")
     if not grid.size or (nboots < 1 and grid.size > 1):
-        raise InputError(f"{grid.size} alphas and {nboots} draws: a choice takes at least one alpha, and one draw")
+        raise InputError(f"{grid.size} alphas and {nboots} draws; expected at least one of each to choose an alpha")
     if grid.min() <= 0:
-        raise InputError(f"alphas {grid.tolist()}: expected numbers above 0 (roots of penalties)")
+        raise InputError(f"alphas {grid.tolist()}; expected numbers above 0 (roots of penalties)")
     if nboots and not 0 < held < len(x):
-        raise InputError(f"{held} of {len(x)} training rows held out: expected more than none and fewer than all")
+        raise InputError(f"{held} of {len(x)} training rows held out; expected more than none and fewer than all")
 
 
 def _filter(s: Array, a: float, normalpha: bool) -> Array:

@@ -1,4 +1,4 @@
-"""Scores of held-out predictions from five sums per story, so that no prediction is kept.
+"""Compute scores of held-out predictions from five sums per story, so that no prediction has to be kept.
 
 With p the predictions and y the responses of T TRs of one story, both minus their mean over the story (mp, my):
 
@@ -19,7 +19,16 @@ from numpy.typing import NDArray
 
 @dataclass(frozen=True, kw_only=True)
 class Moments:
-    """Every array (S, V) float64: p.p, p.y, y.y about the means over a story, and the means; nan where not scored."""
+    """The sums of S stories and V voxels; every array is (S, V) float64, with nan where a story was not scored.
+
+    Attributes:
+        predicted: p.p about the mean over the story.
+        product: p.y about the means over the story.
+        actual: y.y about the mean over the story.
+        predicted_mean: the mean of the predictions over the story.
+        actual_mean: the mean of the responses over the story.
+        lengths: (S,) TRs of each story.
+    """
 
     predicted: NDArray[np.float64]
     product: NDArray[np.float64]
@@ -29,11 +38,11 @@ class Moments:
     lengths: NDArray[np.int64]
 
     def by_story(self) -> NDArray[np.float64]:
-        """(S, V) r per story."""
+        """Compute r of every story, (S, V)."""
         return _correlation(self.product, self.predicted, self.actual)
 
     def pooled(self) -> NDArray[np.float64]:
-        """(V,) r over all held-out predictions, end to end."""
+        """Compute r over all held-out predictions end to end, (V,)."""
         weights = self._weights()
         p = self.predicted_mean - _mean(self.predicted_mean, weights)
         y = self.actual_mean - _mean(self.actual_mean, weights)
@@ -44,7 +53,7 @@ class Moments:
         )
 
     def r2(self) -> NDArray[np.float64]:
-        """(V,) share of the variance about the mean of the held-out responses that their predictions explain."""
+        """Compute the share of the variance of the held-out responses that the predictions explain, (V,)."""
         weights = self._weights()
         y = self.actual_mean - _mean(self.actual_mean, weights)
         gap = self.actual_mean - self.predicted_mean
@@ -65,4 +74,4 @@ def _correlation(
 ) -> NDArray[np.float64]:
     scale = np.sqrt(predicted * actual)
     r = np.clip(np.where(scale > 0, product / np.where(scale > 0, scale, 1.0), 0.0), -1.0, 1.0)
-    return np.where((actual > 0) & ~np.isnan(product), r, np.nan)  # a product that is nan was not scored
+    return np.where((actual > 0) & ~np.isnan(product), r, np.nan)  # a nan product marks a story without a score

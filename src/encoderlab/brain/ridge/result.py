@@ -1,4 +1,4 @@
-"""What a ridge run found: scores, alphas, and what was left out, under the names the report uses."""
+"""The result of a ridge regression: scores, alphas, and what was left out, under the names that the report uses."""
 
 from __future__ import annotations
 
@@ -11,16 +11,30 @@ from numpy.typing import NDArray
 from encoderlab.brain.fmri.scores import nan_mean
 from encoderlab.brain.ridge.moments import Moments
 
-EDGE = 0.01  # share of the alphas at an end of the grid that is worth a warning
+EDGE = 0.01  # a larger share of alphas at one end of the grid gives a warning
 
 
 @dataclass(frozen=True, kw_only=True)
 class RidgeResult:
-    """scores: (S, V) Pearson r of every story, held out; nan: missing, or a constant response.
-    pooled, r2: (V,) over all held-out predictions end to end. alphas: (folds, V), in the convention of the grid.
-    curve: (A, V) mean of the held-out r that alpha was chosen by. groups: number of groups of the nested scheme.
-    missing: (story, voxels left out of it). empty: (story, voxel) pairs among them without a number in any TR.
-    constant: (story, voxel) pairs whose response does not change."""
+    """The result of `Ridge.score` for S stories, V voxels and A alphas.
+
+    Attributes:
+        scores: (S, V) Pearson's r of every held-out story; nan for a missing or constant response.
+        pooled: (V,) r over all held-out predictions end to end.
+        r2: (V,) R2 over all held-out predictions end to end.
+        alphas: (folds, V) chosen alphas, in the convention of the grid.
+        curve: (A, V) mean of the held-out r that alpha was chosen by.
+        grid: the alphas, ascending.
+        convention: of alpha; see `RidgeSettings`.
+        scheme: how alpha was chosen.
+        groups: number of groups of the nested scheme; None for the flat scheme.
+        missing: (story, number of voxels left out of it), for stories that lack voxels.
+        empty: number of (story, voxel) pairs among the missing without a number in any TR.
+        constant: number of (story, voxel) pairs whose response does not change.
+        notes: what was done, one line each.
+        warnings: what needs attention, one line each.
+        timings: {stage: seconds}.
+    """
 
     scores: NDArray[np.float64]
     pooled: NDArray[np.float64]
@@ -40,12 +54,12 @@ class RidgeResult:
 
     @property
     def mean(self) -> NDArray[np.float64]:
-        """(V,) mean r over the stories that a voxel has a score in; nan where it has none."""
+        """The mean r of each voxel over the stories in which it has a score, (V,); nan if it has none."""
         return nan_mean(self.scores, axis=0)
 
 
 class Tables:
-    """The arrays of a result while batches of voxels fill them."""
+    """The arrays of a result, filled batch by batch."""
 
     def __init__(self, stories: int, voxels: int, folds: int, grid: Sequence[float]) -> None:
         self.grid = np.asarray(grid)
@@ -62,22 +76,31 @@ class Tables:
         folds: Sequence[int],
         choice: NDArray[np.int64],
     ) -> None:
-        """choice: (folds of the run, voxels of the batch) positions in the grid; `folds`: those that were scored."""
+        """Fill in one batch.
+
+        Args:
+            stories: the stories that the batch has.
+            voxels: (n,) the voxels of the batch.
+            moments: of its held-out predictions.
+            folds: the folds that were scored.
+            choice: (all folds, n) positions in the grid.
+        """
         self.scores[np.array(stories)[:, None], voxels] = moments.by_story()
         self.pooled[voxels], self.r2[voxels] = moments.pooled(), moments.r2()
         self.alphas[np.array(folds)[:, None], voxels] = self.grid[choice[list(folds)]]
 
     def warnings(self) -> list[str]:
+        """Warn about alphas at the ends of the grid."""
         return edge_warnings(self.alphas, self.grid)
 
 
 def edge_warnings(alphas: NDArray[np.float64], grid: NDArray[np.float64]) -> list[str]:
-    """What to do where many of the chosen alphas lie at an end of the ascending grid."""
-    known = alphas[~np.isnan(alphas)]
-    if len(grid) < 2 or not known.size:
+    """Warn if many of the chosen alphas lie at an end of the ascending grid."""
+    chosen = alphas[~np.isnan(alphas)]
+    if len(grid) < 2 or not chosen.size:
         return []
     return [
         f"{share:.1%} of the alphas (folds x voxels) are the {name} of the grid, {edge:g}: try {other} ones"
         for name, other, edge in (("smallest", "smaller", grid[0]), ("largest", "larger", grid[-1]))
-        if (share := float((known == edge).mean())) > EDGE
+        if (share := float((chosen == edge).mean())) > EDGE
     ]

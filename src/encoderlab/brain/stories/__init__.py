@@ -1,1 +1,1 @@
-"""Words with times, from every form they come in."""
+"""Read stories: words with times, from every file format that laboratories keep them in."""

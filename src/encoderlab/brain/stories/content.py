@@ -1,7 +1,8 @@
-"""The bytes and the text of a file of stories, with one line for a file that is not really there.
+"""Read the bytes or the text of a file of stories.
 
-Texts are UTF-8 or UTF-16, with or without a byte order mark. Other encodings are refused: the same byte is one letter
-in Windows-1252 and another one in Mac Roman, so that a guess would change words without a sign.
+A pointer of git-annex or git-lfs in place of the file is an error. Texts are UTF-8 or UTF-16, with or without a byte
+order mark. Other encodings are refused: the same byte is one letter in Windows-1252 and another in Mac Roman, so a
+wrong guess would change words silently.
 """
 
 from __future__ import annotations
@@ -17,7 +18,11 @@ _FETCH = {"git-annex": "run `datalad get` or `git annex get` on it", "git-lfs": 
 
 
 def content(path: Path) -> bytes:
-    """Read a file. Raise InputError for a pointer in place of the content, and for a file that cannot be read."""
+    """Read the bytes of a file.
+
+    Raises:
+        InputError: the file cannot be read, or it is a pointer to content that was not fetched.
+    """
     if path.is_symlink() and not path.exists():
         raise InputError(f"{path}: a link to a file that is not here; with git-annex or DataLad, {_FETCH['git-annex']}")
     try:
@@ -26,19 +31,23 @@ def content(path: Path) -> bytes:
         raise InputError(f"{path}: cannot be read: {error.strerror or error}") from None
     for start, tool in _POINTERS.items():
         if data.startswith(start):
-            raise InputError(f"{path}: a pointer of {tool}, the file itself was not fetched; {_FETCH[tool]}")
+            raise InputError(f"{path}: a pointer of {tool}; the file itself was not fetched; {_FETCH[tool]}")
     return data
 
 
 def text_of(path: Path) -> str:
-    """Read a text file. Raise InputError naming the line of a byte that is neither UTF-8 nor UTF-16."""
+    """Read a text file.
+
+    Raises:
+        InputError: the text is neither UTF-8 nor UTF-16; the message names the line of the first wrong byte.
+    """
     data = content(path)
     encoding = _encoding(data)
     try:
         return data.decode(encoding).removeprefix("\ufeff")
     except UnicodeDecodeError as error:
         if encoding != "utf-8":
-            raise InputError(f"{path}: cut off, or no {encoding.upper()} text; copy it again") from None
+            raise InputError(f"{path}: the file is cut off, or is not {encoding.upper()} text; copy it again") from None
         line = data.count(b"\n", 0, error.start) + 1
         raise InputError(
             f"{path}:{line}: byte 0x{data[error.start]:02X} is not UTF-8{_guesses(data, error.start)}; save the file "
@@ -47,6 +56,7 @@ def text_of(path: Path) -> str:
 
 
 def _encoding(data: bytes) -> str:
+    """Choose UTF-8 or a form of UTF-16, by the byte order mark or by where the first zero bytes are."""
     if data.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
         return "utf-16"
     if len(data) > 3 and data[0] and data[2] and not data[1] and not data[3]:
@@ -55,7 +65,7 @@ def _encoding(data: bytes) -> str:
 
 
 def _guesses(data: bytes, at: int) -> str:
-    """The word around a byte as the two usual encodings have it."""
+    """Show the word around a wrong byte as the two usual encodings would read it."""
     start = max(data.rfind(mark, 0, at) for mark in (b" ", b"\n", b"\t", b'"')) + 1
     stop = min((end for mark in (b" ", b"\n", b"\t", b'"') if (end := data.find(mark, at)) > 0), default=len(data))
     word = data[start : min(stop, start + 40)].strip()
@@ -64,9 +74,9 @@ def _guesses(data: bytes, at: int) -> str:
 
 
 def number_of(text: str) -> float | None:
-    """Read a finite number; None for anything else."""
+    """Read a finite number, or return None for anything else."""
     try:
         number = float(text)
     except ValueError:
         return None
-    return number if math.isfinite(number) and "_" not in text else None  # Python reads 1_0 as 10
+    return number if math.isfinite(number) and "_" not in text else None  # Python would read 1_0 as 10

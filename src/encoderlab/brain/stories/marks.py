@@ -1,11 +1,11 @@
-"""One list for all files of what nobody said: silence, noise, breath, laughter, sentence boundaries.
+"""The list of marks: tokens of a transcript that nobody said (silence, noise, breath, laughter, sentence boundaries).
 
-A token is a mark in two cases:
+The same list holds for all file formats. A token is a mark in two cases:
 
-- it is on the list below. The short codes count with and without brackets; the words of the language count in brackets
-  only, since somebody may say "laughter". A bracket may be missing on one side, as in `{ns`.
-- it stands wholly in square, curly or angle brackets: `[door slams]`, `<cutoff-th>`, `{xyz}`. Round brackets are not
-  enough: transcribers also put words that they are not sure of into them.
+- It is on the list below. The short codes count with and without brackets. Words of the language count only in
+  brackets, because a speaker may say "laughter". A bracket may be missing on one side, as in `{ns`.
+- It stands wholly in square, curly or angle brackets: `[door slams]`, `<cutoff-th>`, `{xyz}`. Round brackets are not
+  enough, because transcribers also put doubtful words into them.
 
 Sources: the TextGrids of ds003020 (LeBel et al. 2023), the Montreal Forced Aligner, WebMAUS, Buckeye, Kaldi.
 """
@@ -37,7 +37,7 @@ _WHOLE = re.compile(r"\[[^\[\]]*\]|\{[^{}]*\}|<[^<>]*>")
 
 
 def is_mark(word: str, *, bare: bool = True) -> bool:
-    """Whether a lower-case word is on the list. `bare`: the short codes also without brackets."""
+    """Whether a lower-case word is on the list; with `bare`, the short codes also count without brackets."""
     inner = word.strip(_BRACKETS)
     return inner.strip() in _KIND_IN_BRACKETS if inner != word else bare and word in _KIND_OF_CODE
 
@@ -46,8 +46,8 @@ def kind_of_mark(word: str, more: Collection[str] = ()) -> str | None:
     """Name the kind of a mark, or return None for a word.
 
     Args:
-        word: in any case, without white space around it.
-        more: further marks, in lower case: what `stories.marks` of a study lists.
+        word: a token in upper or lower case, without white space around it.
+        more: further marks in lower case, as `stories.marks` of a study lists them.
     """
     word = word.lower()
     if word in more:
@@ -57,6 +57,6 @@ def kind_of_mark(word: str, more: Collection[str] = ()) -> str | None:
         return _KIND_OF_CODE.get(word)
     if (kind := _KIND_IN_BRACKETS.get(inner.strip())) is not None:
         return kind
-    for _ in range(3):  # brackets in brackets, from the inside
+    for _ in range(3):  # nested brackets, removed from the inside
         word = _WHOLE.sub("", word)
     return "bracketed" if not word.strip() else None

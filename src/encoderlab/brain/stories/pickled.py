@@ -1,11 +1,11 @@
-"""`raw_text.pkl`, the laboratory's own file: a pickled dict of `ridge_utils.DataSequence.DataSequence` objects.
+"""Read `raw_text.pkl`, the Huth laboratory's file: a pickled dict of `ridge_utils.DataSequence.DataSequence` objects.
 
-A pickle is a program: reading one runs whatever it names. This reader admits the few globals that such files name, and
-refuses every other by its name before anything is called. No foreign code is imported: the class is stood in for by an
-inert one, and numpy's helpers are taken from the installed numpy, whichever version wrote the file (protocols 2 to 5).
+A pickle is a program: reading one runs whatever it names. This reader admits the few globals that such files need. It
+refuses every other global by its name, before anything is called. No foreign code is imported: an inert class stands in
+for DataSequence. numpy's helpers come from the installed numpy, whichever version wrote the file (protocols 2 to 5).
 
-A pickle may also be built to use up memory or time: Python's own unpickler, unlike the one in C, allocates nothing for
-a number in the file, and keys that are tuples of tuples of tuples, which take for ever to hash, are refused.
+A pickle may also be built to use up memory or time. Python's own unpickler is used because, unlike the one in C, it
+allocates nothing for a size that the file claims. Nested tuples as keys, which take very long to hash, are refused.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ except ImportError:  # pragma: no cover
 
 
 class _Sequence:
-    """Stands in for the laboratory's DataSequence: holds the pickled state, does nothing."""
+    """A stand-in for the laboratory's DataSequence, which holds the pickled state and does nothing."""
 
     def __setstate__(self, state: Any) -> None:
         if not isinstance(state, dict):
@@ -38,39 +38,39 @@ class _Sequence:
 
 
 class _Refused(Exception):
-    """A global that the file names and that is not admitted."""
+    """A global that the file names and that this reader does not admit."""
 
 
 def _dtype(name: Any, *rest: Any) -> np.dtype:
-    """numpy.dtype, except for arrays of objects: unpickling one would run what its elements name."""
+    """Make a numpy.dtype, but none of objects: unpickling an array of objects would run what its elements name."""
     if not isinstance(name, str) or any(flag not in (0, 1) for flag in rest):
-        raise pickle.UnpicklingError("numpy.dtype of something that numpy does not write")
-    dtype = np.dtype(name, False, True)  # a copy: its state is set next, and numpy's own must not change
+        raise pickle.UnpicklingError("a numpy.dtype that numpy does not write")
+    dtype = np.dtype(name, False, True)  # a copy: its state is set next, and numpy's own object must not change
     if dtype.hasobject:
         raise _Refused("numpy.dtype('O'), an array of Python objects")
     return dtype
 
 
 def _check_state(dtype: np.dtype, state: Any) -> None:
-    """Admit a byte order alone: numpy takes any sizes that a state names, and reads memory by them."""
+    """Admit a byte order and nothing else: numpy would trust any size in a state, and read memory by it."""
     sizes = ((-1, -1), (dtype.itemsize, dtype.alignment))
     plain = isinstance(state, tuple) and len(state) == 8 and state[0] == 3 and state[2:5] == (None, None, None)
     if not plain or state[1] not in ("<", ">", "=", "|") or state[5:7] not in sizes or not isinstance(state[7], int):
         raise pickle.UnpicklingError("a numpy.dtype with a state that numpy does not write")
 
 
-_NDARRAY = object()  # what `numpy.ndarray` means inside the file: a mark for `_reconstruct`, nothing to call
+_NDARRAY = object()  # stands for `numpy.ndarray` inside the file; `_reconstruct` checks it, and nothing calls it
 
 
 def _reconstruct(kind: Any, shape: Any, code: Any) -> np.ndarray:
     if kind is not _NDARRAY or shape != (0,):  # numpy writes an empty array, and its state afterwards
-        raise _Refused("numpy's _reconstruct of something that is no array")
+        raise _Refused("numpy's _reconstruct of something that is not an array")
     return multiarray._reconstruct(np.ndarray, shape, code)  # type: ignore[attr-defined]
 
 
 def _scalar(dtype: Any, data: Any) -> Any:
     if not isinstance(data, bytes) or dtype.itemsize != len(data):
-        raise pickle.UnpicklingError("a number of numpy of another size than its bytes")
+        raise pickle.UnpicklingError("a numpy number whose size differs from that of its bytes")
     return multiarray.scalar(dtype, data)  # type: ignore[attr-defined]
 
 
@@ -109,13 +109,15 @@ _Python: Any = pickle._Unpickler  # type: ignore[attr-defined]
 
 
 class _Unpickler(_Python):
+    """Python's unpickler with checks of keys, states, sizes and globals."""
+
     dispatch: ClassVar[dict[int, Any]] = dict(_Python.dispatch)
 
     def load_setitem(self) -> None:
         _check_key(self.stack[-2])
         _Python.load_setitem(self)
 
-    def load_setitems(self) -> None:  # the items since the mark are the stack
+    def load_setitems(self) -> None:  # the stack holds the items since the mark
         for key in self.stack[::2]:
             _check_key(key)
         _Python.load_setitems(self)
@@ -128,7 +130,7 @@ class _Unpickler(_Python):
     def load_set(self) -> None:
         raise pickle.UnpicklingError("a set")
 
-    def load_bytearray(self) -> None:  # what is there, where Python makes room for what the file claims
+    def load_bytearray(self) -> None:  # read what exists, where Python would allocate what the file claims
         size = int.from_bytes(self.read(8), "little")
         data = self.read(min(size, sys.maxsize))
         if len(data) < size:
@@ -158,23 +160,28 @@ class _Unpickler(_Python):
 
 
 def read_pickle(path: Path) -> list[Story]:
-    """The stories of a `raw_text.pkl`, in its order. InputError for anything else, naming what was refused."""
+    """Read the stories of a `raw_text.pkl`, in its order.
+
+    Raises:
+        InputError: the file is damaged, is not a raw_text.pkl, or names a global that is refused.
+    """
     data = content(path)
     try:
-        held = _Unpickler(io.BytesIO(data)).load()
+        stories = _Unpickler(io.BytesIO(data)).load()
     except _Refused as refused:
         raise InputError(
-            f"{path}: refused: the pickle names {refused}, which no raw_text.pkl needs; nothing of it was run. "
-            "Expected a dict of ridge_utils.DataSequence.DataSequence"
+            f"{path}: refused: the pickle names {refused}, which no raw_text.pkl needs. encoderlab ran nothing from "
+            "the file. Expected a dict of ridge_utils.DataSequence.DataSequence"
         ) from None
-    except Exception as error:  # whatever a damaged pickle makes the unpickler or numpy raise
-        raise InputError(f"{path}: damaged or cut off, or no pickle ({_line(error)}); copy it again") from None
-    if not isinstance(held, dict) or not held:
-        raise InputError(f"{path}: holds {_kind(held)}; expected a dict of story name -> DataSequence")
-    return [_story(path, name, value) for name, value in held.items()]
+    except Exception as error:  # a damaged pickle can make the unpickler or numpy raise anything
+        raise InputError(f"{path}: damaged or cut off, or not a pickle ({_line(error)}); copy it again") from None
+    if not isinstance(stories, dict) or not stories:
+        raise InputError(f"{path}: holds {_kind(stories)}; expected a dict of story name -> DataSequence")
+    return [_story(path, name, value) for name, value in stories.items()]
 
 
 def _story(path: Path, name: Any, value: Any) -> Story:
+    """Make a story of one item of the dict, or raise InputError."""
     where = f"{path}: story {name!r:.80}"
     if not isinstance(name, str) or not isinstance(value, _Sequence) or not hasattr(value, "state"):
         raise InputError(f"{where}: holds {_kind(value)}; expected a DataSequence under the story's name")
@@ -184,18 +191,21 @@ def _story(path: Path, name: Any, value: Any) -> Story:
     words = value.state["data"]
     words = words.tolist() if isinstance(words, np.ndarray) else words
     if not isinstance(words, list | tuple) or not all(isinstance(word, str) for word in words):
-        raise InputError(f"{where}: its data are no list of words; expected strings")
+        raise InputError(f"{where}: its data are not a list of words; expected strings")
     try:
         times, trs = (_numbers(value.state[key]) for key in ("data_times", "tr_times"))
         return checked(str(path), name, list(map(str, words)), times, trs)
     except (TypeError, ValueError, OverflowError):  # an int may have any number of digits
-        raise InputError(f"{where}: its times are no numbers; expected seconds") from None
+        raise InputError(f"{where}: its times are not numbers; expected seconds") from None
 
 
 def _numbers(value: Any) -> np.ndarray:
-    """Make an array of an array or a flat list. Raise TypeError for complex numbers, and for a list of lists,
-    which may be without end."""
-    if isinstance(value, list | tuple) and any(isinstance(one, list | tuple | dict) for one in value):
+    """Make a float64 array of an array or a flat list.
+
+    Raises:
+        TypeError: the numbers are complex, or the list holds lists, which may contain themselves.
+    """
+    if isinstance(value, list | tuple) and any(isinstance(item, list | tuple | dict) for item in value):
         raise TypeError
     if np.iscomplexobj(value):
         raise TypeError

@@ -1,8 +1,8 @@
-"""A story: its words, when each is spoken, and when each TR of the scan is.
+"""A story: its words, the time of each word, and the time of each TR of the scan.
 
-All times are seconds on one clock. A word's time is its middle, a TR's time the middle of its volume, as in the
-laboratory's own files (LeBel et al. 2023, doi:10.1038/s41597-023-02437-z). A word may be empty: transcripts hold such
-tokens, and every later table has one row for each of them too.
+All times are seconds on one clock. The time of a word is its middle; the time of a TR is the middle of its volume. This
+is the convention of the Huth laboratory's files (LeBel et al. 2023, doi:10.1038/s41597-023-02437-z). A word may be
+empty: transcripts hold such tokens, and every later table has one row for each of them.
 """
 
 from __future__ import annotations
@@ -24,9 +24,14 @@ from encoderlab.core.errors import InputError
 @final
 @dataclass(frozen=True, eq=False, kw_only=True)
 class Story:
-    """words: (w,) strings. times: float64 (w,), seconds. tr_times: float64 (t,), seconds, ascending.
+    """The words of one story with their times and the times of the scan's TRs.
 
-    notes: one line for each thing that was noticed or done while reading
+    Attributes:
+        name: the story's name; encoderlab names files after it.
+        words: (words,) strings, some of which may be empty.
+        times: (words,) float64, the middle of each word in seconds.
+        tr_times: (TRs,) float64, the middle of each TR in seconds, ascending.
+        notes: one line for each thing that was noticed or changed while reading.
     """
 
     name: str
@@ -44,12 +49,12 @@ class Story:
 
     @property
     def tr(self) -> float:
-        """Seconds from one TR to the next, the mean over the story; nan with fewer than two."""
+        """The mean time from one TR to the next, in seconds; nan with fewer than two TRs."""
         return float(np.diff(self.tr_times).mean()) if len(self.tr_times) > 1 else float("nan")
 
     @cached_property
     def words_fingerprint(self) -> str:
-        """sha256 of the words alone: what their vectors depend on."""
+        """The SHA-256 of the words alone, which is all that their vectors depend on."""
         digest = hashlib.sha256()
         for word in self.words:
             data = word.encode("utf-8", "surrogatepass")
@@ -60,25 +65,37 @@ class Story:
 def checked(
     where: str, name: str, words: Sequence[str], times: ArrayLike, tr_times: ArrayLike, notes: Sequence[str] = ()
 ) -> Story:
-    """A story from what a file holds, with a note for each oddity that later steps live with.
+    """Make a story from what a file holds, with a note for each oddity that later steps can handle.
 
-    where: the file, for messages. InputError for what no later step could use: unequal counts, a time that is no
-    number, TRs that do not ascend.
+    Args:
+        where: the file, for messages.
+        name: the story's name.
+        words: (words,) strings.
+        times: (words,) the middle of each word in seconds.
+        tr_times: (TRs,) the middle of each TR in seconds.
+        notes: lines that the reader of the file has already written.
+
+    Raises:
+        InputError: no later step could use the story: the numbers of words and times differ, a time is not a finite
+            number, the TR times do not ascend, or the name cannot be the name of a file.
     """
     at = f"{where}: story {name!r}"
     if not name.strip(". ") or "/" in name or "\\" in name:
-        raise InputError(f"{at}: expected a name without slashes: it becomes the name of files")
+        raise InputError(f"{at}: expected a name without slashes, because files are named after it; rename the story")
     for what, text in (("its name", name), *((f"word {i}", word) for i, word in enumerate(words, 1))):
         if not text.isascii() and any("\ud800" <= letter <= "\udfff" for letter in text):
-            raise InputError(f"{at}: {what} is {text!r:.80}, with half of a character in it; expected whole characters")
+            raise InputError(
+                f"{at}: {what} is {text!r:.80}, which contains half of a character (a lone surrogate); expected whole "
+                "characters; save the file again as UTF-8"
+            )
     seconds, trs = np.asarray(times, dtype=np.float64).ravel(), np.asarray(tr_times, dtype=np.float64).ravel()
     if len(words) != len(seconds):
-        raise InputError(f"{at}: {len(words)} words, but {len(seconds)} word times; expected one time a word")
+        raise InputError(f"{at}: {len(words)} words, but {len(seconds)} word times; expected one time for each word")
     for what, values in (("word time", seconds), ("TR time", trs)):
         if len(bad := np.flatnonzero(~np.isfinite(values))):
             raise InputError(f"{at}: {what} {bad[0] + 1} is {values[bad[0]]}; expected seconds")
     if len(trs) == 0:
-        raise InputError(f"{at}: no TR times; expected the middle of every TR, in seconds")
+        raise InputError(f"{at}: no TR times; expected the middle of every TR in seconds")
     if len(bad := np.flatnonzero(np.diff(trs) <= 0)):
         raise InputError(
             f"{at}: TR {bad[0] + 2} is at {trs[bad[0] + 1]:g} s, TR {bad[0] + 1} at {trs[bad[0]]:g} s; "
@@ -90,6 +107,7 @@ def checked(
 
 
 def _oddities(words: Sequence[str], times: np.ndarray, trs: np.ndarray) -> list[str]:
+    """Count what is unusual about the words and their times, one line for each kind that occurs."""
     steps = np.diff(times)
     half = np.diff(trs).mean() / 2 if len(trs) > 1 else 0.0
     marks = Counter(word.strip() for word in words if kind_of_mark(word.strip()))

@@ -1,14 +1,14 @@
-"""Tables of words: TSV and CSV files, one row a word.
+"""Read tables of words: TSV and CSV files with one row a word.
 
-    onset    duration  word                        BIDS events files, tab-separated; `n/a` for what is not there
+    onset    duration  word                        BIDS events files, tab-separated; `n/a` for a missing value
     word,lemma,onset,offset,...,section            the Little Prince (ds003643, lppEN_word_information.csv)
     Begin,End,Label,Type,Speaker                   Montreal Forced Aligner, --output_format csv
     tmin     tier  text  tmax                      Praat, Down to Table
     Once,once,0.5,0.8                              Gentle's CSV without a header, as in Narratives (align.csv): the word
                                                    as written, as heard, onset, offset; without times where not found
 
-Columns are known by their names, in any case. Times are seconds. A cell that stands wholly in quotes loses them; any
-other quote in a TSV is a character.
+Columns are recognised by their names, in upper or lower case. Times are seconds. Quotes around a whole cell are
+removed; any other quote in a TSV is a character.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from encoderlab.brain.stories.tiers import WORD_TIERS, Tier, choose, names_phone
 from encoderlab.brain.stories.transcript import MISSING, Row, Spoken
 from encoderlab.core.errors import InputError
 
-# What a column holds, by its name in lower case; the first that a table has is taken.
+# What a column holds, by its name in lower case; of several names the first that the table has is taken.
 _NAMES = {
     "word": ("word", "words", "label", "text", "token"),
     "onset": ("onset", "start", "begin", "tmin", "xmin", "start_time"),
@@ -38,10 +38,14 @@ Line = tuple[int, list[str]]
 
 
 def read_table(path: Path, tier: str | int | None = None) -> list[Spoken]:
-    """Read the words of a table, one story for each value of a column `section`.
+    """Read the words of a table: one story, or one for each value of a column `section`.
+
+    Args:
+        path: the file.
+        tier: the tier that holds the words, for tables with a column of tiers.
 
     Raises:
-        InputError: naming the line that has other columns than the header, or a time that is no number.
+        InputError: a line has more or fewer columns than the header, or a time that is not a number.
     """
     lines, kind = list(_lines(path)), path.suffix[1:].upper()
     if not lines:
@@ -56,29 +60,30 @@ def read_table(path: Path, tier: str | int | None = None) -> list[Spoken]:
     for number, cells in body:
         if len(cells) != len(header):
             raise InputError(
-                f"{path}:{number}: not readable as {kind} ({len(cells)} fields, but the header has {len(header)})"
+                f"{path}:{number}: not readable as {kind} ({len(cells)} fields, but the header has {len(header)}); "
+                "expected one field for each column"
             )
-    rows = [_row(path, number, *_held(cells, columns)) for number, cells in body]
+    rows = [_row(path, number, *_word_and_times(cells, columns)) for number, cells in body]
     texts = [{what: cells[column].strip() for what, column in columns.items()} for _, cells in body]
-    chosen, notes = _of_words(texts)
-    chosen, name = _of_tier(path, rows, texts, chosen, tier)
+    chosen, notes = _rows_of_words(texts)
+    chosen, name = _rows_of_tier(path, rows, texts, chosen, tier)
     if name is None and Tier(name="", rows=tuple(rows[i] for i in chosen)).looks_like_phones:
-        notes.append("the words look like phones; is this the table of the words?")
+        notes.append("the words look like phones; check that this is the table of the words")
     stories: dict[str, list[int]] = {"": chosen}
     if "section" in columns:
         stories = _sections(path, rows, texts, chosen)
     stem = path.stem.removesuffix("_word_information")
-    # A row of another kind may last longer than the words, and says how long the recording is.
+    # A row of another kind may end after the last word; it then tells how long the recording is.
     end = max((row.stop for row in rows if row.stop is not None), default=0.0) if len(stories) == 1 else None
     return [
         Spoken(
             name=f"{stem}_section{part}" if len(stories) > 1 else path.stem,
-            rows=[rows[i] for i in some],
+            rows=[rows[i] for i in numbers],
             end=end,
             notes=notes,
             tier=name,
         )
-        for part, some in stories.items()
+        for part, numbers in stories.items()
     ]
 
 
@@ -101,38 +106,39 @@ def _lines(path: Path) -> Iterator[Line]:
 
 
 def _unquoted(cell: str) -> str:
+    """Remove the quotes around a whole cell, and read doubled quotes inside it as one."""
     inner = cell[1:-1]
     whole = len(cell) > 1 and cell[0] == cell[-1] == '"' and '"' not in inner.replace('""', "")
     return inner.replace('""', '"') if whole else cell
 
 
 def _columns(path: Path, header: list[str]) -> dict[str, int]:
-    """Find the columns by their names."""
+    """Find the columns by their names; return {what the column holds: its position}."""
     names = [name.strip() for name in header]
     got = ", ".join(name[:30] for name in names[:12]) + (", ..." if len(names) > 12 else "")
     lower = [name.lower() for name in names]
-    found: dict[str, int] = {}
+    columns: dict[str, int] = {}
     for what, usual in _NAMES.items():
         for name in usual:
-            here = [i for i, one in enumerate(names) if one == name] or [
-                i for i, one in enumerate(lower) if one == name
-            ]
-            if len(here) > 1:
-                raise InputError(f"{path}:1: {len(here)} columns are called {name!r} ({got}); rename or remove one")
-            if here:
-                found[what] = here[0]
+            places = [i for i, column in enumerate(names) if column == name]
+            places = places or [i for i, column in enumerate(lower) if column == name]
+            if len(places) > 1:
+                raise InputError(f"{path}:1: {len(places)} columns are called {name!r} ({got}); rename or remove one")
+            if places:
+                columns[what] = places[0]
                 break
-    missing = [what for what in ("onset", "word") if what not in found]
-    if "end" not in found and "duration" not in found:
+    missing = [what for what in ("onset", "word") if what not in columns]
+    if "end" not in columns and "duration" not in columns:
         missing.insert(1 if "onset" in missing else 0, "duration")
     if missing:
-        timed = "onset" in found and "word" not in found
-        why = "; it says when something was presented, not which words" if timed and "kind" in found else ""
+        timed = "onset" in columns and "word" not in columns
+        why = "; the table says when something was presented, not which words" if timed and "kind" in columns else ""
         raise InputError(f"{path}: no column {', '.join(missing)}; expected onset, duration and word, got {got}{why}")
-    return found
+    return columns
 
 
-def _held(cells: list[str], columns: dict[str, int]) -> tuple[str, str, str | None, str | None]:
+def _word_and_times(cells: list[str], columns: dict[str, int]) -> tuple[str, str, str | None, str | None]:
+    """Pick (word, onset, end, duration) from the cells of a line; None for a column that the table lacks."""
     word, onset, end, duration = (
         cells[columns[what]] if what in columns else None for what in ("word", "onset", "end", "duration")
     )
@@ -140,78 +146,88 @@ def _held(cells: list[str], columns: dict[str, int]) -> tuple[str, str, str | No
     return word, onset, end, duration
 
 
-def _of_words(texts: Sequence[Mapping[str, str]]) -> tuple[list[int], list[str]]:
-    """Choose the rows whose trial_type is `word`, where a table has such rows; else all."""
+def _rows_of_words(texts: Sequence[Mapping[str, str]]) -> tuple[list[int], list[str]]:
+    """Choose the rows whose trial_type is `word`, or all rows if there are none such; return them with notes."""
     kinds = [text.get("kind", "") for text in texts]
-    kept = [i for i, kind in enumerate(kinds) if kind.lower() in ("word", "words")]
+    words = [i for i, kind in enumerate(kinds) if kind.lower() in ("word", "words")]
     notes = []
-    if 0 < len(kept) < len(kinds):
+    if 0 < len(words) < len(kinds):
         others = sorted({kind for kind in kinds if kind.lower() not in ("word", "words")})
-        notes.append(f"{len(kinds) - len(kept)} rows of another trial_type left out: {', '.join(others[:5])}")
+        notes.append(f"{len(kinds) - len(words)} rows of another trial_type left out: {', '.join(others[:5])}")
     speakers = sorted({text["speaker"] for text in texts if text.get("speaker")})
     if len(speakers) > 1:
         notes.append(f"the words of {len(speakers)} speakers are one story: {', '.join(speakers[:5])}")
-    return kept or list(range(len(kinds))), notes
+    return words or list(range(len(kinds))), notes
 
 
-def _of_tier(
+def _rows_of_tier(
     path: Path, rows: Sequence[Row], texts: Sequence[Mapping[str, str]], chosen: list[int], wanted: str | int | None
 ) -> tuple[list[int], str | None]:
-    """Choose the rows of the tier of words, where a column names tiers. `type` may also mean something else."""
+    """Choose the rows of the tier of words, if a column names tiers; return them with the tier's name.
+
+    A column `type` may also mean something else, so it only counts if one of its values names a tier.
+    """
     tiers: dict[str, list[int]] = {}
     for i in chosen:
         tiers.setdefault(texts[i].get("tier", texts[i].get("type", "")), []).append(i)
     named = texts and "tier" in texts[0]
     if not named and not any(name.lower() in WORD_TIERS or names_phones(name) for name in tiers):
         if wanted is not None:
-            raise InputError(f"{path}: `tier` is {wanted!r}, but this table has no column of tiers; remove the key")
+            raise InputError(
+                f"{path}: `tier` is {wanted!r}, but this table has no column of tiers; remove the key `tier`"
+            )
         return chosen, None
-    choice = choose(path, [Tier(name=n, rows=tuple(rows[i] for i in some)) for n, some in tiers.items()], wanted)
+    choice = choose(path, [Tier(name=n, rows=tuple(rows[i] for i in numbers)) for n, numbers in tiers.items()], wanted)
     return tiers[choice.name], choice.name
 
 
 def _sections(
     path: Path, rows: Sequence[Row], texts: Sequence[Mapping[str, str]], chosen: list[int]
 ) -> dict[str, list[int]]:
-    """Make each section a story where its onsets start anew; with one clock for all of them, the table is one story."""
+    """Group the rows into stories: one a section if the times of each start again, otherwise one for the table."""
     parts: dict[str, list[int]] = {}
     for i in chosen:
         parts.setdefault(texts[i]["section"], []).append(i)
-    spans = [[start for i in some if (start := rows[i].start) is not None] for some in parts.values()]
-    spans = [(min(starts), max(starts)) for starts in spans if starts]
-    anew = [later[0] < before[1] for before, later in zip(spans, spans[1:], strict=False)]
-    if any(anew) and not all(anew):
-        raise InputError(f"{path}: some sections start their times anew, others go on; make each section a file")
-    return parts if any(anew) else {"": chosen}
+    onsets = [[start for i in numbers if (start := rows[i].start) is not None] for numbers in parts.values()]
+    spans = [(min(starts), max(starts)) for starts in onsets if starts]
+    restarts = [later[0] < before[1] for before, later in zip(spans, spans[1:], strict=False)]
+    if any(restarts) and not all(restarts):
+        raise InputError(
+            f"{path}: some sections start their times again from the beginning and others continue; expected one or "
+            "the other; save each section as a file"
+        )
+    return parts if any(restarts) else {"": chosen}
 
 
 def _is_gentle(cells: list[str]) -> bool:
-    """Whether a first line is a row of Gentle's CSV: two texts and two times, or none."""
+    """Whether a first line is a row of Gentle's CSV: two texts, then two times or two empty cells."""
     if len(cells) != 4:
         return False
     return all(cell.strip() == "" or number_of(cell) is not None for cell in cells[2:]) and number_of(cells[0]) is None
 
 
 def _gentle(path: Path, number: int, cells: list[str]) -> tuple[str, str, str | None, None]:
+    """Pick (word, onset, end, no duration) from a row of Gentle's CSV."""
     if len(cells) != 4:
-        raise InputError(f"{path}:{number}: {len(cells)} fields; expected 4: word, as heard, onset, offset")
+        raise InputError(f"{path}:{number}: {len(cells)} fields; expected 4: word, word as heard, onset, offset")
     word, _, onset, offset = cells
     return word, onset, offset, None
 
 
 def _row(path: Path, number: int, word: str, onset: str, end: str | None, duration: str | None) -> Row:
+    """Read one word with its times; a duration counts before an end."""
     start = _seconds(path, number, "onset", onset)
     if start is None:
         return Row(word, None, None, number)
-    lasts = _seconds(path, number, "duration", duration) if duration is not None else None
-    if lasts is not None or end is None:
-        return Row(word, start, start + (lasts or 0.0), number)
+    lasting = _seconds(path, number, "duration", duration) if duration is not None else None
+    if lasting is not None or end is None:
+        return Row(word, start, start + (lasting or 0.0), number)
     stop = _seconds(path, number, "offset", end)
     return Row(word, start, start if stop is None else stop, number)
 
 
 def _seconds(path: Path, number: int, what: str, cell: str) -> float | None:
-    """Read a time; None where there is none."""
+    """Read a time in seconds, or return None for a missing value."""
     text = cell.strip()
     if text.lower() in MISSING:
         return None

@@ -1,9 +1,9 @@
-"""Praat TextGrid files: the intervals or points of one tier are the words. (Praat manual, "TextGrid file formats".)
+r"""Read Praat TextGrid files: the intervals or points of one tier are the words.
 
 Three text forms are read: long (`xmin = ` in front of every value), short (the values alone) and chronological (the
-intervals of all tiers in order of time). All are a sequence of free-standing numbers, quoted texts and flags; whatever
-else stands there is passed over, and so is a comment, from `!` to the end of its line. A quote inside a text is written
-twice. Letters that Praat writes as backslash codes (`\\e'`, `\\ss`) are read as letters.
+intervals of all tiers in order of time). All are a sequence of free-standing numbers, quoted texts and flags. Anything
+else is skipped, and so is a comment, from `!` to the end of its line. A quote inside a text is written twice. Letters
+that Praat writes as backslash codes (`\e'`, `\ss`) are read as letters. (Praat manual, "TextGrid file formats".)
 
 Times count from `xmin` of the file, which Praat keeps when it cuts a part out of a longer recording.
 """
@@ -34,8 +34,12 @@ _LETTER = re.compile(r"\\(" + "|".join(map(re.escape, _LETTERS)) + ")")
 def read_textgrid(path: Path, tier: str | int | None = None) -> list[Spoken]:
     """Read the words of one tier, in lower case.
 
+    Args:
+        path: the file.
+        tier: the name or the number (from 1) of the tier of words; None chooses it by its name.
+
     Raises:
-        InputError: the file is cut off or no TextGrid, or which tier is meant is not clear.
+        InputError: the file is cut off or is not a TextGrid, or it is not clear which tier is meant.
     """
     begin, end, tiers = _parse(path)
     chosen = choose(path, tiers, tier)
@@ -44,7 +48,7 @@ def read_textgrid(path: Path, tier: str | int | None = None) -> list[Spoken]:
 
 
 def _letters(text: str) -> str:
-    """Replace Praat's backslash codes by the letters that they stand for."""
+    """Replace Praat's backslash codes by letters."""
     if "\\" not in text:
         return text
     text = _LETTER.sub(lambda match: _LETTERS[match[1]], text)
@@ -52,16 +56,17 @@ def _letters(text: str) -> str:
 
 
 def _parse(path: Path) -> tuple[float, float, list[Tier]]:
+    """Read (beginning in seconds, end in seconds, tiers) of a TextGrid."""
     text = text_of(path)
     head = text[:200]
     if head.startswith("ooBinaryFile"):
-        raise InputError(f"{path}: a binary TextGrid; open it in Praat and use Save as text file")
+        raise InputError(f"{path}: a binary TextGrid; expected a text file; open it in Praat and use Save as text file")
     values = _Values(path, text)
     if _CHRONOLOGICAL in head:
         values.string()
         return _chronological(values)
     if "ooTextFile" not in head or "TextGrid" not in head:
-        raise InputError(f'{path}: no TextGrid text file; expected File type = "ooTextFile" in its first line')
+        raise InputError(f'{path}: not a TextGrid text file; expected File type = "ooTextFile" in its first line')
     values.string()  # the file's type and its class
     values.string()
     begin, end = values.span()
@@ -76,6 +81,7 @@ def _parse(path: Path) -> tuple[float, float, list[Tier]]:
 
 
 def _chronological(values: _Values) -> tuple[float, float, list[Tier]]:
+    """Read the rest of a chronological TextGrid, in which the rows of all tiers are mixed."""
     begin, end = values.span()
     kinds: list[tuple[bool, str]] = []
     for _ in range(values.count("tiers")):
@@ -85,26 +91,29 @@ def _chronological(values: _Values) -> tuple[float, float, list[Tier]]:
     while values.more():
         number = values.count("tiers, up to this one,")
         if not 1 <= number <= len(kinds):
-            raise InputError(f"{values.path}:{values.line}: tier {number}; the file has {len(kinds)}")
+            raise InputError(
+                f"{values.path}:{values.line}: tier {number}; the file has {len(kinds)} tiers; copy it again"
+            )
         rows[number - 1].append(values.row(kinds[number - 1][0]))
     pairs = zip(kinds, rows, strict=True)
-    return begin, end, [Tier(name=name, rows=tuple(some), points=points) for (points, name), some in pairs]
+    return begin, end, [Tier(name=name, rows=tuple(tier_rows), points=points) for (points, name), tier_rows in pairs]
 
 
 class _Values:
-    """The numbers, texts and flags of a TextGrid in their order."""
+    """The numbers, texts and flags of a TextGrid, read one after the other."""
 
     def __init__(self, path: Path, text: str) -> None:
         self.path, self.text = path, text
-        self.found = (match for match in _TOKEN.finditer(text) if match["comment"] is None)
-        self.ahead: re.Match[str] | None = None
-        self.line, self.at = 1, 0
+        self.tokens = (match for match in _TOKEN.finditer(text) if match["comment"] is None)
+        self.ahead: re.Match[str] | None = None  # the next token, if it was looked at already
+        self.line, self.at = 1, 0  # line and position of the last token
 
     def more(self) -> bool:
-        self.ahead = self.ahead or next(self.found, None)
+        self.ahead = self.ahead or next(self.tokens, None)
         return self.ahead is not None
 
     def _next(self, group: str, expected: str) -> str:
+        """Read the next token, which has to be of this group of `_TOKEN`; `expected` names it in messages."""
         if not self.more() or self.ahead is None:
             raise InputError(f"{self.path}: cut off: the file ends where {expected} was expected; copy it again")
         match, self.ahead = self.ahead, None
@@ -122,7 +131,7 @@ class _Values:
         return match[group]
 
     def _check_quotes(self, match: re.Match[str], where: str) -> None:
-        """A text stands free: what touches its quotes shows that a quote inside was not written twice."""
+        """Raise InputError if a character touches the quotes of a text: a quote inside it was not written twice."""
         before, after = self.text[match.start() - 1 : match.start()], self.text[match.end() : match.end() + 1]
         if (before and before not in " \t\r\n=") or (after and not after.isspace() and match["open"] is None):
             line = self.text[self.text.rfind("\n", 0, match.start()) + 1 :].partition("\n")[0].strip()
@@ -137,7 +146,7 @@ class _Values:
     def number(self) -> float:
         number = float(self._next("number", "a number"))
         if not math.isfinite(number):
-            raise InputError(f"{self.path}:{self.line}: a number without end; expected seconds or a count")
+            raise InputError(f"{self.path}:{self.line}: the number is too large; expected seconds or a count")
         return number
 
     def span(self) -> tuple[float, float]:
@@ -147,7 +156,7 @@ class _Values:
         return self._next("flag", "<exists>") == "exists"
 
     def tier_class(self) -> bool:
-        """Whether a tier is one of points."""
+        """Read the class of a tier; True for a tier of points."""
         kind = self._next("text", "the class of one more tier")
         if kind not in ("IntervalTier", "TextTier"):
             raise InputError(f"{self.path}:{self.line}: a tier of class {kind!r}; expected IntervalTier or TextTier")

@@ -1,8 +1,8 @@
-"""From the rows of any file to the words of a story: the one step that every reader of words with times goes through.
+"""Turn the rows of any file into the words of a story: the one step that all readers of words with times share.
 
-A reader says what its file holds (`Spoken`); this step decides what of it was said and when. So the same cell means
-the same in every form: `n/a`, an empty text, a mark and a word without a time are left out and counted, words stand in
-the order of their onsets, and times count from the beginning of the recording.
+A reader returns what its file holds (`Spoken`). This step decides which words were said, and when, so a cell means the
+same in every format. It leaves out and counts `n/a`, empty texts, marks and words without a time. It sorts the words by
+their onsets, and counts times from the beginning of the recording.
 """
 
 from __future__ import annotations
@@ -17,16 +17,23 @@ from typing import NamedTuple, final
 from encoderlab.brain.stories.marks import kind_of_mark
 from encoderlab.core.errors import InputError
 
-MISSING = ("", "n/a")  # BIDS: a value that is not there
-PANDAS = "NaN"  # what pandas and numpy write for a value that is not there; nobody's spelling of a word
-LIKE_MISSING = ("nan", "NAN", "NA", "null", "NULL", "None")  # these may be words
+MISSING = ("", "n/a")  # a missing value in BIDS
+PANDAS = "NaN"  # a missing value as pandas and numpy write it; no word is spelled so
+LIKE_MISSING = ("nan", "NAN", "NA", "null", "NULL", "None")  # missing values or words
 LONGEST_WORD = 10.0  # seconds
 LONGEST_GAP = 100.0  # seconds from one word to the next, in the middle of a story
 SOME_PHRASES = 0.5  # of the rows
 
 
 class Row(NamedTuple):
-    """start, stop: seconds; None where the file has no time for this text. line: in the file, where it has lines."""
+    """A text of a file with its times.
+
+    Attributes:
+        text: as in the file.
+        start: seconds; None if the file has no time for this text.
+        stop: seconds; None if the file has no time for this text.
+        line: the number of its line, for files that have lines.
+    """
 
     text: str
     start: float | None
@@ -37,10 +44,16 @@ class Row(NamedTuple):
 @final
 @dataclass(frozen=True, kw_only=True)
 class Spoken:
-    """What a file holds of one story, as it stands there.
+    """The rows of one story, as a file holds them.
 
-    begin, end: of the recording, on the clock of the rows; end None: the end of the last row. lower: words in lower
-    case. tier: that holds the rows. notes: lines for the user
+    Attributes:
+        name: the story's name.
+        rows: texts with times, in the order of the file.
+        begin: the beginning of the recording in seconds, on the clock of the rows.
+        end: the end of the recording in seconds; None means the end of the last row.
+        lower: whether the words become lower case.
+        tier: the tier that holds the rows, if the file has tiers.
+        notes: lines for the user.
     """
 
     name: str
@@ -55,7 +68,15 @@ class Spoken:
 @final
 @dataclass(frozen=True, kw_only=True)
 class Transcript:
-    """The words of a story, their middles and the end of the recording: seconds from the recording's beginning."""
+    """The words of a story with their times.
+
+    Attributes:
+        name: the story's name.
+        words: what was said, in the order of the onsets.
+        times: the middle of each word, in seconds from the beginning of the recording.
+        end: the end of the recording, in seconds from its beginning.
+        notes: lines for the user.
+    """
 
     name: str
     words: list[str]
@@ -68,14 +89,16 @@ def transcript(path: Path, spoken: Spoken, marks: Collection[str] = ()) -> Trans
     """Choose and order the words of a file.
 
     Args:
-        marks: further texts that are no words.
+        path: the file, for messages.
+        spoken: the rows of one story.
+        marks: further texts that are not words.
 
     Raises:
         InputError: no word is left, a row ends before it begins, or the times cannot be seconds.
     """
     more = {mark.strip().lower() for mark in marks}
-    kept: list[tuple[float, float, str]] = []
-    left, examples = Counter[str](), dict[str, Counter[str]]()
+    words: list[tuple[float, float, str]] = []  # start, stop, word
+    left_out, examples = Counter[str](), dict[str, Counter[str]]()
     for row in spoken.rows:
         word = " ".join(row.text.split())  # a label of a TextGrid may hold a line break
         kind = kind_of_mark(word, more)
@@ -85,77 +108,83 @@ def transcript(path: Path, spoken: Spoken, marks: Collection[str] = ()) -> Trans
                 "duration of 0 or more"
             )
         if word.lower() in MISSING:
-            left[f"rows {'with n/a for a word' if word else 'without text'} left out"] += 1
+            left_out[f"rows {'with n/a for a word' if word else 'without text'} left out"] += 1
         elif word == PANDAS:
-            left[f"rows with {PANDAS} for a word left out"] += 1
+            left_out[f"rows with {PANDAS} for a word left out"] += 1
         elif kind is not None:
-            left[f"{kind} marks left out"] += 1
+            left_out[f"{kind} marks left out"] += 1
             examples.setdefault(f"{kind} marks left out", Counter())[word.lower()] += 1
         elif row.start is None or row.stop is None:
-            left["words without a time left out"] += 1
+            left_out["words without a time left out"] += 1
             examples.setdefault("words without a time left out", Counter())[word] += 1
         else:
-            kept.append((row.start - spoken.begin, row.stop - spoken.begin, word.lower() if spoken.lower else word))
+            words.append((row.start - spoken.begin, row.stop - spoken.begin, word.lower() if spoken.lower else word))
     stops = [row.stop for row in spoken.rows if row.stop is not None]
     end = (max(stops, default=spoken.begin) if spoken.end is None else spoken.end) - spoken.begin
-    if not kept:
-        said = ", ".join(f"{count} {what}" for what, count in left.items()) or "no rows"
-        raise InputError(f"{path}: story {spoken.name!r}: no words in it ({said}); remove the file, or fill it")
-    _refuse_other_units(path, spoken.name, kept)
-    notes = [f"tier {spoken.tier!r}: {len(kept)} words"] if spoken.tier is not None else []
+    if not words:
+        why = ", ".join(f"{count} {what}" for what, count in left_out.items()) or "no rows"
+        raise InputError(
+            f"{path}: story {spoken.name!r}: no words in it ({why}); expected at least one; remove the file, or add "
+            "its words"
+        )
+    _refuse_other_units(path, spoken.name, words)
+    notes = [f"tier {spoken.tier!r}: {len(words)} words"] if spoken.tier is not None else []
     notes += spoken.notes
     if spoken.begin:
         notes.append(f"times count from the beginning of the recording, which the file sets to {spoken.begin:g} s")
-    for what, count in left.items():
+    for what, count in left_out.items():
         which = f": {_shown(examples[what])}" if what in examples else ""
         notes.append(f"{count} {what}{which}")
-    notes += _oddities(kept, end)
-    kept.sort(key=lambda one: one[0])  # stable: words of one onset keep their order
-    middles = [(start + stop) / 2 for start, stop, _ in kept]
-    return Transcript(name=spoken.name, words=[word for *_, word in kept], times=middles, end=end, notes=notes)
+    notes += _oddities(words, end)
+    words.sort(key=lambda timed: timed[0])  # stable: words with the same onset keep their order
+    middles = [(start + stop) / 2 for start, stop, _ in words]
+    return Transcript(name=spoken.name, words=[word for *_, word in words], times=middles, end=end, notes=notes)
 
 
 def _at(path: Path, row: Row) -> str:
     return str(path) if row.line is None else f"{path}:{row.line}"
 
 
-def _shown(found: Counter[str], most: int = 5) -> str:
-    """The commonest of some texts."""
-    return ", ".join(text[:30] for text, _ in found.most_common(most)) + (", ..." if len(found) > most else "")
+def _shown(texts: Counter[str], most: int = 5) -> str:
+    """List the commonest of some texts."""
+    return ", ".join(text[:30] for text, _ in texts.most_common(most)) + (", ..." if len(texts) > most else "")
 
 
-def _refuse_other_units(path: Path, name: str, kept: Sequence[tuple[float, float, str]]) -> None:
-    """Raise InputError where times cannot be seconds."""
+def _refuse_other_units(path: Path, name: str, words: Sequence[tuple[float, float, str]]) -> None:
+    """Raise InputError if the times cannot be seconds."""
     where = f"{path}: story {name!r}"
-    lasts = median(stop - start for start, stop, _ in kept)
-    starts = sorted(start for start, *_ in kept)
+    duration = median(stop - start for start, stop, _ in words)
+    starts = sorted(start for start, *_ in words)
     gap = median(b - a for a, b in zip(starts, starts[1:], strict=False)) if len(starts) > 1 else 0.0
     for what, seconds, limit in (
-        ("a word lasts", lasts, LONGEST_WORD),
+        ("a word lasts", duration, LONGEST_WORD),
         ("words follow each other after", gap, LONGEST_GAP),
     ):
         if seconds > limit:
             raise InputError(
-                f"{where}: {what} {seconds:g} s (the median of {len(kept)} words), which no speech has; expected "
-                "seconds: divide the times by 1000 if they are milliseconds, by the rate if they are samples"
+                f"{where}: {what} {seconds:g} s (the median of {len(words)} words), too long for speech; expected "
+                "seconds; divide the times by 1000 if they are milliseconds, by the sampling rate if they are samples"
             )
 
 
-def _oddities(kept: Sequence[tuple[float, float, str]], end: float) -> list[str]:
+def _oddities(words: Sequence[tuple[float, float, str]], end: float) -> list[str]:
+    """Count what is unusual about the words, one line for each kind that occurs."""
     counts = {
         "words stood after a later word; put in the order of their onsets": sum(
-            b[0] < a[0] for a, b in zip(kept, kept[1:], strict=False)
+            b[0] < a[0] for a, b in zip(words, words[1:], strict=False)
         ),
-        "words begin before the recording (negative times)": sum(start < 0 for start, *_ in kept),
-        "words end after the recording": sum(stop > end + 1e-3 for _, stop, _ in kept),
-        f"words last over {LONGEST_WORD:g} s": sum(stop - start > LONGEST_WORD for start, stop, _ in kept),
-        "words in round brackets (kept)": sum(word[0] == "(" and word[-1] == ")" for *_, word in kept),
+        "words begin before the recording (negative times)": sum(start < 0 for start, *_ in words),
+        "words end after the recording": sum(stop > end + 1e-3 for _, stop, _ in words),
+        f"words last over {LONGEST_WORD:g} s": sum(stop - start > LONGEST_WORD for start, stop, _ in words),
+        "words in round brackets (kept)": sum(word[0] == "(" and word[-1] == ")" for *_, word in words),
     }
-    if like := Counter(word for *_, word in kept if word in LIKE_MISSING):
+    if like_missing := Counter(word for *_, word in words if word in LIKE_MISSING):
         what = (
-            f"words are kept that may stand for a missing word ({_shown(like)}); if so, list them under stories.marks"
+            f"words are kept that may stand for a missing word ({_shown(like_missing)}); if they do, list them under "
+            "stories.marks"
         )
-        counts[what] = like.total()
-    if (phrases := sum(len(word.split()) > 1 for *_, word in kept)) > SOME_PHRASES * len(kept):  # "new york" is usual
-        counts["rows hold several words and count as one word each; align them for a time of each"] = phrases
+        counts[what] = like_missing.total()
+    phrases = sum(len(word.split()) > 1 for *_, word in words)
+    if phrases > SOME_PHRASES * len(words):  # a few are usual ("new york")
+        counts["rows hold several words and count as one word each; align them to get a time for each word"] = phrases
     return [f"{count} {what}" for what, count in counts.items() if count]

@@ -1,1 +1,1 @@
-"""Words become vectors: static, contextual, from a file."""
+"""Turn words into vectors: static, contextual, or looked up in a file."""

@@ -1,72 +1,48 @@
-r"""Contextual word vectors: the hidden states of an encoder, one vector a word.
+r"""Make contextual word vectors: the hidden states of an encoder, one vector a word.
 
-    h_s  the state of subword s in a window that holds it, at one layer (0: the embeddings, l: after the l-th layer)
-    v_w  = sum_k a_kw mean_{s in w} h_ks / sum_k a_kw        over the windows k that hold the whole word w
+    h_ks  the state of subword s in window k, at one layer (0: the embeddings, l: after the l-th layer)
+    v_w   = sum_k a_kw mean_{s in w} h_ks / sum_k a_kw        over the windows k that contain the whole word w
 
-with a_kw = 1 (`mean`), the smaller number of tokens between the word and an end of the window (`weighted`; an end of
-the window that is an end of the story cuts nothing off and does not count), or 1 for the window where that number is
-largest alone (`central`). A word longer than any window has no such window: each of its subwords is averaged over the
-windows that hold it, then these over the word. Words without a token, such as empty ones, have a zero vector.
+The weight a_kw depends on `combine`. For `mean` it is 1. For `weighted` it is the number of tokens from the word to the
+nearer end of the window; an end of the window that is also an end of the story does not count. For `central` it is 1
+for the window where that number is largest, and 0 for all others. If no window contains a whole word, each of its
+subwords is averaged over the windows that contain the subword, and these averages over the word. A word without a
+token, such as an empty one, has a zero vector.
 
-The states are those of the bare encoder, never logits. Windows of all stories share their batches: nearly all are full,
-so that nearly nothing is padded, and a story is finished and forgotten before the next but one begins.
+The states are those of the encoder without a head. Windows of all stories share batches. Nearly all windows are full,
+so there is little padding, and a story is finished and freed before the next but one begins.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal, final
+from typing import Any, final
 
 import numpy as np
 import torch
 
 from encoderlab.brain.vectors.subwords import Subwords, subwords, word_tokenizer
+from encoderlab.brain.vectors.windows import Combine, Windows, word_shares
 from encoderlab.core.errors import InputError
-from encoderlab.model import positions
 from encoderlab.model.encoder import EncoderModel
 from encoderlab.tasks.windows import around, spans
 
-PATIENCE = 16  # stories that may wait for a short one, whose window waits for company
-Combine = Literal["mean", "weighted", "central"]
-
-
-@final
-@dataclass(frozen=True, kw_only=True)
-class Windows:
-    """How stories are cut.
-
-    window: tokens the encoder reads at once, special ones included; default: 512, or what it has positions for
-    stride: tokens from the start of one window to that of the next; default: half of `window`
-    combine: how a word's vectors from several windows become one
-    batch_tokens: tokens of one forward pass, padding included
-    """
-
-    window: int | None = None
-    stride: int | None = None
-    combine: Combine = "mean"
-    batch_tokens: int = 4096
-
-    def sizes(self, encoder: EncoderModel) -> tuple[int, int]:
-        """Tokens of a story in one window, and the stride. InputError where the encoder cannot have such windows."""
-        limit = _limit(encoder)
-        special = encoder.tokenizer.num_special_tokens_to_add()
-        window = min(512, limit) if self.window is None else self.window
-        if not special < window <= limit:
-            raise InputError(
-                f"window = {window}: {encoder.name} reads {special + 1} to {limit} tokens, special ones included"
-            )
-        size, stride = window - special, window // 2 if self.stride is None else self.stride
-        if not 0 < stride <= size:
-            raise InputError(f"stride = {stride}: expected 1 to {size}, so that no token is left out")
-        return size, stride
+PATIENCE = 16  # stories that may wait until a short window of an earlier story fits into a batch
 
 
 @final
 @dataclass(frozen=True, eq=False, kw_only=True)
 class WordVectors:
-    """vectors: float32 (layers, words, hidden). empty: words without a token, whose rows are zero. unknown: words that
-    the encoder's vocabulary has no piece of. windows, tokens: what was read for them."""
+    """The vectors of the words of one story.
+
+    Attributes:
+        vectors: (layers, words, hidden) float32.
+        empty: number of words without a token, whose rows are zero.
+        unknown: number of words that are only the tokenizer's unknown token.
+        windows: number of windows that were read.
+        tokens: number of tokens of the story.
+    """
 
     vectors: np.ndarray
     empty: int
@@ -78,14 +54,23 @@ class WordVectors:
 def word_vectors(
     words: Sequence[str], encoder: EncoderModel, *, layer: int = -1, windows: Windows | None = None
 ) -> np.ndarray:
-    """float32 (words, hidden): one vector a word, in context. `layer`: 0 is the embeddings, l what the l-th layer
-    returns, negative ones count from the end. InputError for a layer or a window that the encoder does not have.
+    """Make one vector a word, in context.
 
-    encoder: a bare one, `backbone.load(name, head="AutoModel", class_names=[], seed=0)`, with or without an adapter
-    put in by `adapters.load_adapter(encoder, folder, head=False)`.
+    Args:
+        words: the words of a text.
+        encoder: an encoder without a head, from `model.load.load(name, head="AutoModel", class_names=[], seed=0)`, with
+            or without an adapter from `adapters.folder.load_adapter(encoder, folder, head=False)`.
+        layer: 0 for the embeddings, l for the output of the l-th layer; negative numbers count from the end.
+        windows: how the text is cut.
+
+    Returns:
+        (words, hidden) float32.
+
+    Raises:
+        InputError: the encoder does not have the layer, or cannot read such windows.
     """
-    (found,) = story_vectors([words], encoder, layers=(layer,), windows=windows)
-    return found.vectors[0]
+    (story,) = story_vectors([words], encoder, layers=(layer,), windows=windows)
+    return story.vectors[0]
 
 
 def story_vectors(
@@ -96,12 +81,22 @@ def story_vectors(
     windows: Windows | None = None,
     tick: Callable[[int], object] | None = None,
 ) -> Iterator[WordVectors]:
-    """The vectors of each story's words, story after story, several layers from one pass. `tick(words)` after each.
+    """Yield the vectors of the words of each story, for several layers from one pass.
 
-    Memory holds the stories whose windows share a forward pass, and no others.
+    Memory holds only the stories whose windows share a forward pass.
+
+    Args:
+        stories: the words of each story.
+        encoder: an encoder without a head.
+        layers: as `layer` of `word_vectors`.
+        windows: how stories are cut.
+        tick: tick(words) is called after each story.
+
+    Raises:
+        InputError: the encoder does not have a layer, or cannot read such windows.
     """
     reader = _Reader(encoder, layer_numbers(encoder, layers), windows or Windows())
-    waiting: list[_Story] = []  # stories in order, some of them with windows not yet read
+    waiting: list[_Story] = []  # stories in order, some of whose windows are not read yet
     for words in stories:
         story = reader.open(words)
         waiting.append(story)
@@ -115,47 +110,52 @@ def story_vectors(
 
 
 def layer_numbers(encoder: EncoderModel, layers: Sequence[int]) -> tuple[int, ...]:
-    """Layers as numbers from 0 (the embeddings) up. InputError where there is no such layer."""
+    """Number layers from 0 (the embeddings) up, or raise InputError if the encoder does not have one."""
     count = encoder.model.config.num_hidden_layers
     if wrong := [n for n in layers if not -count - 1 <= n <= count]:
         raise InputError(f"layer {wrong[0]}: {encoder.name} has 0 (the embeddings) to {count}; -1 is the last")
     return tuple(n % (count + 1) for n in layers)
 
 
-def _limit(encoder: EncoderModel) -> int:
-    taken = getattr(encoder.base_model, "prompt_embeddings", None)  # a prompt in front takes positions from the text
-    return positions.usable(encoder.base_model) - (0 if taken is None else len(taken))
-
-
 class _Story:
-    """A story on its way: what its windows have given so far."""
+    """The sums of a story's word vectors over the windows that were read so far.
+
+    Args:
+        tokens: of the story.
+        windows: (first token, token after the last) of each window.
+        combine: how windows are combined.
+        shape: (layers, hidden).
+    """
 
     def __init__(self, tokens: Subwords, windows: list[tuple[int, int]], combine: Combine, shape: tuple[int, int]):
         self.tokens, self.spans, self.left = tokens, windows, len(windows)
         layers, hidden = shape
         self.sum = np.zeros((layers, tokens.words, hidden))
+        # Word w has the tokens start[w] to stop[w]: (words,) each.
         first = tokens.first
         self.start, self.stop = first[:-1], first[1:]
-        self.weights = _weights(self.start, self.stop, windows, len(tokens.ids), combine)
+        self.weights = word_shares(self.start, self.stop, windows, len(tokens.ids), combine)
+        # If no window contains a whole word, each of its subwords is averaged by itself.
         whole = np.zeros(tokens.words, dtype=bool)
         for start, stop in windows:
             whole |= (self.start >= start) & (self.stop <= stop)
-        # Of a word that no window holds whole, each subword is averaged by itself.
-        held = np.zeros(len(tokens.ids))
+        windows_of_token = np.zeros(len(tokens.ids))
         for start, stop in windows:
-            held[start:stop] += 1
+            windows_of_token[start:stop] += 1
         self.long = np.flatnonzero(~whole & (self.stop > self.start))
-        self.share = 1 / np.maximum(held, 1)
+        self.share = 1 / np.maximum(windows_of_token, 1)
 
     def add(self, span: tuple[int, int], states: np.ndarray) -> None:
-        """states: float32 (layers, tokens of the window, hidden)."""
+        """Add the states of one window, (layers, tokens of the window, hidden) float32."""
         start, stop = span
         words, weights = self.weights[span]
         if len(words):
-            until = np.zeros((len(states), 1 + stop - start, states.shape[2]))  # sums of all tokens before each
-            np.cumsum(states, axis=1, dtype=np.float64, out=until[:, 1:])
-            sums = until[:, self.stop[words] - start] - until[:, self.start[words] - start]
+            # Sums before each token, (layers, tokens + 1, hidden); a word's sum is the difference of two of them.
+            before = np.zeros((len(states), 1 + stop - start, states.shape[2]))
+            np.cumsum(states, axis=1, dtype=np.float64, out=before[:, 1:])
+            sums = before[:, self.stop[words] - start] - before[:, self.start[words] - start]
             self.sum[:, words] += sums * (weights / (self.stop - self.start)[words])[:, None]
+        # Words longer than any window: add the subwords that this window contains.
         for word in self.long:
             low, high = max(self.start[word], start), min(self.stop[word], stop)
             if low < high:
@@ -164,33 +164,8 @@ class _Story:
         self.left -= 1
 
 
-def _weights(
-    first: np.ndarray, last: np.ndarray, windows: list[tuple[int, int]], tokens: int, combine: Combine
-) -> dict[tuple[int, int], tuple[np.ndarray, np.ndarray]]:
-    """{window: (words it holds whole, the share of the word's vector that comes from it)}."""
-    held, context = {}, {}
-    total, best = np.zeros(len(first)), np.full(len(first), -np.inf)
-    for start, stop in windows:
-        inside = np.flatnonzero((first >= start) & (last <= stop) & (last > first))
-        left = first[inside] - start + 1.0 if start > 0 else np.full(len(inside), np.inf)
-        right = stop - last[inside] + 1.0 if stop < tokens else np.full(len(inside), np.inf)
-        near = np.minimum(np.minimum(left, right), stop - start)
-        held[start, stop], context[start, stop] = inside, near
-        total[inside] += 1 if combine == "mean" else near
-        best[inside] = np.maximum(best[inside], near)
-    shares = {}
-    taken = np.zeros(len(first), dtype=bool)
-    for window, words in held.items():
-        if combine == "central":  # of equally central windows the first
-            chosen = (context[window] == best[words]) & ~taken[words]
-            taken[words[chosen]] = True
-            shares[window] = (words[chosen], np.ones(chosen.sum()))
-        else:
-            shares[window] = (words, (1.0 if combine == "mean" else context[window]) / total[words])
-    return shares
-
-
 def _finished(story: _Story, tick: Callable[[int], object] | None) -> WordVectors:
+    """Return the vectors of a story whose windows are all read."""
     vectors = story.sum.astype(np.float32)
     words = story.tokens.words
     assert vectors.shape[1] == words, (vectors.shape, words)
@@ -206,7 +181,7 @@ def _finished(story: _Story, tick: Callable[[int], object] | None) -> WordVector
 
 
 class _Reader:
-    """Reads windows in batches of equal or similar length, as they come."""
+    """A queue of windows, which are read in batches of equal or similar length."""
 
     def __init__(self, encoder: EncoderModel, layers: tuple[int, ...], windows: Windows) -> None:
         self.encoder, self.layers, self.windows = encoder, layers, windows
@@ -221,18 +196,23 @@ class _Reader:
         encoder.model.eval()
 
     def open(self, words: Sequence[str]) -> _Story:
+        """Split a story into tokens and windows."""
         tokens = subwords(words, self.tokenizer, self.encoder.tokenizer.unk_token)
         windows = spans(len(tokens.ids), self.size, self.stride)
         return _Story(tokens, windows, self.windows.combine, (len(self.layers), self.hidden))
 
     def flush(self, *, all_of_them: bool) -> None:
-        """Read full batches of full windows, and short windows once as many tokens as a batch's have come together."""
-        short = [one for one in self.queue if one[1][1] - one[1][0] < self.size]
-        full = [one for one in self.queue if one[1][1] - one[1][0] == self.size]
+        """Read full batches of full windows, and short windows if they have enough tokens for a batch.
+
+        Args:
+            all_of_them: whether to read all windows, even if a batch is not full.
+        """
+        short = [(story, span) for story, span in self.queue if span[1] - span[0] < self.size]
+        full = [(story, span) for story, span in self.queue if span[1] - span[0] == self.size]
         while len(full) >= self.rows or (all_of_them and full):
             self.read(full[: self.rows])
             full = full[self.rows :]
-        short.sort(key=lambda one: one[1][0] - one[1][1])
+        short.sort(key=lambda queued: queued[1][0] - queued[1][1])  # the longest first
         while short and (all_of_them or sum(stop - start for _, (start, stop) in short) >= self.windows.batch_tokens):
             longest = short[0][1][1] - short[0][1][0]
             rows = max(1, self.windows.batch_tokens // (longest + len(self.before) + len(self.after)))
@@ -241,6 +221,8 @@ class _Reader:
         self.queue = [*full, *short]
 
     def read(self, batch: list[tuple[_Story, tuple[int, int]]]) -> None:
+        """Run the encoder on a batch of windows, and add their states to their stories."""
+        # (batch, seq) token ids with special tokens around the window
         ids, mask = _padded(
             [[*self.before, *story.tokens.ids[a:b], *self.after] for story, (a, b) in batch],
             self.encoder.pad_id,
@@ -251,14 +233,17 @@ class _Reader:
             inputs["attention_mask"] = mask.long().to(device)
         with torch.inference_mode():
             output = self.encoder.model(**inputs, output_hidden_states=True)
+        # one (batch, seq, hidden) a layer
         states = [output.last_hidden_state if n == self.top else output.hidden_states[n] for n in self.layers]
         lead = len(self.before)
         for row, (story, (a, b)) in enumerate(batch):
-            picked = torch.stack([layer[row, lead : lead + b - a] for layer in states])
-            story.add((a, b), picked.float().cpu().numpy())
+            # (layers, tokens of the window, hidden), without special tokens and padding
+            window_states = torch.stack([layer[row, lead : lead + b - a] for layer in states])
+            story.add((a, b), window_states.float().cpu().numpy())
 
 
 def _padded(rows: Sequence[Sequence[int]], pad: int) -> tuple[torch.Tensor, torch.Tensor]:
+    """Pad rows of token ids: (batch, seq) ids, and the (batch, seq) mask of the tokens that are not padding."""
     length = max(map(len, rows))
     ids = torch.full((len(rows), length), pad)
     mask = torch.zeros((len(rows), length), dtype=torch.bool)

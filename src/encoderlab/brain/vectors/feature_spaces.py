@@ -1,7 +1,8 @@
-"""Feature spaces of a study, ready to be computed: their vectors for any stories, and what these depend on.
+"""Open the feature spaces of a study: compute their vectors for any stories, and list what these depend on.
 
-Spaces that differ in the layer of one encoder share one pass, so a `Spaces` may have several labels. `attributes` name
-everything that the vectors depend on but the words: a file of vectors is up to date when those are as they are today.
+Spaces that differ only in the layer of an encoder share one pass, so a `Spaces` may have several labels. `attributes`
+names everything except the words that the vectors depend on. A file of vectors is up to date if its attributes are
+equal to the current ones.
 """
 
 from __future__ import annotations
@@ -19,9 +20,10 @@ import torch
 
 from encoderlab.adapters import folder as adapters
 from encoderlab.brain.stories.story import Story
-from encoderlab.brain.vectors.contextual import Windows, layer_numbers, story_vectors
+from encoderlab.brain.vectors.contextual import layer_numbers, story_vectors
 from encoderlab.brain.vectors.features import BagOfWords, Encoder, Feature, FileVectors, WordRate
 from encoderlab.brain.vectors.static import normal, read_vectors, vocabulary, word_length, word_rate
+from encoderlab.brain.vectors.windows import Windows
 from encoderlab.core.errors import InputError
 from encoderlab.model import load
 from encoderlab.model.encoder import EncoderModel
@@ -33,7 +35,13 @@ Counts = dict[str, int]
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class Spaces(ABC):
-    """labels: of the feature spaces that one pass over the words gives. notes: what to know of an encoder, as keys."""
+    """The feature spaces that one pass over the words computes.
+
+    Attributes:
+        labels: of the spaces.
+        feature: their section in the study.
+        notes: lines for the user about an encoder, as keys of a dict so that none is repeated.
+    """
 
     labels: tuple[str, ...]
     feature: Feature
@@ -41,31 +49,41 @@ class Spaces(ABC):
 
     @abstractmethod
     def attributes(self, number: int, stories: Sequence[Story]) -> dict[str, Any]:
-        """What the vectors of one label are of and depend on, for its file. Plain values only."""
+        """List what the vectors of one label depend on, for its file, in plain values.
+
+        Args:
+            number: of the label.
+            stories: the stories of the study.
+        """
 
     @abstractmethod
     def vectors(self, stories: Sequence[Story], tick: Tick) -> Iterator[tuple[list[np.ndarray], Counts]]:
-        """Of each story one (words, dimensions) a label, and counts worth telling. `tick(words)` after each."""
+        """Yield for each story one (words, dimensions) array per label, and counts; call `tick(words)` after each."""
 
     def release(self) -> None:
-        """Forget an encoder that was read; it is read again when it is needed again."""
+        """Free an encoder that was read; it is read again if it is needed again."""
         vars(self).pop("encoder", None)
 
 
 def open_spaces(features: Sequence[tuple[str, Feature]], device: torch.device) -> list[Spaces]:
-    """InputError where a file or an encoder is not there. An encoder is read when it is first needed."""
+    """Open feature spaces; an encoder is read when it is first needed.
+
+    Args:
+        features: (label, section) of each space.
+        device: where encoders run.
+    """
     opened: list[Spaces] = []
-    together: dict[Encoder, list[tuple[str, int]]] = {}
+    by_encoder: dict[Encoder, list[tuple[str, int]]] = {}  # {encoder: labels and layers}
     for label, feature in features:
         if isinstance(feature, Encoder):
-            together.setdefault(replace(feature, layer=0, label=None), []).append((label, feature.layer))
+            by_encoder.setdefault(replace(feature, layer=0, label=None), []).append((label, feature.layer))
         elif isinstance(feature, BagOfWords):
             opened.append(Vocabulary(labels=(label,), feature=feature))
         elif isinstance(feature, FileVectors):
             opened.append(LookedUp(labels=(label,), feature=feature))
         else:
             opened.append(OneColumn(labels=(label,), feature=feature))
-    for feature, members in together.items():
+    for feature, members in by_encoder.items():
         labels, layers = zip(*members, strict=True)
         opened.append(Contextual(labels=labels, feature=feature, wanted=layers, device=device))
     return opened
@@ -74,15 +92,19 @@ def open_spaces(features: Sequence[tuple[str, Feature]], device: torch.device) -
 @final
 @dataclass(frozen=True, eq=False, kw_only=True)
 class Vocabulary(Spaces):
-    """The number of each word in the vocabulary of all the stories, -1 for an empty one. Which of its words are used is
-    decided by the training stories of a fold, when responses are predicted."""
+    """A bag of words: the number of each word in the vocabulary of all stories, -1 for an empty word.
+
+    The training stories of a fold decide which words are used, when responses are predicted.
+    """
 
     def attributes(self, number: int, stories: Sequence[Story]) -> dict[str, Any]:
+        """See `Spaces`."""
         words = "\n".join(vocabulary(stories))
         digest = hashlib.sha256(words.encode("utf-8", "surrogatepass")).hexdigest()
         return {"kind": "bag-of-words", "units": "index into vocabulary, -1: no word", "vocabulary_sha256": digest}
 
     def vectors(self, stories: Sequence[Story], tick: Tick) -> Iterator[tuple[list[np.ndarray], Counts]]:
+        """See `Spaces`."""
         index = {word: i for i, word in enumerate(vocabulary(stories))}
         for story in stories:
             rows = np.array([index.get(normal(word), -1) for word in story.words], dtype=np.int32).reshape(-1, 1)
@@ -93,11 +115,15 @@ class Vocabulary(Spaces):
 @final
 @dataclass(frozen=True, eq=False, kw_only=True)
 class OneColumn(Spaces):
+    """Word rate or word length, one column each."""
+
     def attributes(self, number: int, stories: Sequence[Story]) -> dict[str, Any]:
+        """See `Spaces`."""
         rate = isinstance(self.feature, WordRate)
         return {"kind": "word-rate" if rate else "word-length", "units": "words" if rate else "letters"}
 
     def vectors(self, stories: Sequence[Story], tick: Tick) -> Iterator[tuple[list[np.ndarray], Counts]]:
+        """See `Spaces`."""
         make = word_rate if isinstance(self.feature, WordRate) else word_length
         for story in stories:
             rows = make(story)
@@ -108,12 +134,16 @@ class OneColumn(Spaces):
 @final
 @dataclass(frozen=True, eq=False, kw_only=True)
 class LookedUp(Spaces):
+    """Vectors of words, looked up in a file."""
+
     @property
     def file(self) -> Path:
+        """The file of vectors."""
         assert isinstance(self.feature, FileVectors)
         return Path(self.feature.path)
 
     def attributes(self, number: int, stories: Sequence[Story]) -> dict[str, Any]:
+        """See `Spaces`; raise InputError if the file does not exist."""
         try:
             with self.file.open("rb") as stream:
                 digest = hashlib.file_digest(stream, "sha256").hexdigest()
@@ -122,6 +152,7 @@ class LookedUp(Spaces):
         return {"kind": "vectors", "units": "as in the file", "file": self.file.name, "file_sha256": digest}
 
     def vectors(self, stories: Sequence[Story], tick: Tick) -> Iterator[tuple[list[np.ndarray], Counts]]:
+        """See `Spaces`."""
         table = read_vectors(self.file, set(vocabulary(stories)))
         for story in stories:
             rows, missing = table.of(story)
@@ -132,23 +163,30 @@ class LookedUp(Spaces):
 @final
 @dataclass(frozen=True, eq=False, kw_only=True)
 class Contextual(Spaces):
-    """wanted: one layer a label, as the study file has them."""
+    """Layers of an encoder.
+
+    Attributes:
+        wanted: one layer a label, as the study file has them.
+        device: where the encoder runs.
+    """
 
     wanted: tuple[int, ...]
     device: torch.device
 
     @property
     def settings(self) -> Encoder:
+        """The section of the encoder."""
         assert isinstance(self.feature, Encoder)
         return self.feature
 
     @cached_property
     def windows(self) -> Windows:
+        """How stories are cut into windows."""
         return Windows(window=self.settings.window, stride=self.settings.stride, combine=self.settings.combine)
 
     @cached_property
     def encoder(self) -> EncoderModel:
-        """The bare encoder, its adapter merged into it where it can be."""
+        """The encoder without a head, with its adapter merged into it if the adapter can be merged."""
         encoder = load.load(self.settings.model, head="AutoModel", class_names=[], seed=0)
         self.notes.update(dict.fromkeys(encoder.notes))
         if self.settings.adapter is not None:
@@ -160,9 +198,11 @@ class Contextual(Spaces):
 
     @cached_property
     def layers(self) -> tuple[int, ...]:
+        """The layers, numbered from 0 (the embeddings) up."""
         return layer_numbers(self.encoder, self.wanted)
 
     def attributes(self, number: int, stories: Sequence[Story]) -> dict[str, Any]:
+        """See `Spaces`; raise InputError if the encoder cannot be read, or lacks the layer or the windows."""
         size, stride = self.windows.sizes(self.encoder)
         return {
             "kind": "encoder",
@@ -172,22 +212,22 @@ class Contextual(Spaces):
             "tokenizer_fingerprint": self.encoder.tokenizer_fingerprint,
             "adapter_fingerprint": _folder_digest(self.settings.adapter) if self.settings.adapter else "",
             "layer": self.layers[number],
-            "window_tokens": size,  # of the story; special tokens come on top
+            "window_tokens": size,  # of the story; special tokens are added to these
             "stride_tokens": stride,
             "combine": self.settings.combine,
             "precision": self.settings.precision,
         }
 
     def vectors(self, stories: Sequence[Story], tick: Tick) -> Iterator[tuple[list[np.ndarray], Counts]]:
+        """See `Spaces`."""
         words = (story.words for story in stories)
-        made = story_vectors(words, self.encoder, layers=self.layers, windows=self.windows, tick=tick)
-        for found in made:
-            counts = {"empty": found.empty, "unknown": found.unknown, "windows": found.windows, "tokens": found.tokens}
-            yield list(found.vectors), counts
+        for story in story_vectors(words, self.encoder, layers=self.layers, windows=self.windows, tick=tick):
+            counts = {"empty": story.empty, "unknown": story.unknown, "windows": story.windows, "tokens": story.tokens}
+            yield list(story.vectors), counts
 
 
 def _folder_digest(folder: str) -> str:
-    """sha256 over the tensors and settings of an adapter folder, wherever it lies."""
+    """Hash the tensors and settings of an adapter folder, independently of its path."""
     digest = hashlib.sha256()
     for file in sorted(path for ending in ("safetensors", "bin", "json") for path in Path(folder).glob(f"*.{ending}")):
         digest.update(file.name.encode())

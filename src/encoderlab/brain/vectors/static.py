@@ -1,12 +1,13 @@
-"""Word vectors that know no context: bag of words, word rate, word length, and vectors looked up in a file.
+"""Make word vectors without context: bag of words, word rate, word length, and vectors looked up in a file.
 
-    bag of words   x_wj = 1 where word w is the j-th of the vocabulary; summed over a TR it is the count
+    bag of words   x_wj = 1 if word w is the j-th of the vocabulary; summed over a TR it is the count
     word rate      x_w = 1; summed over a TR it is the number of words
     word length    x_w = letters of the word
     look-up        GloVe text (Pennington et al. 2014), word2vec text and binary (Mikolov et al. 2013), each also .gz
 
-Words are compared as `normal` gives them: lower case, without what transcribers put around a word. One-letter words and
-apostrophes stay: "i" and "don't" are words. What is in no vocabulary gets a zero vector, and is counted.
+Words are compared as `normal` returns them: in lower case, without the signs that transcribers put around a word.
+One-letter words and apostrophes stay: "i" and "don't" are words. A word outside the vocabulary gets a zero vector, and
+is counted.
 """
 
 from __future__ import annotations
@@ -28,20 +29,26 @@ _AROUND = ' \t\r\n.,;:!?"()[]{}<>*`~…“”'  # apostrophes and hyphens are in
 
 
 def normal(word: str) -> str:
-    """The form under which a word is looked up: "Don’t," -> "don't"; nothing for a mark such as "{lg}"."""
-    said = word.replace("\u2019", "'").lower().strip()
-    return "" if is_mark(said, bare=False) else said.strip(_AROUND)
+    """Normalise a word for look-ups: "Don’t," -> "don't"; a mark such as "{lg}" becomes an empty string."""
+    lower = word.replace("\u2019", "'").lower().strip()
+    return "" if is_mark(lower, bare=False) else lower.strip(_AROUND)
 
 
 def vocabulary(stories: Iterable[Story], size: int | None = None) -> tuple[str, ...]:
-    """The commonest words of some stories, all of them without `size`; of equally common ones the first in the
-    alphabet. Give it the training stories of a fold and no others: a vocabulary is fitted like a weight."""
+    """List the commonest words of some stories, in alphabetical order if they are equally common.
+
+    Pass only the training stories of a fold: a vocabulary is fitted, as a weight is.
+
+    Args:
+        stories: the stories.
+        size: the number of words; None means all.
+    """
     counts = Counter(word for story in stories for word in map(normal, story.words) if word)
     return tuple(sorted(counts, key=lambda word: (-counts[word], word))[:size])
 
 
 def bag_of_words(story: Story, words: Sequence[str]) -> np.ndarray:
-    """float32 (w, len(words)): one row a word of the story, a 1 in the column of the vocabulary's word."""
+    """Make a bag of words: (words of the story, len(words)) float32, a 1 in the column of each word."""
     column = {word: j for j, word in enumerate(words)}
     rows = np.zeros((len(story), len(words)), dtype=np.float32)
     for i, word in enumerate(map(normal, story.words)):
@@ -51,24 +58,33 @@ def bag_of_words(story: Story, words: Sequence[str]) -> np.ndarray:
 
 
 def word_rate(story: Story) -> np.ndarray:
-    """float32 (w, 1): 1 a word; 0 for an empty one, which nobody said."""
+    """Make the word rate: (words, 1) float32, 1 for a word and 0 for an empty one."""
     return np.array([[float(bool(normal(word)))] for word in story.words], dtype=np.float32).reshape(-1, 1)
 
 
 def word_length(story: Story) -> np.ndarray:
-    """float32 (w, 1): letters of each word."""
+    """Make the word length: (words, 1) float32, the number of letters of each word."""
     return np.array([[float(len(normal(word)))] for word in story.words], dtype=np.float32).reshape(-1, 1)
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class Vectors:
-    """Vectors of the words that were asked for: `rows[index[word]]`, float32 (n, dimensions)."""
+    """The vectors of the wanted words: word w has `rows[index[w]]`.
+
+    Attributes:
+        index: {word: its row}.
+        rows: (n, dimensions) float32.
+    """
 
     index: dict[str, int]
     rows: np.ndarray
 
     def of(self, story: Story) -> tuple[np.ndarray, int]:
-        """float32 (w, dimensions) for a story's words, and how many said words are not in the file (zero rows)."""
+        """Look up the words of a story.
+
+        Returns:
+            (words, dimensions) float32, and the number of words that are not in the file, whose rows are zero.
+        """
         out = np.zeros((len(story), self.rows.shape[1]), dtype=np.float32)
         missing = 0
         for i, word in enumerate(map(normal, story.words)):
@@ -80,10 +96,16 @@ class Vectors:
 
 
 def read_vectors(path: Path, words: Collection[str]) -> Vectors:
-    """The vectors of `words` (in `normal` form) that a file has: one pass, nothing else kept in memory.
+    """Read the vectors of some words from a file, in one pass that keeps nothing else in memory.
 
-    Where the file spells a word in several cases, the lower-case entry is taken, else the first. InputError for a file
-    that is neither of the formats, or is cut off.
+    If the file spells a word in several cases, the lower-case entry counts, or else the first one.
+
+    Args:
+        path: a GloVe or word2vec file, text or binary, possibly compressed (.gz).
+        words: the wanted words, as `normal` returns them.
+
+    Raises:
+        InputError: the file has none of these formats, or is cut off.
     """
     wanted = set(words)
     try:
@@ -105,7 +127,10 @@ def _collect(path: Path, entries: Iterable[tuple[str, np.ndarray]], wanted: set[
     for word, row in entries:
         width = width or len(row)
         if len(row) != width:
-            raise InputError(f"{path}: {word!r} has {len(row)} numbers, the first word {width}; the file is damaged")
+            raise InputError(
+                f"{path}: {word!r} has {len(row)} numbers, the first word has {width}; the file is damaged, so copy it "
+                "again"
+            )
         key = normal(word)
         if key not in wanted or (key in index and (word != key or key in exact)):
             continue
@@ -122,6 +147,7 @@ def _collect(path: Path, entries: Iterable[tuple[str, np.ndarray]], wanted: set[
 
 
 def _entries(path: Path, first: bytes, stream: BinaryIO) -> Iterator[tuple[str, np.ndarray]]:
+    """Yield (word, vector) of a file of any of the formats; `first` is its first line."""
     header = first.split()
     if len(header) == 2 and all(part.isdigit() for part in header):
         count, width = map(int, header)
@@ -137,7 +163,7 @@ def _entries(path: Path, first: bytes, stream: BinaryIO) -> Iterator[tuple[str, 
 
 
 def _is_text(start: bytes, width: int) -> bool:
-    """Whether what follows a word2vec header is a line of text: a word, then numbers."""
+    """Whether a line of text (a word, then numbers) follows a word2vec header."""
     try:
         return len([float(part) for part in start.split(b"\n")[0].split()[1:] or [b"no"]][: width + 1]) > 0
     except ValueError:
@@ -152,7 +178,7 @@ def _text_entry(path: Path, line: int, data: bytes) -> tuple[str, np.ndarray]:
             return word.decode("utf-8", "replace"), row
     except ValueError:
         pass
-    # Some files have words with spaces in them: the numbers are then what ends the line.
+    # Some files have words with spaces in them; the numbers are then the end of the line.
     parts = data.split()
     place = len(parts)
     while place > 1 and _is_number(parts[place - 1]):
@@ -171,7 +197,7 @@ def _is_number(part: bytes) -> bool:
 
 
 def _binary(path: Path, stream: BinaryIO, count: int, width: int) -> Iterator[tuple[str, np.ndarray]]:
-    """word2vec's binary form: the word, a space, `width` little-endian float32; a newline may follow."""
+    """Read word2vec's binary form: the word, a space, `width` little-endian float32, and possibly a newline."""
     for number in range(count):
         word = bytearray()
         while (byte := stream.read(1)) != b" ":

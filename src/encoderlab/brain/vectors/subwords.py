@@ -1,5 +1,6 @@
-"""Words to tokens. Tokens belong to words by the tokenizer's own `word_ids`, never by counting: it emits nothing for an
-empty word.
+"""Split words into tokens.
+
+The tokenizer's own `word_ids` tell which word a token belongs to. Counting would fail, as an empty word has no token.
 """
 
 from __future__ import annotations
@@ -17,10 +18,13 @@ from tokenizers.pre_tokenizers import Sequence as PreTokenizers
 @final
 @dataclass(frozen=True, eq=False, kw_only=True)
 class Subwords:
-    """ids: int64 (n,) without special tokens. word: int64 (n,), ascending: the word each token is a part of.
+    """The tokens of a story.
 
-    words: how many words there are, those without a token included
-    unknown: words that are the tokenizer's unknown token and nothing else
+    Attributes:
+        ids: (tokens,) int64, without special tokens.
+        word: (tokens,) int64, ascending: the word that each token is a part of.
+        words: number of words, including words without a token.
+        unknown: number of words that are only the tokenizer's unknown token.
     """
 
     ids: np.ndarray
@@ -30,13 +34,16 @@ class Subwords:
 
     @property
     def first(self) -> np.ndarray:
-        """int64 (words + 1,): the tokens of word w are first[w] to first[w + 1]."""
+        """The first token of each word, (words + 1,) int64: word w has the tokens first[w] to first[w + 1]."""
         return np.searchsorted(self.word, np.arange(self.words + 1))
 
 
 def word_tokenizer(tokenizer: Any) -> Tokenizer:
-    """A copy of a tokenizer that takes words one by one and gives each the tokens it has inside a sentence: byte-level
-    ones (RoBERTa, ModernBERT) write the space before a word into its first token, so each word gets one."""
+    """Copy a tokenizer so that it takes words one by one and gives each the tokens that it has inside a sentence.
+
+    Byte-level tokenizers (RoBERTa, ModernBERT) write the space before a word into its first token, so the copy puts a
+    space in front of each word.
+    """
     words = Tokenizer.from_str(tokenizer.backend_tokenizer.to_str())
     words.no_truncation()
     words.no_padding()
@@ -50,14 +57,20 @@ def word_tokenizer(tokenizer: Any) -> Tokenizer:
 
 
 def subwords(words: Sequence[str], tokenizer: Tokenizer, unknown: str | None) -> Subwords:
-    """The tokens of words as `word_tokenizer` makes them; `unknown`: the token for what has none."""
-    # A lone surrogate is no text that can be encoded; what it stood for is lost already.
+    """Split words into tokens.
+
+    Args:
+        words: the words of a story.
+        tokenizer: from `word_tokenizer`.
+        unknown: the tokenizer's unknown token.
+    """
+    # A lone surrogate cannot be encoded; its character is lost already.
     clean = [word.encode("utf-8", "replace").decode("utf-8") for word in words]
     encoding = tokenizer.encode(clean, is_pretokenized=True, add_special_tokens=False)
     word = np.array(encoding.word_ids, dtype=np.int64)
     first = np.searchsorted(word, np.arange(len(words) + 1))
     lone = first[:-1][np.diff(first) == 1]
-    tokens = encoding.tokens  # made anew at every access
+    tokens = encoding.tokens  # taken once, as every access makes a new list
     return Subwords(
         ids=np.array(encoding.ids, dtype=np.int64),
         word=word,
