@@ -17,7 +17,7 @@ from encoderlab.data.foreign import foreign
 
 DELIMITERS = (",", ";", "\t", "|")
 TEXT_FORMATS = ("csv", "tsv", "json", "jsonl", "conll")
-BINARY_FORMATS = ("parquet",)  # compressed inside, if at all: never .gz
+BINARY_FORMATS = ("parquet", "arrow", "feather")  # compressed inside, if at all: never .gz
 FILE_FORMATS = (*TEXT_FORMATS, *BINARY_FORMATS)
 # How `datasets.save_to_disk` marks its folders: one data set, or several by name.
 _ADDRESS = re.compile(r"(?:^|/)(https?|ftp|s3|gs|hf|file):/+(.*)")
@@ -86,7 +86,8 @@ def _no_file(path: Path) -> str:
 class Source:
     """Where the rows of one split come from: a file or folder, a data set on the hub, or a cut from the training rows.
 
-    path: a CSV, TSV, JSON, JSONL, CoNLL (each also .gz) or Parquet file, or a folder written by `datasets.save_to_disk`
+    path: a CSV, TSV, JSON, JSONL, CoNLL (each also .gz), Parquet or Arrow (also .feather) file, or a folder written by
+        `datasets.save_to_disk`
     hub: a name on the Hugging Face hub
     config: of a hub data set that has several
     revision: of a hub data set: a branch, tag or commit
