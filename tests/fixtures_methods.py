@@ -10,6 +10,7 @@ from encoderlab.methods.dora import Dora
 from encoderlab.methods.full import Full
 from encoderlab.methods.head import Head
 from encoderlab.methods.ia3 import Ia3
+from encoderlab.methods.layernorm import LayerNorm
 from encoderlab.methods.lora import Lora
 from encoderlab.methods.lora_plus import LoraPlus
 from encoderlab.methods.peft_library import Peft
@@ -29,6 +30,7 @@ CASES: list[Method] = [
     Ia3(),
     Ia3(target=("key", "value", "attention_out"), layers="last"),
     BitFit(),
+    LayerNorm(),
     Peft(type="LOHA", options={"r": 2}),
     LoraPlus(),
     Dora(),
@@ -36,7 +38,7 @@ CASES: list[Method] = [
     Qlora(),
     Qlora(rank=2, layers="last", double_quantization=False),
 ]
-IN_PLACE = (BitFit,)  # these train tensors of the encoder and add none
+IN_PLACE = (BitFit, LayerNorm)  # these train tensors of the encoder and add none
 REFUSED = {("bitfit", "modernbert")}  # pairs where `Method.problems` says why there is nothing to train
 CHANGES_STEP_0 = (Prefix, Prompt, Qlora)  # what these insert is no identity; all others leave the model as it is
 CLASSES = ["no", "maybe", "yes"]

@@ -27,6 +27,7 @@ SECTIONS = (
     launch_settings.Launch,
     training_settings.TrainOverrides,
 )
+HEADER = "| key | default | value | meaning |\n| --- | --- | --- | --- |"
 PAGE = Path(__file__).resolve().parents[2] / "docs" / "study-file.md"
 
 
@@ -50,8 +51,13 @@ def test_the_reference_page_lists_every_key(section: type) -> None:
 @pytest.mark.parametrize("method", METHODS)
 def test_the_reference_page_says_the_default_learning_rate(method: type[Method]) -> None:
     page = PAGE.read_text(encoding="utf-8")
-    section = page.split(f"\n### {only(method, 'name')}\n")[1].split("\n|")[0]
-    assert f"Default learning rate: {method.default_learning_rate:g}." in section
+    heading = f"\n### {only(method, 'name')}\n"
+    rate = f"Default learning rate: {method.default_learning_rate:g}."
+    assert heading in page, "\n".join(
+        [heading, "What it trains, with the paper.\n", f"{rate}\n", HEADER, *table(method)]
+    )
+    section = page.split(heading)[1].split("\n|")[0]
+    assert rate in section, rate
 
 
 @pytest.mark.parametrize(

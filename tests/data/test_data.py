@@ -45,7 +45,7 @@ def test_the_data_section_reports_every_problem_at_once(tmp_path: Path) -> None:
         "data.validation.seed: expected a whole number from 0 up, got -1",
         "data.test: expected exactly one of path, hub, fraction, got path and hub",
         f"data.test.path: {tmp_path / 'notes.docx'} has no known ending; expected one of .csv, .tsv, .json, .jsonl, "
-        ".conll, .parquet (all but .parquet also with .gz)",
+        ".conll, .parquet, .arrow, .feather (all but .parquet, .arrow, .feather also with .gz)",
     ]
 
 

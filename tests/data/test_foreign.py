@@ -15,6 +15,7 @@ from pathlib import Path
 
 import pyarrow
 import pyarrow.feather
+import pyarrow.ipc
 import pyarrow.parquet
 import pytest
 
@@ -49,6 +50,13 @@ def feather() -> bytes:
     return file.getvalue()
 
 
+def stream_form() -> bytes:
+    file, table = io.BytesIO(), pyarrow.Table.from_pylist(ROWS)
+    with pyarrow.ipc.new_stream(file, table.schema) as writer:
+        writer.write_table(table)
+    return file.getvalue()
+
+
 def parquet() -> bytes:
     file = io.BytesIO()
     pyarrow.parquet.write_table(pyarrow.Table.from_pylist(ROWS), file)
@@ -80,9 +88,15 @@ FOREIGN = {
     "bzip2": ("a.csv", bz2.compress(CSV), "compressed with bzip2"),
     "xz": ("a.csv", lzma.compress(CSV), "compressed with xz"),
     "pickle": ("a.csv", pickle.dumps(ROWS), "a Python pickle"),
-    "feather": ("a.parquet", feather(), "an Arrow .*save it as Parquet"),
+    "Feather": ("a.parquet", feather(), "is an Arrow file; let its name end with .arrow"),
+    "Arrow stream": ("a.csv", stream_form(), "is an Arrow file; let its name end with .arrow"),
+    "Arrow by another name": ("a.bin", feather(), "is an Arrow file; let its name end with .arrow"),
+    "Feather of version 1": ("a.feather", b"FEA1\0\0\0\0", "a Feather file of version 1; save it as version 2"),
     "Parquet": ("a.csv", parquet(), "is a Parquet file; let its name end with .parquet"),
+    "Parquet as Arrow": ("a.arrow", parquet(), "is a Parquet file; let its name end with .parquet"),
     "gzip as Parquet": ("a.parquet", gzip.compress(parquet()), "compressed with gzip; unpack it"),
+    "gzip as Arrow": ("a.arrow", gzip.compress(feather()), "compressed with gzip; unpack it: an Arrow file is"),
+    "CSV as Arrow": ("a.arrow", CSV, "not a readable Arrow file: it begins with 'text,label'; correct the ending"),
     "JSON Lines as CSV": ("a.csv", b'{"text": "good", "label": 1}\n', "is JSON, not a table"),
     "JSON as TSV": ("a.tsv", b'[\n {"text": "good"}]', "is JSON, not a table"),
     "CSV as JSON Lines": ("a.jsonl", CSV, "is a table, not JSON"),

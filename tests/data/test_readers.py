@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import gzip
+import io
 import json
 from collections.abc import Callable
 from contextlib import suppress
@@ -11,6 +12,8 @@ from pathlib import Path
 
 import numpy as np
 import pyarrow
+import pyarrow.feather
+import pyarrow.ipc
 import pyarrow.parquet
 import pytest
 from datasets import ClassLabel, Dataset, DatasetDict, Features, List, Value
@@ -37,6 +40,30 @@ def write_jsonl(path: Path, records: list[dict]) -> Path:
     return path
 
 
+def arrow_file(records: list[dict]) -> bytes:
+    file, table = io.BytesIO(), pyarrow.Table.from_pylist(records)
+    with pyarrow.ipc.new_file(file, table.schema) as writer:
+        writer.write_table(table)
+    return file.getvalue()
+
+
+def arrow_stream(records: list[dict]) -> bytes:
+    """A batch for each record."""
+    file, table = io.BytesIO(), pyarrow.Table.from_pylist(records)
+    with pyarrow.ipc.new_stream(file, table.schema) as writer:
+        writer.write_table(table, max_chunksize=1)
+    return file.getvalue()
+
+
+def damaged_size() -> bytes:
+    """A Feather file in which a compressed buffer promises 2**62 bytes."""
+    file, text, zstd = io.BytesIO(), "x" * 999, b"\x28\xb5\x2f\xfd"
+    pyarrow.feather.write_feather(pyarrow.table({"text": [text]}), file, compression="zstd")
+    size = len(text).to_bytes(8, "little")
+    assert file.getvalue().count(size + zstd) == 1
+    return file.getvalue().replace(size + zstd, (2**62).to_bytes(8, "little") + zstd)
+
+
 WRITERS: dict[str, Callable[[Path], object]] = {
     "a.csv": lambda path: write_delimited(path, ",", RECORDS),
     "bom.csv": lambda path: write_delimited(path, ",", RECORDS, "utf-8-sig"),
@@ -45,6 +72,9 @@ WRITERS: dict[str, Callable[[Path], object]] = {
     "data.json": lambda path: path.write_text(json.dumps({"data": RECORDS}), encoding="utf-8"),
     "a.jsonl": lambda path: write_jsonl(path, RECORDS),
     "a.parquet": lambda path: pyarrow.parquet.write_table(pyarrow.Table.from_pylist(RECORDS), path),
+    "file.arrow": lambda path: path.write_bytes(arrow_file(RECORDS)),
+    "stream.arrow": lambda path: path.write_bytes(arrow_stream(RECORDS)),
+    "a.feather": lambda path: pyarrow.feather.write_feather(pyarrow.Table.from_pylist(RECORDS), path),
     "folder": lambda path: Dataset.from_list(RECORDS).save_to_disk(path),
 }
 
@@ -163,6 +193,21 @@ BROKEN: dict[str, tuple[str, bytes, str]] = {
         r"a\.csv\.gz is no text file and of no known kind",
     ),
     "no Parquet": ("a.parquet", b"text,label\nx,1\n", r"a\.parquet: not a readable Parquet file: "),
+    "no Arrow": ("a.arrow", b"text,label\nx,1\n", r"a\.arrow: not a readable Arrow file: it begins with 'text,label'"),
+    "an empty Arrow file": ("a.arrow", b"", r"a\.arrow: not a readable Arrow file: "),
+    "torn Arrow file": ("a.feather", arrow_file(RECORDS)[:-9], r"a\.feather: not a readable Arrow file: ArrowInvalid"),
+    "an Arrow stream without its end": ("a.arrow", arrow_stream(RECORDS)[:-8], r"a\.arrow: .* has no end marker"),
+    "two Arrow streams": ("a.arrow", arrow_stream(RECORDS) * 2, r"a\.arrow: .* bytes follow the end of the stream"),
+    "a damaged size in compressed Arrow": (
+        "a.feather",
+        damaged_size(),
+        r"a\.feather: not a readable Arrow file: Arrow",
+    ),
+    "Arrow text that is not UTF-8": (
+        "a.arrow",
+        arrow_file(RECORDS).replace(b"plain", b"pla\xffn"),
+        r"a\.arrow: not a readable Arrow file: ArrowInvalid: .*UTF8",
+    ),
     "torn folder": ("folder/dataset_info.json", b"{", r"folder: `datasets` cannot load this folder: "),
 }
 
@@ -177,6 +222,23 @@ def test_a_broken_file_is_one_line(case: str, tmp_path: Path) -> None:
     with pytest.raises(InputError, match=message) as caught:
         read(Source(path=name.removesuffix("/dataset_info.json")), tmp_path)
     assert "\n" not in str(caught.value)
+
+
+def test_an_arrow_stream_is_whole_or_refused_wherever_it_is_cut(tmp_path: Path) -> None:
+    whole, path = arrow_stream(RECORDS), tmp_path / "a.arrow"
+    for size in range(len(whole)):
+        path.write_bytes(whole[:size])
+        with pytest.raises(InputError, match=r"a\.arrow: not a readable Arrow file: ") as caught:
+            read(Source(path="a.arrow"), tmp_path)
+        assert "\n" not in str(caught.value)
+
+
+def test_a_shard_of_a_datasets_folder_keeps_the_names_of_its_classes(tmp_path: Path) -> None:
+    features = Features({"text": Value("string"), "label": ClassLabel(names=["bad", "good"])})
+    part = Dataset.from_dict({"text": ["x", "y", "z"], "label": [1, 0, -1]}, features=features)
+    part.save_to_disk(tmp_path / "folder")
+    rows = read(Source(path="folder/data-00000-of-00001.arrow"), tmp_path)
+    assert rows.columns == {"text": ["x", "y", "z"], "label": ["good", "bad", None]}
 
 
 def test_a_field_longer_than_the_csv_default_is_read(tmp_path: Path) -> None:

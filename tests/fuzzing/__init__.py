@@ -2,7 +2,7 @@
 
 mutate    damage to bytes and JSON values; hostile cells
 damage    damage to a file of a folder
-tables    CSV, TSV, JSON, JSONL, CoNLL and Parquet files (parquet)
+tables    CSV, TSV, JSON, JSONL, CoNLL, Parquet and Arrow files (parquet)
 stories   TextGrid and TSV of words; words: CSV, JSON and CTM of them; pickles: the laboratory's raw_text.pkl
 adapters  PEFT's and AdapterHub's folders and ours
 models    config.json, the tokenizer's files

@@ -1,4 +1,4 @@
-"""Rows that say something, and Parquet files of them with columns of every type."""
+"""Rows that say something, and Parquet and Arrow files of them with columns of every type."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.ipc
 import pyarrow.parquet as pq
 from numpy.random import Generator
 
@@ -65,7 +66,8 @@ def _arrow(draw: Generator, n: int) -> pa.Array:
     return pa.array(cells, kind)
 
 
-def parquet(draw: Generator) -> tuple[bytes, int | None]:
+def _table(draw: Generator) -> tuple[pa.Table, int | None]:
+    """A table, and how many rows of it are to be read, where that is known."""
     rows = records(draw)
     arrays: dict[str, Any] = {name: pa.array([row[i] for row in rows]) for i, name in enumerate(COLUMNS)}
     for _ in range(int(draw.integers(0, 4))):
@@ -76,8 +78,24 @@ def parquet(draw: Generator) -> tuple[bytes, int | None]:
     table = pa.table(columns, names=names)
     if chance(draw, 0.1):
         table = pick(draw, [table.slice(0, 0), table.select([]), table.slice(1)])
+    return table, None if names[-1] in names[:-1] or not table.num_columns else table.num_rows
+
+
+def parquet(draw: Generator) -> tuple[bytes, int | None]:
+    table, count = _table(draw)
     file = io.BytesIO()
     pq.write_table(
         table, file, compression=pick(draw, ["none", "snappy", "gzip", "zstd"]), store_schema=chance(draw, 0.8)
     )
-    return file.getvalue(), None if names[-1] in names[:-1] or not table.num_columns else table.num_rows
+    return file.getvalue(), count
+
+
+def arrow(draw: Generator) -> tuple[bytes, int | None]:
+    """Either form, in one batch or several. Not compressed: a buffer says its size, and pyarrow reserves whatever a
+    damaged one says before it finds out (`tests/data/test_readers.py` has one)."""
+    table, count = _table(draw)
+    file = io.BytesIO()
+    form = pick(draw, [pyarrow.ipc.new_file, pyarrow.ipc.new_stream])
+    with form(file, table.schema) as writer:
+        writer.write_table(table, max_chunksize=pick(draw, [None, 2]))
+    return file.getvalue(), count

@@ -16,7 +16,7 @@ from numpy.random import Generator
 from encoderlab.core.errors import InputError
 from encoderlab.data.readers import read, stream
 from encoderlab.data.rows import Rows
-from encoderlab.data.source import Source
+from encoderlab.data.source import TEXT_FORMATS, Source
 from encoderlab.tasks.base import Task
 from encoderlab.tasks.classification import Classification
 from encoderlab.tasks.masked_lm import MaskedLM
@@ -26,7 +26,7 @@ from encoderlab.tasks.token_classification import TokenClassification
 
 from .guard import fault
 from .mutate import CELLS, chance, damaged, dumps, hole, pick
-from .parquet import COLUMNS, parquet, records
+from .parquet import COLUMNS, arrow, parquet, records
 from .run import Target
 
 TASKS: tuple[Task, ...] = (
@@ -184,6 +184,7 @@ MAKERS: dict[str, Callable[[Generator], tuple[bytes, int | None]]] = {
     "jsonl": _jsonl,
     "conll": _conll,
     "parquet": parquet,
+    "arrow": arrow,
 }
 
 
@@ -193,7 +194,7 @@ def _writer(ending: str) -> Callable[[Generator, Path, Any], Case]:
         if chance(draw, 0.5):
             data, count = damaged(data, draw), None
         name = f"rows.{ending}"
-        if ending != "parquet" and chance(draw, 0.08):
+        if ending in TEXT_FORMATS and chance(draw, 0.08):
             data, name = gzip.compress(data, mtime=0), f"{name}.gz"
             if chance(draw, 0.5):
                 data, count = damaged(data, draw), None

@@ -33,6 +33,7 @@ from encoderlab.methods.dora import Dora
 from encoderlab.methods.full import Full
 from encoderlab.methods.head import Head
 from encoderlab.methods.ia3 import Ia3
+from encoderlab.methods.layernorm import LayerNorm
 from encoderlab.methods.lora import Lora
 from encoderlab.methods.peft_library import Peft
 from encoderlab.methods.prefix import Prefix
@@ -107,7 +108,7 @@ def plain_logits(folder: Path) -> torch.Tensor:
 
 FOLDED = [
     *((family, Lora(rslora=True, target=("key", "ffn_in"))) for family in FAMILIES),
-    *((family, method) for family in ("bert", "distilbert") for method in (Full(), BitFit())),
+    *((family, method) for family in ("bert", "distilbert") for method in (Full(), BitFit(), LayerNorm())),
     *((family, Ia3()) for family in ("roberta", "modernbert")),
     ("deberta-v2", Head()),
     *(("bert", method) for method in (Dora(), AdaLora(), Peft(type="BOFT"))),
@@ -203,6 +204,7 @@ def test_adapterhub_is_read_back(make_run: MakeRun, tmp_path: Path) -> None:
         ("merged", Adapter(), "no weights of the plain model do; use --to onnx"),
         ("peft", Prefix(), "PEFT counts a prefix among the positions.*; use --to onnx"),
         ("peft", Full(), "PEFT has no method like 'full'; use --to merged"),
+        ("peft", LayerNorm(), 'written by the method name = "peft" with type = "LN_TUNING"; use --to merged'),
         ("adapterhub", BitFit(), "; use --to merged"),
         ("adapterhub", Prompt(), "; use --to onnx"),
         ("onx", Lora(), "--to onx: unknown format; did you mean 'onnx'"),

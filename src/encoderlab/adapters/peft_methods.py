@@ -23,6 +23,7 @@ from encoderlab.adapters.peft_prompt import PROMPT, joined, prompt_fields, split
 from encoderlab.methods.adalora import AdaLora
 from encoderlab.methods.base import Method
 from encoderlab.methods.ia3 import Ia3
+from encoderlab.methods.layernorm import LayerNorm
 from encoderlab.methods.low_rank import FixedRank
 from encoderlab.methods.prefix import Prefix
 from encoderlab.methods.prompt import Prompt
@@ -59,6 +60,8 @@ def refusal(encoder: EncoderModel, method: Method) -> str | None:
                 return "PEFT's prefix has keys of its own for every layer, and this model's layers share their weights"
             if "past_key_values" not in inspect.signature(encoder.base_model.forward).parameters:
                 return f"PEFT's prefix does not run on the family {encoder.model.config.model_type!r}"
+        case LayerNorm():
+            return 'PEFT\'s LN_TUNING is written by the method name = "peft" with type = "LN_TUNING"'
         case _:
             return f"PEFT has no method like {method.name!r}"
     return None

@@ -9,6 +9,8 @@ import zlib
 from collections.abc import Sequence
 from pathlib import Path
 
+from encoderlab.data.arrow import FILE_START, STREAM_START
+
 _START = 1024  # bytes that are looked at
 GZIP = b"\x1f\x8b"
 _UNPACK = "unpack it and name the file in it"
@@ -24,14 +26,18 @@ _KINDS: tuple[tuple[bytes, str, str], ...] = (
     (b"7z\xbc\xaf\x27\x1c", "a 7z archive", _UNPACK),
     (b"Rar!", "a RAR archive", _UNPACK),
     (b"SQLite format 3\0", "an SQLite database", "export the table as CSV"),
-    (b"ARROW1", "an Arrow (Feather) file", "save it as Parquet"),
-    (b"\xff\xff\xff\xff", "an Arrow stream", "name the folder that save_to_disk wrote, or save it as Parquet"),
+    (b"FEA1", "a Feather file of version 1", "save it as version 2, or as Parquet"),
     (b"\x93NUMPY", "a numpy file", "save it as CSV or JSON Lines"),
     (b"\x89HDF", "an HDF5 file", "save it as Parquet"),
     (b"\x89PNG", "an image", "name the file with the rows"),
     (b"\xff\xd8\xff", "an image", "name the file with the rows"),
     (b"404: Not Found", "the answer of a web server (404), not the data", "download it again from the right address"),
     (b"Entry not found", "the answer of a web server (404), not the data", "download it again from the right address"),
+)
+# Binary formats that are read: how a file begins, what it is, and the endings of its name, the usual one first.
+_BINARY: tuple[tuple[tuple[bytes, ...], str, tuple[str, ...]], ...] = (
+    ((b"PAR1",), "a Parquet file", ("parquet",)),
+    ((FILE_START, STREAM_START), "an Arrow file", ("arrow", "feather")),
 )
 _PICKLE = re.compile(rb"\x80[\x02-\x05](\x95|[\]}(c])")
 _PAGE = re.compile(rb"\s*(<!--.*?-->\s*)?<(!doctype\s+html|html|head|body)\b", re.IGNORECASE | re.DOTALL)
@@ -65,13 +71,8 @@ def foreign(path: Path, form: str | None) -> str | None:
     if found := _kind(start.removeprefix(mark), path):
         kind, advice = found
         return f"{path} is {kind}; {advice}"
-    if form == "parquet" and start and not start.startswith(b"PAR1"):
-        if start.startswith(GZIP):
-            return f"{path} is compressed with gzip; unpack it: a Parquet file is compressed inside"
-        shown = start[:20].decode("ascii", "replace").split("\n")[0]
-        return f"{path}: not a readable Parquet file: it begins with {shown!r}; correct the ending of its name"
-    if form != "parquet" and start.startswith(b"PAR1"):
-        return f"{path} is a Parquet file; let its name end with .parquet"
+    if problem := _misnamed(start, path, form):
+        return problem
     if form in ("csv", "tsv") and re.match(rb'\s*(\[\s*)?\{\s*"[^"]*"\s*:', start):
         return f"{path} is JSON, not a table; let its name end with .jsonl (an object a line) or .json (a list)"
     if form in ("json", "jsonl") and re.match(rb"[\w \"'-]+([,;\t|][\w \"'-]+)+\r?\n", start):
@@ -79,10 +80,26 @@ def foreign(path: Path, form: str | None) -> str | None:
     return None
 
 
+def _misnamed(start: bytes, path: Path, form: str | None) -> str | None:
+    """What is wrong with a binary file under the name of another format, or with another file under its name."""
+    for starts, kind, endings in _BINARY:
+        if start.startswith(starts):
+            return None if form in endings else f"{path} is {kind}; let its name end with .{endings[0]}"
+    for _, kind, endings in _BINARY:
+        if form in endings and start:
+            if start.startswith(GZIP):
+                return f"{path} is compressed with gzip; unpack it: {kind} is compressed inside"
+            shown = start[:20].decode("ascii", "replace").split("\n")[0]
+            name = kind.partition(" ")[2]
+            return f"{path}: not a readable {name}: it begins with {shown!r}; correct the ending of its name"
+    return None
+
+
 def _start(path: Path) -> bytes:
     with path.open("rb") as file:
         start = file.read(_START)
-    if not start.startswith(GZIP) or path.suffix.lower() == ".parquet":
+    binary = path.suffix.lower().removeprefix(".") in {ending for _, _, endings in _BINARY for ending in endings}
+    if binary or not start.startswith(GZIP):
         return start
     try:
         with gzip.open(path) as file:

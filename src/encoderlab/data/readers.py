@@ -14,7 +14,7 @@ from typing import Any, final
 import numpy as np
 
 from encoderlab.core.errors import InputError
-from encoderlab.data import delimited, records
+from encoderlab.data import arrow, delimited, records
 from encoderlab.data.conll import read_conll
 from encoderlab.data.records import Columns
 from encoderlab.data.rows import IGNORED, Rows
@@ -98,6 +98,8 @@ def _read_file(path: Path, source: Source, labelled: bool) -> _Read:
     form = file_format(path)
     if form == "parquet":
         return _without_headers(_read_parquet(path), ())
+    if form in ("arrow", "feather"):
+        return _without_headers(_read_arrow(path, "Arrow", arrow.read_table), ())
     file = open_text(path, source.encoding)
     if form == "conll":
         found = read_conll(file, source.columns, labelled=labelled)
@@ -146,15 +148,26 @@ def _without_headers(columns: Columns, notes: tuple[str, ...]) -> _Read:
 
 
 def _read_parquet(path: Path) -> Columns:
-    """Class names come from what `datasets` wrote into the file, where it did."""
-    import pyarrow
     import pyarrow.parquet
 
+    return _read_arrow(path, "Parquet", pyarrow.parquet.read_table)
+
+
+def _read_arrow(path: Path, kind: str, read_table: Callable[[Path], Any]) -> Columns:
+    """Read an Arrow table. Class names come from what `datasets` wrote into the file, where it did.
+
+    Args:
+        path: the file.
+        kind: what the error calls the file.
+        read_table: gives the `pyarrow.Table`.
+    """
+    import pyarrow
+
     try:
-        table = pyarrow.parquet.read_table(path)
+        table = read_table(path)
         columns = table.to_pydict()
     except (pyarrow.ArrowException, OSError, ValueError, OverflowError) as error:
-        raise InputError(f"{path}: not a readable Parquet file: {_first_line(error)}") from None
+        raise InputError(f"{path}: not a readable {kind} file: {_first_line(error)}") from None
     for name, cells in columns.items():
         if cells and isinstance(cells[0], bytes):
             columns[name] = _decoded(cells)

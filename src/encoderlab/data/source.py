@@ -19,7 +19,7 @@ from encoderlab.data.foreign import foreign
 
 DELIMITERS = (",", ";", "\t", "|")
 TEXT_FORMATS = ("csv", "tsv", "json", "jsonl", "conll")
-BINARY_FORMATS = ("parquet",)  # compressed inside, if at all: never .gz
+BINARY_FORMATS = ("parquet", "arrow", "feather")  # compressed inside, if at all: never .gz
 FILE_FORMATS = (*TEXT_FORMATS, *BINARY_FORMATS)
 # How `datasets.save_to_disk` marks its folders: one data set, or several by name.
 _ADDRESS = re.compile(r"(?:^|/)(https?|ftp|s3|gs|hf|file):/+(.*)")
@@ -91,8 +91,8 @@ class Source:
     path: Annotated[
         str | None,
         Doc(
-            "a CSV, TSV, JSON, JSONL, CoNLL (each also .gz) or Parquet file, or a folder written by "
-            "`datasets.save_to_disk`"
+            "a CSV, TSV, JSON, JSONL, CoNLL (each also .gz), Parquet or Arrow (also .feather) file, or a folder "
+            "written by `datasets.save_to_disk`"
         ),
     ] = None
     hub: Annotated[str | None, Doc("name of a data set on the Hugging Face hub")] = None

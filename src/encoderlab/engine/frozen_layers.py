@@ -51,7 +51,7 @@ class Trunk:
     """The leading frozen layers of a model. In a pass of `owner` that has `states`, those stand in for them.
 
     Args:
-        backbone: the model.
+        encoder: the model.
         count: how many layers states can stand in for; 0 leaves the model as it is.
         resting: how many layers run as in inference, with what is in front of them.
         owner: as in `ForwardCall`.

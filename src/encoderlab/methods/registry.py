@@ -8,6 +8,7 @@ from encoderlab.methods.dora import Dora
 from encoderlab.methods.full import Full
 from encoderlab.methods.head import Head
 from encoderlab.methods.ia3 import Ia3
+from encoderlab.methods.layernorm import LayerNorm
 from encoderlab.methods.lora import Lora
 from encoderlab.methods.lora_plus import LoraPlus
 from encoderlab.methods.peft_library import Peft
@@ -28,5 +29,6 @@ METHODS: tuple[type[Method], ...] = (
     Prompt,
     Ia3,
     BitFit,
+    LayerNorm,
     Peft,
 )

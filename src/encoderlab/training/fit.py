@@ -13,7 +13,8 @@ from encoderlab.adapters import folder as adapters
 from encoderlab.core import machine
 from encoderlab.core.errors import RunFailed
 from encoderlab.methods.base import Method
-from encoderlab.model import encoder, load
+from encoderlab.model import load
+from encoderlab.model.encoder import EncoderModel
 from encoderlab.training import scoring
 from encoderlab.training.epochs import OnEpoch, OnProgress, ignore, over_fitting
 from encoderlab.training.loop import Trainer
@@ -131,7 +132,7 @@ def _save(
     context: RunContext,
     job: Job,
     method: Method,
-    encoder: encoder.EncoderModel,
+    encoder: EncoderModel,
     tensors: Mapping[str, Tensor],
     folder: RunFolder,
 ) -> int:
