@@ -281,7 +281,8 @@ def test_the_fingerprint_is_of_the_content_and_equal_across_processes(tmp_path: 
     assert re.fullmatch("[0-9a-f]{64}", fingerprint)
     for seed in ("1", "2"):  # of Python's own string hash, which differs between processes
         code = (
-            "from pathlib import Path; from encoderlab.data import DataConfig, Source, load_splits;"
+            "from pathlib import Path; from encoderlab.data.source import DataConfig, Source;"
+            "from encoderlab.data.splits import load_splits;"
             "config = DataConfig(train=Source(path='train.jsonl'));"
             "print(load_splits(config, text=['text'], label='label', base=Path()).train.fingerprint)"
         )

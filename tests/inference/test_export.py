@@ -240,7 +240,7 @@ def test_an_answer_that_is_wrong_is_found_out_and_not_written(
         lambda answer, inputs: answer({**inputs, "attention_mask": torch.ones_like(inputs["input_ids"])}),
         lambda answer, inputs: answer({**inputs, "input_ids": inputs["input_ids"].flip(1)}),
     ):
-        monkeypatch.setattr(export_merged, "merged_model", lying(change))
+        monkeypatch.setattr(export, "merged_model", lying(change))
         with pytest.raises(EncoderlabError, match="not written: on 6 rows of test, its logits differ"):
             export.export(run, "merged", tmp_path / "deep" / "out")
         assert not list((tmp_path / "deep").iterdir())

@@ -247,7 +247,7 @@ rank = [2, 4]
         seen.append({story.name for story in stories})
         return original(adapted, stories, folder)
 
-    monkeypatch.setattr(adapter_sweep, "retrain", spy)
+    monkeypatch.setattr("encoderlab.brain.encoding.encode.retrain", spy)
     strict = encode(study, ["encode.adapt=without held-out", f"out={study.parent / 'strict'}"]).parent
     everyone = {f"tale{i}" for i in range(7)}
     left_out = [everyone - names for names in seen]
