@@ -79,9 +79,11 @@ def pretend_to_have_run(path: Path) -> None:
         folder = study.out / "runs" / f"{number}"
         (folder / "adapter").mkdir(parents=True)
         adapters.save(tuned, variant.method, adapters.adapter_tensors(tuned), folder / "adapter")
-        write_json(folder / "result.json", {"kind": "run", "status": "done", "seed": study.seeds[0]})
-        labels[f"{number}"] = {"method": variant.method.name, "variant": variant.label}
-    write_json(study.out / "study.json", {"labels": labels})
+        names = {"method": variant.method.name, "variant": variant.label}
+        record = {"id": f"{number}", "kind": "run", "status": "done", "seed": study.seeds[0], "splits": {}, **names}
+        write_json(folder / "result.json", record)
+        labels[f"{number}"] = names
+    write_json(study.out / "study.json", {"study": {}, "runs": list(labels), "labels": labels})
 
 
 def test_the_local_twin_of_the_lab_has_no_problem(studies: Path, capsys: pytest.CaptureFixture[str]) -> None:
