@@ -15,7 +15,6 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 from torch import Tensor
 
@@ -147,7 +146,7 @@ def read(encoder: EncoderModel, folder: Path, *, head: bool = True) -> tuple[Met
     return method, tensors | whole
 
 
-def _task(encoder: EncoderModel) -> dict[str, Any]:
+def _task(encoder: EncoderModel) -> dict[str, str | dict[str, str] | None]:
     """Return `task_type` if PEFT has one for this head, else the class by which PEFT's Auto class finds the model."""
     model = type(encoder.model)
     kind = next((task for end, task in TASKS.items() if model.__name__.endswith(end)), None)

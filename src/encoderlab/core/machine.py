@@ -16,7 +16,6 @@ import platform
 from collections.abc import Iterator
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
 
 import torch
 
@@ -52,7 +51,7 @@ def _version(package: str) -> str:
     return version(package)
 
 
-def hardware() -> dict[str, Any]:
+def hardware() -> dict[str, str | int | list[str] | None]:
     gpus = [torch.cuda.get_device_name(i) for i in range(torch.cuda.device_count())]
     model = next(_cpu_names(), platform.processor() or platform.machine())
     return {

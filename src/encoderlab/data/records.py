@@ -17,7 +17,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, TypeGuard, TypeVar
 
@@ -118,7 +118,7 @@ def _is_list_of(value: Any, kind: type[T]) -> TypeGuard[list[T]]:
     return isinstance(value, list) and bool(value) and all(isinstance(one, kind) for one in value)
 
 
-def _numbered(value: dict[str, Any]) -> bool:
+def _numbered(value: Mapping[str, object]) -> bool:
     """Whether the keys are whole numbers, as those of rows are."""
     return bool(value) and all(key.isdecimal() for key in value)
 
@@ -132,7 +132,7 @@ def _all_objects(values: list, path: Path, what: str) -> list[dict[str, Any]]:
     return values
 
 
-def from_objects(objects: Iterable[dict[str, Any]]) -> Columns:
+def from_objects(objects: Iterable[Mapping[str, object]]) -> Columns:
     """One pass, so that of a large file only the columns are in memory. A key that an object lacks is a None."""
     columns: Columns = {}
     for count, value in enumerate(objects):
@@ -160,6 +160,6 @@ def objects(file: TextFile) -> Iterator[dict[str, Any]]:
         raise InputError(f"{file.path}: the file is empty; expected one object per line")
 
 
-def column_names(objects: Iterable[dict[str, Any]]) -> list[str]:
+def column_names(objects: Iterable[Mapping[str, object]]) -> list[str]:
     """Every key that occurs, in the order of its first occurrence."""
     return list(dict.fromkeys(name for one in objects for name in one))

@@ -6,7 +6,6 @@ import os
 import shutil
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any
 
 from encoderlab.core.errors import InputError, Problem
 from encoderlab.launch.executor import Executor, Work
@@ -70,7 +69,7 @@ def _gpus() -> tuple[str, ...]:
     return tuple(map(str, range(torch.cuda.device_count())))
 
 
-def _options(settings: Launch) -> dict[str, Any]:
+def _options(settings: Launch) -> dict[str, str | int | float]:
     """In the names of submitit's SlurmExecutor."""
     given = {key: getattr(settings, key) for key in ("partition", "account", "qos", "gres", "constraint", "time")}
     given["mem_gb"] = settings.memory

@@ -13,7 +13,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -101,7 +101,7 @@ class Slurm:
 
     interval = 3.0
 
-    def __init__(self, queue: Queue, threads: int, options: dict[str, Any]) -> None:
+    def __init__(self, queue: Queue, threads: int, options: Mapping[str, str | int | float]) -> None:
         self.queue, self.threads = queue, threads
         self.name = "encoderlab-" + hashlib.sha256(str(queue.folder.absolute()).encode()).hexdigest()[:10]
         self.worker = Worker(folder=queue.folder, threads=threads)

@@ -57,7 +57,7 @@ class Share:
         """Of the tensors in its file, which are fp32."""
         return BYTES * self.trained
 
-    def as_dict(self) -> dict[str, Any]:
+    def as_dict(self) -> dict[str, str | int | float | list[str] | None]:
         counts = {**asdict(self), "problems": list(self.problems), "trained": self.trained}
         if self.problems:
             return counts | {"share": None, "reduction": None, "bytes": None}
@@ -83,7 +83,7 @@ class Anatomy:
     def parameters(self) -> int:
         return sum(self.components.values())
 
-    def as_dict(self) -> dict[str, Any]:
+    def as_dict(self) -> dict[str, object]:
         return {
             "model": self.model,
             "family": self.family,
@@ -134,7 +134,7 @@ def variants_of(methods: Sequence[str], settings: Sequence[str]) -> tuple[Varian
     ready = [
         name for name, cls in classes.items() if not any(f.default is f.default_factory is MISSING for f in fields(cls))
     ]
-    sections: list[dict[str, Any]] = [{"name": name} for name in methods or ready]
+    sections: list[dict[str, object]] = [{"name": name} for name in methods or ready]
     for text in settings:
         key, equals, written = (part.strip() for part in text.partition("="))
         if not equals or key == "name":

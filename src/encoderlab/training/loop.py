@@ -12,7 +12,6 @@ import time
 from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
@@ -99,7 +98,7 @@ class Trainer:
         self.lengths, self.sizes, self.tokens = self.train.longest, self.train.sizes, self.train.tokens
         self.pad_id = self.encoder.pad_id
 
-    def _groups(self) -> list[dict[str, Any]]:
+    def _groups(self) -> list[dict[str, list[nn.Parameter] | float]]:
         """Return AdamW's parameter groups: vectors do not decay, and a method may set the rate of some parameters."""
         factors = self.method.rate_factors(self.encoder)
         groups: dict[tuple[bool, float], list[nn.Parameter]] = {}

@@ -112,7 +112,7 @@ class EncodingReport:
     warnings: list[str]
     alignment: list[str]
 
-    def as_dict(self) -> dict[str, Any]:
+    def as_dict(self) -> dict[str, object]:
         """Return the fields as a dict of plain values."""
         return asdict(self)
 

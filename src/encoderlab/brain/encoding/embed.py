@@ -16,7 +16,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, final
+from typing import final
 
 from tqdm import tqdm
 
@@ -37,7 +37,7 @@ from encoderlab.core.errors import InputError, Problem
 from encoderlab.core.suggestions import did_you_mean
 from encoderlab.engine.device import choose_device
 
-Place = tuple[Path, str, dict[str, Any]]
+Place = tuple[Path, str, dict[str, str | int]]
 
 
 @final
@@ -55,7 +55,7 @@ class Embedded:
     seconds: float | None
     notes: tuple[str, ...] = ()
 
-    def as_dict(self) -> dict[str, Any]:
+    def as_dict(self) -> dict[str, str | int | float | None]:
         """Return plain values for the table of the command line."""
         file = self.file
         space = {"feature": file.label, "kind": file.kind, "dimensions": file.dimensions, "words": file.words}

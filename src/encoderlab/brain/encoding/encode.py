@@ -14,7 +14,6 @@ import sys
 from collections.abc import Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
-from typing import Any
 
 from encoderlab.brain.encoding import page as report
 from encoderlab.brain.encoding import summary_table
@@ -26,6 +25,7 @@ from encoderlab.brain.encoding.embed import embed_study, own, slug
 from encoderlab.brain.encoding.load import EncodingStudy, read, resolved
 from encoderlab.brain.encoding.people import Person
 from encoderlab.brain.encoding.scoring_jobs import BANDED, score_all
+from encoderlab.brain.encoding.summary_row import SummaryRow
 from encoderlab.brain.fmri.alignment_check import Diagnosis
 from encoderlab.brain.stories.story import Story
 from encoderlab.brain.vectors import vectors_file
@@ -68,8 +68,9 @@ def _encode(found: Found) -> Path:
         )
     summary_table.write_csv(study.out / "encoding.csv", rows)
     claims = summary_table.best(scored, labels, settings)
-    _say(*(sentence(subject, claim) for subject, claim in claims.items() if claim["others"]))
-    account = _account(study, rows, people, found.alignments, labels, [*found.told, *notes]) | {"best": claims}
+    _say(*(sentence(subject, claim) for subject, claim in claims.items() if claim.others))
+    account = _account(study, rows, people, found.alignments, labels, [*found.told, *notes])
+    account["best"] = {subject: claim.to_json() for subject, claim in claims.items()}
     write_json(study.out / "encoding.json", account)
     return report.write(study.out)
 
@@ -137,12 +138,12 @@ def _retrained(
 
 def _account(
     study: EncodingStudy,
-    rows: list[dict[str, Any]],
+    rows: Sequence[SummaryRow],
     people: Sequence[Person],
     alignments: dict[str, Diagnosis],
     labels: Sequence[str],
     notes: Sequence[str],
-) -> dict[str, Any]:
+) -> dict[str, object]:
     """Make the content of encoding.json, where the alignment check is called `doctor`."""
     return {
         "study": resolved(study),
@@ -156,7 +157,7 @@ def _account(
             }
             for person in people
         },
-        "rows": rows,
+        "rows": [row.to_json() for row in rows],
         "files": {p.name: {label: f"scores/{p.name}/{slug(label)}.h5" for label in labels} for p in people},
         "notes": list(notes),
         "versions": machine.versions(),

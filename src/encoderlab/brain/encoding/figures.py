@@ -11,6 +11,7 @@ import matplotlib
 import numpy as np
 from matplotlib.figure import Figure
 
+from encoderlab.brain.encoding.summary_row import SummaryRow
 from encoderlab.report.style import INK, PALETTE, SETTINGS, SOFT, WIDTH, plain, svg
 
 Arrays = Mapping[str, np.ndarray]
@@ -25,21 +26,21 @@ def colours(features: Sequence[str]) -> dict[str, tuple[str, str]]:
 
 
 @matplotlib.rc_context(SETTINGS)
-def ranking(rows: Sequence[Mapping[str, Any]], look: Mapping[str, tuple[str, str]]) -> str:
+def ranking(rows: Sequence[SummaryRow], look: Mapping[str, tuple[str, str]]) -> str:
     """Draw the mean r over stories and voxels with its interval, best first."""
-    rows = sorted((row for row in rows if row["mean"] is not None), key=lambda row: row["mean"])
-    figure = Figure(figsize=(WIDTH, 0.9 + 0.34 * len(rows)), dpi=72)
+    means = sorted(((row, row.mean) for row in rows if row.mean is not None), key=lambda pair: pair[1])
+    figure = Figure(figsize=(WIDTH, 0.9 + 0.34 * len(means)), dpi=72)
     axes = figure.add_axes((0.28, 0.5 / figure.get_figheight(), 0.68, 1 - 0.62 / figure.get_figheight()))
-    for y, row in enumerate(rows):
-        colour = look[row["feature"]][0]
-        if row["mean_low"] is not None:
-            axes.plot([row["mean_low"], row["mean_high"]], [y, y], color=colour, lw=3.2, alpha=0.35)
-        axes.plot([row["mean"]], [y], "o", color=colour, ms=7)
+    for y, (row, mean) in enumerate(means):
+        colour = look[row.feature][0]
+        if row.mean_low is not None and row.mean_high is not None:
+            axes.plot([row.mean_low, row.mean_high], [y, y], color=colour, lw=3.2, alpha=0.35)
+        axes.plot([mean], [y], "o", color=colour, ms=7)
     axes.axvline(0, color="#999999", lw=0.8)
-    axes.set_yticks(range(len(rows)))
-    for label in axes.set_yticklabels([row["feature"] for row in rows]):
+    axes.set_yticks(range(len(means)))
+    for label in axes.set_yticklabels([row.feature for row, _ in means]):
         label.set_parse_math(False)
-    axes.set_ylim(-0.6, len(rows) - 0.4)
+    axes.set_ylim(-0.6, len(means) - 0.4)
     axes.set_xlabel("mean r over stories and voxels, 95 % interval over stories", color=SOFT)
     plain(axes, "x")
     return svg(figure, "ranking")
@@ -122,23 +123,21 @@ def scatter(means: Arrays, reference: str, look: Mapping[str, tuple[str, str]]) 
 Entry = tuple[str, int, int, float, float, float]
 
 
-def ranks(rows: Sequence[Mapping[str, Any]]) -> list[Entry]:
+def ranks(rows: Sequence[SummaryRow]) -> list[Entry]:
     """Return (label without rank and seed, seed, rank, mean r, low, high) of the rows whose label has a rank."""
     found = []
     for row in rows:
-        match = re.search(r" \+ .*\brank=(\d+)", row["feature"])
-        if match and row["mean"] is not None:
-            seed = re.search(r" seed (\d+)$", row["feature"])
-            name = re.sub(r" rank=\d+| seed \d+$", "", row["feature"])
-            low, high = (row["mean"] if row[end] is None else row[end] for end in ("mean_low", "mean_high"))
-            found.append(
-                (name, int(seed[1]) if seed else 0, int(match[1]), float(row["mean"]), float(low), float(high))
-            )
+        match = re.search(r" \+ .*\brank=(\d+)", row.feature)
+        if match and row.mean is not None:
+            seed = re.search(r" seed (\d+)$", row.feature)
+            name = re.sub(r" rank=\d+| seed \d+$", "", row.feature)
+            low, high = (row.mean if end is None else end for end in (row.mean_low, row.mean_high))
+            found.append((name, int(seed[1]) if seed else 0, int(match[1]), float(row.mean), float(low), float(high)))
     return found
 
 
 @matplotlib.rc_context(SETTINGS)
-def sweep(rows: Sequence[Mapping[str, Any]], look: Mapping[str, tuple[str, str]]) -> str:
+def sweep(rows: Sequence[SummaryRow], look: Mapping[str, tuple[str, str]]) -> str:
     """Draw the mean r against the rank.
 
     Thin lines are seeds, the thick line is their mean, bars are intervals over stories, and the dashed line is the
@@ -149,7 +148,7 @@ def sweep(rows: Sequence[Mapping[str, Any]], look: Mapping[str, tuple[str, str]]
     axes = figure.add_axes((0.09, 0.16, 0.66, 0.76))
     handles, names = [], []
     for encoder in dict.fromkeys(entry[0] for entry in found):
-        colour = look[next(row["feature"] for row in rows if row["feature"].startswith(f"{encoder} rank="))][0]
+        colour = look[next(row.feature for row in rows if row.feature.startswith(f"{encoder} rank="))][0]
         mine = [entry for entry in found if entry[0] == encoder]
         values = sorted({entry[2] for entry in mine})
         for seed in sorted({entry[1] for entry in mine}):
@@ -162,7 +161,7 @@ def sweep(rows: Sequence[Mapping[str, Any]], look: Mapping[str, tuple[str, str]]
         axes.vlines(at, lows, highs, color=colour, lw=6, alpha=0.2)
         names.append(encoder)
         alone = encoder.rpartition(" + ")[0]
-        base = next((row["mean"] for row in rows if row["feature"] == alone), None)
+        base = next((row.mean for row in rows if row.feature == alone), None)
         if base is not None and alone not in names:
             handles.append(axes.axhline(base, color=colour, lw=1.2, ls="--"))
             names.append(alone)

@@ -6,7 +6,7 @@ import os
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
-from typing import Any, final
+from typing import final
 
 from encoderlab.brain.encoding.feature_sections import CLASSES, read_features
 from encoderlab.brain.encoding.settings import Encode, Reference, StoriesSection, StudyHeader
@@ -168,7 +168,7 @@ def _settable() -> SettableKeys:
     )
 
 
-def resolved(study: EncodingStudy) -> dict[str, Any]:
+def resolved(study: EncodingStudy) -> dict[str, object]:
     """Return all settings of the study, defaults included, as JSON types. Paths are as they were resolved."""
     return {
         "name": study.name,

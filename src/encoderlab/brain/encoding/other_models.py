@@ -5,13 +5,12 @@ from __future__ import annotations
 import time
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from encoderlab.brain.encoding.design_rows import Source
-from encoderlab.brain.encoding.score import Scores, groups_of
+from encoderlab.brain.encoding.score import About, Scores, groups_of
 from encoderlab.brain.encoding.settings import Encode, Reference
 from encoderlab.brain.fmri.align import delay
 from encoderlab.brain.fmri.responses import StoryResponses
@@ -30,7 +29,7 @@ def banded(
     responses: StoryResponses,
     settings: Encode,
     folds: Folds,
-    about: dict[str, Any],
+    about: About,
     device: str,
 ) -> Scores:
     """Score one model of all spaces, each with its own penalty, on `settings.fitted` groups of held-out stories."""
@@ -56,7 +55,7 @@ def banded(
         penalties.append(np.sqrt(chosen) if huth else chosen)
     note = f"banded ridge: a penalty for each of {len(sources)} spaces; held out in {len(penalties)} groups of stories"
     return _scores(
-        {**about, "kind": "banded", "dimensions": sum(source.dimensions for source in sources)},
+        replace(about, kind="banded", dimensions=sum(source.dimensions for source in sources)),
         start,
         [story.name for story in stories],
         scores,
@@ -74,7 +73,7 @@ def huth_pipeline(
     responses: StoryResponses,
     settings: Encode,
     how: Reference,
-    about: dict[str, Any],
+    about: About,
     left_out: Sequence[NDArray[np.bool_] | None] | None = None,
 ) -> Scores:
     """Score a feature space by the laboratory's pipeline, to reproduce older numbers.
@@ -121,7 +120,7 @@ def huth_pipeline(
         f"{len(test)} test stories end to end; responses as they are stored, not centred"
     )
     return _scores(
-        {**about, "kind": source.kind, "dimensions": source.dimensions},
+        replace(about, kind=source.kind, dimensions=source.dimensions),
         start,
         [", ".join(stories[i].name for i in test)],
         result.correlations[None],
@@ -132,7 +131,7 @@ def huth_pipeline(
 
 
 def _scores(
-    about: dict[str, Any],
+    about: About,
     start: float,
     names: list[str],
     scores: np.ndarray,
@@ -146,7 +145,7 @@ def _scores(
     """Make scores without p values, pooled scores and a curve, which these models do not have."""
     nothing = np.full(scores.shape[1], np.nan)
     return Scores(
-        about={**about, "seconds": time.perf_counter() - start},
+        about=replace(about, seconds=time.perf_counter() - start),
         stories=names,
         scores=scores,
         mean=nan_mean(scores, axis=0),

@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 from typing import Any, final
 
@@ -36,11 +36,43 @@ FORMAT = "encoderlab-scores/3"  # part of the key, so files of an earlier format
 
 
 @final
+@dataclass(frozen=True, kw_only=True)
+class About:
+    """The attributes of a file of scores.
+
+    Attributes:
+        feature: label of the feature space.
+        subject: the name of the subject.
+        key: the hash of everything that the numbers depend on (`score_key`).
+        convention: of alpha, in the section [encode], like the next four.
+        scheme: how alpha is chosen.
+        adapt: the stories that adapters are trained on.
+        permutations: the number of permutations.
+        block: the length of their blocks in TRs.
+        seconds: how long the scoring took; this and the next two are known once it is done.
+        dimensions: the number of features before the delays.
+        kind: of the feature space.
+    """
+
+    feature: str
+    subject: str
+    key: str
+    convention: str
+    scheme: str
+    adapt: str
+    permutations: int
+    block: int
+    seconds: float = 0.0
+    dimensions: int = 0
+    kind: str = ""
+
+
+@final
 @dataclass(frozen=True, eq=False, kw_only=True)
 class Scores:
     """The content of a file of scores; the arrays are described above."""
 
-    about: dict[str, Any]
+    about: About
     stories: list[str]
     scores: np.ndarray
     mean: np.ndarray
@@ -67,13 +99,33 @@ def read(path: Path, key: str | None = None) -> Scores | None:
         with h5py.File(path, "r") as file:
             if file.attrs["format"] != FORMAT or key not in (None, file.attrs["key"]):
                 return None
-            content: dict[str, Any] = {name: np.asarray(file[name]) for name in ARRAYS}
-            for name in TEXTS:
-                content[name] = [line.decode() for line in np.asarray(file[name]).tolist()]
-            about = {name: value.item() if hasattr(value, "item") else value for name, value in file.attrs.items()}
-            return Scores(about=about, **content)
+            about = {field.name: _plain(file.attrs[field.name]) for field in fields(About)}
+            arrays = {name: np.asarray(file[name]) for name in ARRAYS}
+            texts = {name: [line.decode() for line in np.asarray(file[name]).tolist()] for name in TEXTS}
     except (OSError, KeyError):
         return None
+    return Scores(
+        about=About(**about),
+        stories=texts["stories"],
+        scores=arrays["scores"],
+        mean=arrays["mean"],
+        pooled=arrays["pooled"],
+        r2=arrays["r2"],
+        alphas=arrays["alphas"],
+        p=arrays["p"],
+        q=arrays["q"],
+        curve=arrays["curve"],
+        grid=arrays["grid"],
+        notes=texts["notes"],
+        warnings=texts["warnings"],
+        split=arrays["split"],
+        spaces=texts["spaces"],
+    )
+
+
+def _plain(value: Any) -> Any:
+    """Return an attribute of a file without the type of numpy."""
+    return value.item() if hasattr(value, "item") else value
 
 
 def write(path: Path, scores: Scores) -> None:
@@ -81,7 +133,7 @@ def write(path: Path, scores: Scores) -> None:
 
     def fill(beside: Path) -> None:
         with h5py.File(beside, "w") as file:
-            file.attrs.update({"format": FORMAT, **scores.about})
+            file.attrs.update({"format": FORMAT, **asdict(scores.about)})
             for name in ARRAYS:
                 file[name] = getattr(scores, name)
             for name in TEXTS:
@@ -103,7 +155,7 @@ def score(
     responses: StoryResponses,
     settings: Encode,
     folds: Folds,
-    about: dict[str, Any],
+    about: About,
     *,
     device: str,
     progress: Callable[[float], None],
@@ -180,7 +232,7 @@ def score(
         )
     notes += [f"{first.constant} (story, voxel) pairs do not vary and have no score"] if first.constant else []
     return Scores(
-        about={**about, "seconds": time.perf_counter() - start, "dimensions": source.dimensions, "kind": source.kind},
+        about=replace(about, seconds=time.perf_counter() - start, dimensions=source.dimensions, kind=source.kind),
         stories=[story.name for story in stories],
         scores=scores,
         mean=mean,

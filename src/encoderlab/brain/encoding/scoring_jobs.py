@@ -242,7 +242,7 @@ def joined(parts: Sequence[score.Scores], names: Sequence[str]) -> score.Scores:
     return replace(
         parts[0],
         **over,
-        about={**parts[0].about, "seconds": sum(part.about["seconds"] for part in parts)},
+        about=replace(parts[0].about, seconds=sum(part.about.seconds for part in parts)),
         q=benjamini_hochberg(over["p"]),
         notes=list(dict.fromkeys(texts["notes"])),
         warnings=[*edge_warnings(over["alphas"], grid), *dict.fromkeys(texts["warnings"])],
@@ -254,16 +254,16 @@ def _made(
 ) -> score.Scores:
     settings = study.encode
     folds = folds_of(settings, len(person.stories))
-    about = {
-        "feature": ask.label,
-        "subject": person.name,
-        "key": score_key(study, person, sources),
-        "convention": settings.convention,
-        "scheme": settings.scheme,
-        "adapt": settings.adapt,
-        "permutations": settings.permutations,
-        "block": settings.block,
-    }
+    about = score.About(
+        feature=ask.label,
+        subject=person.name,
+        key=score_key(study, person, sources),
+        convention=settings.convention,
+        scheme=settings.scheme,
+        adapt=settings.adapt,
+        permutations=settings.permutations,
+        block=settings.block,
+    )
     pipeline = study.reference is not None
     responses, left_out = person.scored(settings, huth_pipeline=pipeline), person.censored.rows
     responses = responses if ask.stop is None else _some(responses, ask.start, ask.stop)

@@ -17,7 +17,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any, final
+from typing import final
 
 import numpy as np
 import torch
@@ -228,7 +228,7 @@ class _Reader:
             self.encoder.pad_id,
         )
         device = next(self.encoder.model.parameters()).device
-        inputs: dict[str, Any] = {"input_ids": ids.to(device)}
+        inputs: dict[str, torch.Tensor] = {"input_ids": ids.to(device)}
         if not mask.all():
             inputs["attention_mask"] = mask.long().to(device)
         with torch.inference_mode():

@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
-from typing import Any, final
+from typing import final
 
 import numpy as np
 import torch
@@ -48,7 +48,7 @@ class Spaces(ABC):
     notes: dict[str, None] = field(default_factory=dict)
 
     @abstractmethod
-    def attributes(self, number: int, stories: Sequence[Story]) -> dict[str, Any]:
+    def attributes(self, number: int, stories: Sequence[Story]) -> dict[str, str | int]:
         """List what the vectors of one label depend on, for its file, in plain values.
 
         Args:
@@ -97,7 +97,7 @@ class Vocabulary(Spaces):
     The training stories of a fold decide which words are used, when responses are predicted.
     """
 
-    def attributes(self, number: int, stories: Sequence[Story]) -> dict[str, Any]:
+    def attributes(self, number: int, stories: Sequence[Story]) -> dict[str, str | int]:
         """See `Spaces`."""
         words = "\n".join(vocabulary(stories))
         digest = hashlib.sha256(words.encode("utf-8", "surrogatepass")).hexdigest()
@@ -117,7 +117,7 @@ class Vocabulary(Spaces):
 class OneColumn(Spaces):
     """Word rate or word length, one column each."""
 
-    def attributes(self, number: int, stories: Sequence[Story]) -> dict[str, Any]:
+    def attributes(self, number: int, stories: Sequence[Story]) -> dict[str, str | int]:
         """See `Spaces`."""
         rate = isinstance(self.feature, WordRate)
         return {"kind": "word-rate" if rate else "word-length", "units": "words" if rate else "letters"}
@@ -142,7 +142,7 @@ class LookedUp(Spaces):
         assert isinstance(self.feature, FileVectors)
         return Path(self.feature.path)
 
-    def attributes(self, number: int, stories: Sequence[Story]) -> dict[str, Any]:
+    def attributes(self, number: int, stories: Sequence[Story]) -> dict[str, str | int]:
         """See `Spaces`; raise InputError if the file does not exist."""
         try:
             with self.file.open("rb") as stream:
@@ -201,7 +201,7 @@ class Contextual(Spaces):
         """The layers, numbered from 0 (the embeddings) up."""
         return layer_numbers(self.encoder, self.wanted)
 
-    def attributes(self, number: int, stories: Sequence[Story]) -> dict[str, Any]:
+    def attributes(self, number: int, stories: Sequence[Story]) -> dict[str, str | int]:
         """See `Spaces`; raise InputError if the encoder cannot be read, or lacks the layer or the windows."""
         size, stride = self.windows.sizes(self.encoder)
         return {

@@ -13,7 +13,7 @@ import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, final
+from typing import final
 
 import h5py
 import numpy as np
@@ -25,7 +25,7 @@ from encoderlab.core.files import write_atomically
 FORMAT = "encoderlab-vectors/1"
 
 
-def key(attributes: Mapping[str, Any]) -> str:
+def key(attributes: Mapping[str, str | int]) -> str:
     """Hash the attributes of a file."""
     return hashlib.sha256(json.dumps([FORMAT, attributes], sort_keys=True).encode()).hexdigest()
 
@@ -78,7 +78,7 @@ def up_to_date(path: Path, wanted: str, label: str, stories: Sequence[Story]) ->
 
 
 def write(
-    places: Sequence[tuple[Path, str, Mapping[str, Any]]],
+    places: Sequence[tuple[Path, str, Mapping[str, str | int]]],
     stories: Sequence[Story],
     vectors: Iterator[tuple[list[np.ndarray], dict[str, int]]],
     vocabulary: Sequence[str] | None = None,
@@ -103,7 +103,7 @@ def write(
 
 
 def _open_all(
-    places: Sequence[tuple[Path, str, Mapping[str, Any]]],
+    places: Sequence[tuple[Path, str, Mapping[str, str | int]]],
     opened: list[h5py.File],
     fill: Callable[[list[h5py.File]], None],
     vocabulary: Sequence[str] | None,
