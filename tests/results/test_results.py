@@ -17,7 +17,8 @@ from fixtures_runs import SPECS, Spec, write_study
 
 DESIGN = (
     "method variant seed split rows loss accuracy macro_f1 macro_precision macro_recall perplexity adapter_parameters "
-    "head_parameters total_parameters train_seconds epochs peak_memory_mb inference_ms_per_example adapter_bytes run"
+    "head_parameters total_parameters train_seconds epochs peak_memory_mb inference_ms_per_example adapter_bytes run "
+    "balanced_accuracy"
 )
 
 
@@ -78,7 +79,8 @@ def test_summary_is_what_the_statistics_say_about_the_predictions(out: Path) -> 
     assert 0 < float(row["accuracy_row_share"]) < 1
     assert float(row["accuracy_low"]) < spread.mean < float(row["accuracy_high"])
     assert float(row["accuracy_rows_low"]) < spread.mean < float(row["accuracy_rows_high"])
-    assert float(row["macro_f1_rows_low"]) < float(row["macro_f1"]) < float(row["macro_f1_rows_high"])
+    for key in ("macro_f1", "balanced_accuracy"):
+        assert float(row[f"{key}_rows_low"]) < float(row[key]) < float(row[f"{key}_rows_high"])
 
 
 def test_baselines_are_compared_but_outside_the_family(out: Path) -> None:

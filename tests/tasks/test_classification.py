@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from sklearn.metrics import accuracy_score, f1_score, log_loss
+from sklearn.metrics import accuracy_score, balanced_accuracy_score, f1_score, log_loss
 from transformers import AutoTokenizer, BertTokenizer, PreTrainedTokenizerBase
 
 from encoderlab.core.errors import InputError
@@ -228,7 +228,7 @@ def test_metrics_by_hand() -> None:
     assert found["accuracy"] == 0.5
     # predicted a a b b: a has precision 1/2, recall 1; b 1/2, 1/2; c nothing
     assert found["macro_precision"] == pytest.approx((1 / 2 + 1 / 2 + 0) / 3)
-    assert found["macro_recall"] == pytest.approx((1 + 1 / 2 + 0) / 3)
+    assert found["macro_recall"] == found["balanced_accuracy"] == pytest.approx((1 + 1 / 2 + 0) / 3)
     assert found["macro_f1"] == pytest.approx((2 / 3 + 1 / 2 + 0) / 3)
     assert found["per_class"][1] == {"label": "b", "precision": 0.5, "recall": 0.5, "f1": 0.5, "support": 2}
     assert found["per_class"][2] == {"label": "c", "precision": 0.0, "recall": 0.0, "f1": 0.0, "support": 1}
@@ -254,6 +254,17 @@ def test_metrics_against_scikit_learn_and_the_training_loss() -> None:
     assert found["loss"] == pytest.approx(log_loss(labels, probabilities), rel=1e-6)
     losses = TASK.losses(torch.from_numpy(logits), torch.from_numpy(labels))
     assert losses.shape == (200,) and found["loss"] == pytest.approx(losses.mean().item(), rel=1e-5)
+
+
+@pytest.mark.filterwarnings("ignore:y_pred contains classes not in y_true")
+@pytest.mark.parametrize(("rows", "present"), [(200, 4), (200, 3), (1, 4)])  # of four classes
+def test_the_balanced_accuracy_is_that_of_scikit_learn_and_of_the_metric(rows: int, present: int) -> None:
+    draw, names = np.random.default_rng([rows, present]), list("abcd")
+    logits, labels = draw.normal(size=(rows, 4)), draw.integers(0, present, rows)
+    found = TASK.metrics(logits, labels, names)["balanced_accuracy"]
+    metric = next(one for one in TASK.extra_metrics(names) if one.key == "balanced_accuracy")
+    assert found == pytest.approx(balanced_accuracy_score(labels, logits.argmax(1)))
+    assert found == pytest.approx(metric.value(metric.row_statistics(logits, labels)))
 
 
 def test_losses_are_per_row_and_differentiable_in_any_precision() -> None:

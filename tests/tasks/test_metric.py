@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import math
+import warnings
 from collections.abc import Sequence
 
 import numpy as np
 import pytest
-from sklearn.metrics import f1_score
+from sklearn.metrics import balanced_accuracy_score, f1_score
 
 from encoderlab.core.variation import SeedVariance
-from encoderlab.tasks.class_metrics import ACCURACY, MacroF1, bootstrap_macro_f1
+from encoderlab.tasks.class_metrics import ACCURACY, BalancedAccuracy, MacroF1, bootstrap_macro_f1
 from encoderlab.tasks.metric import Metric
 from encoderlab.tasks.regression_metrics import METRICS
 
@@ -46,7 +47,46 @@ def test_the_macro_f1_of_weighted_rows_is_that_of_repeated_rows() -> None:
     assert metric.metric_from_weights(rows, weights.astype(float)) == pytest.approx(wanted)
 
 
-@pytest.mark.parametrize("metric", [ACCURACY, MacroF1(classes=3)], ids=lambda metric: metric.key)
+def test_the_balanced_accuracy_of_weighted_rows_is_that_of_repeated_rows() -> None:
+    labels = rng(1).choice(3, p=(0.6, 0.38, 0.02), size=80)  # of 5 classes; one is rare, two have no row
+    logits, metric = answers(2, 0.7, labels, 5), BalancedAccuracy(classes=5)
+    rows, predicted = metric.row_statistics(logits, labels), logits.argmax(axis=1)
+    weights = rng(3).multinomial(80, np.full(80, 1 / 80), size=40)
+    samples = [np.arange(80).repeat(one) for one in weights]
+    assert any(len(np.unique(labels[sample])) == 2 for sample in samples)  # some lack the rare class
+    assert any(len(np.unique(labels[sample])) == 3 for sample in samples)
+    wanted = [mean_recall(labels[sample], predicted[sample]) for sample in samples]
+    assert metric.metric_from_weights(rows, weights.astype(float)) == pytest.approx(wanted)
+
+
+def mean_recall(labels: np.ndarray, predicted: np.ndarray) -> float:
+    """Return the balanced accuracy of scikit-learn, without its warning on predicted classes that have no label."""
+    with warnings.catch_warnings(action="ignore", category=UserWarning):
+        return float(balanced_accuracy_score(labels, predicted))
+
+
+def test_the_interval_of_the_balanced_accuracy_agrees_with_resampled_scikit_learn() -> None:
+    labels = rng(8).choice(4, p=(0.4, 0.3, 0.285, 0.015), size=150)  # resamples without the last class do occur
+    metric, seeds = BalancedAccuracy(classes=5), [answers(seed, 0.7, labels, 5) for seed in (9, 10)]
+    runs = np.array([metric.row_statistics(logits, labels) for logits in seeds])
+    draws = rng(11).integers(0, 150, size=(600, 150))
+    scores = [np.mean([mean_recall(labels[rows], one.argmax(axis=1)[rows]) for one in seeds]) for rows in draws]
+    ours, direct = metric.interval_over_rows(runs), Metric.interval_over_rows(metric, runs)
+    assert (ours.low, ours.high) == pytest.approx(tuple(np.quantile(scores, [0.025, 0.975])), abs=0.015)
+    assert (ours.low, ours.high) == pytest.approx((direct.low, direct.high), abs=0.015)
+
+
+def test_the_variance_of_the_balanced_accuracy_over_rows_is_that_of_independent_recalls() -> None:
+    labels, metric = rng(12).choice(3, p=(0.5, 0.3, 0.2), size=900), BalancedAccuracy(classes=3)
+    rows = metric.row_statistics(answers(13, 0.7, labels, 3), labels)
+    recalls = [rows[labels == one, 1] for one in range(3)]
+    wanted = sum(recall.var() / len(recall) for recall in recalls) / 3**2
+    assert metric.estimate(rows[None]).row == pytest.approx(wanted, rel=0.1)
+
+
+@pytest.mark.parametrize(
+    "metric", [ACCURACY, MacroF1(classes=3), BalancedAccuracy(classes=3)], ids=lambda metric: metric.key
+)
 def test_any_metric_has_an_interval_and_a_paired_test(metric: Metric) -> None:
     labels = rng(4).integers(0, 3, 400)
 

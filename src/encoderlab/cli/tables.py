@@ -173,9 +173,10 @@ def evaluated(result: Mapping[str, Any]) -> None:
     for line in result["notes"]:
         print(f"note: {line}")
     single = {name: value for name, value in result.items() if isinstance(value, int | float)}
+    width = max([16, *map(len, single)])
     for name, value in single.items():
         shown = value if isinstance(value, int) else _digits(value) if name in WITH_UNIT else format(value, ".4f")
-        print(f"{name.replace('_', ' '):16} {shown}")
+        print(f"{name.replace('_', ' '):{width}} {shown}")
     if "per_class" not in result:
         return
     print()

@@ -36,11 +36,13 @@ def result_columns(measures: Measures) -> tuple[str, ...]:
 
 def summary_columns(measures: Measures, others: Sequence[str] = ()) -> tuple[str, ...]:
     """Return the columns of summary.csv. others: names of further test sets."""
-    key = measures.metric.key
+    key, task = measures.metric.key, measures.task
     columns = [key + part for part in (*SPREAD, *INTERVAL)]
     columns += [f"{name}_{key}{part}" for name in others for part in SPREAD]
-    columns += [metric.key + part for metric in measures.extra_metrics for part in SPREAD]
-    columns += [prefix + extra for prefix in ("", *(f"{name}_" for name in others)) for extra in measures.extra_keys]
+    columns += [prefix + score for prefix in ("", *(f"{name}_" for name in others)) for score in task.extra_scores]
+    for metric in measures.extra_metrics:  # one after another, so that a new metric moves no column of an older one
+        columns += [metric.key + part for part in SPREAD]
+        columns += [f"{name}_{metric.key}" for name in others]
     return (*SUMMARY_COLUMNS, *new_columns(columns, SUMMARY_COLUMNS))
 
 

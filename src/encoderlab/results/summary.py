@@ -141,12 +141,12 @@ def summarize(
 def summarize_one(variant: Variant, measures: Measures, comparison: Comparison | None) -> VariantSummary:
     """Summarize one variant over its seeds."""
     done, task, metric = variant.done, measures.task, measures.metric
-    scores = [_scores(run, "test") for run in done]
+    scores = [_scores(run, "test", variant.test, measures) for run in done]
     keys = dict.fromkeys((*METRICS, *(one.key for one in measures.extra_metrics), metric.key))
     spreads = {key: _spread(key, scores, variant.test, measures) for key in keys}
     others: dict[str, OtherTest] = {}
     for name, predicted in variant.others.items():
-        theirs = [_scores(run, name) for run in done]
+        theirs = [_scores(run, name, predicted, measures) for run in done]
         means = {key: task.mean_score(key, theirs) for key in measures.extra_keys}
         others[name] = OtherTest(metric=_spread(metric.key, theirs, predicted, measures), means=means)
     tested = [run.splits["test"].rows for run in done if "test" in run.splits]
@@ -172,10 +172,17 @@ def summarize_one(variant: Variant, measures: Measures, comparison: Comparison |
     )
 
 
-def _scores(run: RunRecord, split: str) -> Mapping[str, float]:
-    """Return the numbers of a split. Empty if the run has no such split."""
-    scores = run.splits.get(split)
-    return {} if scores is None else scores.metrics
+def _scores(run: RunRecord, split: str, predicted: Predicted, measures: Measures) -> Mapping[str, float]:
+    """Return the numbers of a split. Empty if the run has no such split.
+
+    A run that is older than a metric lacks it in result.json; the metric then follows from the run's predictions, so
+    that a mean covers the same seeds as its interval over rows.
+    """
+    scores, answers = run.splits.get(split), predicted.get(run.seed)
+    if scores is None or answers is None:
+        return {} if scores is None else scores.metrics
+    absent = {key: metric for key, metric in measures.metrics.items() if key not in scores.metrics}
+    return {**scores.metrics, **{key: metric.value(answers.statistics[key]) for key, metric in absent.items()}}
 
 
 def _spread(key: str, scores: Sequence[Mapping[str, float]], predicted: Predicted, measures: Measures) -> MetricSpread:

@@ -22,7 +22,7 @@ from encoderlab.data.source import place
 from encoderlab.data.splits import Splits
 from encoderlab.data.tokenized import TokenizedRows
 from encoderlab.tasks.base import Task
-from encoderlab.tasks.class_metrics import MacroF1
+from encoderlab.tasks.class_metrics import BalancedAccuracy, MacroF1
 from encoderlab.tasks.metric import Metric
 from encoderlab.tasks.tokenization import tokenize
 
@@ -100,7 +100,8 @@ class Classification(Task):
         return tokenize(rows, self.text_columns, labels, tokenizer, max_length, cache)
 
     def extra_metrics(self, class_names: Sequence[str]) -> tuple[Metric, ...]:
-        return (MacroF1(classes=len(class_names)),)
+        classes = len(class_names)
+        return (MacroF1(classes=classes), BalancedAccuracy(classes=classes))
 
     def losses(self, logits: Tensor, labels: Tensor) -> Tensor:
         from torch.nn.functional import cross_entropy
@@ -108,10 +109,11 @@ class Classification(Task):
         return cross_entropy(logits.float(), labels, reduction="none")
 
     def metrics(self, logits: np.ndarray, labels: np.ndarray, class_names: Sequence[str]) -> dict[str, Any]:
-        """Return loss, accuracy, macro_f1, macro_precision, macro_recall, per_class and confusion[gold][predicted].
+        """Return loss, accuracy, macro_f1, macro_precision, macro_recall, balanced_accuracy and two tables.
 
-        The loss is the mean cross-entropy in nats, in float64. Macro values average the classes with rows or
-        predictions, as in scikit-learn.
+        The tables are per_class and confusion[gold][predicted]. The loss is the mean cross-entropy in nats, in float64.
+        Macro values average the classes with rows or predictions, as in scikit-learn. The balanced accuracy averages
+        the recalls of the classes with rows alone.
         """
         from sklearn.metrics import confusion_matrix, precision_recall_fscore_support
 
@@ -132,6 +134,7 @@ class Classification(Task):
             "macro_f1": float(f1[seen].mean()),
             "macro_precision": float(precision[seen].mean()),
             "macro_recall": float(recall[seen].mean()),
+            "balanced_accuracy": float(recall[support > 0].mean()),
             "per_class": [
                 {"label": name, "precision": float(p), "recall": float(r), "f1": float(f), "support": int(n)}
                 for name, p, r, f, n in zip(class_names, precision, recall, f1, support, strict=True)
