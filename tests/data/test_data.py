@@ -154,9 +154,7 @@ def test_asking_for_more_rows_than_there_are_takes_all(tmp_path: Path) -> None:
 
 
 def test_a_fraction_of_too_few_rows_is_an_error(tmp_path: Path) -> None:
-    with pytest.raises(
-        InputError, match=r"data.validation: fraction = 0.1 of the 4 rows of train.jsonl gives no row"
-    ):
+    with pytest.raises(InputError, match=r"data.validation: fraction = 0.1 of the 4 rows of train.jsonl gives no row"):
         load(tmp_path, numbered(4))
 
 
@@ -181,7 +179,9 @@ def test_the_same_label_matches_whatever_its_type(train_labels, test_labels, nam
 
 @pytest.mark.parametrize("label", [0.5, [1], {"a": 1}])
 def test_what_is_no_class_is_an_error_with_its_row(label: object, tmp_path: Path) -> None:
-    with pytest.raises(InputError, match=r"data.train: train.jsonl: row 11, column 'label': .* is not a class: expected"):
+    with pytest.raises(
+        InputError, match=r"data.train: train.jsonl: row 11, column 'label': .* is not a class: expected"
+    ):
         load(tmp_path, [*numbered(10), {"text": "x", "label": label}])
 
 

@@ -141,7 +141,11 @@ FORMS = {
     "lines as JSON": ("a.json", LINES, "read as one object per line"),
     "objects over several lines": ("a.json", "".join(json.dumps(row, indent=1) for row in ROWS), "one object per line"),
     "the same as JSON Lines": ("a.jsonl", "\n".join(json.dumps(row, indent=1) for row in ROWS), None),
-    "a list as JSON Lines": ("a.jsonl", json.dumps(ROWS, indent=1), "read as a list of objects, not as one object per line"),
+    "a list as JSON Lines": (
+        "a.jsonl",
+        json.dumps(ROWS, indent=1),
+        "read as a list of objects, not as one object per line",
+    ),
     "a list on one line": ("a.jsonl", json.dumps(ROWS), "read as a list of objects, not as one object per line"),
     "columns": ("a.json", json.dumps({"text": ["good", "bad"], "label": [1, 0]}), "a list for each column"),
     "pandas": ("a.json", json.dumps(BY_COLUMN), "a table as pandas writes it"),

@@ -180,9 +180,9 @@ def test_the_keys_of_a_source_are_checked(tmp_path: Path) -> None:
     assert "data.train.encoding: 'hex' is not known" in problems(path="a.csv", encoding="hex")
     assert "data.train.encoding: valid only for a file" in problems(path="a.parquet", encoding="gbk")
     assert "data.train.delimiter: expected one character" in problems(path="a.csv", delimiter=";;")
-    assert "data.train.delimiter: only a file" in problems(path="a.conll", delimiter=";")
+    assert "data.train.delimiter: valid only for a file" in problems(path="a.conll", delimiter=";")
     assert "data.train.columns: expected two different numbers" in problems(path="a.conll", columns=(1, 1))
-    assert "data.train.columns: only a file" in problems(path="a.csv", columns=(1, 2))
+    assert "data.train.columns: valid only for a file" in problems(path="a.csv", columns=(1, 2))
 
 
 CONLL: dict[str, tuple[str, list[list[str]], list[list[str]]]] = {
