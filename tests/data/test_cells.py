@@ -168,7 +168,7 @@ def test_what_is_printed_is_no_list_of_words_or_labels(cell: str) -> None:
             TokenClassification().prepare(rows, labelled=True)
         assert len(error.value.lines) == 1
     rows = Rows({"text": ["a", "b"], "label": ["x", cell]}, "here", np.arange(2))
-    with pytest.raises(InputError, match=r"column 'label' has lists or objects for labels, .*multi-label"):
+    with pytest.raises(InputError, match=r"column 'label' has lists or objects as labels, .*multi-label"):
         prepare(rows, text=["text"], label="label")
 
 

@@ -110,7 +110,7 @@ def test_labels_of_entities_in_front_of_the_words_are_refused(
     for labelled in (True, False):
         with pytest.raises(InputError, match=r"has labels such as '.*columns = ") as error:
             read(Source(path="a.conll"), tmp_path, labelled=labelled)
-        assert f"columns = {columns} are" in str(error.value)
+        assert f"columns = {columns}" in str(error.value)
     word, label = map(int, columns.strip("[]").split(", "))
     found = read(Source(path="a.conll", columns=(word, label)), tmp_path)
     assert found.columns == {"tokens": [WORDS[:4]] * 2, "tags": [labels] * 2}

@@ -40,7 +40,7 @@ def test_the_data_section_reports_every_problem_at_once(tmp_path: Path) -> None:
     assert [str(problem) for problem in config.problems("data", tmp_path)] == [
         f"data.train.path: no such file: {tmp_path / 'trian.csv'}; did you mean 'train.csv'?",
         "data.train.rows: expected a positive whole number, got 0",
-        "data.train.revision: only a hub data set has one; remove it, or name the data set with `hub`",
+        "data.train.revision: only a hub data set has a revision; remove it, or name the data set with `hub`",
         "data.validation.fraction: expected a number between 0 and 1, both excluded, got 1.5",
         "data.validation.seed: expected a whole number from 0 up, got -1",
         "data.test: expected exactly one of path, hub, fraction, got path and hub",
@@ -65,7 +65,7 @@ def test_more_that_the_data_section_can_get_wrong(tmp_path: Path) -> None:
     assert "data.train.part: expected [from, to] with 0 <= from < to <= 1" in problems(
         train=Source(path="train.csv", part=(0.5, 0.5))
     )
-    assert "data.test.part: a cut from train has none" in problems(test=Source(fraction=0.1, part=(0, 1)))
+    assert "data.test.part: a cut from train has no parts" in problems(test=Source(fraction=0.1, part=(0, 1)))
     assert "is a folder that `datasets` did not save" in problems(test=Source(path="."))
     assert "data.test: the name of the source is empty" in problems(test=Source(hub=""))
 
@@ -154,9 +154,7 @@ def test_asking_for_more_rows_than_there_are_takes_all(tmp_path: Path) -> None:
 
 
 def test_a_fraction_of_too_few_rows_is_an_error(tmp_path: Path) -> None:
-    with pytest.raises(
-        InputError, match=r"data.validation: fraction = 0.1 of the 4 rows of train.jsonl is not one row"
-    ):
+    with pytest.raises(InputError, match=r"data.validation: fraction = 0.1 of the 4 rows of train.jsonl gives no row"):
         load(tmp_path, numbered(4))
 
 
@@ -181,7 +179,9 @@ def test_the_same_label_matches_whatever_its_type(train_labels, test_labels, nam
 
 @pytest.mark.parametrize("label", [0.5, [1], {"a": 1}])
 def test_what_is_no_class_is_an_error_with_its_row(label: object, tmp_path: Path) -> None:
-    with pytest.raises(InputError, match=r"data.train: train.jsonl: row 11, column 'label': .* is no class: expected"):
+    with pytest.raises(
+        InputError, match=r"data.train: train.jsonl: row 11, column 'label': .* is not a class: expected"
+    ):
         load(tmp_path, [*numbered(10), {"text": "x", "label": label}])
 
 

@@ -80,7 +80,7 @@ FOREIGN = {
     "page with a mark": ("a.jsonl", b"\xef\xbb\xbf<html>", "a web page"),
     "page as CoNLL": ("a.conll", b"<html>\n<body>\n", "a web page"),
     "XML": ("a.csv", b"<?xml version='1.0'?><Error><Code>AccessDenied</Code></Error>", "an XML file"),
-    "404": ("a.csv", b"404: Not Found", "the answer of a web server"),
+    "404": ("a.csv", b"404: Not Found", "an error page"),
     "LFS": ("a.csv", LFS, "a Git LFS pointer, not the data; .*git lfs pull"),
     "LFS as Parquet": ("a.parquet", LFS, "a Git LFS pointer"),
     "LFS as JSON": ("a.jsonl", LFS, "a Git LFS pointer"),
@@ -88,15 +88,15 @@ FOREIGN = {
     "bzip2": ("a.csv", bz2.compress(CSV), "compressed with bzip2"),
     "xz": ("a.csv", lzma.compress(CSV), "compressed with xz"),
     "pickle": ("a.csv", pickle.dumps(ROWS), "a Python pickle"),
-    "Feather": ("a.parquet", feather(), "is an Arrow file; let its name end with .arrow"),
-    "Arrow stream": ("a.csv", stream_form(), "is an Arrow file; let its name end with .arrow"),
-    "Arrow by another name": ("a.bin", feather(), "is an Arrow file; let its name end with .arrow"),
+    "Feather": ("a.parquet", feather(), "is an Arrow file; rename it to end with .arrow"),
+    "Arrow stream": ("a.csv", stream_form(), "is an Arrow file; rename it to end with .arrow"),
+    "Arrow by another name": ("a.bin", feather(), "is an Arrow file; rename it to end with .arrow"),
     "Feather of version 1": ("a.feather", b"FEA1\0\0\0\0", "a Feather file of version 1; save it as version 2"),
-    "Parquet": ("a.csv", parquet(), "is a Parquet file; let its name end with .parquet"),
-    "Parquet as Arrow": ("a.arrow", parquet(), "is a Parquet file; let its name end with .parquet"),
+    "Parquet": ("a.csv", parquet(), "is a Parquet file; rename it to end with .parquet"),
+    "Parquet as Arrow": ("a.arrow", parquet(), "is a Parquet file; rename it to end with .parquet"),
     "gzip as Parquet": ("a.parquet", gzip.compress(parquet()), "compressed with gzip; unpack it"),
     "gzip as Arrow": ("a.arrow", gzip.compress(feather()), "compressed with gzip; unpack it: an Arrow file is"),
-    "CSV as Arrow": ("a.arrow", CSV, "not a readable Arrow file: it begins with 'text,label'; correct the ending"),
+    "CSV as Arrow": ("a.arrow", CSV, "not a readable Arrow file: it starts with 'text,label'; correct the ending"),
     "JSON Lines as CSV": ("a.csv", b'{"text": "good", "label": 1}\n', "is JSON, not a table"),
     "JSON as TSV": ("a.tsv", b'[\n {"text": "good"}]', "is JSON, not a table"),
     "CSV as JSON Lines": ("a.jsonl", CSV, "is a table, not JSON"),
@@ -129,8 +129,8 @@ def test_gzip_is_read_by_its_content(tmp_path: Path) -> None:
     (tmp_path / "c.csv.gz").write_bytes(gzip.compress(CSV))
     a, b, c = (read(Source(path=name), tmp_path) for name in ("a.csv", "b.csv.gz", "c.csv.gz"))
     assert a.columns == b.columns == c.columns == {"text": ["good", "bad"], "label": ["1", "0"]}
-    assert a.notes == ("a.csv: compressed with gzip, though its name does not end with .gz; read so",)
-    assert b.notes == ("b.csv.gz: not compressed, though its name ends with .gz; read as it is",)
+    assert a.notes == ("a.csv: compressed with gzip although its name does not end with .gz; read as gzip",)
+    assert b.notes == ("b.csv.gz: not compressed although its name ends with .gz; read as plain text",)
     assert c.notes == ()
 
 
@@ -138,11 +138,15 @@ LINES = "".join(json.dumps(row) + "\n" for row in ROWS)
 BY_ROW = {str(i): row for i, row in enumerate(ROWS)}
 BY_COLUMN = {name: {str(i): row[name] for i, row in enumerate(ROWS)} for name in ("text", "label")}
 FORMS = {
-    "lines as JSON": ("a.json", LINES, "one object per line; read so"),
+    "lines as JSON": ("a.json", LINES, "read as one object per line"),
     "objects over several lines": ("a.json", "".join(json.dumps(row, indent=1) for row in ROWS), "one object per line"),
     "the same as JSON Lines": ("a.jsonl", "\n".join(json.dumps(row, indent=1) for row in ROWS), None),
-    "a list as JSON Lines": ("a.jsonl", json.dumps(ROWS, indent=1), "a list of objects, not an object per line"),
-    "a list on one line": ("a.jsonl", json.dumps(ROWS), "a list of objects, not an object per line"),
+    "a list as JSON Lines": (
+        "a.jsonl",
+        json.dumps(ROWS, indent=1),
+        "read as a list of objects, not as one object per line",
+    ),
+    "a list on one line": ("a.jsonl", json.dumps(ROWS), "read as a list of objects, not as one object per line"),
     "columns": ("a.json", json.dumps({"text": ["good", "bad"], "label": [1, 0]}), "a list for each column"),
     "pandas": ("a.json", json.dumps(BY_COLUMN), "a table as pandas writes it"),
     "pandas by row": ("a.json", json.dumps(BY_ROW), "an object for each row"),
@@ -184,7 +188,7 @@ def test_what_is_there_in_place_of_a_file_is_said(tmp_path: Path) -> None:
         return line.message
 
     (tmp_path / "a.csv").symlink_to("nowhere.csv")
-    assert problem("a.csv") == f"{tmp_path / 'a.csv'} is a link to nowhere.csv, which is not there"
+    assert problem("a.csv") == f"{tmp_path / 'a.csv'} is a link to nowhere.csv, which does not exist"
     (tmp_path / "b.csv").symlink_to("b.csv")
     assert "b.csv is a link to b.csv" in problem("b.csv")
     os.mkfifo(tmp_path / "c.csv")
@@ -192,7 +196,7 @@ def test_what_is_there_in_place_of_a_file_is_said(tmp_path: Path) -> None:
     (tmp_path / "Train.CSV").write_bytes(CSV)
     assert problem("train.csv").endswith("did you mean 'Train.CSV'?")
     for address in ("https://example.com/a.csv", "hf://datasets/a/b.csv", "s3://bucket/a.parquet"):
-        assert problem(address).startswith(f"{address} is an address; download the file")
+        assert problem(address).startswith(f"{address} is a URL; download the file")
     assert problem("C:\new\train.csv").endswith("a backslash in double quotes is an escape: write the path with /")
 
 

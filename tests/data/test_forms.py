@@ -65,7 +65,7 @@ def test_other_encodings_are_asked_for_with_a_key(text: str, encoding: str, tmp_
     content = text.encode(encoding)
     if encoding != "utf-8":
         with pytest.raises(
-            InputError, match=r"a.csv:2: byte 0x.. is not UTF-8; save the file as UTF-8, or say what .*`encoding`"
+            InputError, match=r"a.csv:2: byte 0x.. is not UTF-8; save the file as UTF-8, or set `encoding`"
         ):
             written(tmp_path, "a.csv", content)
     found = written(tmp_path, "a.csv", content, encoding=encoding)
@@ -78,7 +78,7 @@ def test_other_encodings_are_asked_for_with_a_key(text: str, encoding: str, tmp_
     "text, said",
     [
         (PLAIN.encode("cp1252").decode("latin-1"), "2 cells hold control characters such as U+0092"),
-        (PLAIN.replace("”", "").encode().decode("cp1252"), "2 cells hold signs of UTF-8 that was read as cp1252"),
+        (PLAIN.replace("”", "").encode().decode("cp1252"), "2 cells hold UTF-8 characters that were read as cp1252"),
         (CHINESE.encode("gbk").decode("latin-1"), "9 cells look like text of another encoding"),
         (PLAIN.replace("’", "\ufffd"), "1 cell hold the character U+FFFD"),
         (PLAIN, None),
@@ -96,7 +96,7 @@ def test_the_delimiter_is_found_and_said(sign: str, name: str, tmp_path: Path) -
     wanted = {"text": ["good, bad, ugly", "one, two"], "label": ["1", "0"]}
     found = written(tmp_path, "a.csv", text)
     assert found.columns == wanted
-    assert found.notes == (f"a.csv: fields are apart by a {name}, not by a comma; read so",)
+    assert found.notes == (f"a.csv: the fields are separated by a {name}, not by a comma",)
     assert written(tmp_path, "b.csv", f"sep={sign}\n{text}").columns == wanted
     told = written(tmp_path, "c.csv", text, delimiter=sign)
     assert told.columns == wanted and told.notes == ()
@@ -133,7 +133,7 @@ def test_the_line_that_is_wrong_is_blamed(tmp_path: Path) -> None:
         written(tmp_path, "a.tsv", "\n".join(lines) + "\n")
     with pytest.raises(InputError, match=r"a.csv:3: 3 fields, .*'text', 'label'; quote a field .*\(comma\)"):
         written(tmp_path, "a.csv", "text,label\na,1\nb, c,1\n")
-    with pytest.raises(InputError, match=r"a.csv:2: .*if fields are apart by a semicolon, say so with `delimiter`"):
+    with pytest.raises(InputError, match=r"a.csv:2: .*if the fields are separated by a semicolon, set `delimiter`"):
         written(tmp_path, "a.csv", "text;label\na, b;1\nc;0;1\nd\n")
 
 
@@ -141,7 +141,7 @@ def test_a_repeated_header_is_left_out_and_said(tmp_path: Path) -> None:
     found = written(tmp_path, "a.csv", "\ufefftext,label\na,1\n\ufefftext,label\nb,0\ntext,0\n")
     assert found.columns == {"text": ["a", "b", "text"], "label": ["1", "0", "0"]}
     assert found.index.tolist() == [0, 2, 3]
-    assert "the header is repeated at row 2 (files joined end to end?): 1 left out" in found.notes[0]
+    assert "the header is repeated at row 2 (were files joined?): 1 left out" in found.notes[0]
 
 
 def test_a_repeated_header_is_left_out_in_every_format(tmp_path: Path) -> None:
@@ -154,7 +154,7 @@ def test_a_repeated_header_is_left_out_in_every_format(tmp_path: Path) -> None:
         "a.json": json.dumps(rows),
         "a.csv.gz": gzip.compress(b"text;label\na;1\nText;Label\ntext;0\n"),
     }
-    said = "the header is repeated at row 2 (files joined end to end?): 1 left out"
+    said = "the header is repeated at row 2 (were files joined?): 1 left out"
     for name, content in contents.items():
         found = written(tmp_path, name, content)
         assert found.columns == {"text": ["a", "text"], "label": ["1", "0"]} and found.index.tolist() == [0, 2]
@@ -178,11 +178,11 @@ def test_the_keys_of_a_source_are_checked(tmp_path: Path) -> None:
     assert problems(path="a.conll", columns=(2, -1)) == ""
     assert "data.train.encoding: 'cp1252x' is not known" in problems(path="a.csv", encoding="cp1252x")
     assert "data.train.encoding: 'hex' is not known" in problems(path="a.csv", encoding="hex")
-    assert "data.train.encoding: only a file has one" in problems(path="a.parquet", encoding="gbk")
+    assert "data.train.encoding: valid only for a file" in problems(path="a.parquet", encoding="gbk")
     assert "data.train.delimiter: expected one character" in problems(path="a.csv", delimiter=";;")
-    assert "data.train.delimiter: only a file" in problems(path="a.conll", delimiter=";")
+    assert "data.train.delimiter: valid only for a file" in problems(path="a.conll", delimiter=";")
     assert "data.train.columns: expected two different numbers" in problems(path="a.conll", columns=(1, 1))
-    assert "data.train.columns: only a file" in problems(path="a.csv", columns=(1, 2))
+    assert "data.train.columns: valid only for a file" in problems(path="a.csv", columns=(1, 2))
 
 
 CONLL: dict[str, tuple[str, list[list[str]], list[list[str]]]] = {
@@ -209,14 +209,14 @@ def test_forms_of_conll(case: str, tmp_path: Path) -> None:
 def test_columns_of_conll_are_asked_for_where_it_is_not_clear(tmp_path: Path) -> None:
     text = "1\tMary\tB-PER\tB-X\n2\tmet\tO\tO\n"
     with pytest.raises(
-        InputError, match=r"not clear which one has the labels \(3: B-PER, O; 4: B-X, O\); say .* columns = "
+        InputError, match=r"not clear which one has the labels \(3: B-PER, O; 4: B-X, O\); set .* columns = "
     ):
         written(tmp_path, "a.conll", text)
     assert written(tmp_path, "a.conll", text, columns=(2, 3)).columns["tags"] == [["B-PER", "O"]]
     assert written(tmp_path, "a.conll", text, columns=(2, -1)).columns["tags"] == [["B-X", "O"]]
-    with pytest.raises(InputError, match=r"columns = \[2, 5\], but its lines have 4 fields"):
+    with pytest.raises(InputError, match=r"columns = \[2, 5\], but the lines have 4 fields"):
         written(tmp_path, "a.conll", text, columns=(2, 5))
-    with pytest.raises(InputError, match="a.conll:3: 1 fields; expected 2, as in the lines before, apart by tabs"):
+    with pytest.raises(InputError, match="a.conll:3: 1 fields; expected 2, as in the lines before, separated by tabs"):
         written(tmp_path, "a.conll", "a\tO\nb\tO\nNew York O\n" + "c\tO\n" * 20)
 
 
@@ -224,7 +224,7 @@ def test_words_alone_are_read_to_predict(tmp_path: Path) -> None:
     (tmp_path / "a.conll").write_text("Mary\nmet\n\nPaul\n")
     found = read(Source(path="a.conll"), tmp_path, labelled=False)
     assert found.columns == {"tokens": [["Mary", "met"], ["Paul"]]}
-    with pytest.raises(InputError, match="a word and its label at least"):
+    with pytest.raises(InputError, match="at least a word and its label"):
         read(Source(path="a.conll"), tmp_path)
 
 
@@ -276,14 +276,14 @@ def test_a_split_of_minus_ones_is_unlabelled_unless_train_knows_the_class(tmp_pa
     found = load([-1, 1] * 10)
     assert found.test.columns["label"] == ["-1", "-1"]
     assert any(
-        "all 2 rows have the label '-1'; if -1 means that there is no label, nothing is measured" in line
+        "all 2 rows have the label '-1'; if -1 means that there is no label, scores on these rows mean nothing" in line
         for line in found.warnings
     )
 
 
 def test_labels_that_all_occur_once_cannot_be_cut(tmp_path: Path) -> None:
     (tmp_path / "a.csv").write_text("text,label\n" + "".join(f"t{i},{i / 3:.2f}\n" for i in range(50)))
-    with pytest.raises(InputError, match="every one of its 50 labels occurs once, such as '0.00'|such as '0'"):
+    with pytest.raises(InputError, match="each of the 50 labels, such as '0.00', occurs once|such as '0'"):
         load_splits(DataConfig(train=Source(path="a.csv")), text=["text"], label="label", base=tmp_path)
 
 

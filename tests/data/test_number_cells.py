@@ -39,7 +39,11 @@ def test_what_follows_the_rule_has_no_note() -> None:
 
 
 REFUSED = {
-    "two readings": (["1,100", "2,200"], 0, "'1,100' has a thousands separator or a decimal comma, which cannot be"),
+    "two readings": (
+        ["1,100", "2,200"],
+        0,
+        "'1,100' has a thousands separator or a decimal comma, and it is not clear which",
+    ),
     "points and commas": (["0.5", "0,5"], 1, "are mixed"),
     "an underscore": (["1", "1_000"], 1, "write it without _"),
     "percentages": (["12%", "3 %"], 0, "without %"),

@@ -122,7 +122,7 @@ def test_an_uncached_hub_name_offline_is_one_line() -> None:
     with pytest.raises(InputError) as caught:
         read(Source(hub="encoderlab-tests/not-there", split="train"), Path())
     assert len(caught.value.lines) == 1 and "\n" not in str(caught.value)
-    assert "'encoderlab-tests/not-there[train]' is not in the local cache and HF_HUB_OFFLINE" in str(caught.value)
+    assert "'encoderlab-tests/not-there[train]' is not in the local cache, and HF_HUB_OFFLINE" in str(caught.value)
 
 
 BROKEN: dict[str, tuple[str, bytes, str]] = {
@@ -190,10 +190,10 @@ BROKEN: dict[str, tuple[str, bytes, str]] = {
     "neither gzip nor text": (
         "a.csv.gz",
         b"\x1e\x8b\x08\0\xff\xfe",
-        r"a\.csv\.gz is no text file and of no known kind",
+        r"a\.csv\.gz is not a text file, and its kind is unknown",
     ),
     "no Parquet": ("a.parquet", b"text,label\nx,1\n", r"a\.parquet: not a readable Parquet file: "),
-    "no Arrow": ("a.arrow", b"text,label\nx,1\n", r"a\.arrow: not a readable Arrow file: it begins with 'text,label'"),
+    "no Arrow": ("a.arrow", b"text,label\nx,1\n", r"a\.arrow: not a readable Arrow file: it starts with 'text,label'"),
     "an empty Arrow file": ("a.arrow", b"", r"a\.arrow: not a readable Arrow file: "),
     "torn Arrow file": ("a.feather", arrow_file(RECORDS)[:-9], r"a\.feather: not a readable Arrow file: ArrowInvalid"),
     "an Arrow stream without its end": ("a.arrow", arrow_stream(RECORDS)[:-8], r"a\.arrow: .* has no end marker"),
@@ -262,7 +262,7 @@ def test_conll_files(tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"train.conll:8: 2 fields; expected 3, as in the lines before"):
         read(Source(path="train.conll"), tmp_path)
     path.write_text("Blackburn\n")
-    with pytest.raises(InputError, match=r"train.conll:1: 1 fields; expected a word and its label at least"):
+    with pytest.raises(InputError, match=r"train.conll:1: 1 fields; expected at least a word and its label"):
         read(Source(path="train.conll"), tmp_path)
     path.write_text("\n")
     with pytest.raises(InputError, match="no rows"):

@@ -80,7 +80,7 @@ def test_rows_that_were_not_accepted(tmp_path: Path) -> None:
     (tmp_path / "a.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
     (note,) = read(Source(path="a.jsonl"), tmp_path).notes
     assert note.startswith(
-        "a.jsonl: column 'answer' says that 3 are 'reject' and 3 are 'ignore'; their labels are read"
+        "a.jsonl: column 'answer' says that 3 are 'reject' and 3 are 'ignore'; their labels are still used"
     )
     (tmp_path / "b.csv").write_text("question,answer\nx,accept\ny,other\nz,reject\n")
     assert read(Source(path="b.csv"), tmp_path).notes == ()
@@ -112,24 +112,24 @@ REFUSED = {
     "a header in another order": (
         "a.csv",
         table([*TABLE, "Label,Text", "neg,film"]),
-        "a.csv:42: the header again, with its columns in another order .'Label', 'Text'.",
+        "a.csv:42: a second header with the columns in another order .'Label', 'Text'.",
     ),
     "lines above the header": (
         "a.csv",
         "Export,,\n,,\ntext,label,n\nx,1,2\n",
-        "it stands in row 2: remove the lines above",
+        "row 2 has this name: remove the lines above",
     ),
     "no header": (
         "a.csv",
         table(TABLE, "a film that was not good,pos"),
         "no column 'text' and 'label'; .*has no header",
     ),
-    "no header, short": ("a.csv", table(TABLE, "good,pos"), "is that a row"),
-    "objects": ("a.jsonl", '{"fields": {"text": "x"}, "label": "y"}\n', "the objects of 'fields' have it"),
+    "no header, short": ("a.csv", table(TABLE, "good,pos"), "is the first line a row"),
+    "objects": ("a.jsonl", '{"fields": {"text": "x"}, "label": "y"}\n', "the objects in column 'fields' have this key"),
     "labels in objects": (
         "a.jsonl",
         '{"text": "x", "label": {"name": "y"}}\n',
-        r"write one of its values alone \(name\)",
+        r"write only one of its values \(name\)",
     ),
     "backslashes": ("a.csv", 'text,label\n"he said \\"x\\"",1\n', "is written twice, not with a backslash"),
 }

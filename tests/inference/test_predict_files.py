@@ -141,7 +141,7 @@ def test_options_that_do_not_fit_are_one_line(tmp_path: Path) -> None:
     for options, said in (
         (("cp9999", None, None), "--encoding: 'cp9999' is not known"),
         ((None, ";;", None), "--delimiter: expected one character"),
-        ((None, None, "2,3"), "--columns: only a file has one that ends with .conll; remove it"),
+        ((None, None, "2,3"), "--columns: valid only for a file that ends with .conll; remove it"),
         ((None, None, "word"), "--columns word: expected the numbers of two columns"),
     ):
         with pytest.raises(InputError, match=said) as error:

@@ -99,7 +99,7 @@ def test_the_command_is_stopped_and_started_again_while_jobs_go_on(
     until(lambda: bool(list(out.glob("runs/*/checkpoint/epoch-*"))), process, 600)
     process.send_signal(signal.SIGINT)
     assert process.wait(60) == 130
-    assert "jobs of SLURM go on" in (path.parent / "stderr").read_text()
+    assert "SLURM jobs keep running" in (path.parent / "stderr").read_text()
     living = set(queue.alive())
     assert living
     assert start(path, "--on", "slurm", "-s", "launch.workers=6").wait(900) == 0  # of which four have a place

@@ -256,7 +256,7 @@ def test_the_loss_is_the_mean_over_a_rows_words() -> None:
         ([["a"]], [None], "row 1: expected a list in column 'ner_tags', got None"),
         ([["a"], ["b"]], [["O"], [None]], "row 2: word 1 has no label (column 'ner_tags')"),
         ([["a", "b"]], [[-100, "-100"]], "here: none of its 1 rows has a labelled word"),
-        ([["a"]], [[1.5]], "row 1: 1.5 is no class"),
+        ([["a"]], [[1.5]], "row 1: 1.5 is not a class"),
         ([3], [["O"]], "row 1: expected a list in column 'tokens', got 3"),
         ([[["a"]]], [["O"]], "row 1: expected a text, got list"),
     ],

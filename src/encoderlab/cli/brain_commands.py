@@ -22,7 +22,10 @@ from encoderlab.core.errors import InputError
 
 
 def embed(study: EncodingStudyFile, override: Overrides = None, json: Json = False) -> None:
-    """Compute the word vectors of every feature space and story. Skips vectors that are up to date."""
+    """Compute the word vectors of every feature space and story.
+
+    Vectors that are up to date are skipped.
+    """
     from encoderlab.brain.encoding.embed import embed
     from encoderlab.cli import brain_tables
 
@@ -34,8 +37,10 @@ def embed(study: EncodingStudyFile, override: Overrides = None, json: Json = Fal
 
 
 def encode(study: EncodingStudyFile, override: Overrides = None, on: On = None, json: Json = False) -> None:
-    """Predict brain responses from every feature space. Predicts each story with models fitted to the others, and
-    writes the report."""
+    """Predict brain responses from every feature space.
+
+    Each story is predicted with models that were fitted to the other stories. The command also writes the report.
+    """
     import json as codec
 
     from encoderlab.brain.encoding.encode import encode
@@ -57,6 +62,7 @@ def stories(
     out: Annotated[
         Path | None, typer.Option("-o", metavar="OUT", help="Write the stories to this .parquet file.")
     ] = None,
+    *,
     tier: Annotated[str | None, typer.Option(help="Name or number of the tier with the words.")] = None,
     mark: Annotated[
         list[str] | None, typer.Option(help="A text that is not a spoken word, as in stories.marks. Repeatable.")
@@ -68,7 +74,10 @@ def stories(
     ] = 10.0,
     json: Json = False,
 ) -> None:
-    """Read stories and summarize them. With -o, saves them as Parquet, which is safe to share and to train on."""
+    """Read stories and summarize them.
+
+    With -o, the stories are saved as Parquet, which is safe to share and to read.
+    """
     from encoderlab.brain.stories.read import read
     from encoderlab.brain.stories.saved import save
     from encoderlab.cli import brain_tables
@@ -76,7 +85,7 @@ def stories(
     found = read(source, tier=tier, marks=mark or (), tr=tr, before=before, after=after)
     if out is not None:
         if out.suffix != ".parquet":
-            raise InputError(f"-o {out}: expected a name that ends in .parquet")
+            raise InputError(f"-o {out}: expected a file name that ends with .parquet")
         save(found, out)
     if json:
         print_json([{"story": s.name, "words": len(s), "trs": len(s.tr_times), "notes": s.notes} for s in found])

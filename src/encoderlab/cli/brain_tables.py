@@ -1,4 +1,4 @@
-"""What the commands of the encoding part print."""
+"""Print the results of the commands of the encoding part."""
 
 from __future__ import annotations
 
@@ -7,13 +7,13 @@ from typing import TYPE_CHECKING, Any
 
 from encoderlab.brain.stories.read import noticed
 from encoderlab.brain.stories.story import Story
+from encoderlab.cli.tables import table
 from encoderlab.report.text import correlation, p_value, percent
 from encoderlab.study.progress import words as duration
 
 if TYPE_CHECKING:  # these modules import the libraries for brain data, which other commands do not need
     from encoderlab.brain.encoding.check import EncodingReport
     from encoderlab.brain.encoding.embed import Embedded
-from encoderlab.cli.tables import table
 
 
 def encoding_checked(report: EncodingReport) -> None:
@@ -102,6 +102,7 @@ def stories(found: Sequence[Story]) -> None:
 
 
 def say_stories(found: Sequence[Story]) -> None:
+    """Print how many stories and words there are, and the notes on the stories."""
     print(f"{len(found)} stories, {sum(map(len, found)):,} words")
     for line in noticed(found):
         print(f"  {line}")

@@ -56,6 +56,8 @@ Columns = Annotated[
 
 
 class Place(StrEnum):
+    """The places where a study can run, as in `launch.on`."""
+
     here = "here"
     processes = "processes"
     slurm = "slurm"
@@ -71,4 +73,5 @@ Json = Annotated[bool, typer.Option("--json", help="Print JSON instead of a tabl
 
 
 def placed(override: list[str] | None, on: Place | None) -> list[str]:
+    """Return the overrides of -s, with the place of --on as a further one."""
     return [*(override or ()), *([] if on is None else [f"launch.on={on.value}"])]

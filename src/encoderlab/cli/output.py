@@ -1,4 +1,4 @@
-"""What commands write beside their results: lines on stderr, JSON on stdout."""
+"""Write messages to stderr and JSON to stdout."""
 
 from __future__ import annotations
 
@@ -10,12 +10,13 @@ from typing import Any
 
 
 def say(*lines: str) -> None:
+    """Write messages to stderr, one per line."""
     for line in lines:
         print(f"encoderlab: {line}", file=sys.stderr)
 
 
 def quieten_libraries() -> None:
-    """Silence the messages of the libraries. Call it before they are imported."""
+    """Silence the messages of the libraries. Call this function before you import them."""
     for library in ("httpx", "httpx2", "urllib3", "bitsandbytes"):  # bitsandbytes warns of a kernel not used here
         logging.getLogger(library).setLevel(logging.ERROR)
     os.environ.setdefault("HF_HUB_VERBOSITY", "error")
@@ -29,7 +30,7 @@ def quieten_libraries() -> None:
 
 
 def print_json(value: Any) -> None:
-
+    """Print a value as JSON to stdout."""
     print(json.dumps(value, indent=1, ensure_ascii=False))
 
 

@@ -28,6 +28,7 @@ from encoderlab.core.errors import InputError
 def evaluate(
     run: RunFolder,
     file: Annotated[Path, typer.Argument(metavar="FILE", help="A file of labelled rows, in any format of [data].")],
+    *,
     force: Force = False,
     base: Base = None,
     encoding: Encoding = None,
@@ -49,13 +50,14 @@ def predict(
     run: RunFolder,
     file: Annotated[Path, typer.Argument(metavar="FILE", help="A file of rows with the run's text column(s).")],
     out: Annotated[Path | None, typer.Option("-o", metavar="OUT", help="Output CSV file. Default: stdout.")] = None,
+    *,
     force: Force = False,
     base: Base = None,
     encoding: Encoding = None,
     delimiter: Delimiter = None,
     columns: Columns = None,
 ) -> None:
-    """Predict labels and probabilities for the rows of a file. Writes CSV."""
+    """Predict labels and probabilities for the rows of a file, as CSV."""
     from encoderlab.core.files import write_atomically
     from encoderlab.inference.predict import command_source, predict
 
@@ -93,7 +95,10 @@ def export(
     base: Base = None,
     json: Json = False,
 ) -> None:
-    """Export a finished run to another format. Checks that the export gives the same logits."""
+    """Export a finished run to another format.
+
+    The command checks that the export gives the same logits.
+    """
     from encoderlab.inference.export import export
 
     done = export(run, to, out, force=force, base=base)

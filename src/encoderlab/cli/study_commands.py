@@ -22,7 +22,10 @@ from encoderlab.core.errors import InputError
 
 
 def compare(study: StudyFile, override: Overrides = None, on: On = None, json: Json = False) -> None:
-    """Train every method of a study with every seed. Writes the report; resumes an interrupted study."""
+    """Train every method with every seed, and write the report.
+
+    Run the same command again to resume an interrupted study.
+    """
     from encoderlab.study.compare import compare
 
     page = compare(study, placed(override, on))
@@ -55,8 +58,10 @@ def train(
     ] = None,
     override: Overrides = None,
 ) -> None:
-    """Train one run of a study and print its folder. To use several processes, on one machine or more:
-    torchrun --nproc-per-node 2 -m encoderlab train STUDY."""
+    """Train one run of a study and print its folder.
+
+    To use several processes: torchrun --nproc-per-node 2 -m encoderlab train STUDY
+    """
     from encoderlab.study.train import train
 
     folder = train(study, override or (), label=method, seed=seed, learning_rate=learning_rate)
@@ -72,8 +77,10 @@ def check(
     ] = False,
     json: Json = False,
 ) -> None:
-    """Check a study or an encoding study before it runs. Reports all problems at once; if there are none, shows what
-    the study would do."""
+    """Check a study or an encoding study before it runs.
+
+    The command reports all problems at once. If there are none, it shows what the study would do.
+    """
     from encoderlab.brain.encoding.load import is_encoding_study
     from encoderlab.cli import brain_tables, tables
     from encoderlab.study import check
@@ -111,8 +118,10 @@ def inspect(
     task_classes: Annotated[int, typer.Option(help="Number of classes of the head.")] = 2,
     json: Json = False,
 ) -> None:
-    """Count the parameters that each method would train. Also counts the model's parameters by component; trains
-    nothing."""
+    """Count the parameters that each method would train.
+
+    The command also counts the parameters of the model by component. It trains nothing.
+    """
     from encoderlab.cli import tables
     from encoderlab.study import inspect as anatomy
 
@@ -130,7 +139,10 @@ def demo(
     ] = False,
     json: Json = False,
 ) -> None:
-    """Compare five methods on movie reviews with a small encoder. Downloads both once."""
+    """Compare five methods on movie reviews with a small encoder.
+
+    Reviews and encoder are downloaded once.
+    """
     from encoderlab.study import demo
 
     if encoder:

@@ -1,4 +1,4 @@
-"""Print what the commands show in the terminal: tables of a study, a check, an estimate or an evaluation."""
+"""Print tables of a study, a check, an estimate, an evaluation or an inspected model in the terminal."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import csv
 import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from rich.console import Console
 from rich.table import Table
@@ -18,9 +18,6 @@ from encoderlab.study.inspect import Anatomy
 from encoderlab.study.progress import words as duration
 from encoderlab.tasks.metric import MetricInfo
 from encoderlab.tasks.score_names import SCORE_NAMES
-
-if TYPE_CHECKING:  # these modules import the libraries for brain data, which other commands do not need
-    pass
 
 
 def table(title: str, columns: Sequence[str], rows: Sequence[Sequence[str]], text: int = 1) -> None:

@@ -1,1 +1,1 @@
-"""What every wing stands on: errors, files, locks, hashing, random numbers, statistics. It knows no model."""
+"""The base of all other packages: errors, files, locks, hashing, random numbers, statistics. Knows no model."""

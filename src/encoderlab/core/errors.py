@@ -1,9 +1,9 @@
-"""The errors a user can meet.
+"""The errors that a user can meet.
 
 EncoderlabError          exit 1
 ├── InputError           exit 2: a file, a value or a name is wrong; nothing was computed
-├── RunFailed            exit 1: one run could not go on; the study continues with the next
-└── Pruned               a trial was not worth going on with (training.epochs); the study continues with the next
+├── RunFailed            exit 1: one run ended early; the study continues with the next one
+└── Pruned               a trial was stopped early (training.epochs); the study continues with the next one
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ class Problem:
     """One problem of the user's input. It prints as one line, `path: message; hint`.
 
     Attributes:
-        path: where it is: a key such as `train.epochs`, a file, or both (`study.toml: train.epochs`); may be empty.
+        path: the place: a key such as `train.epochs`, a file, or both (`study.toml: train.epochs`); may be empty.
         message: what is wrong, and what was expected.
         hint: what to do; empty if the message says it.
     """
@@ -54,10 +54,10 @@ class Problem:
 
 
 class InputError(EncoderlabError):
-    """The input is wrong. Every problem is one line, and no line is there twice.
+    """The input is wrong. Every problem prints as one line, and no line is repeated.
 
     Args:
-        problems: a plain string is a problem whose message already says where it is.
+        problems: the problems; a plain string is a problem whose message already says where it is.
     """
 
     exit_code = 2
@@ -65,11 +65,11 @@ class InputError(EncoderlabError):
     def __init__(self, *problems: Problem | str) -> None:
         given = [Problem("", problem) if isinstance(problem, str) else problem for problem in problems]
         self.problems = tuple({str(problem): problem for problem in given}.values())
-        super().__init__(*self.problems)  # as they are: an error that is pickled is made anew from its arguments
+        super().__init__(*self.problems)  # unchanged: unpickling an error calls it with its arguments
 
     @property
     def lines(self) -> tuple[str, ...]:
-        """The problems in words."""
+        """The problems as lines of text."""
         return tuple(map(str, self.problems))
 
     def __str__(self) -> str:
@@ -77,7 +77,7 @@ class InputError(EncoderlabError):
 
 
 def _one_line(problem: str) -> str:
-    """Make a problem one line that a terminal can show: messages quote cells and names as files have them."""
+    """Make a problem one line that a terminal can show. Messages quote cells and names, which may hold anything."""
     shown = "".join(
         letter if letter.isprintable() else letter.encode("unicode_escape").decode("ascii") for letter in problem
     )
@@ -87,7 +87,12 @@ def _one_line(problem: str) -> str:
 
 @contextmanager
 def collecting(problems: list[Problem], place: str = "") -> Iterator[None]:
-    """Append the problems of an InputError raised inside to `problems`, each at `place`, and go on after the block."""
+    """Collect the problems of an InputError that is raised inside, and continue after the block.
+
+    Args:
+        problems: the list that the problems are appended to.
+        place: the place to put in front of each problem's path.
+    """
     try:
         yield
     except InputError as error:
@@ -95,4 +100,4 @@ def collecting(problems: list[Problem], place: str = "") -> Iterator[None]:
 
 
 class RunFailed(EncoderlabError):
-    """One run ended early (a non-finite loss, a full disk); what it had computed is kept."""
+    """One run ended early (a non-finite loss, a full disk). Its finished results are kept."""

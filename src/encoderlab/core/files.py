@@ -1,4 +1,4 @@
-"""Where things are kept, and how a file is written so that a kill or a full disk leaves the old one or the new one."""
+"""Paths, and atomic writing: after a kill or a full disk, a file is either the old one or the new one."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ from safetensors import SafetensorError
 
 from encoderlab.core.errors import InputError
 
-PART = "part"  # how the name of a file ends that is being written
+PART = "part"  # the ending of a file that is being written
 
 
 def cache_folder() -> Path:
-    """$ENCODERLAB_CACHE, else $XDG_CACHE_HOME/encoderlab, else ~/.cache/encoderlab."""
+    """Return the cache folder: $ENCODERLAB_CACHE, else $XDG_CACHE_HOME/encoderlab, else ~/.cache/encoderlab."""
     if own := os.environ.get("ENCODERLAB_CACHE"):
         return Path(own)
     shared = os.environ.get("XDG_CACHE_HOME")
@@ -32,8 +32,17 @@ def cache_folder() -> Path:
 
 
 def write_atomically(path: Path, write: Callable[[Path], object]) -> None:
-    """Call `write` on a name beside `path`, then rename. On the disk before it returns, so that a power cut leaves the
-    old file or the new one. InputError for a full disk or a closed folder."""
+    """Write a file under a temporary name, then rename it. After a power cut, the old or the new file is there.
+
+    The content is on the disk before the function returns.
+
+    Args:
+        path: the file; its folder is created if needed.
+        write: writes the content to the temporary path that it gets.
+
+    Raises:
+        InputError: the disk is full, or the folder is not writable.
+    """
     # Other processes, on other machines too, may write the same file at the same time.
     beside = path.with_name(f".{path.name}.{os.getpid()}-{secrets.token_hex(4)}.{PART}")
     with one_line(path):
@@ -52,19 +61,26 @@ def write_atomically(path: Path, write: Callable[[Path], object]) -> None:
 
 
 def _to_disk(path: Path) -> None:
+    """Flush a file or a folder to the disk."""
     file = os.open(path, os.O_RDONLY)
     try:
         os.fsync(file)
     except OSError as error:
-        if error.errno not in (errno.EINVAL, errno.ENOTSUP, errno.EBADF):  # of a folder: some systems cannot
+        if error.errno not in (errno.EINVAL, errno.ENOTSUP, errno.EBADF):  # some systems cannot flush a folder
             raise
     finally:
         os.close(file)
 
 
 def remove_parts(folder: Path, *, older: float = -math.inf) -> None:
-    """Remove what killed processes left half-written directly in `folder`. Only for the process that owns it; where
-    several write, `older` seconds than now say that nobody is at work on a file."""
+    """Remove the half-written files that killed processes left directly in a folder.
+
+    Call it only from the process that owns the folder. If several processes write there, set `older`.
+
+    Args:
+        folder: the folder; its subfolders are not searched.
+        older: the least age in seconds; a younger file may still be written by another process.
+    """
     for left in folder.glob(f".*.{PART}"):
         with contextlib.suppress(OSError):
             if time.time() - left.stat().st_mtime > older:
@@ -72,21 +88,25 @@ def remove_parts(folder: Path, *, older: float = -math.inf) -> None:
 
 
 def append_text(path: Path, text: str) -> None:
-    """Add to the end of a file. InputError as `write_atomically`."""
+    """Append text to a file.
+
+    Raises:
+        InputError: the disk is full, or the file is not writable.
+    """
     with one_line(path), path.open("a", encoding="utf-8", newline="") as file:
         file.write(text)
 
 
 @contextlib.contextmanager
 def one_line(path: Path) -> Iterator[None]:
-    """What the system says of a file that cannot be written becomes one InputError line."""
+    """Turn an error of the system while `path` is written into an InputError of one line."""
     try:
         yield
     except (OSError, SafetensorError) as error:
         if getattr(error, "errno", None) in (errno.ENOSPC, errno.EDQUOT) or "No space left" in str(error):
             free = shutil.disk_usage(path.parent).free // 2**20
             raise InputError(
-                f"{path}: the disk is full ({free} MB free); what was finished is kept: "
+                f"{path}: the disk is full ({free} MB free); finished work is kept: "
                 "free some space and run the same command again"
             ) from None
         if isinstance(error, OSError):
@@ -95,6 +115,8 @@ def one_line(path: Path) -> Iterator[None]:
 
 
 def write_text(path: Path, text: str) -> None:
+    """Write a UTF-8 text file atomically. Raises InputError as `write_atomically` does."""
+
     def write(beside: Path) -> None:
         beside.write_text(text, encoding="utf-8", newline="")
 
@@ -102,11 +124,16 @@ def write_text(path: Path, text: str) -> None:
 
 
 def write_json(path: Path, value: Any) -> None:
+    """Write a JSON file atomically. Raises InputError as `write_atomically` does."""
     write_text(path, json.dumps(value, indent=1, ensure_ascii=False, allow_nan=False) + "\n")
 
 
 def read_json(path: Path) -> Any:
-    """A JSON file of a study folder, or InputError saying which file and why."""
+    """Read a JSON file of a study folder.
+
+    Raises:
+        InputError: the file is missing, or is not readable as JSON.
+    """
     try:
         return json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
@@ -120,17 +147,23 @@ def read_json(path: Path) -> Any:
 
 
 def build(classes: tuple[type, ...], key: str, section: Mapping[str, Any]) -> Any:
-    """The dataclass of a resolved section, as a JSON file keeps it: the class whose `key` has the section's value."""
+    """Build the dataclass of a resolved section that was read from a JSON file.
+
+    Args:
+        classes: the dataclasses to choose from.
+        key: the attribute that tells them apart, such as "name"; the section has it too.
+        section: the values of the section.
+    """
     cls = next(c for c in classes if getattr(c, key, None) == section[key])
     return cls(**{name: tuple(value) if isinstance(value, list) else value for name, value in section.items()})
 
 
 def out_problem(out: Path) -> str | None:
-    """Why results cannot be written to `out`, as one line, or None; tried with a folder that vanishes again."""
+    """Return why results cannot be written to `out`, as one line, or None. Tries it in a temporary folder."""
     whole = Path(os.path.abspath(out))
     there = next(folder for folder in (whole, *whole.parents) if os.path.exists(folder))  # false for a wrong name
     if not there.is_dir():
-        return f"{there} is a file; expected a folder, or a name that is free"
+        return f"{there} is a file; expected a folder, or a name that does not exist yet"
     try:
         with tempfile.TemporaryDirectory(dir=there) as folder:
             trial = Path(folder)
@@ -149,13 +182,28 @@ def _reason(error: Exception) -> str:
 
 
 def model_name(name: str, folder: Path) -> str:
-    """An absolute path, if there is such a folder or the name is spelled as a path; else the name, for the hub."""
+    """Return the absolute path of a model folder, or the name itself if it names a model on the hub.
+
+    Args:
+        name: a path or a hub name. It is a path if such a folder exists, or if it starts like one.
+        folder: the folder that relative paths start at.
+    """
     path = folder / os.path.expanduser(name)
     return str(path.absolute()) if os.path.isdir(path) or name.startswith((".", "/", "~")) else name
 
 
 def json_value(text: str, path: Path, expected: str, line: int | None = None) -> Any:
-    """`text` decoded; `line`: where it stands in the file, None if it is the file."""
+    """Decode a JSON text.
+
+    Args:
+        text: the JSON text.
+        path: the file that it comes from, for messages.
+        expected: what the file should hold, for messages.
+        line: the line of the text in the file; None if the text is the whole file.
+
+    Raises:
+        InputError: the text is not JSON, is nested too deeply, or has a number too long for Python.
+    """
     where = str(path) if line is None else f"{path}:{line}"
     try:
         return json.loads(text)
@@ -163,6 +211,6 @@ def json_value(text: str, path: Path, expected: str, line: int | None = None) ->
         raise InputError(f"{path}:{line or error.lineno}: not JSON: {error.msg}; expected {expected}") from None
     except RecursionError:
         raise InputError(f"{where}: values are nested too deeply to be read; expected {expected}") from None
-    except ValueError:  # what is left: Python refuses to convert such numbers
+    except ValueError:  # Python does not convert such long numbers
         limit = sys.get_int_max_str_digits()
         raise InputError(f"{where}: a whole number has more than {limit} digits; write it as a string") from None

@@ -13,17 +13,17 @@ FORMAT = "encoderlab/1"
 
 
 def run_id(config: Mapping[str, Any]) -> str:
-    """Twelve hex digits of the sha256 of the resolved config, as canonical JSON."""
+    """Return the id of a run: 12 hex digits of the SHA-256 of its resolved config as canonical JSON."""
     text = json.dumps(config, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
     return hashlib.sha256(f"{FORMAT}\n{text}".encode()).hexdigest()[:12]
 
 
 def as_json(value: Any) -> Any:
-    """The value as it comes back from a JSON file: tuples are lists."""
+    """Return a value as a JSON file gives it back: tuples become lists."""
     return json.loads(json.dumps(value))
 
 
 def array_hash(array: np.ndarray) -> str:
-    """sha256 over dtype, shape and bytes."""
+    """Return the SHA-256 of an array's dtype, shape and bytes."""
     header = f"{array.dtype.str}{array.shape}".encode()
     return hashlib.sha256(header + np.ascontiguousarray(array).tobytes()).hexdigest()

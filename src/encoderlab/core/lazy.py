@@ -1,4 +1,4 @@
-"""Public names of a package that are imported when they are used, so that importing the package stays cheap."""
+"""Import the public names of a package on first use, so that importing the package stays cheap."""
 
 from __future__ import annotations
 

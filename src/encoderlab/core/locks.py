@@ -1,8 +1,8 @@
-"""One process at a time in a folder: the lock of a study's output, and that of a run inside it.
+"""Locks that let one process at a time use a folder: the output of a study, or a run inside it.
 
-The lock is flock(2) on FOLDER/.lock, so the system lets it go when its process ends, however it ends. What the file
-says (host, process, command, since when) is only for the line that the second process prints. A file system without
-such locks lends none: one warning, and the command goes on.
+The lock is flock(2) on FOLDER/.lock, so the system releases it when the process ends, in whatever way. The content of
+the file (host, process, command, start) is used only in the message of a second process. On a file system without such
+locks, encoderlab warns once and continues.
 
 NFS (Linux, v3 with lockd or v4) passes flock on to the server, so the lock also holds between hosts; a host that
 crashes keeps it until its lease ends, about a minute and a half. Mounts with `nolock` or `local_lock=flock` lock
@@ -39,11 +39,17 @@ log = logging.getLogger(__name__)
 
 @contextlib.contextmanager
 def hold(folder: Path, *, advice: str, inner: Sequence[str] = (), wait: float = 0.0) -> Iterator[None]:
-    """Be the only process in `folder`, which is made if need be; what a killed one left half-written is removed.
+    """Hold the lock of a folder, which is created if needed. Removes half-written files of killed processes.
 
-    advice: what to do about another holder, the end of the line. inner: the folders in it that belong to its holder,
-    as patterns. wait: seconds to give another holder before that line. Raises InputError where another process holds
-    it, or where the folder cannot be written."""
+    Args:
+        folder: the folder to lock.
+        advice: what the user can do if another process holds the lock; the end of the error message.
+        inner: glob patterns of subfolders that the lock covers too.
+        wait: seconds to wait for another holder before the error.
+
+    Raises:
+        InputError: another process holds the lock, or the folder is not writable.
+    """
     with one_line(folder / NAME):
         folder.mkdir(parents=True, exist_ok=True)
         file = _lock(folder, advice, time.monotonic() + wait)
@@ -54,12 +60,12 @@ def hold(folder: Path, *, advice: str, inner: Sequence[str] = (), wait: float = 
     finally:
         if file is not None:
             with contextlib.suppress(OSError):  # a file system that became read-only
-                (folder / NAME).unlink()  # before the lock goes: nobody else can have opened a newer one
+                (folder / NAME).unlink()  # before the release, so it cannot be a newer lock file
             os.close(file)
 
 
 def _lock(folder: Path, advice: str, deadline: float) -> int | None:
-    """The open lock file; None where this file system has no locks."""
+    """Return the descriptor of the locked file, or None if the file system has no locks."""
     path = folder / NAME
     while True:
         file = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
@@ -73,18 +79,19 @@ def _lock(folder: Path, advice: str, deadline: float) -> int | None:
                 return file
             said = os.pread(file, 10_000, 0)
         finally:
-            if not mine:  # which lets the lock go
+            if not mine:  # closing releases the lock
                 os.close(file)
         if held is None:
             return None
         if held:
-            continue  # its last holder removed this file between our opening and our locking
+            continue  # the last holder removed the file after we opened it
         if time.monotonic() >= deadline:
             raise InputError(f"{folder}: in use by {_holder(said)}; {advice}")
         time.sleep(0.05)
 
 
 def _try(file: int, path: Path) -> bool | None:
+    """Return whether the lock could be taken, or None if the file system has no locks."""
     if fcntl is None:
         return None
     try:
@@ -103,14 +110,14 @@ _warned: set[int] = set()
 
 
 def _warn(folder: Path, device: int) -> None:
-    """Once a file system: every run of a study has a lock."""
+    """Warn once per file system, because every run of a study takes a lock."""
     if device not in _warned:
         _warned.add(device)
         log.warning("%s: this file system has no locks; do not run a second command on this folder", folder)
 
 
 def _same(file: int, path: Path) -> bool:
-    """Whether the name still leads to the file that we opened."""
+    """Return whether the path still names the file that we opened."""
     try:
         return os.path.samestat(os.fstat(file), os.stat(path))
     except FileNotFoundError:
@@ -118,6 +125,7 @@ def _same(file: int, path: Path) -> bool:
 
 
 def _self() -> dict[str, object]:
+    """Describe this process for the lock file."""
     program = "encoderlab" if Path(sys.argv[0]).stem in ("encoderlab", "__main__") else sys.argv[0]
     return {
         "host": socket.gethostname(),
@@ -128,6 +136,7 @@ def _self() -> dict[str, object]:
 
 
 def _holder(said: bytes) -> str:
+    """Describe the holder of a lock from the content of its file."""
     try:
         about = json.loads(said)
         command = " ".join(str(about["command"]).split())

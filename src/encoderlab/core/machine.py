@@ -1,11 +1,4 @@
-"""One run = one folder: its resolved config, metrics, checkpoint, adapter file, predictions, and at the end
-result.json.
-
-    runs/<id>/config.json  metrics.jsonl  checkpoint/  adapter/  predictions/<split>.safetensors  result.json
-
-The id is the hash of the resolved config, which holds the data's and the model's fingerprints: the same command meets
-the same folder. Every file is written beside and renamed, so a kill leaves the old one or the new one.
-"""
+"""The machine that a run used: peak memory, hardware, versions of the libraries."""
 
 from __future__ import annotations
 
@@ -21,7 +14,7 @@ import torch
 
 
 def reset_peak_memory() -> None:
-    """Start a new high-water mark. On Linux the process's, on CUDA the allocator's."""
+    """Reset the peak memory: of the process on Linux, and of the allocator on CUDA."""
     if torch.cuda.is_available():
         torch.cuda.reset_peak_memory_stats()
     with contextlib.suppress(OSError):
@@ -29,8 +22,11 @@ def reset_peak_memory() -> None:
 
 
 def peak_memory_mb(device: torch.device) -> float | None:
-    """Peak MB since `reset_peak_memory`: allocated tensors on CUDA, the resident process otherwise; None where the
-    system does not say."""
+    """Return the peak memory since `reset_peak_memory`, in MB (2**20 bytes).
+
+    Returns:
+        The memory of allocated tensors on CUDA, else the resident memory of the process. None if it is unknown.
+    """
     if device.type == "cuda":
         return torch.cuda.max_memory_allocated(device) / 2**20
     with contextlib.suppress(OSError):
@@ -41,17 +37,19 @@ def peak_memory_mb(device: torch.device) -> float | None:
 
 
 def versions() -> dict[str, str]:
+    """Return the versions of Python and of the libraries that determine results."""
     names = ("encoderlab", "torch", "transformers", "tokenizers", "numpy", "scikit-learn")
     return {"python": platform.python_version(), **{name: _version(name) for name in names}}
 
 
 @functools.cache
 def _version(package: str) -> str:
-    """Read a version once in a process: each look parses the package's metadata."""
+    """Return the version of a package. Cached, because each call parses the package's metadata."""
     return version(package)
 
 
 def hardware() -> dict[str, str | int | list[str] | None]:
+    """Describe the processor, the GPUs and the operating system."""
     gpus = [torch.cuda.get_device_name(i) for i in range(torch.cuda.device_count())]
     model = next(_cpu_names(), platform.processor() or platform.machine())
     return {

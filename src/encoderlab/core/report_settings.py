@@ -1,4 +1,4 @@
-"""The section [report]: what the recommendation weighs. It changes the report, and no run."""
+"""The [report] section: settings of the recommendation. They change the report, never a run."""
 
 from __future__ import annotations
 
@@ -40,6 +40,6 @@ class Report:
 
     @classmethod
     def read(cls, stored: Mapping[str, Any] | None) -> Report:
-        """Read the section from study.json. A study older than the section has the defaults."""
+        """Read the section from study.json. Studies that are older than the section get the defaults."""
         known = {field.name for field in fields(cls)}
         return cls(**{key: value for key, value in (stored or {}).items() if key in known})

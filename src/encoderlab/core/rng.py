@@ -21,14 +21,16 @@ import torch
 
 
 def derive(seed: int, purpose: str, *counters: int) -> int:
-    """The 63-bit seed of one purpose; equal arguments give equal seeds in every process and on every machine."""
+    """Return the 63-bit seed of a purpose. Equal arguments give equal seeds in every process and on every machine."""
     text = ":".join([str(seed), purpose, *map(str, counters)])
     return int.from_bytes(hashlib.sha256(text.encode()).digest()[:8], "little") >> 1
 
 
 def torch_generator(seed: int, purpose: str, *counters: int) -> torch.Generator:
+    """Return a torch generator, on the CPU, with the derived seed of a purpose."""
     return torch.Generator().manual_seed(derive(seed, purpose, *counters))
 
 
 def numpy_generator(seed: int, purpose: str, *counters: int) -> np.random.Generator:
+    """Return an SFC64 generator of numpy with the derived seed of a purpose."""
     return np.random.Generator(np.random.SFC64(derive(seed, purpose, *counters)))

@@ -133,7 +133,7 @@ def _numbered(groups: ArrayLike) -> tuple[int, NDArray[np.int64]]:
 
 
 def draws_of_kinds(counts: NDArray[np.int64], seed: int, resamples: int) -> NDArray[np.int64]:
-    """Return how often each kind of row occurs in each sample, (resamples, kinds). counts: rows of each kind."""
+    """Return how often each kind of row occurs in each sample, (resamples, kinds), given the rows of each kind."""
     rng = np.random.Generator(np.random.PCG64([seed, 0xB0075]))
     n = int(counts.sum())
     return rng.multinomial(n, counts / n, size=resamples)

@@ -84,7 +84,11 @@ class SeedVariance:
 
     @classmethod
     def of(cls, values: Sequence[ArrayLike]) -> SeedVariance:
-        """Pool over variants. values: for each variant, the metric of its seeds."""
+        """Pool the variances of variants.
+
+        Args:
+            values: for each variant, the metric of each of its seeds.
+        """
         several = [np.asarray(variant, dtype=np.float64) for variant in values if np.size(variant) > 1]
         if not several:
             return cls(pooled=math.nan, df=0)

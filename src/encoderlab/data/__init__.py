@@ -1,1 +1,1 @@
-"""Files, folders and data sets of the hub become rows of text and labels, then tokens."""
+"""Read files, folders and hub data sets into rows of text and labels, and split the rows."""

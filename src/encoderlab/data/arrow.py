@@ -1,9 +1,9 @@
-"""Apache Arrow IPC files (.arrow, .feather): the file form has an index at its end, the stream form an end marker.
+"""Read Apache Arrow IPC files (.arrow, .feather) of both forms.
 
-    ARROW1 ... index ARROW1                               file form, which is Feather version 2 as well
+    ARROW1 ... index ARROW1                               file form, the same as Feather version 2
     ff ff ff ff schema, batches ... ff ff ff ff 0 0 0 0   stream form, which `datasets` writes
 
-The content says which form it is, because both have the same endings.
+The content tells the two forms apart, because their files have the same endings.
 """
 
 from __future__ import annotations
@@ -22,22 +22,22 @@ def read_table(path: Path) -> pyarrow.Table:
     """Read an Arrow file of either form.
 
     Raises:
-        pyarrow.ArrowException, OSError, ValueError: the file is damaged, cut short, or goes on after its table.
+        pyarrow.ArrowException, OSError, ValueError: the file is damaged or cut short, or has bytes after its table.
     """
     import pyarrow
     import pyarrow.ipc
 
-    content = path.read_bytes()  # so that a damaged length is compared with what is there, and not allocated
+    content = path.read_bytes()  # in memory, so that a damaged length is checked and not allocated
     if content.startswith(FILE_START):
         table = pyarrow.ipc.open_file(pyarrow.py_buffer(content)).read_all()
     else:
         table = _read_stream(content)
-    table.validate(full=True)  # pyarrow checks neither offsets nor UTF-8 when it reads, and follows both later
+    table.validate(full=True)  # pyarrow does not check offsets and UTF-8 when it reads, but relies on both later
     return table
 
 
 def _read_stream(content: bytes) -> pyarrow.Table:
-    """Read a whole stream. pyarrow takes one that is cut between two batches, and stops at the first end marker."""
+    """Read a whole stream. pyarrow itself accepts a stream that is cut short, and stops at the first end marker."""
     import pyarrow
     import pyarrow.ipc
 

@@ -1,13 +1,13 @@
-"""Read lists and objects that a text cell spells out: the one place for it, whatever the format and the task.
+"""Read lists and objects that are written as text in a cell, for every file format and task.
 
     ["a", "b"]                  JSON
     ['a', "b's", None]          Python's repr, as pandas writes a list into a CSV; also ('a', 'b')
     ['a' 'b']  [1 0 3]          numpy's repr, as pandas writes an array; line breaks are spaces
-    array(['a'], dtype=object)  numpy's repr inside of another value; also np.str_('a'), np.int64(1)
+    array(['a'], dtype=object)  numpy's repr inside another value; also np.str_('a'), np.int64(1)
     {'text': [...], ...}        an object of such values
 
-A cell that looks like a list and cannot be read is an error and never a text: split at white space it would give words
-and labels with brackets and quotes in them.
+A cell that looks like a list but cannot be read is an error. As a text it would be split at white space, and give words
+and labels with brackets and quotes.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ _CLOSES = {"[": "]", "(": ")", "{": "}"}
 _LOOKS_QUOTED = re.compile(r"[\[(][uU]?['\"]")  # nobody writes a space in front of the first string
 _LOOKS_NUMBERED = re.compile(r"\[\s*-?\d")
 _LOOKS_UNQUOTED = re.compile(r"\[[^\[\]\s][^\[\]]*,\s*[^\[\]]*\]")
-_PRINTED = re.compile(  # as libraries print what is no list: tensor([0, 1]), frozenset({'a'}), <tf.Tensor: ...>
+_PRINTED = re.compile(  # as libraries print other containers: tensor([0, 1]), frozenset({'a'}), <tf.Tensor: ...>
     r"(?:\w+\.)*(?:[tT]ensor|Series|\w*Index|frozenset|set|deque|Counter|OrderedDict|defaultdict|o?dict_\w+|Categorical"
     r"|\w*Array)\(\s*[\[({<].*\)|<[\w.]+(?:Array|Tensor|Scalar)\b.*",
     re.DOTALL,
@@ -47,10 +47,10 @@ class _Unreadable(ValueError):
 
 
 def as_list(cell: Any) -> list | None:
-    """Return the list that a cell is, or spells out; None for any other cell.
+    """Return the list that a cell is or contains as text; None for any other cell.
 
     Raises:
-        ValueError: the cell looks like a list that cannot be read, or was cut short when it was written.
+        ValueError: the cell looks like a list but cannot be read, or was cut short when it was written.
     """
     if isinstance(cell, list | tuple):
         return list(cell)
@@ -60,7 +60,7 @@ def as_list(cell: Any) -> list | None:
     quoted = _LOOKS_QUOTED.match(text) is not None
     if text.startswith("[") and quoted and not text.endswith("]"):
         raise ValueError(_unreadable(text, "it does not end with a bracket"))
-    # A text in round brackets is a tuple only where what is in it is quoted.
+    # A text in round brackets is a tuple only if its items are quoted.
     bracketed = (text.startswith("[") and text.endswith("]")) or (quoted and text.endswith(")"))
     if not bracketed and not text.startswith("array(["):
         return None
@@ -71,25 +71,32 @@ def as_list(cell: Any) -> list | None:
         if cut or quoted or _LOOKS_UNQUOTED.fullmatch(text):
             raise ValueError(_unreadable(text, str(error))) from None
         return None
-    # ("word") is a word in brackets; Python writes a tuple of one with a comma.
+    # ("word") is a word in brackets: Python writes a tuple of one item with a comma.
     return found if isinstance(found, list) else None
 
 
 def other_form(cell: Any) -> str | None:
-    """Say what is wrong where a text cell is a list or an object in a form that has no order, or is not read: a set, a
-    printed tensor, Series or Index, the array of a database. For cells in which no such text is expected."""
+    """Return what is wrong with a cell that is a set, an object or a printed container; None for any other cell.
+
+    Printed containers are tensors, Series, Index objects and arrays of a database. Call the function only for cells in
+    which such a text is not a valid value.
+    """
     if not isinstance(cell, str):
         return None
     text = cell.strip()
     if _PRINTED.fullmatch(text) or _SERIES.search(text):
-        return _unreadable(text, "it is printed, not a list")
+        return _unreadable(text, "it is printed output, not a list")
     if _BRACES.fullmatch(text):
         return _unreadable(text, "it is a set or an object, which has no order")
     return None
 
 
 def as_value(cell: Any) -> Any:
-    """Return the list or the object that a text cell spells out; any other cell as it is."""
+    """Return the list or the object that a cell contains as text; any other cell unchanged.
+
+    Raises:
+        ValueError: the cell looks like a list or an object but cannot be read.
+    """
     if isinstance(cell, str) and cell.lstrip().startswith("{") and cell.rstrip().endswith("}"):
         try:
             return parse(cell.strip())
@@ -105,7 +112,7 @@ def _unreadable(text: str, why: str) -> str:
 
 
 def parse(text: str) -> Any:
-    """Return the value of a text in one of the forms above. Raises _Unreadable."""
+    """Return the value of a text in one of the forms of this module. Raises _Unreadable."""
     try:
         return json.loads(text, parse_constant=lambda name: None)
     except (ValueError, RecursionError):
@@ -123,12 +130,12 @@ def parse(text: str) -> Any:
         place = match.end()
     value, end = _value(tokens, 0, 0)
     if end != len(tokens):
-        raise _Unreadable("there is more behind its end")
+        raise _Unreadable("text follows its end")
     return value
 
 
 def _value(tokens: list[tuple[str | None, str]], at: int, depth: int) -> tuple[Any, int]:
-    """The value that begins at a token, and the number of the token behind it."""
+    """Parse the value that starts at token `at`. Returns the value and the position after it."""
     if at >= len(tokens):
         raise _Unreadable("it ends too early")
     if depth > DEEPEST:
@@ -156,7 +163,7 @@ def _value(tokens: list[tuple[str | None, str]], at: int, depth: int) -> tuple[A
 
 
 def _items(tokens: list[tuple[str | None, str]], at: int, close: str, depth: int) -> tuple[Any, int]:
-    """Values up to the closing bracket: all with commas between them, or, as numpy writes them, all without."""
+    """Parse items up to the closing bracket: all separated by commas, or none, as numpy writes them."""
     found: list[Any] = []
     commas = 0
     while at < len(tokens) and tokens[at][1] != close:
@@ -174,11 +181,12 @@ def _items(tokens: list[tuple[str | None, str]], at: int, close: str, depth: int
 
 
 def _object(tokens: list[tuple[str | None, str]], at: int, depth: int) -> tuple[dict[str, Any], int]:
+    """Parse keys and values up to the closing brace."""
     found: dict[str, Any] = {}
     while at < len(tokens) and tokens[at][1] != "}":
         key, at = _value(tokens, at, depth + 1)
         if tokens[at : at + 1] != [("sign", ":")] or not isinstance(key, str | int):
-            raise _Unreadable("a key without a value")
+            raise _Unreadable("a key has no value")
         found[str(key)], at = _value(tokens, at + 1, depth + 1)
         if tokens[at : at + 1] == [("sign", ",")]:
             at += 1
@@ -188,7 +196,7 @@ def _object(tokens: list[tuple[str | None, str]], at: int, depth: int) -> tuple[
 
 
 def _call(tokens: list[tuple[str | None, str]], at: int, depth: int) -> tuple[Any, int]:
-    """array([...], dtype=object), np.str_('a'), list([...]): the value is the first argument."""
+    """Parse array([...], dtype=object), np.str_('a') or list([...]): the value is the first argument."""
     name = tokens[at][1].removeprefix("np.").removeprefix("numpy.")
     if name not in ("array", "list", "tuple") and not re.fullmatch(r"(str|int|float|bool)(_|\d*)", name):
         raise _Unreadable(f"at {tokens[at][1][:10]!r}")

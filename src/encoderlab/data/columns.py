@@ -1,4 +1,4 @@
-"""Say which columns a file lacks, and where their names may be instead."""
+"""Report missing columns, and where their names occur instead."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ if TYPE_CHECKING:
 
 
 def column_problems(rows: Rows, names: Sequence[str]) -> list[str]:
-    """One line for each of `names` that the rows lack; one for all where the file seems to have no header."""
+    """Return one line per missing column, or one line for all if the file seems to have no header."""
     have = list(rows.columns)
     missing = [name for name in names if name not in have]
     if missing and len(missing) == len(names) and _without_header(rows):
         wanted = " and ".join(map(repr, missing))
         return [
-            f"{rows.origin}: no column {wanted}; the columns are {shown(have)}: is that a row? "
-            "If the file has no header, write the names of its columns into a first line"
+            f"{rows.origin}: no column {wanted}; the columns are {shown(have)}: is the first line a row? "
+            "If the file has no header, add a first line with the names of its columns"
         ]
     found = []
     for name in missing:
@@ -33,18 +33,18 @@ def column_problems(rows: Rows, names: Sequence[str]) -> list[str]:
 
 
 def _elsewhere(rows: Rows, name: str) -> str:
-    """Where the name of a column is, if it is none: in objects, or in a row below lines that are no header."""
+    """Return where a missing name occurs: as a key of objects, or in a row, if other lines precede the header."""
     for column, cells in rows.columns.items():
         first = next((cell for cell in cells if cell is not None), None)
         if isinstance(first, Mapping) and name in first:
-            return f"; the objects of {column!r} have it: write it as a column of its own"
+            return f"; the objects in column {column!r} have this key: write it as a separate column"
         if name in cells[:20]:
-            return f"; it stands in row {cells.index(name) + 1}: remove the lines above the header"
+            return f"; row {cells.index(name) + 1} has this name: remove the lines above the header"
     return ""
 
 
 def _without_header(rows: Rows) -> bool:
-    """Whether the names of a table's columns look like cells: sentences, or what occurs below them."""
+    """Return whether the column names look like cells: they are sentences, or occur again below."""
     if file_format(Path(rows.origin)) not in ("csv", "tsv"):
         return False
     return any(

@@ -1,8 +1,8 @@
-"""Tell the comments of a CoNLL file from words: lines that begin with # in front of a sentence.
+"""Tell the comments of a CoNLL file from words: lines that start with # in front of a sentence.
 
-A line with another number of fields than the words have is a comment, and so is "# key = value". One with as many
-fields (#hashtag O, or #id 0) is judged together with its like, by what its last field is beside the labels of the words
-that are no such lines: no label of any word, and in front of nearly every sentence, it is a comment.
+A line whose number of fields differs from that of the words is a comment, and so is "# key = value". Other lines
+(#hashtag O, or #id 0) are judged in groups of similar lines. A group is a comment if its last field is never a label of
+another word, and if nearly every sentence has such a line.
 """
 
 from __future__ import annotations
@@ -14,15 +14,21 @@ from typing import final
 
 _KEY_VALUE = re.compile(r"#\s*[\w.:-]+\s*=(\s|$)")  # "# sent_id = 3", which may have as many fields as a word
 _NUMBER = re.compile(r"[-+]?\d[\d.,:/_-]*")
-ENTITY = re.compile(r"O|[BIESLUMW]-.+")  # a label of a word where entities are marked
+ENTITY = re.compile(r"O|[BIESLUMW]-.+")  # a label of a scheme that marks entities
 _DIGITS = re.compile(r"\d+")
-NEARLY_ALL, FEWEST = 0.9, 3  # of the sentences have such a line; sentences that tell anything
+NEARLY_ALL, FEWEST = 0.9, 3  # share of the sentences with such a line; the least number of sentences for a judgement
 
 
 @final
 @dataclass(frozen=True)
 class Hashed:
-    """A line that begins with # where a sentence begins. fields: as those of the words are told apart."""
+    """A line that starts with # in front of a sentence.
+
+    Attributes:
+        number: The number of the line in the file, from 1.
+        line: The line.
+        fields: The line split like the lines of words.
+    """
 
     number: int
     line: str
@@ -32,8 +38,13 @@ class Hashed:
 @final
 @dataclass(frozen=True)
 class Verdict:
-    """comments: numbers of the lines that are none of the words. unsure: a line that was taken for words, but looks
-    like a comment, and how many there are like it."""
+    """The result of `judge`.
+
+    Attributes:
+        comments: The numbers of the lines that are comments.
+        unsure: A line that is read as a word but looks like a comment, and the number of such lines. None if there is
+            no such line.
+    """
 
     comments: frozenset[int]
     unsure: tuple[str, int] | None
@@ -45,11 +56,11 @@ def judge(
     """Tell which lines are comments.
 
     Args:
-        lines: those with a # in front of a sentence.
-        blocks: the other lines of each sentence, as fields; none is empty.
-        width: how many fields a word has.
-        label: the place of the label among them; None where there are words alone.
-        counted: whether the words' first field is their number in the sentence, which no # is.
+        lines: the lines that start with # in front of a sentence.
+        blocks: the other lines of each sentence, as fields; no sentence is empty.
+        width: the number of fields of a word.
+        label: the position of the label among the fields; None if the file has no labels.
+        counted: whether the first field of a word is its number in the sentence; a line with # then never is a word.
     """
     comments = {
         one.number for one in lines if counted or len(one.fields) != width or _KEY_VALUE.match(one.line) is not None
@@ -61,7 +72,7 @@ def judge(
         if one.number in comments:
             continue
         if one.fields[0].startswith("# ") and width > 1 and not spaced:
-            comments.add(one.number)  # apart by tabs, and no word has a space in it
+            comments.add(one.number)  # fields are separated by tabs, and no word has a space
         else:
             value = None if label is None else one.fields[label]
             kind = "none" if value is None else "number" if _NUMBER.fullmatch(value) else str(value in labels)
@@ -74,12 +85,12 @@ def judge(
         if _no_labels(set(values), labels) or (usual and foreign):
             comments |= {one.number for one in group}
         elif foreign or (usual and (label is None or all(map(_NUMBER.fullmatch, values)))):
-            unsure += group  # a name that words have for a label, too, is one
+            unsure += group  # the value is a label of other words too
     return Verdict(frozenset(comments), (unsure[0].line, len(unsure)) if unsure else None)
 
 
 def _no_labels(values: Set[str], labels: Set[str]) -> bool:
-    """Whether values cannot be labels beside these: numbers beside names, or names that mark no entity."""
+    """Return whether values cannot be labels: numbers where labels are names, or names that mark no entity."""
     if not values or not labels:
         return False
     if all(map(_NUMBER.fullmatch, values)) and not any(map(_NUMBER.fullmatch, labels)):

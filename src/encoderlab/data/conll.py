@@ -1,8 +1,8 @@
-"""Read CoNLL files: a word a line with its labels, an empty line between sentences.
+"""Read CoNLL files: one word with its labels per line, an empty line between sentences.
 
-Fields are apart by tabs where every line has as many, else by spaces or tabs; a no-break space is part of a word. Lines
-that begin with # in front of a sentence are comments, or words (#hashtag O): `comments` tells which. A first column
-that counts the words of each sentence (GermEval, CoNLL-U) is not the word.
+Tabs separate the fields if all lines have the same number of tabs, else spaces or tabs. A no-break space is part of a
+word. A line that starts with # in front of a sentence is a comment, or a word (#hashtag O): `comments` decides. A first
+column that numbers the words of each sentence (GermEval, CoNLL-U) is not the word.
 """
 
 from __future__ import annotations
@@ -17,14 +17,20 @@ from encoderlab.data.comments import ENTITY, Hashed, judge
 from encoderlab.data.text import TextFile
 
 _SPACES = re.compile(r"[ \t]+")
-_BETWEEN = re.compile(r"\d+[-.]\d+")  # CoNLL-U: a word of several tokens, or one that was left out
+_BETWEEN = re.compile(r"\d+[-.]\d+")  # CoNLL-U: a word of several tokens, or an empty node
 Line = tuple[int, list[str]]
 
 
 @final
 @dataclass(frozen=True)
 class Sentences:
-    """words, and tags where there are labels; notes: what was found out or left out."""
+    """The sentences of a file.
+
+    Attributes:
+        words: The words of each sentence.
+        tags: The label of each word; None if the file has no labels.
+        notes: One line for each thing that was detected or left out.
+    """
 
     words: list[list[str]]
     tags: list[list[str]] | None
@@ -32,11 +38,15 @@ class Sentences:
 
 
 def read_conll(file: TextFile, columns: tuple[int, int] | None = None, *, labelled: bool = True) -> Sentences:
-    """Read words and labels. columns: numbers of the two columns from 1, or from -1 backwards. Without `labelled` a
-    file of words alone is one, too.
+    """Read the words and labels of a file.
+
+    Args:
+        file: the file.
+        columns: the numbers of the columns of the word and the label, from 1, or from -1 backwards.
+        labelled: whether the file must have labels; without it, the file may have words only.
 
     Raises:
-        InputError: lines differ in their fields, or it cannot be told which column is which.
+        InputError: lines differ in their number of fields, or it is not clear which column is which.
     """
     notes = list(file.notes)
     lines = [(number, line.rstrip("\r\n")) for number, line in enumerate(file.lines(universal=True), 1)]
@@ -63,7 +73,7 @@ def read_conll(file: TextFile, columns: tuple[int, int] | None = None, *, labell
     word, label = _columns(file, columns, blocks, width, counted=counted, labelled=labelled)
     if counted and columns is None:
         labels = "" if label is None else f", column {label + 1} as their labels"
-        notes.append(f"column 1 counts the words; column 2 is read as the words{labels}")
+        notes.append(f"column 1 numbers the words; column 2 is read as the words{labels}")
     words = [[fields[word] for _, fields in block] for block in blocks]
     tags = None if label is None else [[fields[label] for _, fields in block] for block in blocks]
     if tags is not None and columns is None and (said := _turned(words, tags)):
@@ -72,18 +82,18 @@ def read_conll(file: TextFile, columns: tuple[int, int] | None = None, *, labell
 
 
 def _turned(words: list[list[str]], tags: list[list[str]]) -> str | None:
-    """Said where there are far more kinds of labels than of words: the labels may stand in front."""
+    """Return a warning if there are far more different labels than words: the two columns may be swapped."""
     kinds = len({word for row in words for word in row}), len({tag for row in tags for tag in row})
     if kinds[1] < 20 or kinds[1] < 2 * kinds[0]:
         return None
     return (
-        f"{kinds[0]} different words, but {kinds[1]} different labels: if the words are behind their labels, say so in "
-        "the source, e.g. columns = [2, 1] (--columns of predict and evaluate)"
+        f"{kinds[0]} different words, but {kinds[1]} different labels: if the words come after their labels, set the "
+        "columns in the source, e.g. columns = [2, 1] (--columns of predict and evaluate)"
     )
 
 
 def _apart_by_tabs(lines: list[str]) -> bool:
-    """Whether nearly all lines with words have the same number of tabs, one or more."""
+    """Return whether nearly all lines with words have the same number of tabs, one or more."""
     counts = Counter(line.count("\t") for line in lines if line.strip() and not line.startswith(("#", "-DOCSTART-")))
     if not counts:
         return False
@@ -94,7 +104,7 @@ def _apart_by_tabs(lines: list[str]) -> bool:
 def _with_words_of(
     hashed: list[Hashed], blocks: list[list[Line]], width: int, columns: tuple[int, int] | None
 ) -> tuple[list[list[Line]], list[str]]:
-    """Put the lines with # that are words back in front of their sentence; say how many are comments."""
+    """Put the lines with # that are words back in front of their sentence. Returns the sentences and the notes."""
     number = columns[1] if columns is not None else -1
     place = number - 1 if number > 0 else width + number
     found = judge(
@@ -122,16 +132,17 @@ def _with_words_of(
 
 
 def _check_widths(file: TextFile, blocks: list[list[Line]], width: int, *, tabs: bool, labelled: bool) -> None:
+    """Raise InputError at the first line with another number of fields."""
     apart = "tabs" if tabs else "white space"
     for place, (number, fields) in enumerate(line for block in blocks for line in block):
         if len(fields) != width or width < 1 + labelled:
-            others = "before" if place else "behind it"
-            expected = f"{width}, as in the lines {others}" if width > 1 else "a word and its label at least"
-            raise InputError(f"{file.path}:{number}: {len(fields)} fields; expected {expected}, apart by {apart}")
+            others = "before" if place else "after it"
+            expected = f"{width}, as in the lines {others}" if width > 1 else "at least a word and its label"
+            raise InputError(f"{file.path}:{number}: {len(fields)} fields; expected {expected}, separated by {apart}")
 
 
 def _counts(blocks: list[list[Line]]) -> bool:
-    """Whether the first column numbers the words of every sentence from 1 (or 0)."""
+    """Return whether the first column numbers the words of every sentence from 1 (or 0)."""
     for block in blocks:
         numbers = [fields[0] for _, fields in block if not _BETWEEN.fullmatch(fields[0])]
         start = 0 if numbers[:1] == ["0"] else 1
@@ -141,7 +152,7 @@ def _counts(blocks: list[list[Line]]) -> bool:
 
 
 def _labels_in_front(file: TextFile, blocks: list[list[Line]], first: int, width: int) -> None:
-    """Raise InputError where the first of two columns or more has labels of entities, and the last one has not."""
+    """Raise InputError if the first column has labels of entities and the last column has not."""
     columns = list(zip(*(fields for block in blocks for _, fields in block), strict=True))
     if len(columns) < first + 2:
         return
@@ -152,8 +163,8 @@ def _labels_in_front(file: TextFile, blocks: list[list[Line]], first: int, width
         return
     word = max(range(first + 1, width), key=lambda place: len(set(columns[place])))
     raise InputError(
-        f"{file.path}: column {first + 1} has labels such as {marked[0]!r} where a word is expected; if the words are "
-        f"behind them, say so in the source: columns = [{word + 1}, {first + 1}] are the numbers of word and label "
+        f"{file.path}: column {first + 1} has labels such as {marked[0]!r}; expected words; if the words come after "
+        f"the labels, set the numbers of word and label in the source: columns = [{word + 1}, {first + 1}] "
         "(--columns of predict and evaluate)"
     )
 
@@ -167,18 +178,18 @@ def _columns(
     counted: bool,
     labelled: bool,
 ) -> tuple[int, int | None]:
-    """Places of the word and of its label, None where there is none."""
+    """Return the positions of the word and of its label among the fields; None without a label."""
     if columns is not None:
         places = [number - 1 if number > 0 else width + number for number in columns]
         if width == 1 and not labelled and places[0] == 0:
             return 0, None
         if not all(0 <= place < width for place in places):
-            raise InputError(f"{file.path}: columns = {list(columns)}, but its lines have {width} fields")
+            raise InputError(f"{file.path}: columns = {list(columns)}, but the lines have {width} fields")
         return places[0], places[1]
     first = int(counted)
     if width == first + 1:
         if labelled:
-            raise InputError(f"{file.path}: its lines have a number and a word; expected a label behind them")
+            raise InputError(f"{file.path}: the lines have a number and a word; expected a label after them")
         return first, None
     _labels_in_front(file, blocks, first, width)
     if counted and labelled and width > 3:
@@ -191,7 +202,7 @@ def _columns(
             return first, varied[0]
         shown = "; ".join(f"{place + 1}: {', '.join(found[:6])}"[:60] for place, found in values.items())
         raise InputError(
-            f"{file.path}: the first of its {width} columns counts the words, and it is not clear which one has the "
-            f"labels ({shown}); say so in the source: columns = [2, 3] are the numbers of word and label"
+            f"{file.path}: the first of the {width} columns numbers the words, and it is not clear which one has the "
+            f"labels ({shown}); set the numbers of word and label in the source, e.g. columns = [2, 3]"
         )
     return first, width - 1

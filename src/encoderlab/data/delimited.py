@@ -1,7 +1,7 @@
-"""Read CSV and TSV files record by record: which delimiter, which way of quoting, which lines are records.
+"""Read CSV and TSV files record by record: detect the delimiter, the quoting and the lines that are records.
 
-The delimiter is a comma in a .csv file and a tab in a .tsv file. Where the header does not have it but another one
-(semicolon, tab, bar) that the rows have as often, that one is read, and it is said. `delimiter` of the source says it.
+The delimiter is a comma in a .csv file and a tab in a .tsv file. If header and rows have another one (semicolon, tab,
+bar) instead, encoderlab reads that one and adds a note. `delimiter` of the source overrides the detection.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from encoderlab.data.suspects import is_turned_header
 from encoderlab.data.text import TextFile
 
 _NAMES = {",": "comma", ";": "semicolon", "\t": "tab", "|": "bar"}
-_LOOK = 50  # records that are looked at to find the delimiter
+_LOOK = 50  # records that are read to detect the delimiter
 _SAID = re.compile(r"sep=(.)\r?\n?")  # the first line of a file that a spreadsheet wrote
 _WHOLLY_QUOTED = re.compile(r'"((?:[^"]|"")*)"')
 Numbered = Iterator[tuple[int, list[str]]]  # (line where the record starts, fields)
@@ -28,8 +28,14 @@ Numbered = Iterator[tuple[int, list[str]]]  # (line where the record starts, fie
 @final
 @dataclass(frozen=True)
 class Table:
-    """names: of the columns, in the file's order. Columns without a name may be several.
-    records: as many fields each as there are names. notes: one line for each thing that was found out."""
+    """An open table.
+
+    Attributes:
+        names: The names of the columns in the order of the file. Several columns may have no name.
+        records: The records, each with one field per name.
+        delimiter: The delimiter.
+        notes: One line for each thing that was detected.
+    """
 
     names: list[str]
     records: Iterator[list[str]]
@@ -41,7 +47,8 @@ def table(file: TextFile, delimiter: str | None = None) -> Table:
     """Open a CSV or TSV file.
 
     Raises:
-        InputError: there is no header, or it names a column twice; later, at a record with another number of fields.
+        InputError: there is no header, or it names a column twice. The iterator of the records raises it at a record
+            with another number of fields.
     """
     notes = list(file.notes)
     usual = "," if file_format(file.path) == "csv" else "\t"
@@ -52,7 +59,7 @@ def table(file: TextFile, delimiter: str | None = None) -> Table:
     if delimiter is None:
         delimiter = _delimiter(file, usual)
         if delimiter != usual:
-            notes.append(f"fields are apart by a {_NAMES[delimiter]}, not by a {_NAMES[usual]}; read so")
+            notes.append(f"the fields are separated by a {_NAMES[delimiter]}, not by a {_NAMES[usual]}")
     skip = int(bool(said))
     numbered = _records(file, delimiter, skip)
     line, header = next(numbered, (1, []))
@@ -66,28 +73,30 @@ def table(file: TextFile, delimiter: str | None = None) -> Table:
 
 
 def shown(names: Sequence[str]) -> str:
-    """The names of columns in a message, which stays one line that can be read."""
+    """Format column names for a message, shortened so that it stays one readable line."""
     short = (name if len(name) <= 60 else name[:59] + "…" for name in names[:20])
     return ", ".join(map(repr, short)) + (f" and {len(names) - 20} more" if len(names) > 20 else "")
 
 
 def _checked(file: TextFile, names: list[str], numbered: Numbered, delimiter: str) -> Iterator[list[str]]:
+    """Yield records with one field per name. Raises InputError at any other record."""
     for line, fields in numbered:
         if len(fields) > len(names) and not any(fields[len(names) :]):
-            fields = fields[: len(names)]  # a spreadsheet's empty cells behind the last column
+            fields = fields[: len(names)]  # empty cells of a spreadsheet after the last column
         if len(fields) != len(names):
             if len(names) > 1 and fields == [fields[0]] and not fields[0].strip():
                 continue  # a line of spaces
             raise _wrong_number(file, line, len(fields), names, delimiter)
         if is_turned_header(names, fields):
             raise InputError(
-                f"{file.path}:{line}: the header again, with its columns in another order ({shown(fields)}); join "
+                f"{file.path}:{line}: a second header with the columns in another order ({shown(fields)}); join "
                 "files by the names of their columns"
             )
         yield fields
 
 
 def _wrong_number(file: TextFile, line: int, found: int, names: list[str], delimiter: str) -> InputError:
+    """Make the error for a record with another number of fields than the header."""
     what = f"{found} fields, but the header has {len(names)}: {shown(names)}"
     sign = _NAMES.get(delimiter, repr(delimiter))
     hint = f"quote a field that holds the delimiter ({sign})"
@@ -95,12 +104,12 @@ def _wrong_number(file: TextFile, line: int, found: int, names: list[str], delim
         hint = f"a field is missing, or its delimiter ({sign})"
     others = [name for sign, name in _NAMES.items() if sign != delimiter and len(names) == 1 and sign in names[0]]
     if others:
-        hint = f"if fields are apart by a {others[0]}, say so with `delimiter` in the source"
+        hint = f"if the fields are separated by a {others[0]}, set `delimiter` in the source"
     return InputError(f"{file.path}:{line}: {what}; {hint}")
 
 
 def _delimiter(file: TextFile, usual: str) -> str:
-    """The delimiter of a file that does not say it: the usual one, unless another one alone makes columns."""
+    """Detect the delimiter: the usual one, unless exactly one other delimiter gives consistent columns."""
     header = next((line for line in file.lines(universal=True) if line.strip()), "")
     others = [sign for sign in DELIMITERS if sign != usual and sign in header]
     if not others:
@@ -113,7 +122,7 @@ def _delimiter(file: TextFile, usual: str) -> str:
 
 
 def _fits(file: TextFile, sign: str) -> bool:
-    """Whether nearly all of the first records have as many fields as the header, two or more."""
+    """Return whether nearly all of the first records have as many fields as the header, two or more."""
     reader = csv.reader(file.lines(universal=True), delimiter=sign)
     try:
         sizes = [len(fields) for fields in islice(reader, _LOOK) if any(field.strip() for field in fields)]
@@ -123,10 +132,11 @@ def _fits(file: TextFile, sign: str) -> bool:
 
 
 def _records(file: TextFile, delimiter: str, skip: int) -> Numbered:
-    """Blank lines are left out, and spaces in front of the header.
+    """Yield the records, without blank lines and without lines of spaces above the header.
 
-    With tabs there are two dialects. If every line has as many tabs as the header, a line is a record and a stray quote
-    is a character (GLUE); otherwise quoted fields may hold tabs and line breaks (spreadsheets)."""
+    Files with tabs have two dialects. If every line has as many tabs as the header, each line is a record and a stray
+    quote is a character (GLUE). Otherwise quoted fields may contain tabs and line breaks (spreadsheets).
+    """
     if delimiter != "\t":
         found = _quoted(file, delimiter, skip)
     elif _line_by_line(file, skip):
@@ -141,10 +151,10 @@ def _records(file: TextFile, delimiter: str, skip: int) -> Numbered:
 
 
 def _line_by_line(file: TextFile, skip: int) -> bool:
-    """Whether each line of a file with tabs is a record.
+    """Return whether each line of a file with tabs is a record.
 
     Raises:
-        InputError: neither lines nor quoted fields make records; the line with another number of tabs is named.
+        InputError: neither dialect fits the file; the error names the line with another number of tabs.
     """
     header: list[str] = []
     uneven, found = 0, 0
@@ -157,14 +167,14 @@ def _line_by_line(file: TextFile, skip: int) -> bool:
     if not uneven:
         return True
     fault = _first_fault(file, skip, len(header))
-    # Quoted fields that span lines are what makes lines uneven, unless reading so goes wrong before that.
+    # Quoted fields that span lines explain the uneven line, unless the quoted dialect fails at or before it.
     if fault is not None and fault <= uneven:
         raise _wrong_number(file, uneven, found, header, "\t")
     return False
 
 
 def _first_fault(file: TextFile, skip: int, width: int) -> int | None:
-    """The line of the first record that is none where fields may be quoted; None where all are."""
+    """Return the line of the first record that does not fit the quoted dialect, or None."""
     line = 0
     try:
         for line, fields in _quoted(file, "\t", skip):
@@ -176,14 +186,14 @@ def _first_fault(file: TextFile, skip: int, width: int) -> int | None:
 
 
 def _quoted(file: TextFile, delimiter: str, skip: int) -> Numbered:
-    csv.field_size_limit(2**31 - 1)  # the default refuses fields above 128 KiB
+    csv.field_size_limit(2**31 - 1)  # the default limit of a field is 128 KiB
     # strict: a quote that is never closed is an error instead of a field that swallows the rest of the file.
     header = next(_behind(file.lines(universal=True), skip), "")
     reader = csv.reader(
         _behind(file.lines(universal=True), skip),
         delimiter=delimiter,
         strict=True,
-        skipinitialspace=f'{delimiter} "' in header,  # "text", "label": the quotes behind a space are quotes
+        skipinitialspace=f'{delimiter} "' in header,  # "text", "label": a quote after a space opens a field
     )
     start = 1 + skip
     try:
@@ -200,7 +210,7 @@ def _quoted(file: TextFile, delimiter: str, skip: int) -> Numbered:
 
 
 def _plain(file: TextFile, skip: int) -> Numbered:
-    """A field that is quoted as a whole loses its quotes."""
+    """Yield each line as a record. Quotes around a whole field are removed."""
     for number, line in enumerate(_behind(file.lines(), skip), 1 + skip):
         if line := line.rstrip("\r\n"):
             fields = line.split("\t")

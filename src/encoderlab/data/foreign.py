@@ -1,4 +1,4 @@
-"""Recognise a file by its first bytes: the one place that tells what a file is that is not what its name says."""
+"""Recognise a file by its first bytes, and report files that are not what their name says."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from pathlib import Path
 
 from encoderlab.data.arrow import FILE_START, STREAM_START
 
-_START = 1024  # bytes that are looked at
+_START = 1024  # bytes that are read
 GZIP = b"\x1f\x8b"
 _UNPACK = "unpack it and name the file in it"
 _KINDS: tuple[tuple[bytes, str, str], ...] = (
@@ -31,10 +31,10 @@ _KINDS: tuple[tuple[bytes, str, str], ...] = (
     (b"\x89HDF", "an HDF5 file", "save it as Parquet"),
     (b"\x89PNG", "an image", "name the file with the rows"),
     (b"\xff\xd8\xff", "an image", "name the file with the rows"),
-    (b"404: Not Found", "the answer of a web server (404), not the data", "download it again from the right address"),
-    (b"Entry not found", "the answer of a web server (404), not the data", "download it again from the right address"),
+    (b"404: Not Found", "an error page (404), not the data", "download it again from the right address"),
+    (b"Entry not found", "an error page (404), not the data", "download it again from the right address"),
 )
-# Binary formats that are read: how a file begins, what it is, and the endings of its name, the usual one first.
+# Binary formats that encoderlab reads: first bytes, name of the format, endings of the file name (the usual one first).
 _BINARY: tuple[tuple[tuple[bytes, ...], str, tuple[str, ...]], ...] = (
     ((b"PAR1",), "a Parquet file", ("parquet",)),
     ((FILE_START, STREAM_START), "an Arrow file", ("arrow", "feather")),
@@ -51,22 +51,22 @@ _IN_ZIP = (
 
 
 def is_gzip(path: Path) -> bool:
-    """Whether a file is compressed with gzip, whatever its name says. Raises OSError where it cannot be read."""
+    """Return whether the content of a file is gzip, whatever its name. Raises OSError if the file cannot be read."""
     with path.open("rb") as file:
         return file.read(len(GZIP)) == GZIP
 
 
 def foreign(path: Path, form: str | None) -> str | None:
-    """What is wrong with the content of a file, as one line without a subject; None where it may be what it is to be.
+    """Return what is wrong with the content of a file, as one line, or None.
 
     Args:
-        path: a file that is there.
-        form: the format that its name promises, None for an unknown one.
+        path: an existing file.
+        form: the format that its name promises; None for an unknown one.
     """
     try:
         start = _start(path)
     except OSError:
-        return None  # said where it is opened to be read
+        return None  # reported when the file is opened to be read
     mark = b"" if not start.startswith(b"\xef\xbb\xbf") else b"\xef\xbb\xbf"
     if found := _kind(start.removeprefix(mark), path):
         kind, advice = found
@@ -74,28 +74,29 @@ def foreign(path: Path, form: str | None) -> str | None:
     if problem := _misnamed(start, path, form):
         return problem
     if form in ("csv", "tsv") and re.match(rb'\s*(\[\s*)?\{\s*"[^"]*"\s*:', start):
-        return f"{path} is JSON, not a table; let its name end with .jsonl (an object a line) or .json (a list)"
+        return f"{path} is JSON, not a table; rename it to end with .jsonl (one object per line) or .json (a list)"
     if form in ("json", "jsonl") and re.match(rb"[\w \"'-]+([,;\t|][\w \"'-]+)+\r?\n", start):
-        return f"{path} is a table, not JSON; let its name end with .csv (or .tsv, with tabs)"
+        return f"{path} is a table, not JSON; rename it to end with .csv (or .tsv, with tabs)"
     return None
 
 
 def _misnamed(start: bytes, path: Path, form: str | None) -> str | None:
-    """What is wrong with a binary file under the name of another format, or with another file under its name."""
+    """Return what is wrong if a binary file has the ending of another format, or another file a binary ending."""
     for starts, kind, endings in _BINARY:
         if start.startswith(starts):
-            return None if form in endings else f"{path} is {kind}; let its name end with .{endings[0]}"
+            return None if form in endings else f"{path} is {kind}; rename it to end with .{endings[0]}"
     for _, kind, endings in _BINARY:
         if form in endings and start:
             if start.startswith(GZIP):
                 return f"{path} is compressed with gzip; unpack it: {kind} is compressed inside"
             shown = start[:20].decode("ascii", "replace").split("\n")[0]
             name = kind.partition(" ")[2]
-            return f"{path}: not a readable {name}: it begins with {shown!r}; correct the ending of its name"
+            return f"{path}: not a readable {name}: it starts with {shown!r}; correct the ending of its name"
     return None
 
 
 def _start(path: Path) -> bytes:
+    """Return the first bytes of a file, unpacked if it is gzip."""
     with path.open("rb") as file:
         start = file.read(_START)
     binary = path.suffix.lower().removeprefix(".") in {ending for _, _, endings in _BINARY for ending in endings}
@@ -105,11 +106,11 @@ def _start(path: Path) -> bytes:
         with gzip.open(path) as file:
             return file.read(_START)
     except (gzip.BadGzipFile, EOFError, zlib.error):
-        return b""  # a damaged one is said where it is read
+        return b""  # a damaged file is reported when it is read
 
 
 def _kind(start: bytes, path: Path) -> Sequence[str] | None:
-    """(what it is, what to do) of a kind that is never read."""
+    """Return (what it is, what to do) for a kind of file that encoderlab never reads, or None."""
     if start.startswith(b"PK\x03\x04"):
         return _zip_kind(path)
     for magic, kind, advice in _KINDS:
@@ -118,15 +119,16 @@ def _kind(start: bytes, path: Path) -> Sequence[str] | None:
     if start[257:262] == b"ustar":
         return "a tar archive", _UNPACK
     if _PICKLE.match(start):
-        return "a Python pickle", "save it as CSV, JSON Lines or Parquet; a pickle can run code when it is opened"
+        return "a Python pickle", "save it as CSV, JSON Lines or Parquet; opening a pickle can run code"
     if _PAGE.match(start):
         return "a web page (an error or a log-in page?), not the data", "download the file itself, not its page"
     if _XML.match(start):
-        return "an XML file", "convert it to CSV or JSON Lines; is it the error of a download?"
+        return "an XML file", "convert it to CSV or JSON Lines; is it the error message of a download?"
     return None
 
 
 def _zip_kind(path: Path) -> Sequence[str]:
+    """Return (what it is, what to do) for a ZIP archive, from the names inside it."""
     try:
         with zipfile.ZipFile(path) as archive:
             names = archive.namelist()

@@ -1,4 +1,4 @@
-"""Labels in their one form, and the classes they make."""
+"""Convert labels to their canonical form, and order the classes."""
 
 from __future__ import annotations
 
@@ -9,19 +9,21 @@ from decimal import Decimal
 
 from encoderlab.data.cells import as_list, other_form
 
-_WHOLE_AS_FLOAT = re.compile(r"-?[0-9]{1,300}\.0+")  # a column of whole numbers with a gap is one of floats to pandas
+_WHOLE_AS_FLOAT = re.compile(r"-?[0-9]{1,300}\.0+")  # pandas writes a column of whole numbers with a gap as floats
 
 
 def canonical_label(value: object) -> str | None:
-    """The class name of a label as it stands in a file, or None for an unlabelled row (null, empty, NaN).
+    """Return the class name of a label as a file has it, or None for an unlabelled row (null, empty, NaN).
 
-    Raises ValueError for what cannot be a class: a fraction, a list, an object, half of a character."""
+    Raises:
+        ValueError: the value cannot be a class: a fraction, a list, an object, or text with a lone surrogate.
+    """
     if value is None or (isinstance(value, float | Decimal) and math.isnan(value)):
         return None
     if isinstance(value, str):
         name = value.strip()
         if not name.isascii() and any("\ud800" <= letter <= "\udfff" for letter in name):
-            raise ValueError(f"{name!r} is no class: it holds half of a character, which no file can name; correct it")
+            raise ValueError(f"{name!r} is not a class: it has half of a character (a lone surrogate); correct it")
         if name.lower() in ("true", "false"):
             name = name.lower()
         elif _WHOLE_AS_FLOAT.fullmatch(name):
@@ -31,17 +33,28 @@ def canonical_label(value: object) -> str | None:
     elif isinstance(value, int) or (isinstance(value, float | Decimal) and value == value // 1):
         name = str(int(value))
     else:
-        several = "; several labels a row (multi-label) are not supported yet" if isinstance(value, list) else ""
-        keys = f"; write one of its values alone ({', '.join(map(str, value))})" if isinstance(value, Mapping) else ""
-        raise ValueError(f"{value!r} is no class: expected a string, a whole number or a boolean{several}{keys}")
+        several = "; several labels per row (multi-label) are not supported yet" if isinstance(value, list) else ""
+        keys = f"; write only one of its values ({', '.join(map(str, value))})" if isinstance(value, Mapping) else ""
+        raise ValueError(f"{value!r} is not a class: expected a string, a whole number or a boolean{several}{keys}")
     return name or None
 
 
 def labels_of(cells: Sequence[object], name: str) -> tuple[Callable[[object], str | None], list[str]]:
-    """How the cells of a column with one label a row are read, and a note where that was found out.
+    """Choose how to read the cells of a column with one label per row.
 
-    Lists of one label each are that label. A number with decimals is a class where all labels are numbers, as it is in
-    a CSV, which knows no numbers. ValueError names multi-label data, which is not supported."""
+    A list of one label is read as that label. If all labels are numbers, a number with decimals is a class, as it is in
+    a CSV file, where every cell is text.
+
+    Args:
+        cells: the cells of the column.
+        name: the name of the column, for messages.
+
+    Returns:
+        The function that reads a cell, and the notes on what was detected.
+
+    Raises:
+        ValueError: the column has several labels per row, which is not supported.
+    """
     given = [cell for cell in cells if cell is not None and cell != ""]
     lists = [found for cell in given if (found := _label_list(cell)) is not None]
     if lists and len(lists) == len(given):
@@ -49,18 +62,18 @@ def labels_of(cells: Sequence[object], name: str) -> tuple[Callable[[object], st
             return _only_label, [f"column {name!r} has lists of one label each; read as that label"]
         most = max(lists, key=len)
         raise ValueError(
-            f"column {name!r} has lists of labels, such as {most!r}: several labels a row (multi-label) are not "
-            "supported yet; expected one label a row"
+            f"column {name!r} has lists of labels, such as {most!r}: several labels per row (multi-label) are not "
+            "supported yet; expected one label per row"
         )
     if spelled := next((cell for cell in given if isinstance(cell, str) and _has_strings(_label_list(cell))), None):
         raise ValueError(
-            f"column {name!r} has lists of labels, such as {spelled}, and labels without a list; several labels a row "
-            "(multi-label) are not supported yet: write one label a row"
+            f"column {name!r} has lists of labels, such as {spelled}, and labels without a list; several labels per "
+            "row (multi-label) are not supported yet: write one label per row"
         )
     if odd := next((cell for cell in given if isinstance(cell, str) and _no_label(cell)), None):
         raise ValueError(
-            f"column {name!r} has lists or objects for labels, such as {odd[:60]!r}: several labels a row "
-            "(multi-label) are not supported yet; expected one label a row, without brackets"
+            f"column {name!r} has lists or objects as labels, such as {odd[:60]!r}: several labels per row "
+            "(multi-label) are not supported yet; expected one label per row, without brackets"
         )
     if given and all(isinstance(cell, int | float | Decimal) and not isinstance(cell, bool) for cell in given):
         return _number_label, []
@@ -70,12 +83,12 @@ def labels_of(cells: Sequence[object], name: str) -> tuple[Callable[[object], st
 def _label_list(cell: object) -> list | None:
     try:
         return as_list(cell)
-    except ValueError:  # a class of that name
+    except ValueError:  # not a list, but the name of a class
         return None
 
 
 def _no_label(cell: str) -> bool:
-    """Whether a text spells out a list or an object that is not read."""
+    """Return whether a text looks like a list or an object but cannot be read."""
     try:
         as_list(cell)
     except ValueError:
@@ -99,7 +112,7 @@ def _number_label(cell: object) -> str | None:
 
 
 def class_order(names: Iterable[str]) -> list[str]:
-    """The distinct class names in their fixed order: by value if all are whole numbers, else alphabetically."""
+    """Return the distinct class names in their fixed order: by value if all are whole numbers, else alphabetically."""
     distinct = set(names)
     try:
         return sorted(distinct, key=lambda name: (int(name), name))

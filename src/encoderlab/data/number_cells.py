@@ -1,7 +1,7 @@
-"""Read a column of numbers as people, spreadsheets and other countries write them.
+"""Read a column of numbers in the notations of people, spreadsheets and other countries.
 
-A point is the decimal sign and there are no other signs: that is the rule. A column may have decimal commas (0,5) or
-thousands separators (1,100.5 or 1.100,5 or 1 100) where all its cells together leave one reading; 1,100 alone does not.
+Normally the decimal sign is a point, and numbers have no separators. A column may also have decimal commas (0,5) or
+thousands separators (1,100.5 or 1.100,5 or 1 100), if all its cells together have one reading. 1,100 alone has two.
 """
 
 from __future__ import annotations
@@ -20,15 +20,20 @@ _SPACES = " \u00a0\u2009\u202f'\u2019"  # between groups of three digits
 _POINT = re.compile(rf"[-+]?(?:[0-9]+|[1-9][0-9]{{0,2}}(?:[,{_SPACES}][0-9]{{3}})+)?(?:\.[0-9]*)?{_EXPONENT}")
 _COMMA = re.compile(rf"[-+]?(?:[0-9]+|[1-9][0-9]{{0,2}}(?:[.{_SPACES}][0-9]{{3}})+)?(?:,[0-9]*)?{_EXPONENT}")
 _LIKE = re.compile(rf"[-+]?[0-9.,{_SPACES}]*[0-9][0-9.,{_SPACES}]*{_EXPONENT}")
-_LONGEST = 400  # letters of a number; the patterns with groups take the square of a cell's length where it is none
+_LONGEST = 400  # characters of a number; on other cells, the patterns with groups take quadratic time
 _SIGNS = {"\u2212": "-", "\uff0d": "-", "\uff0b": "+", "\uff0e": ".", "\uff0c": ",", "\u066b": ".", "\u066c": " "}
 
 
 @final
 @dataclass(frozen=True)
 class Numbers:
-    """values: None for a cell that is no finite number. notes: how cells were read that do not follow the rule.
-    hint: what is wrong with the others, empty where it is not known."""
+    """The numbers of a column.
+
+    Attributes:
+        values: The value of each cell; None for a cell that is not a finite number.
+        notes: How cells in unusual notations were read.
+        hint: What to do about the cells that are not numbers; empty if unknown.
+    """
 
     values: list[float | None]
     notes: tuple[str, ...]
@@ -41,7 +46,7 @@ def read_numbers(cells: Sequence[Any]) -> Numbers:
     notes = []
     changed = next((cells[i] for i, text in texts.items() if text != cells[i].strip() and _is_like(text)), None)
     if changed is not None:
-        notes.append(f"numbers with other digits or signs than 0-9 and -, such as {changed!r}, are read")
+        notes.append(f"numbers with digits or signs other than 0-9 and -, such as {changed!r}, are read as 0-9")
     like = {i: text for i, text in texts.items() if _is_like(text)}
     odd = next((text for text in like.values() if not _PLAIN.fullmatch(text)), None)
     hint = ""
@@ -51,7 +56,7 @@ def read_numbers(cells: Sequence[Any]) -> Numbers:
         if values is None:
             hint = "decimal commas, decimal points and thousands separators are mixed: write 1100.5"
         elif None not in found.values() and found["point"] != found["comma"]:
-            hint = f"{odd!r} has a thousands separator or a decimal comma, which cannot be told: write 1100 or 1.1"
+            hint = f"{odd!r} has a thousands separator or a decimal comma, and it is not clear which: write 1100 or 1.1"
         else:
             texts |= values
             notes.append(_said(odd, values, like))
@@ -61,19 +66,19 @@ def read_numbers(cells: Sequence[Any]) -> Numbers:
 
 
 def _is_like(text: str) -> bool:
-    """Whether a cell has the letters of a number."""
+    """Return whether a cell has only the characters of a number."""
     return len(text) <= _LONGEST and _LIKE.fullmatch(text) is not None
 
 
 def _usual_digits(text: str) -> str:
-    """Full-width, Arabic, Indian, ... digits as 0-9."""
+    """Replace full-width, Arabic, Indian and other digits with 0-9, and their signs with ASCII signs."""
     if text.isascii():
         return text
     return "".join(_SIGNS.get(sign, str(unicodedata.decimal(sign, sign))) for sign in text)
 
 
 def _all(texts: dict[int, str], form: str) -> dict[int, str] | None:
-    """All cells with a decimal point and nothing between digits, None where one does not have the form."""
+    """Return all cells with a decimal point and without separators; None if a cell does not have the form."""
     pattern, thousands = (_POINT, ",") if form == "point" else (_COMMA, ".")
     if not all(map(pattern.fullmatch, texts.values())):
         return None
@@ -82,12 +87,13 @@ def _all(texts: dict[int, str], form: str) -> dict[int, str] | None:
 
 
 def _said(odd: str, values: dict[int, str], texts: dict[int, str]) -> str:
+    """Return the note on decimal commas and thousands separators."""
     value = next(values[i] for i, text in texts.items() if text == odd)
     return f"numbers with a decimal comma or thousands separators, such as {odd!r}, are read as {value}"
 
 
 def _hint(text: str) -> str:
-    """What to do about the text of a cell that is no number."""
+    """Return what to do about a cell that is not a number, or an empty string."""
     if len(text) > _LONGEST:
         return ""
     if text.endswith("%"):
@@ -100,7 +106,7 @@ def _hint(text: str) -> str:
 
 
 def _number(cell: Any) -> float | None:
-    """A finite number, or the text of one in the usual form; else None."""
+    """Return the value of a finite number, or of a text in the usual form, else None."""
     if isinstance(cell, bool) or not isinstance(cell, int | float | str | Decimal):
         return None
     if isinstance(cell, str) and not _PLAIN.fullmatch(cell):

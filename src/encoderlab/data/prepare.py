@@ -1,4 +1,4 @@
-"""Take a task's columns out of rows, every cell in its one form."""
+"""Select the columns of a task, and convert their cells to canonical form."""
 
 from __future__ import annotations
 
@@ -14,10 +14,18 @@ from encoderlab.data.suspects import label_notes
 
 
 def prepare(rows: Rows, *, text: Sequence[str], label: str | None) -> Rows:
-    """Only the needed columns, texts as strings, labels as class names; rows without a label are dropped, with a note.
+    """Select the needed columns, with texts as strings and labels as class names.
 
-    With `label=None` (a file to predict) every row stays. Raises InputError for a missing column, for a cell that is no
-    text or no class, and for a file without a single label."""
+    Rows without a label are dropped, with a note.
+
+    Args:
+        rows: the rows as they were read.
+        text: the names of the text columns.
+        label: the name of the label column; None for a file to predict, which keeps every row.
+
+    Raises:
+        InputError: a column is missing, a cell is not a text or not a class, or no row has a label.
+    """
     needed = [*text, *([label] if label is not None else [])]
     if problems := column_problems(rows, needed):
         raise InputError(*problems)
@@ -43,7 +51,11 @@ def prepare(rows: Rows, *, text: Sequence[str], label: str | None) -> Rows:
 
 
 def convert(rows: Rows, name: str, function: Callable[[Any], Any]) -> list:
-    """A column's cells through a function, whose ValueError becomes an InputError that names the row."""
+    """Apply a function to the cells of a column.
+
+    Raises:
+        InputError: the function raised ValueError; the error names row and column.
+    """
     converted = []
     for i, value in zip(rows.index, rows.columns[name], strict=True):
         try:

@@ -1,7 +1,4 @@
-"""From a file, a folder or a hub name to rows: one function per format.
-
-Everything is read whole here; `delimited` and `records` read the formats that have records one by one.
-"""
+"""Read a whole file, folder or hub data set into rows. `delimited` and `records` read record by record."""
 
 from __future__ import annotations
 
@@ -26,7 +23,7 @@ from encoderlab.data.text import TextFile, open_text
 @final
 @dataclass(frozen=True)
 class _Read:
-    """What a reader gives: columns, what was found out, and the row numbers where some rows were left out."""
+    """The result of a reader: columns, notes, and the numbers of the kept rows if some were left out."""
 
     columns: Columns
     notes: tuple[str, ...] = ()
@@ -34,9 +31,16 @@ class _Read:
 
 
 def read(source: Source, base: Path, *, labelled: bool = True) -> Rows:
-    """Read all rows and columns of a file, a `datasets` folder or a hub data set; `rows` is not applied here.
+    """Read all rows and columns of a file, a `datasets` folder or a hub data set.
 
-    labelled: whether a CoNLL file must have labels. InputError when it is not there, not readable, or has no rows."""
+    Args:
+        source: the source; its `rows` is not applied here.
+        base: the folder that relative paths start at.
+        labelled: whether a CoNLL file must have labels.
+
+    Raises:
+        InputError: the source does not exist, is not readable, or has no rows.
+    """
     if source.hub is not None:
         found, origin = _Read(_read_hub(source)), _hub_origin(source)
     elif source.path is not None:
@@ -56,10 +60,19 @@ def read(source: Source, base: Path, *, labelled: bool = True) -> Rows:
 
 
 def stream(source: Source, base: Path, say: Callable[[str], None]) -> tuple[list[str], Iterator[Sequence[Any]]]:
-    """(column names, records one by one) of a file, every record as it stands there; repeated headers are left out.
+    """Read a file record by record. Memory does not grow with the rows of a CSV, TSV or JSONL file.
 
-    say: takes a line about how the file is read, at once or behind the last record. Memory does not grow with the rows
-    of a CSV, TSV or JSONL file."""
+    Args:
+        source: the source of the file.
+        base: the folder that relative paths start at.
+        say: receives each note on how the file is read, before the first or after the last record.
+
+    Returns:
+        The column names, and an iterator over the records. Rows that repeat the header are left out.
+
+    Raises:
+        InputError: the file does not exist or is not readable.
+    """
     path = source.location(base)
     if problem := path_problem(path):
         raise InputError(problem)
@@ -83,7 +96,7 @@ def stream(source: Source, base: Path, say: Callable[[str], None]) -> tuple[list
 def _records_alone(
     names: list[str], found: Iterable[Sequence[Any]], say: Callable[[str], None]
 ) -> Iterator[Sequence[Any]]:
-    """Records without those that repeat the header."""
+    """Yield the records, without rows that repeat the header."""
     repeats = []
     for i, record in enumerate(found):
         if is_header(names, record):
@@ -114,7 +127,7 @@ def _read_file(path: Path, source: Source, labelled: bool) -> _Read:
 
 
 def _read_table(file: TextFile, delimiter: str | None) -> _Read:
-    """Columns without a name are left out where there are several; rows that repeat the header, too."""
+    """Read a CSV or TSV file, without rows that repeat the header and, if several, without unnamed columns."""
     table = delimited.table(file, delimiter)
     cells: list[list[str]] = [[] for _ in table.names]
     for fields in table.records:
@@ -127,7 +140,7 @@ def _read_table(file: TextFile, delimiter: str | None) -> _Read:
         if filled:
             notes.append(
                 f"{filled} row{'s have' if filled > 1 else ' has'} text in columns without a name, which are not read; "
-                "is a text there that should be quoted?"
+                "should a text be quoted there?"
             )
         pairs = [(name, column) for name, column in pairs if name]
     columns = dict(pairs)
@@ -154,13 +167,7 @@ def _read_parquet(path: Path) -> Columns:
 
 
 def _read_arrow(path: Path, kind: str, read_table: Callable[[Path], Any]) -> Columns:
-    """Read an Arrow table. Class names come from what `datasets` wrote into the file, where it did.
-
-    Args:
-        path: the file.
-        kind: what the error calls the file.
-        read_table: gives the `pyarrow.Table`.
-    """
+    """Read an Arrow table with `read_table`. Class names come from the metadata of `datasets`, if there are any."""
     import pyarrow
 
     try:
@@ -175,7 +182,7 @@ def _read_arrow(path: Path, kind: str, read_table: Callable[[Path], Any]) -> Col
 
 
 def _decoded(cells: list) -> list:
-    """Texts that were written as bytes of UTF-8; other bytes as they are."""
+    """Decode cells that are bytes of UTF-8. If one is not, all cells stay unchanged."""
     try:
         return [cell.decode() if isinstance(cell, bytes) else cell for cell in cells]
     except UnicodeDecodeError:
@@ -183,13 +190,14 @@ def _decoded(cells: list) -> list:
 
 
 def _features(written: bytes | None) -> dict[str, Any]:
+    """Return the features in the metadata of `datasets`, by column; empty without such metadata."""
     from datasets import Features
 
     if written is None:
         return {}
     try:
         return dict(Features.from_dict(json.loads(written)["info"]["features"]))
-    except Exception:  # of another version of `datasets`, or damaged: the columns are there without it
+    except Exception:  # another version of `datasets`, or damaged; the columns can be read without it
         return {}
 
 
@@ -198,12 +206,13 @@ def _read_folder(path: Path, split: str | None) -> Columns:
 
     try:
         loaded = load_from_disk(str(path))
-    except Exception as error:  # a torn folder fails in many ways, none of them ours to list
+    except Exception as error:  # a damaged folder raises many kinds of exceptions
         raise InputError(f"{path}: `datasets` cannot load this folder: {_first_line(error)}") from None
     return _from_datasets(loaded, split, str(path))
 
 
 def _hub_origin(source: Source) -> str:
+    """Return the name of a hub data set for messages: NAME/CONFIG@REVISION[SPLIT]."""
     config = f"/{source.config}" if source.config else ""
     revision = f"@{source.revision}" if source.revision else ""
     split = f"[{source.split}]" if source.split else ""
@@ -221,20 +230,20 @@ def _read_hub(source: Source) -> Columns:
         where = f"hub data set {_hub_origin(source)!r}"
         if constants.HF_HUB_OFFLINE:
             raise InputError(
-                f"{where} is not in the local cache and HF_HUB_OFFLINE forbids to download it; unset HF_HUB_OFFLINE, "
-                f"or use a file with `path`"
+                f"{where} is not in the local cache, and HF_HUB_OFFLINE forbids the download; unset HF_HUB_OFFLINE, "
+                "or use a file with `path`"
             ) from None
         if isinstance(error, ConnectionError):
             raise InputError(
-                f"{where} is not in the local cache and the hub cannot be reached; connect, or load it once where "
-                f"there is a network and copy the cache (HF_HOME), or use a file with `path`"
+                f"{where} is not in the local cache, and the hub cannot be reached; connect to the network, or copy "
+                "the cache (HF_HOME) from a machine that has one, or use a file with `path`"
             ) from None
         raise InputError(f"{where} cannot be loaded: {_first_line(error)}") from None
     return _from_datasets(loaded, source.split, _hub_origin(source))
 
 
 def _from_datasets(loaded: Any, split: str | None, where: str) -> Columns:
-    """Columns of a Dataset, or of one split of a DatasetDict."""
+    """Return the columns of a Dataset, or of one split of a DatasetDict."""
     from datasets import DatasetDict
 
     table: Any = loaded
@@ -249,7 +258,7 @@ def _from_datasets(loaded: Any, split: str | None, where: str) -> Columns:
 
 
 def _with_class_names(columns: Columns, features: Mapping[str, Any]) -> Columns:
-    """Numbers of labels with names (ClassLabel), and lists of them, become their names."""
+    """Replace the numbers of named labels (ClassLabel), and lists of them, with the names."""
     from datasets import ClassLabel
 
     for name, feature in features.items():
@@ -263,22 +272,23 @@ def _with_class_names(columns: Columns, features: Mapping[str, Any]) -> Columns:
 
 
 def _items(feature: Any) -> Any:
-    """What a list is of: List(x), or [x] in older files."""
+    """Return the feature of the items of a list: x of List(x), or of [x] in older files."""
     return feature[0] if isinstance(feature, list) and feature else getattr(feature, "feature", None)
 
 
 def _label_name(feature: Any, value: Any) -> Any:
-    """A number that has no name means that there is no label (-1 in the test splits of the hub)."""
+    """Return the name of a label, or None for a number without a name (-1 in the test splits of the hub)."""
     if not isinstance(value, int) or isinstance(value, bool):
         return value
     return feature.int2str(value) if 0 <= value < feature.num_classes else None
 
 
 def _word_label(feature: Any, value: Any) -> Any:
-    """-1 and -100 say that a word has no label."""
+    """Return the name of the label of a word. The numbers -1 and -100 mean that the word has no label."""
     return IGNORED if value in (-1, IGNORED) else _label_name(feature, value)
 
 
 def _first_line(error: Exception) -> str:
+    """Return the type and the first line of an exception."""
     lines = str(error).strip().splitlines()
     return f"{type(error).__name__}: {lines[0]}" if lines else type(error).__name__

@@ -1,16 +1,16 @@
-"""Read JSON files, whole or record by record, so that memory does not grow with a file of one object per line.
+"""Read JSON files, whole or record by record. Reading by record keeps only one record in memory.
 
-What a file holds counts, not whether its name ends with .json or .jsonl:
+The content of a file decides how it is read, not its ending (.json or .jsonl):
 
     {"text": ...}                               one object per line, or one after another over several lines
     {"text": ...}
     [{"text": ...}, ...]                        a list of objects, alone or as the only list of an object ("data", ...)
-    {"text": [...], "label": [...]}             lists of equal length, a column each
+    {"text": [...], "label": [...]}             lists of equal length, one per column
     {"text": {"0": ...}, "label": {"0": ...}}   as pandas writes it by default (orient="columns")
     {"0": {"text": ..., "label": ...}, ...}     orient="index"
     {"columns": [...], "data": [[...], ...]}    orient="split"
 
-What is wrong with one is an InputError that names its line.
+An error in a file is an InputError that names the line.
 """
 
 from __future__ import annotations
@@ -27,13 +27,15 @@ from encoderlab.data.text import TextFile
 
 T = TypeVar("T")
 Columns = dict[str, list]
-_WHOLE = re.compile(r"\[\s*(\{.*)?|\{")  # a first line that is no object: a list, or an object over several lines
+_WHOLE = re.compile(r"\[\s*(\{.*)?|\{")  # a first line that opens a list, or an object over several lines
 _WANTED = "a list of objects"
 
 
 def by_lines(file: TextFile) -> bool:
-    """Whether a file is to be read line by line: not where its first line opens a list of objects or an object that
-    goes on in the next."""
+    """Return whether a file has one object per line.
+
+    It has not if its first line opens a list, or an object that continues on the next line.
+    """
     first = next((line.strip() for line in file.lines() if line.strip()), "")
     return _WHOLE.fullmatch(first) is None
 
@@ -46,26 +48,29 @@ def whole(file: TextFile, *, lines: bool) -> tuple[Columns, tuple[str, ...]]:
         lines: whether its name promises an object per line.
 
     Returns:
-        The columns, and notes where the file is not what its name promises.
+        The columns, and a note if the file is not what its name promises.
+
+    Raises:
+        InputError: the file is empty, is not JSON, or has none of the forms.
     """
     path, text = file.path, "".join(file.lines())
     if not text.strip():
         raise InputError(f"{path}: the file is empty; expected {_WANTED}")
     content = _content(text, path)
     if isinstance(content, _Several):
-        return from_objects(_all_objects(content, path, "")), (() if lines else ("one object per line; read so",))
+        return from_objects(_all_objects(content, path, "")), (() if lines else ("read as one object per line",))
     columns, form = _columns(content, path)
     if lines:
-        return columns, (f"{form or _WANTED}, not an object per line; read so",)
-    return columns, ((f"{form}; read so",) if form else ())
+        return columns, (f"read as {form or _WANTED}, not as one object per line",)
+    return columns, ((f"read as {form}",) if form else ())
 
 
 class _Several(list):
-    """Values one after another in a file."""
+    """Values that follow each other in a file."""
 
 
 def _content(text: str, path: Path) -> Any:
-    """The value of a file, or all that stand one after another in it."""
+    """Decode the value of a file, or all values if several follow each other."""
     expected = f"{_WANTED}, or one object per line"
     try:
         return json.loads(text)
@@ -89,7 +94,7 @@ def _content(text: str, path: Path) -> Any:
 
 
 def _columns(content: Any, path: Path) -> tuple[Columns, str]:
-    """The columns of a value, and what its form is called where it is no list of objects."""
+    """Return the columns of a value, and the name of its form; "" for a list of objects."""
     if isinstance(content, list):
         return from_objects(_all_objects(content, path, "item ")), ""
     if isinstance(content, dict) and content:
@@ -119,7 +124,7 @@ def _is_list_of(value: Any, kind: type[T]) -> TypeGuard[list[T]]:
 
 
 def _numbered(value: Mapping[str, object]) -> bool:
-    """Whether the keys are whole numbers, as those of rows are."""
+    """Return whether the keys are whole numbers, as the keys of rows are."""
     return bool(value) and all(key.isdecimal() for key in value)
 
 
@@ -133,7 +138,7 @@ def _all_objects(values: list, path: Path, what: str) -> list[dict[str, Any]]:
 
 
 def from_objects(objects: Iterable[Mapping[str, object]]) -> Columns:
-    """One pass, so that of a large file only the columns are in memory. A key that an object lacks is a None."""
+    """Return the columns of objects; a missing key is None. One pass, so only the columns are in memory."""
     columns: Columns = {}
     for count, value in enumerate(objects):
         for name, cell in value.items():
@@ -147,7 +152,11 @@ def from_objects(objects: Iterable[Mapping[str, object]]) -> Columns:
 
 
 def objects(file: TextFile) -> Iterator[dict[str, Any]]:
-    """The objects of a file with one per line; they may differ in their keys."""
+    """Yield the objects of a file with one object per line. Their keys may differ.
+
+    Raises:
+        InputError: the file is empty, or a line is not an object.
+    """
     empty = True
     for number, line in enumerate(file.lines(), 1):
         if line := line.strip():
@@ -161,5 +170,5 @@ def objects(file: TextFile) -> Iterator[dict[str, Any]]:
 
 
 def column_names(objects: Iterable[Mapping[str, object]]) -> list[str]:
-    """Every key that occurs, in the order of its first occurrence."""
+    """Return all keys of the objects, in the order of their first occurrence."""
     return list(dict.fromkeys(name for one in objects for name in one))

@@ -1,8 +1,8 @@
-"""Rows of a data set, and what a label is.
+"""The rows of a data set, and the canonical form of labels.
 
-A class is known by a canonical name, a string, so that the same label matches across files: 1 in a JSONL and "1" in a
-CSV are the class "1", and so is the "1.0" that pandas writes; true, True and "TRUE" are "true". A label that is empty
-(null, NaN) is none. No class is lost by its value: -1 is a class, unless it is all that a whole split has.
+Each class has a canonical name, a string, so that the same label matches across files. 1 in a JSONL file and "1" or
+"1.0" (as pandas writes it) in a CSV file are the class "1"; true, True and "TRUE" are "true". An empty label (null,
+NaN) means an unlabelled row. -1 is a class, unless all rows of a split have it.
 """
 
 from __future__ import annotations
@@ -27,9 +27,11 @@ from encoderlab.data.labels import class_order
 class Rows:
     """Columns of equal length n.
 
-    origin: the file, folder or hub name, as it should appear in messages
-    index: int64 (n,), the position of each row in its source, counted from 0
-    notes: one line for each thing that was done to the rows on the way here
+    Attributes:
+        columns: The cells of each column by its name.
+        origin: The file, folder or hub name, as messages show it.
+        index: The position of each row in its source from 0, int64 (n,).
+        notes: One line for each thing that was detected or changed while the rows were read.
     """
 
     columns: Mapping[str, list]
@@ -41,13 +43,13 @@ class Rows:
         return len(self.index)
 
     def take(self, indices: Sequence[int] | np.ndarray) -> Rows:
-        """The rows at these positions (0 .. n-1), in this order."""
+        """Return the rows at some positions (0 to n-1), in the given order."""
         positions = np.asarray(indices, dtype=np.int64)
         columns = {name: [values[i] for i in positions] for name, values in self.columns.items()}
         return Rows(columns, self.origin, self.index[positions], self.notes)
 
     def digest(self, columns: Iterable[str]) -> str:
-        """sha256 of these columns: names, values and their order; the same in every process."""
+        """Return the SHA-256 of some columns: names, values and their order. It is the same in every process."""
         state = hashlib.sha256()
         for name in columns:
             state.update(json.dumps(name).encode())
@@ -57,30 +59,35 @@ class Rows:
 
     @cached_property
     def fingerprint(self) -> str:
-        """sha256 of everything in `columns`."""
+        """The SHA-256 of all columns."""
         return self.digest(self.columns)
 
 
-IGNORED = -100  # how other libraries write that a word has no label
+IGNORED = -100  # the label of an unlabelled word in other libraries
 
 
 def as_text(value: object) -> str:
-    """A text cell as a string: null is the empty text, a number is written out; ValueError for lists and objects."""
+    """Convert a text cell to a string: null becomes the empty text, and a number its digits.
+
+    Raises:
+        ValueError: the cell is a list or an object.
+    """
     if value is None or (isinstance(value, float) and math.isnan(value)):
         return ""
     if not isinstance(value, str | int | float | Decimal):
         raise ValueError(f"expected a text, got {type(value).__name__}")
     text = str(value)
-    # A lone surrogate (broken emoji in JSON) is no Unicode text; tokenizers refuse it. Other texts are not copied.
+    # Tokenizers refuse a lone surrogate (a broken emoji in JSON). ASCII texts need no check and are not copied.
     return text if text.isascii() else text.encode("utf-8", "replace").decode("utf-8")
 
 
 def dropped(count: int, total: int) -> str:
+    """Return the note on unlabelled rows that were dropped."""
     return f"{count} of {total} rows are unlabelled and were dropped"
 
 
 def no_labels(origin: str, count: int, label: str) -> str:
-    """Said of a split without a label."""
+    """Return the message for a split in which no row has a label."""
     return (
         f"{origin}: none of its {count} rows has a label in column {label!r} (all are empty or -1); "
         "use labelled rows, e.g. a cut from train: { fraction = 0.2 }"
@@ -88,33 +95,41 @@ def no_labels(origin: str, count: int, label: str) -> str:
 
 
 def _shown(label: object) -> str:
+    """Format a label, or the labels of the first words of a row."""
     if isinstance(label, list):
         return " ".join("_" if name is None else name for name in label[:8]) + (" …" if len(label) > 8 else "")
     return f"{label:g}" if isinstance(label, float) else str(label)
 
 
 def one_line(cell: str | Sequence[str] | Sequence[tuple[str, str]]) -> str:
-    """A text without line breaks; words with spaces between them; choices with their labels in front."""
+    """Format a cell in one line: a text, words joined by spaces, or choices with their labels in front."""
     if isinstance(cell, str):
         return " ".join(cell.split())
     return " ".join(part if isinstance(part, str) else f"({part[0]}) {one_line(part[1])}" for part in cell)
 
 
 def has_text(cell: str | Sequence[str] | Sequence[tuple[str, str]]) -> bool:
-    """Whether there is anything to be seen: spaces and signs such as U+200B are nothing."""
+    """Return whether a cell has visible characters. Spaces and characters such as U+200B are invisible."""
     return any(not sign.isspace() and unicodedata.category(sign) not in ("Cf", "Cc") for sign in one_line(cell))
 
 
 def empty_texts(rows: Rows, text: Sequence[str]) -> int:
-    """How many rows have an empty text, one of a pair included."""
+    """Return the number of rows with at least one empty text."""
     return sum(not all(map(has_text, cells)) for cells in zip(*(rows.columns[name] for name in text), strict=True))
 
 
 def example_rows(
     rows: Rows, label: str, *, per_label: int = 2, width: int = 100, by_label: bool = True
 ) -> list[tuple[str, str]]:
-    """The first `per_label` rows of each class as (label, excerpt): one line of at most `width` characters,
-    twice that where it holds choices. Without `by_label` the first rows, as many as of two classes."""
+    """Return the first rows of each class as (label, excerpt).
+
+    Args:
+        rows: the rows.
+        label: the name of the label column.
+        per_label: the number of rows of each class.
+        width: the maximum length of an excerpt in characters; twice that if it has choices.
+        by_label: whether to choose rows by class; if not, the first 2 * `per_label` rows are returned.
+    """
     if not by_label:
         rows = rows.take(np.arange(min(2 * per_label, len(rows))))
     texts = [name for name in rows.columns if name != label]

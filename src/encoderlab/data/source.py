@@ -1,4 +1,4 @@
-"""The [data] section: where each split comes from.
+"""The [data] section: the source of each split.
 
 Relative paths start at `base`, the folder of the study file.
 """
@@ -21,13 +21,13 @@ DELIMITERS = (",", ";", "\t", "|")
 TEXT_FORMATS = ("csv", "tsv", "json", "jsonl", "conll")
 BINARY_FORMATS = ("parquet", "arrow", "feather")  # compressed inside, if at all: never .gz
 FILE_FORMATS = (*TEXT_FORMATS, *BINARY_FORMATS)
-# How `datasets.save_to_disk` marks its folders: one data set, or several by name.
 _ADDRESS = re.compile(r"(?:^|/)(https?|ftp|s3|gs|hf|file):/+(.*)")
+# Files by which `datasets.save_to_disk` marks its folders: one data set, or several by name.
 DATASET_FOLDER, DATASET_DICT_FOLDER = "dataset_info.json", "dataset_dict.json"
 
 
 def file_format(path: Path) -> str | None:
-    """The format that the name of a file promises ("train.csv.gz" -> "csv"), or None when it is none we read."""
+    """Return the format that a file name promises ("train.csv.gz" -> "csv"), or None if encoderlab does not read it."""
     suffixes = [suffix.lower().removeprefix(".") for suffix in path.suffixes]
     compressed = suffixes[-1:] == ["gz"]
     last = (suffixes[:-1] if compressed else suffixes)[-1:]
@@ -37,7 +37,7 @@ def file_format(path: Path) -> str | None:
 
 
 def known_encoding(name: str) -> bool:
-    """Whether Python has a text encoding of that name."""
+    """Return whether Python has a text encoding of that name."""
     try:
         "a".encode(name)
     except (LookupError, ValueError):
@@ -46,7 +46,7 @@ def known_encoding(name: str) -> bool:
 
 
 def path_problem(path: Path) -> str | None:
-    """What is wrong with `path` before it is opened, as one line without a subject, or None."""
+    """Return why a file or folder cannot be read, as one line, or None. Reads only the first bytes of a file."""
     if os.path.isdir(path):  # unlike Path.is_dir, false for a name that is too long
         if (path / DATASET_FOLDER).is_file() or (path / DATASET_DICT_FOLDER).is_file():
             return None
@@ -66,20 +66,20 @@ def path_problem(path: Path) -> str | None:
 
 
 def _no_file(path: Path) -> str:
-    """What is there where a file was expected."""
+    """Return why a path is not a file."""
     if address := _ADDRESS.search(str(path)):
-        return f"{address[1]}://{address[2]} is an address; download the file and name it, or use `hub` for a data set"
+        return f"{address[1]}://{address[2]} is a URL; download the file and name it, or use `hub` for a data set"
     if os.path.islink(path):
-        return f"{path} is a link to {os.readlink(path)}, which is not there"
+        return f"{path} is a link to {os.readlink(path)}, which does not exist"
     if os.path.lexists(path):
-        return f"{path} is a pipe or a device, which can be read only once; write what it gives into a file"
+        return f"{path} is a pipe or a device, which can be read only once; save its output to a file"
     if any(ord(letter) < 32 for letter in path.name):
         return f"no such file: {str(path)!r}; a backslash in double quotes is an escape: write the path with /"
     names = os.listdir(path.parent) if os.path.isdir(path.parent) else []
     same = [name for name in names if name.lower() == path.name.lower()]
     near = same or get_close_matches(path.name, names, n=1)
     hint = f"; did you mean {near[0]!r}?" if near else ""
-    made = f"; where it is to hold stories, `encoderlab stories FILE -o {path}` makes it"
+    made = f"; to make a file of stories, run: encoderlab stories FILE -o {path}"
     return f"no such file: {path}{hint}" + made * (path.suffix == ".parquet" and not near)
 
 
@@ -129,12 +129,15 @@ class Source:
     ] = None
 
     def location(self, base: Path) -> Path:
-        """The absolute or `base`-relative path of a source that has one."""
+        """Return the path of a file or folder. A relative one starts at `base`."""
         assert self.path is not None
         return base / os.path.expanduser(self.path)
 
     def same_as(self, other: Source, base: Path) -> bool:
-        """Whether both read the same rows, sampling apart; a cut is the same as nothing, and so is another part."""
+        """Return whether two sources read the same rows, without regard to sampling.
+
+        A cut from the training rows equals no other source. Two `part`s that do not overlap are different.
+        """
 
         def identity(one: Source) -> tuple:
             place = one.location(base).resolve() if one.path is not None else one.hub
@@ -146,12 +149,12 @@ class Source:
         return same and not apart
 
     def problems(self, where: str, base: Path, *, may_cut: bool = True) -> list[Problem]:
-        """List everything that is wrong with the source.
+        """List all problems of the source that show before it is read.
 
         Args:
-            where: its place in the study file, such as "data.test".
+            where: the key of the source in the study file, such as "data.test".
             base: the folder that relative paths start at.
-            may_cut: whether it may be a share of the training rows.
+            may_cut: whether the source may be a share of the training rows.
         """
         kinds = ("path", "hub", "fraction") if may_cut else ("path", "hub")
         given = [name for name in ("path", "hub", "fraction") if getattr(self, name) is not None]
@@ -167,7 +170,7 @@ class Source:
         for name in ("config", "revision"):
             if getattr(self, name) is not None and self.hub is None:
                 hint = "remove it, or name the data set with `hub`"
-                found.append(Problem(f"{where}.{name}", "only a hub data set has one", hint))
+                found.append(Problem(f"{where}.{name}", f"only a hub data set has a {name}", hint))
         found += [problem.under(where) for problem in self.form_problems(base)]
         is_file = self.path is not None and not os.path.isdir(self.location(base))
         if self.split is not None and (is_file or (self.path is None and self.hub is None)):
@@ -177,6 +180,7 @@ class Source:
         return found
 
     def _number_problems(self) -> list[Problem]:
+        """List the numbers that are out of range; paths are the keys alone."""
         found = []
         if self.rows is not None and self.rows < 1:
             found.append(Problem("rows", f"expected a positive whole number, got {self.rows}"))
@@ -186,19 +190,19 @@ class Source:
         if self.part is not None and not 0 <= self.part[0] < self.part[1] <= 1:
             found.append(Problem("part", f"expected [from, to] with 0 <= from < to <= 1, got {list(self.part)}"))
         if self.part is not None and self.fraction is not None:
-            found.append(Problem("part", "a cut from train has none", "remove it, or name a file with `path`"))
+            found.append(Problem("part", "a cut from train has no parts", "remove it, or name a file with `path`"))
         if self.seed < 0:
             found.append(Problem("seed", f"expected a whole number from 0 up, got {self.seed}"))
         return found
 
     def form_problems(self, base: Path) -> list[Problem]:
-        """List what is wrong with the keys that say how a file is read; paths are the keys alone."""
+        """List the problems of `encoding`, `delimiter` and `columns`; paths are the keys alone."""
         form = file_format(self.location(base)) if self.path and not os.path.isdir(self.location(base)) else None
         found = []
         for name, forms in (("encoding", TEXT_FORMATS), ("delimiter", ("csv", "tsv")), ("columns", ("conll",))):
             if getattr(self, name) is not None and form not in forms:
                 known = ", ".join(f".{one}" for one in forms)
-                found.append(Problem(name, f"only a file has one that ends with {known}", "remove it"))
+                found.append(Problem(name, f"valid only for a file that ends with {known}", "remove it"))
         if self.encoding is not None and not known_encoding(self.encoding):
             message = f"{self.encoding!r} is not known; expected a name such as 'cp1252' or 'gb18030'"
             found.append(Problem("encoding", message))
@@ -213,7 +217,7 @@ class Source:
 @final
 @dataclass(frozen=True, kw_only=True)
 class DataConfig:
-    """The [data] section of a study file. Without `validation` or `test`, they are cut from the training rows."""
+    """The [data] section of a study file. If `validation` or `test` is missing, it is cut from the training rows."""
 
     train: Source
     validation: Source = Source(fraction=0.1)
@@ -225,11 +229,11 @@ class DataConfig:
 
     @property
     def sources(self) -> dict[str, Source]:
-        """By the name of the split: train, validation, test, then the other test sets."""
+        """The source of each split by its name: train, validation, test, then the other test sets."""
         return {"train": self.train, "validation": self.validation, "test": self.test, **self.other_tests}
 
     def problems(self, where: str, base: Path) -> list[Problem]:
-        """List everything that is wrong and shows without reading the data.
+        """List all problems of the section that show before the data are read.
 
         Args:
             where: the name of the section, "data".
@@ -254,7 +258,7 @@ class DataConfig:
                         f"{where}.validation.{key}",
                         f"the same data as {place(name, where)}; epochs and learning rates are chosen on validation, "
                         "so test would no longer be unseen",
-                        "name other rows, or cut them from train: { fraction = 0.1 }",
+                        "use other rows, or cut them from train: { fraction = 0.1 }",
                     )
                 )
         cut = sum(source.fraction or 0 for source in self.sources.values())
@@ -265,5 +269,5 @@ class DataConfig:
 
 
 def place(split: str, where: str = "data") -> str:
-    """Where the study file says what the rows of a split are."""
+    """Return the key of a split in the study file, such as "data.test"."""
     return f"{where}.{split}" if split in ("train", "validation", "test") else f"{where}.other_tests.{split}"

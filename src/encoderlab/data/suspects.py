@@ -1,4 +1,4 @@
-"""Say what in the data looks like a mistake, one line each with what to do. Nothing is changed here."""
+"""Warn of what looks like a mistake in the data, one line each with what to do. Changes no data."""
 
 from __future__ import annotations
 
@@ -33,8 +33,8 @@ _MISSING |= {"tbd", "n.d.", "???", "??", "?", "-", "--", "(blank)", "---", *(nam
 _TRUTHS = ({"true", "false"}, {"yes", "no"}, {"y", "n"}, {"t", "f"}, {"1", "0"}, {"on", "off"})
 _PERCENT = re.compile(r"[-+]?\d+([.,]\d+)?\s?%")
 _DATE = re.compile(r"\d{4}[-/.]\d{1,2}[-/.]\d{1,2}([T ].*)?|\d{1,2}[-/.]\d{1,2}[-/.](\d{4}|\d{2})( .*)?")
-NEARLY_ALL = 0.9  # rows of a single word: a word a row, and some that are two
-FEW = 3  # rows of a class: with fewer on average nothing is learned
+NEARLY_ALL = 0.9  # share of rows with a single word from which a file counts as one word per row
+FEW = 3  # rows per class; with fewer on average, a model cannot learn the classes
 _DECIMAL = re.compile(r"[-+]?(\d+[.,]\d+|[.,]\d+|\d+[.,])([eE][-+]?\d+)?|[-+]?\d+[eE][-+]?\d+")
 # possessive: a cell may have 300,000 digits
 _NUMBER = re.compile(r"[-+]?(\d++[.,]?\d*+|[.,]\d++)([eE][-+]?\d++)?")
@@ -42,7 +42,7 @@ _SENTENCE = re.compile(r"sent(ence)?[ _-]?(#|id|no|idx|index|num(ber)?)?", re.IG
 
 
 def text_notes(columns: Mapping[str, list]) -> list[str]:
-    """What the texts of a file tell of a wrong encoding on the way there."""
+    """Warn of texts that a wrong encoding, a spreadsheet or a labelling tool has damaged."""
     counts: Counter[str] = Counter()
     examples: dict[str, str] = {}
     for cells in columns.values():
@@ -51,10 +51,10 @@ def text_notes(columns: Mapping[str, list]) -> list[str]:
                 counts[kind] += 1
                 examples.setdefault(kind, _example(cell))
     said = {
-        "lost": "hold the character U+FFFD, which stands for what could not be read when the file was written",
+        "lost": "hold the character U+FFFD, which replaced unreadable characters when the file was written",
         "control": "hold control characters such as U+0092: a cp1252 file that was converted as Latin-1, which loses "
         "quotes and the euro sign",
-        "twice": "hold signs of UTF-8 that was read as cp1252 and saved again",
+        "twice": "hold UTF-8 characters that were read as cp1252 and saved again",
         "latin": "look like text of another encoding (Chinese, Cyrillic, ...) that was converted as Latin-1",
     }
     own = []
@@ -63,7 +63,7 @@ def text_notes(columns: Mapping[str, list]) -> list[str]:
     if counts["sheet"]:
         own.append(
             f"{_cells(counts['sheet'], 'is', 'are')} an error of a spreadsheet, such as {examples['sheet']!r}; correct "
-            "the formula there (a text that begins with = or - is one), or remove the rows"
+            "the formula there (a text that starts with = or - is a formula), or remove the rows"
         )
     return (
         own
@@ -78,7 +78,7 @@ def text_notes(columns: Mapping[str, list]) -> list[str]:
 
 
 def _not_accepted(columns: Mapping[str, list]) -> list[str]:
-    """Said of rows that somebody marked as wrong where they were labelled (Prodigy)."""
+    """Warn of rows that were rejected or ignored when they were labelled (Prodigy)."""
     answers = columns.get("answer", [])
     if not all(isinstance(cell, str) for cell in answers):
         return []
@@ -87,11 +87,11 @@ def _not_accepted(columns: Mapping[str, list]) -> list[str]:
     if not left or not set(counts) <= {"accept", "reject", "ignore"}:
         return []
     said = " and ".join(f"{count} are {name!r}" for name, count in left.items())
-    return [f"column 'answer' says that {said}; their labels are read all the same: keep the rows with 'accept'"]
+    return [f"column 'answer' says that {said}; their labels are still used: keep only the rows with 'accept'"]
 
 
 def swallowed_rows(columns: Mapping[str, list[str]], delimiter: str) -> str | None:
-    """Said where a field holds lines that look like rows of the file, because two quotes are missing or too many."""
+    """Warn of a field with lines that look like rows of the file, because of missing or extra quotes."""
     names = list(columns)
     known: list[set[str]] = []
     for i in range(len(columns[names[0]]) if len(names) > 1 else 0):
@@ -114,10 +114,12 @@ def swallowed_rows(columns: Mapping[str, list[str]], delimiter: str) -> str | No
 
 
 def _cells(count: int, one: str = "holds", several: str = "hold") -> str:
+    """Return the start of a sentence about a number of cells, with its verb."""
     return f"{count} cell{'s' * (count > 1)} {several if count > 1 else one}"
 
 
 def _suspect(text: str) -> str | None:
+    """Return the kind of damage of a text, or None."""
     if "\0" in text:
         return "nul"
     if text.startswith("#") and text.strip() in _SHEET_ERRORS:
@@ -126,6 +128,7 @@ def _suspect(text: str) -> str | None:
 
 
 def _garbled(text: str) -> str | None:
+    """Return the kind of damage that a wrong encoding did to a text, or None."""
     if "\ufffd" in text:
         return "lost"
     if _CONTROL.search(text):
@@ -138,19 +141,22 @@ def _garbled(text: str) -> str | None:
 
 
 def _example(text: str) -> str:
+    """Return the characters around the first one that is not ASCII."""
     place = next((i for i, letter in enumerate(text) if not letter.isascii()), 0)
     return text[max(0, place - 8) : place + 12].strip()
 
 
 def repeated_headers(columns: Mapping[str, list]) -> list[int]:
-    """Numbers of the rows, from 0, that repeat the header."""
+    """Return the numbers, from 0, of the rows that repeat the header."""
     names = list(columns)
     return [i for i, cells in enumerate(zip(*columns.values(), strict=True)) if is_header(names, cells)]
 
 
 def is_header(names: Sequence[str], cells: Sequence[object]) -> bool:
-    """Whether every cell of a row is its column's name, small letters or capitals, a byte order mark in front or not;
-    cells that the row lacks are none. One column alone proves nothing."""
+    """Return whether a row repeats the header: every cell is the name of its column.
+
+    Case and a byte order mark do not count, and missing cells are skipped. A match in one column alone is not enough.
+    """
     pairs = [(name, cell) for name, cell in zip(names, cells, strict=True) if cell is not None]
     return len(pairs) > 1 and all(
         isinstance(cell, str) and len(cell) < len(name) + 20 and _folded(cell) == _folded(name) for name, cell in pairs
@@ -158,7 +164,7 @@ def is_header(names: Sequence[str], cells: Sequence[object]) -> bool:
 
 
 def is_turned_header(names: Sequence[str], cells: Sequence[object]) -> bool:
-    """Whether a row has the names of all columns in another order."""
+    """Return whether a row has the names of all columns in another order."""
     if len(names) < 2 or not all(isinstance(cell, str) and len(cell) < 100 for cell in cells):
         return False
     found = [_folded(str(cell)) for cell in cells]
@@ -171,14 +177,19 @@ def _folded(name: str) -> str:
 
 
 def header_note(repeats: Sequence[int]) -> str:
-    """Said of rows, numbered from 0, that repeat the header and were left out."""
+    """Return the note on rows, numbered from 0, that repeat the header and were left out."""
     rows = ", ".join(str(i + 1) for i in repeats[:5]) + (f" and {len(repeats) - 5} more" if repeats[5:] else "")
-    return f"the header is repeated at row {rows} (files joined end to end?): {len(repeats)} left out; remove it there"
+    return f"the header is repeated at row {rows} (were files joined?): {len(repeats)} left out; remove it there"
 
 
 def label_notes(labels: Iterable[str], column: str, *, words: bool = False) -> list[str]:
-    """What the names of classes tell. labels: one a row, or one of each of the `words`, which may
-    have parts (Case=Nom|Number=Sing)."""
+    """Warn of class names that look like a mistake.
+
+    Args:
+        labels: the label of each row, or of each word.
+        column: the name of the label column.
+        words: whether they are labels of words, whose names may have parts (Case=Nom|Number=Sing).
+    """
     counts = Counter(labels)
     total = sum(counts.values())
     found = []
@@ -207,14 +218,14 @@ def label_notes(labels: Iterable[str], column: str, *, words: bool = False) -> l
     ):
         found.append(
             f"the {len(counts)} classes of column {column!r} are shares, such as "
-            f'{next(filter(_PERCENT.fullmatch, counts))!r}; to predict a number set task.kind = "regression"'
+            f'{next(filter(_PERCENT.fullmatch, counts))!r}; to predict a number, set task.kind = "regression"'
         )
     if len(counts) > 1 and all(map(is_number, counts)) and any(map(_DECIMAL.fullmatch, counts)):
         decimals = list(filter(_DECIMAL.fullmatch, counts))
-        comma = "; if the comma is between labels, several labels a row (multi-label) are not supported yet"
+        comma = "; if the comma separates labels, several labels per row (multi-label) are not supported yet"
         found.append(
             f"the {len(counts)} classes of column {column!r} are numbers with decimals, such as {decimals[0]!r}; to "
-            f'predict a number set task.kind = "regression"{comma if all("," in name for name in decimals) else ""}'
+            f'predict a number, set task.kind = "regression"{comma if all("," in name for name in decimals) else ""}'
         )
     elif not words and (made := several_labels(counts, column)) is not None:
         found.append(made)
@@ -222,8 +233,8 @@ def label_notes(labels: Iterable[str], column: str, *, words: bool = False) -> l
         said = "; ".join(" and ".join(map(_visible, group)) for group in twins[:3])
         more = f"; and {len(twins) - 3} more such groups" if twins[3:] else ""
         found.append(
-            f"{said}{more} in column {column!r} are different classes; they differ in case, white space, quotes, "
-            "zeros in front or signs that cannot be seen alone: if they mean the same, write them alike"
+            f"{said}{more} in column {column!r} are different classes; they differ only in case, white space, "
+            "quotes, leading zeros or invisible characters: if they mean the same, write them alike"
         )
     if len(counts) > 1 and all(map(_DATE.fullmatch, counts)):
         found.append(
@@ -232,40 +243,43 @@ def label_notes(labels: Iterable[str], column: str, *, words: bool = False) -> l
         )
     elif len(counts) > 10 and total < FEW * len(counts):
         numbers = all(map(is_number, counts)) and not any(map(_DECIMAL.fullmatch, counts))
-        how = ' To predict a number set task.kind = "regression"' if numbers else ""
+        how = ' To predict a number, set task.kind = "regression"' if numbers else ""
         found.append(
             f"column {column!r} has {len(counts)} classes for {total} rows, such as {next(iter(counts))!r}: too few "
-            f"rows of a class to learn it; is it the label column?{how}"
+            f"rows per class to learn them; is it the label column?{how}"
         )
     return found
 
 
 def is_number(name: str) -> bool:
-    """Whether the name of a class is a number."""
+    """Return whether the name of a class is a number."""
     return _NUMBER.fullmatch(name) is not None
 
 
 def _twins(names: Iterable[str]) -> list[list[str]]:
-    """Groups of names that look alike: case, white space, forms of letters, signs that cannot be seen, quotes and
-    points around them, a plus and zeros in front of a number left out."""
+    """Group names that look alike.
+
+    They may differ in case, white space, forms of letters, invisible characters, quotes and points around them, and in
+    a plus or zeros in front of a number.
+    """
     groups: dict[str, list[str]] = {}
     for name in names:
         seen = "".join(sign for sign in unicodedata.normalize("NFKC", name) if unicodedata.category(sign) != "Cf")
         key = " ".join(seen.casefold().replace("\u2212", "-").split())
         bare = key.strip("'\"`\u2018\u2019\u201c\u201d.,;:")
-        key = bare if any(map(str.isalnum, bare)) else key  # $. and $, are two labels of words
+        key = bare if any(map(str.isalnum, bare)) else key  # $. and $, are two part-of-speech tags
         key = key.removeprefix("+") if is_number(key) else key
         groups.setdefault(key.lstrip("0") if key.isdecimal() else key, []).append(name)
     return [group for group in groups.values() if len(group) > 1]
 
 
 def _visible(name: str) -> str:
-    """A name as Python writes it, with what cannot be seen or looks like another sign spelled out."""
+    """Format a name in quotes, with escapes for invisible characters and for look-alikes."""
     return repr(name) if name.isprintable() and unicodedata.is_normalized("NFKC", name) else ascii(name)
 
 
 def single_words(words: Sequence[Sequence[str]], columns: Iterable[str]) -> str | None:
-    """Said where nearly every row has a single word, as of files with a word a line."""
+    """Warn if nearly every row has a single word, as in files with one word per line."""
     single = sum(len(row) == 1 for row in words)
     if len(words) < 2 or single < NEARLY_ALL * len(words):
         return None
@@ -273,6 +287,6 @@ def single_words(words: Sequence[Sequence[str]], columns: Iterable[str]) -> str 
     by = next((name for name in columns if _SENTENCE.fullmatch(name.strip())), None)
     how = f"group the rows by column {by!r}" if by else "join the rows of a sentence"
     return (
-        f"{which} rows have a single word, which is labelled without the words around it; a row is a "
+        f"{which} rows have a single word, so words are labelled without their context; a row should be a "
         f"sentence: {how} into lists, or write a .conll file"
     )

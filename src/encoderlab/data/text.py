@@ -1,8 +1,8 @@
-"""Open text files in the encoding that they are in.
+"""Detect the encoding of text files, and open them.
 
-UTF-8 is the rule. A byte order mark says UTF-8, UTF-16 or UTF-32; zeros at every other byte say UTF-16 without a mark.
-Bytes that are not UTF-8 are read as cp1252 (Windows, Western Europe) where they are what such a file has: single
-letters with accents, curly quotes, dashes, the euro sign. Anything else is asked for: `encoding` of a [data] source.
+The default is UTF-8. A byte order mark tells UTF-8, UTF-16 or UTF-32; zeros at every second byte tell UTF-16 without a
+mark. Other bytes are read as cp1252 (Windows, Western Europe) if they look like it: single letters with accents, curly
+quotes, dashes, the euro sign. For any other encoding, the user must set `encoding` of the [data] source.
 """
 
 from __future__ import annotations
@@ -28,14 +28,14 @@ _MARKS = (
     (codecs.BOM_UTF16_LE, "utf-16"),
     (codecs.BOM_UTF16_BE, "utf-16"),
 )
-FEW = 3  # fewer bytes than these that are not UTF-8 could be of any encoding
+FEW = 3  # with fewer bytes that are not UTF-8, the encoding cannot be detected
 _RUN = re.compile(rb"[\x80-\xff]+")
 _LAST_LETTERS, _WORD = re.compile(rb"[A-Za-z]*\Z"), re.compile(rb"^[A-Za-z\x80-\xff]*")
 _LETTERS = rb"\xc0-\xd6\xd8-\xf6\xf8-\xff\x8a\x8c\x8e\x9a\x9c\x9e\x9f"
-# Signs that a Western text has seldom: many of them are halves of characters of another encoding (Shift-JIS, GBK, ...).
+# Bytes that are rare in Western texts: many of them are parts of characters in other encodings (Shift-JIS, GBK, ...).
 _SELDOM = re.compile(rb"[\x81-\x83\x86-\x89\x8b\x8d\x8f\x90\x98\x9b\x9d\xa4-\xa6\xa8\xac\xaf\xb6\xb8\xb9\xf7]")
 _TWO_LETTERS = re.compile(rb"[" + _LETTERS + rb"]{2}")
-# Superscripts, fractions, currency and such between two letters are letters of another encoding (Polish, Turkish, ...).
+# Superscripts, fractions, currency signs between letters are letters of another encoding (Polish, Turkish, ...).
 _WITHIN_WORD = re.compile(
     rb"[a-z][\xa1-\xac\xae-\xb6\xb8-\xbf\xd7\xf7\x83\x86-\x89\x98\x99][a-z]"
     rb"|[\xa3\xa5\xaf\xb3\xb9\xbc\xbe][a-z]|[a-z][\xb9\xb3\xbe](?![a-z\d])"
@@ -45,14 +45,20 @@ _WITHIN_WORD = re.compile(
 @final
 @dataclass(frozen=True)
 class TextFile:
-    """A text file. notes: what there is to know of how it is compressed and encoded; none for UTF-8."""
+    """A text file whose encoding is known.
+
+    Attributes:
+        path: The file.
+        encoding: The name of the encoding.
+        notes: Notes on compression and encoding; none for plain UTF-8.
+    """
 
     path: Path
     encoding: str
     notes: tuple[str, ...] = ()
 
     def lines(self, *, universal: bool = False) -> Iterator[str]:
-        """Yield the lines with their ends. `universal`: a carriage return alone ends one as well."""
+        """Yield the lines with their ends. universal: a carriage return alone also ends a line."""
         with (
             _reading(self.path) as raw,
             io.TextIOWrapper(raw, self.encoding, newline="" if universal else "\n") as file,
@@ -64,16 +70,20 @@ class TextFile:
 
 
 def open_text(path: Path, encoding: str | None = None) -> TextFile:
-    """Find the encoding of a file by reading it once; `encoding` says it instead.
+    """Detect the encoding of a file by reading it once.
+
+    Args:
+        path: the file; it may be compressed with gzip.
+        encoding: the encoding, if it is known; the file must then be valid in it.
 
     Raises:
-        InputError: the file is not readable, or not in a known encoding.
+        InputError: the file is not readable, or its encoding cannot be detected.
     """
     packed = _packing_notes(path)
     if encoding is not None:
         if wrong := _first_error(path, encoding):
             raise InputError(
-                f"{path}:{wrong[0]}: byte 0x{wrong[1]:02X} is not {encoding}; correct `encoding`, or leave it out for "
+                f"{path}:{wrong[0]}: byte 0x{wrong[1]:02X} is not {encoding}; correct `encoding`, or remove it for "
                 "a file in UTF-8"
             )
         return TextFile(path, encoding, packed)
@@ -92,17 +102,17 @@ def open_text(path: Path, encoding: str | None = None) -> TextFile:
             path, "cp1252", (*packed, note + '`encoding` in the source (or --encoding), e.g. encoding = "cp1250"')
         )
     if b"\0" in start or path.suffix.lower() == ".gz" and packed:
-        raise InputError(f"{path} is no text file and of no known kind; is it damaged, or its name wrong?")
+        raise InputError(f"{path} is not a text file, and its kind is unknown; is it damaged, or is its name wrong?")
     what = "UTF-8" if guess.startswith("utf-8") else guess.upper()
     raise InputError(
-        f"{path}:{wrong[0]}: byte 0x{wrong[1]:02X} is not {what}; save the file as UTF-8, or say what it is with "
+        f"{path}:{wrong[0]}: byte 0x{wrong[1]:02X} is not {what}; save the file as UTF-8, or set "
         '`encoding` in its [data] source: { path = "' + path.name + '", encoding = "gb18030" } for Chinese, "cp1252" '
         'for Western Europe, "cp1250", "cp1251", "shift_jis", "euc_kr", ... (--encoding of predict and evaluate)'
     )
 
 
 def _packing_notes(path: Path) -> tuple[str, ...]:
-    """Where the name says another thing about compression than the content."""
+    """Return a note if the name of a file and its content differ in whether it is compressed."""
     try:
         packed = is_gzip(path)
     except OSError as error:
@@ -111,14 +121,14 @@ def _packing_notes(path: Path) -> tuple[str, ...]:
     if packed == named or path.stat().st_size == 0:
         return ()
     return (
-        ("compressed with gzip, though its name does not end with .gz; read so",)
+        ("compressed with gzip although its name does not end with .gz; read as gzip",)
         if packed
-        else ("not compressed, though its name ends with .gz; read as it is",)
+        else ("not compressed although its name ends with .gz; read as plain text",)
     )
 
 
 def _reading(path: Path) -> IO[bytes]:
-    """Open a file, and unpack it where it is gzip: by its content, because browsers unpack and keep the name."""
+    """Open a file and unpack gzip. The content decides, because browsers unpack a file and keep its name."""
     try:
         return gzip.open(path) if is_gzip(path) else path.open("rb")  # type: ignore[return-value]
     except OSError as error:
@@ -126,12 +136,14 @@ def _reading(path: Path) -> IO[bytes]:
 
 
 def _broken(path: Path, error: Exception) -> InputError:
+    """Make the error for a file that cannot be read."""
     if isinstance(error, gzip.BadGzipFile | EOFError | zlib.error):
         return InputError(f"{path}: not a complete gzip file ({error}); copy or download it again")
     return InputError(f"{path}: cannot be read: {getattr(error, 'strerror', None) or error}")
 
 
 def _blocks(path: Path) -> Iterator[bytes]:
+    """Yield the unpacked bytes of a file in blocks."""
     with _reading(path) as file:
         try:
             while block := file.read(_BLOCK):
@@ -141,7 +153,7 @@ def _blocks(path: Path) -> Iterator[bytes]:
 
 
 def _first_error(path: Path, encoding: str) -> tuple[int, int] | None:
-    """(line, byte) of the first byte that is not of an encoding; None where all are."""
+    """Return line and value of the first byte that is invalid in an encoding, or None."""
     decoder = codecs.getincrementaldecoder(encoding)()
     line = 1
     block = b""
@@ -152,13 +164,13 @@ def _first_error(path: Path, encoding: str) -> tuple[int, int] | None:
         decoder.decode(b"", final=True)
     except UnicodeDecodeError as error:
         return line + error.object[: error.start].count(b"\n"), error.object[error.start]
-    except UnicodeError:  # of UTF-16 and UTF-32 without more to say
+    except UnicodeError:  # UTF-16 and UTF-32 give no position
         return line, (block or b"\0")[0]
     return None
 
 
 def _utf16(start: bytes) -> str | None:
-    """UTF-16 without a byte order mark: text in a Latin script has a zero in every second byte."""
+    """Detect UTF-16 without a byte order mark: text in a Latin script has a zero in every second byte."""
     even, odd = start[0::2], start[1::2]
     if len(start) < 8:
         return None
@@ -169,7 +181,7 @@ def _utf16(start: bytes) -> str | None:
 
 
 def _western(path: Path) -> str | None:
-    """A word of a file that cp1252 explains, None for any other: letters beyond ASCII stand alone between others."""
+    """Return an example word if a file is cp1252: its letters beyond ASCII stand alone. None for any other file."""
     decoder = codecs.getincrementaldecoder("cp1252")()
     count = pairs = odd = seldom = 0
     example = ""

@@ -32,7 +32,7 @@ def take(tokenized: TokenizedRows, rows: np.ndarray) -> TokenizedRows:
 @final
 @dataclass(frozen=True, eq=False, kw_only=True)
 class MaskVocabulary:
-    """The ids that masking needs: of the mask, of the special tokens, and of the tokens that may replace a word."""
+    """The token ids that masking needs: the mask, the special tokens, and the tokens that may replace a word."""
 
     mask: int
     special: np.ndarray
@@ -42,10 +42,14 @@ class MaskVocabulary:
 @final
 @dataclass(frozen=True, eq=False, kw_only=True)
 class Masked:
-    """The masked tokens of a batch of `rows` rows, all int64 (masked,).
+    """The masked tokens of a batch; the arrays are int64 (masked,).
 
-    places: positions in the flattened (rows, longest) of the batch. inputs: the tokens that the model reads there.
-    targets: the original tokens. owner: the row of the batch.
+    Attributes:
+        places: Positions in the flattened batch, (rows, longest).
+        inputs: The tokens that the model reads there.
+        targets: The original tokens.
+        owner: The row of the batch.
+        rows: The number of rows of the batch.
     """
 
     places: np.ndarray
@@ -60,19 +64,21 @@ class Masked:
 class TokenizedRows:
     """The tokens of n rows, end to end without padding: sequence s is ids[offsets[s]:offsets[s + 1]].
 
-    ids: int32 (tokens,), with the special tokens
-    offsets: int64 (sequences + 1,)
-    type_ids: int8 (tokens,), 0 for the first text and 1 for the second; None if the model family has no token types
-    labels: int64 (n,), positions in class_names, -1 for an unlabelled row; for a regression float64, with nan
-    rows_cut, tokens_lost: the number of truncated rows, and of the tokens that they lost
-    fingerprint: of texts, tokenizer and max_length, without the labels; equal fingerprints mean equal tokens
-    groups: int64 (n + 1,): row i has the sequences groups[i]:groups[i + 1], with one logit each; None: a row is one
-        sequence
-    index: int64 (n,): the number of each row in its split, if rows are windows of texts
-    vocabulary: the tokens for masking, if the task masks tokens
-    read: the number of tokens covered by a window, if rows are windows, which may overlap; None: all tokens
-    places: int32 (n, w), if each of up to w words of a row has a label: the position of its first token in the sequence
-        of the row, -1 for a word without a token; labels are then (n, w)
+    Attributes:
+        ids: Token ids with the special tokens, int32 (tokens,).
+        offsets: The start of each sequence in `ids`, int64 (sequences + 1,).
+        type_ids: 0 for the first text and 1 for the second, int8 (tokens,). None if the model has no token types.
+        labels: Positions in the class names, -1 for an unlabelled row, int64 (n,). For a regression float64, with nan.
+        rows_cut: The number of truncated rows.
+        tokens_lost: The number of tokens that truncation removed.
+        fingerprint: Hash of texts, tokenizer and max_length, without the labels. Equal fingerprints mean equal tokens.
+        groups: Row i has the sequences groups[i]:groups[i + 1], with one logit each, int64 (n + 1,). None: each row is
+            one sequence.
+        index: The number of each row in its split, int64 (n,), if rows are windows of texts.
+        vocabulary: The tokens for masking, if the task masks tokens.
+        read: The number of tokens covered by a window, if rows are windows, which may overlap. None: all tokens.
+        places: The position of the first token of each word in the sequence of its row, -1 for a word without a token,
+            int32 (n, w), if each of up to w words of a row has a label. `labels` is then (n, w).
     """
 
     ids: np.ndarray

@@ -1,1 +1,1 @@
-"""Where independent pieces of work are done: in this process, in worker processes, in jobs of SLURM."""
+"""Run independent pieces of work: in this process, in worker processes, or in SLURM jobs."""

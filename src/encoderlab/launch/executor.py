@@ -1,4 +1,4 @@
-"""What is launched, and the one interface of everything that launches."""
+"""A piece of work, its result, and the interface of everything that runs pieces of work."""
 
 from __future__ import annotations
 
@@ -13,9 +13,10 @@ from typing import Any, Protocol, Self, final
 class WorkItem:
     """One independent piece of work.
 
-    name: the same for the same work, in every command; of letters, digits, - and .
-    rank: what is to be done first, where there is a choice: smaller ones
-    ask: what is handed to the work; picklable and small
+    Attributes:
+        name: Identifies the work in every command. Letters, digits, "-" and "." only.
+        rank: The priority. Pieces with a smaller rank start first.
+        ask: The argument of the work. It is pickled, so keep it small.
     """
 
     name: str
@@ -26,8 +27,14 @@ class WorkItem:
 @final
 @dataclass(frozen=True, kw_only=True)
 class Done:
-    """A finished piece. value: what the work returned, as JSON has it. died: the work never came to an end, and why as
-    far as its log says; value is None then."""
+    """The result of a piece of work.
+
+    Attributes:
+        piece: The piece.
+        value: The value that the work returned, as read from JSON. None if the work did not end.
+        seconds: The time that the work took.
+        died: Why the work did not end, as far as the log of its worker tells. None if it ended.
+    """
 
     piece: WorkItem
     value: Any
@@ -35,25 +42,35 @@ class Done:
     died: str | None = None
 
 
-Work = Callable[[Any], Any]  # `ask` of a piece -> a value that JSON can hold
+Work = Callable[[Any], Any]  # maps the `ask` of a piece to a value that JSON can hold
 
 
 class Executor(Protocol):
-    """Does pieces; used as a context manager.
+    """Runs pieces of work. Use it as a context manager.
 
-    A piece may be submitted at any time, also while `finished` is iterated. What the work raises ends the iteration.
+    You can submit a piece at any time, also while you iterate over `finished`. An exception of the work ends the
+    iteration.
     """
 
     @property
-    def workers(self) -> int: ...
-    def submit(self, piece: WorkItem) -> None: ...
-    def finished(self) -> Iterator[Done]: ...
+    def workers(self) -> int:
+        """The number of workers that run at the same time."""
+        ...
+
+    def submit(self, piece: WorkItem) -> None:
+        """Add a piece to the work."""
+        ...
+
+    def finished(self) -> Iterator[Done]:
+        """Yield each result when it is there, until no submitted piece is left."""
+        ...
+
     def __enter__(self) -> Self: ...
     def __exit__(self, kind: type[BaseException] | None, *rest: object) -> None: ...
 
 
 class Here:
-    """In this process, one after another, the smallest rank first."""
+    """The executor that runs pieces in this process, one after another, the smallest rank first."""
 
     workers = 1
 
@@ -63,10 +80,12 @@ class Here:
         self.count = 0
 
     def submit(self, piece: WorkItem) -> None:
+        """Add a piece to the work."""
         heapq.heappush(self.waiting, (piece.rank, self.count, piece))
         self.count += 1
 
     def finished(self) -> Iterator[Done]:
+        """Run the pieces, and yield each result when it is there."""
         while self.waiting:
             piece = heapq.heappop(self.waiting)[2]
             yield Done(piece=piece, value=self.work(piece.ask), seconds=0.0)

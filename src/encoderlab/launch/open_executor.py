@@ -1,4 +1,4 @@
-"""The executor that a [launch] section asks for."""
+"""Create the executor that the [launch] section of a study names."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ SLURM_WORKERS = 4
 
 
 def problems(settings: Launch) -> list[Problem]:
-    """List what this machine lacks for the section."""
+    """List what this machine lacks for the [launch] section."""
     if settings.on == "here":
         return []
     found = []
@@ -36,8 +36,18 @@ def problems(settings: Launch) -> list[Problem]:
 
 
 def open_executor(settings: Launch, folder: Path, work: Work, *, known: Work, cuda: bool) -> Executor:
-    """An executor for `work`, not for "here". folder: of the queue, seen by every worker. known: the value of an ask
-    that was done before, or None. cuda: the work needs a GPU. InputError with `problems`."""
+    """Create an executor with worker processes or SLURM jobs.
+
+    Args:
+        settings: the [launch] section; its `on` is not "here".
+        folder: the folder of the queue, which every worker must see.
+        work: the function that does a piece of work.
+        known: returns the value of a piece that was done before, or None.
+        cuda: whether the work needs a GPU.
+
+    Raises:
+        InputError: the machine lacks something that the section needs.
+    """
     if lines := problems(settings):
         raise InputError(*lines)
     queue = Queue(folder.absolute())
@@ -52,7 +62,7 @@ def open_executor(settings: Launch, folder: Path, work: Work, *, known: Work, cu
 
 
 def shares(settings: Launch, gpus: int = 0) -> tuple[int, int]:
-    """(workers, threads of each)."""
+    """Return the number of workers and the number of threads of each, for a number of GPUs."""
     if settings.on == "slurm":
         return settings.workers or SLURM_WORKERS, settings.threads or 1
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
@@ -61,7 +71,7 @@ def shares(settings: Launch, gpus: int = 0) -> tuple[int, int]:
 
 
 def _gpus() -> tuple[str, ...]:
-    """CUDA_VISIBLE_DEVICES of one GPU each."""
+    """Return the value of CUDA_VISIBLE_DEVICES for each GPU."""
     import torch
 
     if visible := os.environ.get("CUDA_VISIBLE_DEVICES"):
@@ -70,7 +80,7 @@ def _gpus() -> tuple[str, ...]:
 
 
 def _options(settings: Launch) -> dict[str, str | int | float]:
-    """In the names of submitit's SlurmExecutor."""
+    """Return the options of SLURM under the names of submitit's SlurmExecutor."""
     given = {key: getattr(settings, key) for key in ("partition", "account", "qos", "gres", "constraint", "time")}
     given["mem_gb"] = settings.memory
     return {key: value for key, value in given.items() if value is not None}

@@ -1,6 +1,8 @@
-"""The executor over a queue folder and a crew. The command that holds it only waits: it fills the queue, collects what
-is done, and replaces workers that died. It can be stopped and started again: a piece that somebody is working on is
-not queued a second time."""
+"""The executor over a queue folder and its workers.
+
+The command that holds the executor only waits. It fills the queue, collects results and replaces workers that died. You
+can stop and restart the command: a piece that a worker is working on is not queued a second time.
+"""
 
 from __future__ import annotations
 
@@ -16,12 +18,22 @@ from encoderlab.launch.queue import Queue, Ticket
 from encoderlab.launch.worker import marker
 from encoderlab.launch.worker_backends import WorkerBackend
 
-DEATHS = 3  # of workers over one piece, until it is given up
-FRUITLESS = 3  # times the workers may end without one of them having taken a piece
+DEATHS = 3  # workers that may die over one piece before it is given up
+FRUITLESS = 3  # times that all workers may end without having taken a piece
 LAST_LINES = 4
 
 
 class Pool:
+    """An executor whose workers take pieces from a queue folder.
+
+    Args:
+        work: the function that does a piece of work.
+        known: returns the value of a piece that was done before, or None.
+        queue: the queue; it is opened here.
+        crew: starts the workers and knows which ones live.
+        workers: the maximum number of workers.
+    """
+
     def __init__(self, work: Work, known: Work, queue: Queue, crew: WorkerBackend, workers: int) -> None:
         self.known, self.queue, self.crew, self.workers = known, queue, crew, workers
         queue.open()
@@ -32,6 +44,7 @@ class Pool:
         self.fruitless, self.died = 0, False
 
     def submit(self, piece: WorkItem) -> None:
+        """Queue a piece, unless its value is known already."""
         if (value := self.known(piece.ask)) is not None:
             self.ready.append(Done(piece=piece, value=value, seconds=0.0))
             return
@@ -41,6 +54,12 @@ class Pool:
             self.queue.put(piece, self.digest)
 
     def finished(self) -> Iterator[Done]:
+        """Yield each result when it is there; start and replace workers meanwhile.
+
+        Raises:
+            InputError: a piece failed because of the user's input.
+            EncoderlabError: no worker can be started.
+        """
         while self.asked or self.ready:
             while self.ready:
                 yield self.ready.pop(0)
@@ -61,8 +80,8 @@ class Pool:
             yield Done(piece=piece, **outcome)  # type: ignore[arg-type]
 
     def _look_after(self) -> Iterator[Done]:
-        """Pieces of dead workers go back into the queue, or are given up; missing workers are started."""
-        taken = self.queue.taken()  # before the look at who lives: whoever took one later is not missed
+        """Queue the pieces of dead workers again, or give them up, and start missing workers."""
+        taken = self.queue.taken()  # read before `alive`, so a worker that starts in between is not taken for dead
         alive = self.crew.alive()
         if alive is None:
             return
@@ -75,9 +94,9 @@ class Pool:
                 self.queue.release(ticket, died=True)
                 continue
             self.queue.drop(ticket)
-            if ticket.name not in self.asked:  # of an earlier command, whose study was another one; or done by now
+            if ticket.name not in self.asked:  # a piece of an earlier command with another study, or finished by now
                 continue
-            value = self.known(self.asked[ticket.name][0].ask)  # died between its result and its account of it
+            value = self.known(self.asked[ticket.name][0].ask)  # the worker may have died after it saved it
             died = None if value is not None else self._last_words(ticket)
             yield from self._settle(ticket.name, value=value, seconds=0.0, died=died)
         open_ = sum(ticket.name in self.asked for ticket in [*self.queue.waiting(), *self.queue.taken()])
@@ -92,15 +111,15 @@ class Pool:
         log = self.crew.log(ticket.worker)
         text = log.read_text(encoding="utf-8", errors="replace") if log.is_file() else ""
         lines = [line.strip() for line in text.rpartition(marker(ticket.name))[2].splitlines() if line.strip()]
-        said = " | ".join(lines[-LAST_LINES:]) or "nothing: killed from outside, as for memory"
-        return f"its worker died {DEATHS} times; the log says at last: {said} ({log})"
+        said = " | ".join(lines[-LAST_LINES:]) or "none; killed from outside, perhaps for lack of memory"
+        return f"its worker died {DEATHS} times; last lines of the log: {said} ({log})"
 
     def _cannot_start(self) -> str:
         logs = sorted((self.queue.folder / "jobs").glob("*_log.out"), key=lambda path: path.stat().st_mtime)
         lines = logs[-1].read_text(encoding="utf-8", errors="replace").split("\n") if logs else []
         said = next((line.strip() for line in reversed(lines) if line.strip()), "nothing")
         where = f" ({logs[-1]})" if logs else ""
-        return f"workers end before they take any work; the last one said: {said}{where}"
+        return f"the workers end before they take any work; last line of the log: {said}{where}"
 
     def __enter__(self) -> Self:
         return self
@@ -114,8 +133,8 @@ class Pool:
             return
         self.queue.close()
         self.crew.dismiss()
-        end = time.monotonic() + 60  # on a machine that is busy a process takes long to end
+        end = time.monotonic() + 60  # on a busy machine, processes take long to end
         while self.crew.alive() and time.monotonic() < end:
             time.sleep(0.05 if self.crew.interval < 1 else 0.5)
-        if not self.died:  # else its logs are worth a look
+        if not self.died:  # otherwise the logs help to find the cause
             shutil.rmtree(self.queue.folder, ignore_errors=True)

@@ -1,13 +1,14 @@
-"""Pieces of work in a folder that all workers see. A piece is one file, and whoever renames it has it.
+"""A queue of pieces of work in a folder that all workers see. A worker takes a piece by renaming its file.
 
-    work/DIGEST                         the work, pickled once for all its pieces
-    queue/RANK~NAME~DEATHS              (digest, ask), pickled; waits
+    work/DIGEST                         the pickled work, once for all its pieces
+    queue/RANK~NAME~DEATHS              a waiting piece: (digest, ask), pickled
     taken/RANK~NAME~DEATHS~WORKER       the same file while a worker has it
     done/NAME.json                      {"value", "seconds"}, or {"problems": [line, ...]} of an InputError
-    workers/WORKER                      its process, number and host; locked (flock) as long as the worker lives
+    workers/WORKER                      process id, number and host; locked (flock) while the worker lives
 
-Renaming within a file system is atomic, also over NFS: no two workers take a piece, and none is lost. The pickles are
-the way from one process to the next of the same program, not a format: the folder goes when the command ends.
+Renaming within a file system is atomic, also over NFS: no two workers take the same piece, and no piece is lost. The
+pickles only pass objects between processes of the same program. They are no format: the folder is removed when the
+command ends.
 """
 
 from __future__ import annotations
@@ -29,14 +30,21 @@ from encoderlab.launch.executor import Work, WorkItem
 
 try:
     import fcntl
-except ImportError:  # not a POSIX system, where runs are done in the command itself
+except ImportError:  # not a POSIX system: runs are done in the command itself
     fcntl = None
 
 
 @final
 @dataclass(frozen=True, kw_only=True)
 class Ticket:
-    """A piece as the name of its file has it. deaths: workers that died over it. worker: who has it, "" for nobody."""
+    """A piece as the name of its file describes it.
+
+    Attributes:
+        rank: The priority as text; smaller ones come first.
+        name: The name of the piece.
+        deaths: The number of workers that died over the piece.
+        worker: The worker that has the piece, or "" while it waits.
+    """
 
     rank: str
     name: str
@@ -45,32 +53,36 @@ class Ticket:
 
     @classmethod
     def of(cls, file: str) -> Ticket:
+        """Read a ticket from the name of its file."""
         rank, name, deaths, *worker = file.split("~")
         return cls(rank=rank, name=name, deaths=int(deaths), worker="".join(worker))
 
     @property
     def file(self) -> str:
+        """The name of the file."""
         return "~".join([self.rank, self.name, str(self.deaths), *([self.worker] if self.worker else [])])
 
 
 class Queue:
+    """The queue in a folder, for the command and for its workers."""
+
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self.queue, self.at, self.done = folder / "queue", folder / "taken", folder / "done"
 
     def open(self) -> None:
-        """Makes the folder, or clears what an earlier command left waiting; what is being worked on stays."""
+        """Create the folder, and remove the waiting pieces of an earlier command. Taken pieces stay."""
         for name in ("work", "queue", "taken", "done", "workers"):
             (self.folder / name).mkdir(parents=True, exist_ok=True)
         for path in [*self.queue.iterdir(), *self.done.iterdir()]:
             path.unlink(missing_ok=True)
 
     def close(self) -> None:
-        """Tells workers that nothing more comes."""
+        """Close the queue, so that workers end when they look for the next piece."""
         shutil.rmtree(self.queue, ignore_errors=True)
 
     def keep(self, work: Work) -> str:
-        """Writes the work where it is not there yet; returns its digest, for `put`."""
+        """Write the work to the folder if it is not there yet, and return its digest for `put`."""
         data = pickle.dumps(work)
         digest = hashlib.sha256(data).hexdigest()[:16]
         path = self.folder / "work" / digest
@@ -79,7 +91,7 @@ class Queue:
         return digest
 
     def put(self, piece: WorkItem, digest: str) -> None:
-        """Unless somebody has it already, or it is done."""
+        """Queue a piece, unless a worker has it already or it is done."""
         if any(ticket.name == piece.name for ticket in self.taken()) or (self.done / f"{piece.name}.json").exists():
             return
         ticket = Ticket(rank="-".join(f"{number:06d}" for number in piece.rank), name=piece.name)
@@ -89,43 +101,54 @@ class Queue:
         os.rename(beside, self.queue / ticket.file)
 
     def waiting(self) -> list[Ticket]:
+        """Return the waiting pieces, the smallest rank first."""
         return self._tickets(self.queue)
 
     def taken(self) -> list[Ticket]:
+        """Return the pieces that workers have taken."""
         return self._tickets(self.at)
 
     @staticmethod
     def _tickets(folder: Path) -> list[Ticket]:
         try:
-            # a name with a dot is none of ours: NFS keeps so what is removed while somebody has it open
+            # NFS renames a removed file that is still open to a name that starts with a dot
             return [Ticket.of(file) for file in sorted(os.listdir(folder)) if not file.startswith(".")]
         except FileNotFoundError:
             return []
 
     def take(self, worker: str, patience: float) -> tuple[Ticket, str, Any] | None:
-        """The first piece in the queue with its digest and ask; None when the queue is closed, or stays empty for
-        `patience` seconds."""
+        """Take the first piece from the queue.
+
+        Args:
+            worker: the name of the worker.
+            patience: seconds to wait for a piece.
+
+        Returns:
+            The ticket, the digest of its work and its `ask`. None if the queue is closed, or empty for too long.
+        """
         end = time.monotonic() + patience
         while self.queue.is_dir() and time.monotonic() < end:
             for ticket in self.waiting():
                 mine = replace(ticket, worker=worker)
                 try:
                     os.rename(self.queue / ticket.file, self.at / mine.file)
-                except FileNotFoundError:  # another one was faster
+                except FileNotFoundError:  # another worker was faster
                     continue
                 return mine, *pickle.loads((self.at / mine.file).read_bytes())
             time.sleep(0.05)
         return None
 
     def work(self, digest: str) -> Work:
+        """Load the work with a digest."""
         return pickle.loads((self.folder / "work" / digest).read_bytes())
 
     def finish(self, ticket: Ticket, account: dict[str, Any]) -> None:
+        """Write the result of a piece, then remove the piece."""
         write_json(self.done / f"{ticket.name}.json", account)
         (self.at / ticket.file).unlink(missing_ok=True)
 
     def finished(self, names: Sequence[str]) -> Iterator[tuple[str, dict[str, Any]]]:
-        """Those of `names` that are done, each once."""
+        """Yield name and result of every piece in `names` that is done, each only once."""
         there = set(os.listdir(self.done))
         for name in names:
             if f"{name}.json" in there:
@@ -135,38 +158,40 @@ class Queue:
                 yield name, account
 
     def give_back(self, worker: str, *, died: bool) -> None:
-        """What the worker has taken goes back into the queue."""
+        """Put all pieces of a worker back into the queue. died: whether the worker died over them."""
         for ticket in self.taken():
             if ticket.worker == worker:
                 self.release(ticket, died=died)
 
     def release(self, ticket: Ticket, *, died: bool) -> None:
+        """Put a taken piece back into the queue. died: whether its worker died over it."""
         with contextlib.suppress(FileNotFoundError):
             waits = replace(ticket, worker="", deaths=ticket.deaths + died)
             os.rename(self.at / ticket.file, self.queue / waits.file)
 
     def drop(self, ticket: Ticket) -> None:
+        """Remove a taken piece."""
         (self.at / ticket.file).unlink(missing_ok=True)
 
     @contextlib.contextmanager
     def present(self, worker: str, number: int = 0) -> Iterator[None]:
-        """While inside, others see that this worker lives."""
+        """Show other processes that this worker lives, until the block ends."""
         assert fcntl is not None
         path = self.folder / "workers" / worker
         with path.open("w") as file:
             file.write(f"{os.getpid()} {number} {socket.gethostname()}\n")
             file.flush()
-            with contextlib.suppress(OSError):  # a network file system without locks: SLURM knows who lives
+            with contextlib.suppress(OSError):  # a network file system without locks; SLURM knows which workers live
                 fcntl.flock(file, fcntl.LOCK_EX)
             yield
         path.unlink(missing_ok=True)
 
     def living(self) -> dict[str, tuple[int, int, str]]:
-        """{worker: (process id, number, host)} of those whose lock is held."""
+        """Return process id, number and host of every worker whose lock is held, by name."""
         assert fcntl is not None
         found = {}
         for path in sorted((self.folder / "workers").iterdir()):
-            with contextlib.suppress(OSError), path.open() as file:  # gone by now, or a file system without locks
+            with contextlib.suppress(OSError), path.open() as file:  # removed meanwhile, or no locks here
                 try:
                     fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
                 except BlockingIOError:
@@ -176,5 +201,5 @@ class Queue:
         return found
 
     def alive(self) -> dict[str, int]:
-        """{worker: process id} of those whose lock is held."""
+        """Return the process id of every worker whose lock is held, by name."""
         return {worker: process for worker, (process, _, _) in self.living().items()}

@@ -1,4 +1,4 @@
-"""The section [launch]: where the runs of a study or the pieces of an encoding study are done."""
+"""The [launch] section: where the runs of a study, or the pieces of an encoding study, are done."""
 
 from __future__ import annotations
 

@@ -1,9 +1,9 @@
-"""A worker: one process that does pieces from a queue folder until there is none left, so that the import of torch is
-paid once and not for every run.
+"""A worker: a process that takes pieces from a queue folder until none is left.
 
-SIGTERM (a job is cancelled, a command stopped) puts the piece back and ends the worker. Shortly before the time of a
-SLURM job is over, or when it is preempted, submitit calls `checkpoint` and queues the job again: the piece goes back,
-and whoever takes it goes on from its checkpoint. A worker that just dies is noticed by the command (`pool`).
+A worker imports torch once and not for every run. On SIGTERM (a cancelled job, a stopped command) it puts its piece
+back and ends. Shortly before the time limit of a SLURM job, or when the job is preempted, submitit calls `checkpoint`
+and queues the job again. The piece goes back into the queue, and the next worker continues from its checkpoint. If a
+worker dies without notice, the command finds out (`pool`).
 """
 
 from __future__ import annotations
@@ -24,27 +24,33 @@ PATIENCE = 30.0  # seconds without a piece after which a worker ends
 
 
 def marker(name: str) -> str:
-    """The line of a worker's log from which on a piece's lines stand."""
+    """Return the line that separates the lines of a piece from earlier ones in the log of a worker."""
     return f"encoderlab: takes {name}"
 
 
 @final
 @dataclass(frozen=True, kw_only=True)
 class Worker:
-    """Called by submitit in the new process with its number. gpus: CUDA_VISIBLE_DEVICES of each number; empty: as it
-    is. threads: of torch."""
+    """The function that submitit calls in a new process, with the number of the worker.
+
+    Attributes:
+        folder: The folder of the queue.
+        threads: The number of threads of torch.
+        gpus: The value of CUDA_VISIBLE_DEVICES for each number. Empty: the variable is not changed.
+    """
 
     folder: Path
     threads: int
     gpus: tuple[str, ...] = ()
 
     def __call__(self, number: int) -> None:
+        """Take pieces from the queue until none is left."""
         if self.gpus:
             os.environ["CUDA_VISIBLE_DEVICES"] = self.gpus[number % len(self.gpus)]
         queue, name = Queue(self.folder), _name()
         signal.signal(signal.SIGTERM, lambda *_: self._stop(queue, name))
         with queue.present(name, number):
-            queue.give_back(name, died=True)  # of a job that SLURM started again after its node failed
+            queue.give_back(name, died=True)  # left by a job that SLURM restarted after its node failed
             self._work(queue, name)
 
     def _work(self, queue: Queue, name: str) -> None:
@@ -56,10 +62,10 @@ class Worker:
             if needed != digest or work is None:
                 digest, work = needed, queue.work(needed)
                 _use_threads(self.threads)
-                gc.freeze()  # as `training.run.frozen_objects`; a worker ends with its work
+                gc.freeze()  # as in `training.run.frozen_objects`; needs no unfreeze, because the process ends with it
             try:
                 value = work(ask)
-            except InputError as error:  # what a user can mend: the command says it
+            except InputError as error:  # the command shows it to the user
                 queue.finish(ticket, {"problems": list(error.lines)})
             else:
                 queue.finish(ticket, {"value": value, "seconds": time.perf_counter() - start})
@@ -70,7 +76,7 @@ class Worker:
         sys.exit(128 + signal.SIGTERM)
 
     def checkpoint(self, number: int) -> Any:
-        """Called by submitit before it queues the job again."""
+        """Put the piece back. submitit calls this before it queues the job again."""
         from submitit.helpers import DelayedSubmission
 
         Queue(self.folder).give_back(_name(), died=False)
