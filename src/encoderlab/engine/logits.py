@@ -30,7 +30,9 @@ def scores(
     """Compute what `task.losses` and `task.metrics` take of some rows, in one forward pass.
 
     Args:
-        model, task, tokenized: the runner, and a split of the task's rows.
+        model: the runner of the tuned model.
+        task: the task of the run.
+        tokenized: a split of the task's rows.
         rows: (n,), the numbers of rows.
         pad_id: the token that fills a batch.
         device: where the model is.
@@ -75,8 +77,12 @@ def logits(
     Rows run in batches of similar length, each on one of the ranks.
 
     Args:
-        model, task, tokenized, pad_id, device: as for `scores`.
+        model: the runner of the tuned model.
+        task: the task of the run.
+        tokenized: a split of the task's rows.
+        pad_id: the token that fills a batch.
         budget: tokens of a batch.
+        device: where the model is.
         tick: gets the tokens of each batch after it.
         ranks: the processes that share the work.
 

@@ -40,7 +40,7 @@ _TURNS: WeakKeyDictionary[nn.Module, RLock] = WeakKeyDictionary()  # of models w
 
 
 class ModelRunner(nn.Module):
-    """A encoder's model, run in one precision.
+    """The model of an encoder, run in one precision.
 
     What belongs to a call is a `ForwardCall`, so several threads can run one model at the same time.
 
@@ -108,7 +108,10 @@ class ModelRunner(nn.Module):
         """Compute the logits of a batch.
 
         Args:
-            places, layout, states, rng: as in `ForwardCall`.
+            places: int64 (n,), the only tokens that the head reads; None: it reads as the model is made.
+            layout: where the sequences of a packed row lie; None: the batch is padded.
+            states: what the frozen leading layers give, (1, tokens, hidden) or (sequences, 1, hidden).
+            rng: what dropout draws from; None: no dropout.
             inputs: what the model takes, by name; (1, tokens) where there is a layout, else (batch, tokens).
 
         Returns:
@@ -193,12 +196,12 @@ class ModelRunner(nn.Module):
         return found
 
     def states_shape(self, tokenized: TokenizedRows) -> tuple[int, int]:
-        """The shape of what `keep` keeps of a split: (tokens, hidden), or (sequences, hidden) under a head alone."""
+        """Return the shape of a split's kept states: (tokens, hidden), or (sequences, hidden) if only a head trains."""
         rows = len(tokenized.lengths) if self.trunk.whole else int(tokenized.offsets[-1])
         return rows, int(self.model.config.hidden_size)
 
     def states_bytes(self, tokenized: TokenizedRows) -> int:
-        """How many bytes `keep` keeps of a split."""
+        """Return the bytes of a split's kept states."""
         return math.prod(self.states_shape(tokenized)) * state_cache.NUMPY[self.dtype].itemsize
 
     @torch.no_grad()
@@ -260,8 +263,11 @@ def _read(tokenized: TokenizedRows, rows: np.ndarray, masked: Masked | None) -> 
 
 
 def _packs(encoder: EncoderModel) -> bool:
-    """Whether the family's code depends on `position_ids` alone, the method allows it, and the head reads first tokens,
-    or tokens."""
+    """Whether the sequences of a batch can lie end to end in one row.
+
+    That needs a family whose code depends on `position_ids` alone, and a method that allows it. The head has to read
+    first tokens or single tokens, and not the mean of a sequence.
+    """
     mean = getattr(encoder.model.config, "classifier_pooling", "cls") == "mean"
     return encoder.family.packs and getattr(encoder.base_model, "packs", True) and not mean
 

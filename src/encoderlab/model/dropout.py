@@ -80,6 +80,7 @@ class Dropout(nn.Module):
         self.p = p
 
     def forward(self, x: Tensor) -> Tensor:
+        """Drop elements of `x`, of any shape, and scale the others so that the expected value stays the same."""
         rng = active_rng() if self.training and self.p > 0 else None
         return x if rng is None else x * rng.mask(x, self.p)
 

@@ -155,7 +155,7 @@ def download(pin: Pin, folder: Path) -> Path:
 
 
 def why_not_fetched(pin: Pin, stderr: str) -> str:
-    """pip's complaint as one line."""
+    """Return the error message of pip as one line."""
     if "No module named pip" in stderr:
         return f"{pin.requirement}: {sys.executable} has no pip to fetch it with; run `{sys.executable} -m ensurepip`"
     if "HASHES" in stderr:
@@ -168,7 +168,11 @@ def why_not_fetched(pin: Pin, stderr: str) -> str:
 
 
 def verify(archive: Path, pin: Pin) -> None:
-    """InputError unless the file's SHA-256 is the pinned one."""
+    """Check the SHA-256 of a file.
+
+    Raises:
+        InputError: it is not the pinned one.
+    """
     with archive.open("rb") as file:
         found = hashlib.file_digest(file, "sha256").hexdigest()
     if found != pin.sha256:
