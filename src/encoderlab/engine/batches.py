@@ -1,11 +1,11 @@
-"""From encoded rows to the tensors of one forward pass, with little padding.
+"""Turn tokenized rows into the tensors of one forward pass, with little padding.
 
-An optimizer step is `batch_size` rows whatever the hardware. Its rows are sorted by length and cut into micro-batches
-of similar length and at most `budget` tokens, padding included: text lengths are so uneven that a batch padded to its
+An optimizer step is `batch_size` rows on any hardware. Its rows are sorted by length and cut into micro-batches of
+similar length and at most `budget` tokens, padding included. Text lengths are so uneven that a batch padded to its
 longest row holds more than twice its real tokens. Each row's loss is divided by the rows of the whole batch, so the
 summed gradient is that of the padded batch.
 
-Where the model takes its rows packed (`encoderlab.model.packing`) there is next to no padding, and a micro-batch is as
+If the model takes its rows packed (`encoderlab.model.packing`), there is hardly any padding, and a micro-batch is as
 many rows as the budget holds.
 """
 

@@ -1,7 +1,7 @@
-"""What belongs to one forward pass: an object of the call, not attributes of the model.
+"""The state of one forward pass: an object of the call, not attributes of the model.
 
-The models of transformers pass tensors only, so hooks inside a model look their call up: `active` reads a context
-variable, of which each thread has its own value. Two threads can therefore run one model at the same time.
+The models of transformers pass only tensors on, so hooks inside a model look their call up with `active`. It reads a
+context variable, which has its own value in each thread. So two threads can run one model at the same time.
 """
 
 from __future__ import annotations

@@ -1,11 +1,11 @@
 """One run in several processes, which torchrun or `accelerate launch` starts: who does what, and how they agree.
 
-Each process (rank) takes some of a step's micro-batches, whose losses are already divided by the rows of the whole
-batch, and the gradients are added up over ranks once a step. So the gradient is that of the one-process run, whatever
-the micro-batches hold; a rank without one adds zero. A micro-batch has the same number, and with it the same dropout,
-in any number of processes.
+Each process (rank) takes some of a step's micro-batches. Their losses are already divided by the rows of the whole
+batch, and the gradients are summed over ranks once a step. So the gradient is that of the one-process run, however the
+micro-batches are dealt out; a rank without one adds zero. A micro-batch has the same number, and with it the same
+dropout, in any number of processes.
 
-What only one process may do (files, locks) the first one does; the others get its answer, or stop where it failed.
+Only the first process writes files and takes locks. The others get its result, or stop where it failed.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ CHUNK = 2**24  # values of a sum over ranks
 
 
 class RankLost(EncoderlabError):
-    """Another process of the run has ended."""
+    """The error of a process whose partner has ended."""
 
 
 @final

@@ -1,12 +1,12 @@
-"""Whether a checkpoint's head that answers with a number does so in the unit of the labels.
+"""Check whether a checkpoint's regression head answers in the unit of the labels.
 
-Its answers are held to the labels of some training rows:
+encoderlab compares its answers with the labels of some training rows:
 
     rmse = sqrt(mean((answer - label)^2))       s: standard deviation of the training rows' labels
 
-A head that was trained on these labels has an rmse below s or so, and one that always gives their mean has s. Far above
-that, it answers in another unit (or on another quantity of the same name): training would start out of reach of the
-labels, and correlations would hide it.
+A head that was trained on these labels has an rmse of at most about s; a head that always gives their mean has s. A
+head far above s answers in another unit, or about another quantity of the same name. Training would then start out of
+reach of the labels, and correlations would hide it.
 """
 
 from __future__ import annotations

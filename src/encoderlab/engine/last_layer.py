@@ -3,8 +3,8 @@
     attention        queries of each sequence's first token alone        (tokens,) -> (sequences,)
     residual, FFN    the tokens that the head reads                      first tokens, or chosen places
 
-No token of the last layer meets another one after its attention, so the others can be left out. Families that have no
-`residual` part compute the whole layer, and the tokens are chosen behind it.
+After the attention of the last layer, tokens no longer exchange information, so the others can be left out. Families
+without a `residual` part compute the whole layer, and the tokens are chosen behind it.
 """
 
 from __future__ import annotations

@@ -154,7 +154,7 @@ class ModelRunner(nn.Module):
             rows: (n,), the numbers of its rows.
             pad_id: the token that fills a batch.
             device: where the model is.
-            masked: which tokens are hidden from the model, and asked for.
+            masked: which tokens are masked; the head predicts these alone.
             rng: what dropout draws from; None: no dropout.
             cached: whether states that are kept of these rows stand in for the frozen layers.
 
@@ -208,9 +208,10 @@ class ModelRunner(nn.Module):
     def keep(
         self, tokenized: TokenizedRows, cache: TrunkCache, pad_id: int, budget: int, device: torch.device
     ) -> float:
-        """Read the frozen layers' states of these rows from the cache, and write them there if there is room.
+        """Read the frozen layers' states of these rows from the cache, or compute and write them if there is room.
 
-        Returns the seconds that they took to compute, now or in another run; 0 where they are not kept.
+        Returns:
+            The seconds that they took to compute, now or in another run; 0 where they are not kept.
         """
         kept = self.trunk
         if not kept.count or tokenized.vocabulary is not None:  # tokens that are masked are others each time

@@ -1,12 +1,12 @@
-"""A finished run in the formats of others: `encoderlab export`.
+"""Export a finished run in the format of another library: `encoderlab export`.
 
     merged       a plain transformers folder, the method folded into the weights
     onnx         model.onnx, of any batch size and length, the method inside; with the tokenizer
     peft         the adapter folder of the `peft` library
     adapterhub   the adapter folder of the `adapters` library
 
-An export is written beside its place, loaded again and run on rows of the run (`probe`). Its logits have to be the
-run's: then the folder is renamed, so that what is there is whole and right, or nothing is.
+encoderlab writes the export beside its place, loads it again and runs it on rows of the run (`probe`). If its logits
+are the run's, it renames the folder. So the folder is complete and right, or it is not there.
 """
 
 from __future__ import annotations

@@ -158,7 +158,7 @@ def _answer(loaded: Loaded, inputs: Mapping[str, Tensor]) -> np.ndarray:
 
 
 def _predictions(run: Path, rows: int) -> np.ndarray | None:
-    """Read the stored logits of the test rows, in their order; None where the run has none, or of other rows."""
+    """Read the stored logits of the test rows, in their order; None where there are none, or not for these rows."""
     logits = _stored(run, "logits")
     return logits if logits is not None and len(logits) == rows else None
 
@@ -171,7 +171,7 @@ def _stored(run: Path, name: str) -> np.ndarray | None:
 
 
 def _as_answered(stored: np.ndarray, tokenized: TokenizedRows, rows: np.ndarray) -> np.ndarray:
-    """Stored logits of some rows in the shape in which the model gives them."""
+    """Return the stored logits of some rows in the shape of the model's output, nan where the run stored none."""
     if tokenized.groups is not None:
         return np.concatenate([stored[row, : tokenized.sizes[row]] for row in rows])[:, None]
     if tokenized.places is None:

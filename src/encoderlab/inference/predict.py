@@ -1,4 +1,4 @@
-"""A finished run on new rows: `predict` streams a file through it, `evaluate` scores it on a labelled one."""
+"""Predict new rows with a finished run: read a file block by block, and write a CSV."""
 
 from __future__ import annotations
 
@@ -106,7 +106,10 @@ def _digits(value: float) -> str:
 
 @final
 class _Lines:
-    """A file for `csv.writer`, which quotes a lone carriage return only where its own lines end with one."""
+    r"""A file for `csv.writer` whose lines end with \n.
+
+    The writer itself ends lines with \r\n, because only then it quotes a lone carriage return in a cell.
+    """
 
     def __init__(self, out: TextIO) -> None:
         self.out = out

@@ -30,7 +30,13 @@ _ACTIVE: ContextVar[Layout | None] = ContextVar("layout", default=None)
 @final
 @dataclass(frozen=True, eq=False)
 class Group:
-    """`count` sequences of `length` tokens. mask: additive, (count, 1, 1, length); None where nothing is padding."""
+    """Sequences of similar length that attention handles together.
+
+    Attributes:
+        count: how many sequences.
+        length: tokens of each, padding included.
+        mask: additive, (count, 1, 1, length); None where nothing is padding.
+    """
 
     count: int
     length: int
@@ -66,7 +72,7 @@ class Layout:
 
 @contextmanager
 def use(layout: Layout | None) -> Iterator[None]:
-    """Let attention inside the block go by this layout. None: the batch is padded."""
+    """Let attention inside the block use this layout. None: the batch is padded."""
     token = _ACTIVE.set(layout)
     try:
         yield
@@ -75,7 +81,7 @@ def use(layout: Layout | None) -> Iterator[None]:
 
 
 def active() -> Layout | None:
-    """The layout of the innermost `use` around this call; None outside."""
+    """Return the layout of the innermost `use` around this call; None outside."""
     return _ACTIVE.get()
 
 

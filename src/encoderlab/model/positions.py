@@ -1,8 +1,8 @@
-"""How a model with a table of learned positions counts them, for methods that have to say it explicitly.
+"""Count positions as a model does, for methods and packed rows that have to give them explicitly.
 
-Most families number the tokens from 0. Where the table has a padding row p (RoBERTa's kin), the tokens that are no
-padding are numbered from p + 1, and padding gets p. A model without such a table (rotary or relative positions) goes by
-where a token stands.
+Most families number the tokens from 0. Where the table of learned positions has a padding row p (RoBERTa's kin), tokens
+other than padding are numbered from p + 1, and padding gets p. A model without such a table (rotary or relative
+positions) uses the place of a token in the row.
 """
 
 from __future__ import annotations

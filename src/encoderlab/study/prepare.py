@@ -95,7 +95,7 @@ def warnings_of(found: Findings, tokenized: dict[str, TokenizedRows]) -> list[st
 
 
 def _unlike(study: Study) -> list[str]:
-    """Where a comparison of methods is one of how long they trained, or on which windows, as well."""
+    """Return a warning for each setting that differs between methods and so confounds their comparison."""
     usual = TrainOverrides.usual(study.train, study.task)
     found = []
     for key in ("epochs", "stride"):
@@ -111,6 +111,7 @@ def _unlike(study: Study) -> list[str]:
 
 
 def _split_report(rows: Rows, tokenized: TokenizedRows, task: Task, class_names: Sequence[str]) -> SplitReport:
+    """Count the rows and the tokens of a split."""
     return SplitReport(
         origin=rows.origin,
         rows=len(rows),
@@ -123,7 +124,15 @@ def _split_report(rows: Rows, tokenized: TokenizedRows, task: Task, class_names:
 
 @dataclass(frozen=True, kw_only=True)
 class Findings:
-    """A study without problems, with its rows and its model; counts: {label of a variant: parameters}."""
+    """A study without problems, with its rows and its model.
+
+    Attributes:
+        study: the study.
+        splits: its rows, by split.
+        class_names: the names of the classes.
+        encoder: the base model, without a method.
+        counts: for each variant's label, its numbers of parameters as `EncoderModel.counts` has them.
+    """
 
     study: Study
     splits: Splits
@@ -133,7 +142,14 @@ class Findings:
 
 
 def look(study: Study | Draft) -> Findings:
-    """Opens rows and model, inserts every method into a copy of the model. InputError with every problem."""
+    """Read the rows, load the model, and insert every method into a copy of it.
+
+    Args:
+        study: a study, or the draft of a study file with its problems.
+
+    Raises:
+        InputError: listing every problem of the file, the data and the model.
+    """
     file = study.path
     problems = [*study.problems] if isinstance(study, Draft) else []
     wrong: list[Problem] = []  # their paths are keys of the study file
@@ -143,7 +159,7 @@ def look(study: Study | Draft) -> Findings:
     whole = study.study if isinstance(study, Draft) else study
     away = whole is not None and whole.launch.gpu and whole.train.device != "cpu"
     if away and study.train is not None and study.train.precision == "auto" and not torch.cuda.is_available():
-        message = '"auto" asks the GPU, and only the jobs have one'
+        message = '"auto" depends on the GPU, and only the jobs have one'
         wrong.append(Problem("train.precision", message, 'use "bf16" or "fp32"'))
     if study.train is not None and study.train.device == "cuda" and not (away or torch.cuda.is_available()):
         wrong.append(Problem("train.device", "torch finds no CUDA device here", 'use "auto" or "cpu"'))
