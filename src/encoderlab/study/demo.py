@@ -180,7 +180,7 @@ def why_not_fetched(pin: Pin, stderr: str) -> str:
     if "No module named pip" in stderr:
         return f"{pin.requirement}: {sys.executable} has no pip to fetch it with; run `{sys.executable} -m ensurepip`"
     if "HASHES" in stderr:
-        return f"{pin.requirement}: the package index has no file with the SHA-256 {pin.sha256}; nothing was kept"
+        return f"{pin.requirement}: its file does not match the expected SHA-256 {pin.sha256}; nothing was kept"
     errors = [line.removeprefix("ERROR: ") for line in stderr.splitlines() if line.startswith("ERROR: ")]
     reason = errors[-1] if errors else "pip gave no reason"
     return (
