@@ -81,7 +81,8 @@ def make_run(tiny_model: Callable[[str], Path], tmp_path: Path, monkeypatch: pyt
             "seed": 0,
         }
         files.write_json(folder / "config.json", as_json(config))
-        result = {"status": "done", "reason": None, "splits": {}, "config": as_json(config)}
+        name = {"id": folder.name, "kind": "run", "method": method.name, "variant": method.name}
+        result = {**name, "status": "done", "reason": None, "splits": {}, "config": as_json(config)}
         files.write_json(folder / "result.json", result)
         about = {"task": asdict(TASK), "class_names": CLASSES, "max_length": 32, "seed": 0, "head": TASK.head}
         adapters.save(encoder, method, adapters.adapter_tensors(encoder), folder / "adapter", about)
@@ -240,7 +241,7 @@ def test_an_answer_that_is_wrong_is_found_out_and_not_written(
         lambda answer, inputs: answer({**inputs, "attention_mask": torch.ones_like(inputs["input_ids"])}),
         lambda answer, inputs: answer({**inputs, "input_ids": inputs["input_ids"].flip(1)}),
     ):
-        monkeypatch.setattr(export_merged, "merged_model", lying(change))
+        monkeypatch.setattr(export, "merged_model", lying(change))
         with pytest.raises(EncoderlabError, match="not written: on 6 rows of test, its logits differ"):
             export.export(run, "merged", tmp_path / "deep" / "out")
         assert not list((tmp_path / "deep").iterdir())
