@@ -66,7 +66,7 @@ class Share:
         """The size of the trained tensors in the adapter's file, in fp32."""
         return BYTES * self.trained
 
-    def as_dict(self) -> dict[str, Any]:
+    def as_dict(self) -> dict[str, str | int | float | list[str] | None]:
         """Return the counts as `--json` prints them."""
         counts = {**asdict(self), "problems": list(self.problems), "trained": self.trained}
         if self.problems:
@@ -104,7 +104,7 @@ class Anatomy:
         """All parameters of the model."""
         return sum(self.components.values())
 
-    def as_dict(self) -> dict[str, Any]:
+    def as_dict(self) -> dict[str, object]:
         """Return the parts and shares as `--json` prints them."""
         return {
             "model": self.model,
@@ -165,7 +165,7 @@ def variants_of(methods: Sequence[str], settings: Sequence[str]) -> tuple[Varian
     ready = [
         name for name, cls in classes.items() if not any(f.default is f.default_factory is MISSING for f in fields(cls))
     ]
-    sections: list[dict[str, Any]] = [{"name": name} for name in methods or ready]
+    sections: list[dict[str, object]] = [{"name": name} for name in methods or ready]
     for text in settings:
         key, equals, written = (part.strip() for part in text.partition("="))
         if not equals or key == "name":
