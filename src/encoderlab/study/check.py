@@ -6,7 +6,6 @@ import sys
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
 
 from encoderlab.config import load as config_load
 from encoderlab.config.settings import Study
@@ -64,7 +63,7 @@ class CheckReport:
     visible: str | None
     warnings: list[str]
 
-    def as_dict(self) -> dict[str, Any]:
+    def as_dict(self) -> dict[str, object]:
         """Return the report as `--json` prints it."""
         return asdict(self)
 
