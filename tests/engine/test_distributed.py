@@ -24,10 +24,10 @@ from fixtures_study import WORDS, metrics, write_rows
 # Several commands in one start, and one that stops a process in the middle of a run.
 SCRIPT = """
 import json, os, sys
-from encoderlab import cli
+from encoderlab.cli import app as cli
 for words in json.load(open(sys.argv[1])):
     if words == "kill the second":
-        from encoderlab.training import Trainer
+        from encoderlab.training.loop import Trainer
         step, rank = Trainer.step, int(os.environ["RANK"])
         def until(self, number, rows):
             if number == 3 and rank == 1:

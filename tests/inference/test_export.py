@@ -81,7 +81,8 @@ def make_run(tiny_model: Callable[[str], Path], tmp_path: Path, monkeypatch: pyt
             "seed": 0,
         }
         files.write_json(folder / "config.json", as_json(config))
-        result = {"status": "done", "reason": None, "splits": {}, "config": as_json(config)}
+        name = {"id": folder.name, "kind": "run", "method": method.name, "variant": method.name}
+        result = {**name, "status": "done", "reason": None, "splits": {}, "config": as_json(config)}
         files.write_json(folder / "result.json", result)
         about = {"task": asdict(TASK), "class_names": CLASSES, "max_length": 32, "seed": 0, "head": TASK.head}
         adapters.save(encoder, method, adapters.adapter_tensors(encoder), folder / "adapter", about)

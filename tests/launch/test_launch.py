@@ -127,7 +127,7 @@ def test_what_is_missing_is_said_before_anything_starts(write_study: Write, monk
     gpu = ["launch.on=slurm", "launch.gres=gpu:1", "train.precision=auto"]
     monkeypatch.setattr(compare, "problems", lambda launch: [])  # as on a login node
     monkeypatch.setattr("torch.cuda.is_available", lambda: False)
-    with pytest.raises(InputError, match='train.precision: "auto" asks the GPU, and only the jobs have one'):
+    with pytest.raises(InputError, match='train.precision: "auto" depends on the GPU, and only the jobs have one'):
         compare.compare(path, gpu)
     monkeypatch.undo()
     with pytest.raises(InputError, match="launch.workers=0: expected a whole number from 1 up"):

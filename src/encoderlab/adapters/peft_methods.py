@@ -51,19 +51,25 @@ def refusal(encoder: EncoderModel, method: Method) -> str | None:
         case Prompt(placement=placement):
             if placement != "front":
                 return 'PEFT puts the virtual tokens in front of [CLS], this prompt has placement = "after_cls"'
-        case Prefix(shift_positions=shift, layers=layers):
-            if not shift:
-                return "PEFT counts a prefix among the positions, this one does not (shift_positions = false)"
-            if layers != "all":
-                return "PEFT's prefix always covers all layers"
-            if len(encoder.layer_paths()) != encoder.model.config.num_hidden_layers:
-                return "PEFT's prefix has keys of its own for every layer, and this model's layers share their weights"
-            if "past_key_values" not in inspect.signature(encoder.base_model.forward).parameters:
-                return f"PEFT's prefix does not run on the family {encoder.model.config.model_type!r}"
+        case Prefix():
+            return _refusal_of_prefix(encoder, method)
         case LayerNorm():
             return 'PEFT\'s LN_TUNING is written by the method name = "peft" with type = "LN_TUNING"'
         case _:
             return f"PEFT has no method like {method.name!r}"
+    return None
+
+
+def _refusal_of_prefix(encoder: EncoderModel, prefix: Prefix) -> str | None:
+    """Return why PEFT cannot hold or run this prefix; None if it can."""
+    if not prefix.shift_positions:
+        return "PEFT counts a prefix among the positions, this one does not (shift_positions = false)"
+    if prefix.layers != "all":
+        return "PEFT's prefix always covers all layers"
+    if len(encoder.layer_paths()) != encoder.model.config.num_hidden_layers:
+        return "PEFT's prefix has keys of its own for every layer, and this model's layers share their weights"
+    if "past_key_values" not in inspect.signature(encoder.base_model.forward).parameters:
+        return f"PEFT's prefix does not run on the family {encoder.model.config.model_type!r}"
     return None
 
 

@@ -1,11 +1,11 @@
-"""From encoded rows to the tensors of one forward pass, with little padding.
+"""Turn tokenized rows into the tensors of one forward pass, with little padding.
 
-An optimizer step is `batch_size` rows whatever the hardware. Its rows are sorted by length and cut into micro-batches
-of similar length and at most `budget` tokens, padding included: text lengths are so uneven that a batch padded to its
+An optimizer step is `batch_size` rows on any hardware. Its rows are sorted by length and cut into micro-batches of
+similar length and at most `budget` tokens, padding included. Text lengths are so uneven that a batch padded to its
 longest row holds more than twice its real tokens. Each row's loss is divided by the rows of the whole batch, so the
 summed gradient is that of the padded batch.
 
-Where the model takes its rows packed (`encoderlab.model.packing`) there is next to no padding, and a micro-batch is as
+If the model takes its rows packed (`encoderlab.model.packing`), there is hardly any padding, and a micro-batch is as
 many rows as the budget holds.
 """
 
@@ -25,24 +25,42 @@ GROUP_COST = 96  # tokens' worth of time that one more forward and backward pass
 
 
 def epoch_batches(rows: int, batch_size: int, seed: int, epoch: int) -> list[np.ndarray]:
-    """The row numbers of each optimizer step of an epoch; every row once, the last batch may be smaller."""
+    """Shuffle the rows of an epoch and cut them into optimizer steps.
+
+    Args:
+        rows: how many rows the split has.
+        batch_size: rows of one step.
+        seed: the seed of the run.
+        epoch: the number of the epoch; each has an order of its own.
+
+    Returns:
+        The row numbers of each step, int64 (batch_size,). Every row comes once; the last batch may be smaller.
+    """
     order = numpy_generator(seed, "order", epoch).permutation(rows)
     return [order[start : start + batch_size] for start in range(0, rows, batch_size)]
 
 
 def without_gradients(token_budget: int) -> int:
-    """The budget of a pass that keeps the states of one layer, and not of all for a way back."""
+    """Return the token budget of a pass without gradients, which keeps the states of only one layer at a time."""
     return 4 * token_budget
 
 
 def micro_batches(
     lengths: np.ndarray, rows: np.ndarray, budget: int, sizes: np.ndarray | None = None
 ) -> list[np.ndarray]:
-    """Cut `rows`, longest first, into groups of similar length, each at most `budget` tokens after padding or one row.
+    """Cut `rows` into groups of similar length, longest first.
 
-    A row is `sizes` sequences (None: one), the longest of them `lengths` tokens. Of all such cuts the cheapest, where a
-    group costs its padded tokens and `GROUP_COST` more. Found by dynamic programming:
+    A group costs its padded tokens plus `GROUP_COST`. Dynamic programming finds the cheapest cut:
     best[j] = min over i of best[i] + cost(rows i to j).
+
+    Args:
+        lengths: (rows of the split,), the tokens of each row's longest sequence.
+        rows: (n,), the row numbers to cut.
+        budget: the tokens that a group may have after padding. A longer row is a group by itself.
+        sizes: (rows of the split,), the sequences of each row; None: one sequence a row.
+
+    Returns:
+        The row numbers of each group.
     """
     rows = rows[np.argsort(-lengths[rows], kind="stable")]
     longest = lengths[rows]  # of a group that starts here
@@ -62,8 +80,17 @@ def micro_batches(
 
 
 def full_batches(tokens: np.ndarray, lengths: np.ndarray, rows: np.ndarray, budget: int) -> list[np.ndarray]:
-    """Cut `rows`, longest first, into as few groups as hold at most `budget` real `tokens` each, or one row; the groups
-    are about equally full."""
+    """Cut `rows` into as few groups as the budget allows, longest first and about equally full.
+
+    Args:
+        tokens: (rows of the split,), the tokens of each row without padding.
+        lengths: (rows of the split,), the tokens of each row's longest sequence.
+        rows: (n,), the row numbers to cut.
+        budget: the tokens that a group may have. A longer row is a group by itself.
+
+    Returns:
+        The row numbers of each group.
+    """
     rows = rows[np.argsort(-lengths[rows], kind="stable")]
     share = int(tokens[rows].sum()) / max(1, -(-int(tokens[rows].sum()) // budget))
     groups, filled = [[rows[0]]], int(tokens[rows[0]])
@@ -85,9 +112,23 @@ def pack(
     dtype: torch.dtype,
     device: torch.device,
 ) -> tuple[dict[str, Tensor], Layout, np.ndarray, np.ndarray]:
-    """The sequences of some rows end to end: input_ids and, where used, token_type_ids, each (1, tokens), or
-    (1, 1, tokens) where a row is several sequences; `position_ids` counted from 0, (1, tokens). The layout; each
-    sequence's first place; and which of the split's tokens lies at each place, -1 for padding."""
+    """Lay the sequences of some rows end to end in one packed row.
+
+    Args:
+        tokenized: a split.
+        rows: (n,), the numbers of its rows.
+        pad_id: the token that fills the gaps.
+        cost: the time of one more attention group, in tokens.
+        dtype: the precision of the attention masks.
+        device: where the tensors go.
+
+    Returns:
+        The inputs: `input_ids` and, where used, `token_type_ids`, (1, tokens), or (1, 1, tokens) where a row is several
+            sequences; `position_ids`, counted from 0, (1, tokens).
+        The layout of the packed row.
+        Each sequence's first place, int64 (sequences,), on the host.
+        Which token of the split lies at each place, int64 (tokens,); -1 is padding.
+    """
     spans = [slice(*tokenized.offsets[one : one + 2].tolist()) for one in tokenized.sequences(rows)]
     lengths = np.array([int(span.stop - span.start) for span in spans])
     layout, starts = arrange(lengths, cost, dtype, device)
@@ -109,7 +150,16 @@ def pack(
 
 
 def first_tokens(tokenized: TokenizedRows, rows: Sequence[int] | np.ndarray, device: torch.device) -> dict[str, Tensor]:
-    """The inputs of each sequence's first token alone: (sequences, 1), or (sequences, 1, 1) where a row is several."""
+    """Return the inputs of each sequence's first token alone.
+
+    Args:
+        tokenized: a split.
+        rows: (n,), the numbers of its rows.
+        device: where the tensors go.
+
+    Returns:
+        input_ids and, where used, token_type_ids: (sequences, 1), or (sequences, 1, 1) where a row has several.
+    """
     chosen = tokenized.offsets[tokenized.sequences(rows)]
     shape = (len(chosen), 1) if tokenized.groups is None else (len(chosen), 1, 1)
     inputs = {"input_ids": torch.from_numpy(tokenized.ids[chosen].astype(np.int64)).view(shape)}
@@ -121,9 +171,21 @@ def first_tokens(tokenized: TokenizedRows, rows: Sequence[int] | np.ndarray, dev
 def collate(
     tokenized: TokenizedRows, rows: Sequence[int] | np.ndarray, pad_id: int, device: torch.device
 ) -> dict[str, Tensor]:
-    """The model's inputs for some rows: input_ids, attention_mask (left out where nothing is padded),
-    token_type_ids where used. (rows, length), or where a row is several sequences (sequences, 1, length): a model that
-    scores choices then gives each sequence its logit, however many the rows have."""
+    """Build the padded inputs of some rows.
+
+    Where a row is several sequences, each sequence is a row of one choice. A model that scores choices then gives each
+    sequence a logit of its own, and rows may have different numbers of choices.
+
+    Args:
+        tokenized: a split.
+        rows: (n,), the numbers of its rows.
+        pad_id: the token that fills shorter sequences.
+        device: where the tensors go.
+
+    Returns:
+        input_ids, attention_mask (left out where nothing is padded) and, where used, token_type_ids: (rows, length), or
+        (sequences, 1, length) where a row is several sequences.
+    """
     spans = [slice(tokenized.offsets[one], tokenized.offsets[one + 1]) for one in tokenized.sequences(rows)]
     lengths = [int(span.stop - span.start) for span in spans]
     shape = (len(spans), max(lengths))
@@ -145,8 +207,17 @@ def collate(
 
 
 def by_row(scores: Tensor, tokenized: TokenizedRows, rows: Sequence[int] | np.ndarray) -> Tensor:
-    """What a model says to `collate`'s inputs -> logits (rows, c). Where a row is several sequences, c is the most that
-    one of these rows has, and -inf stands where a row has fewer: no probability, and no gradient."""
+    """Arrange a model's output for the inputs of `collate` as one row of logits for each row.
+
+    Args:
+        scores: (rows, c), or (sequences, 1) where a row is several sequences.
+        tokenized: the split.
+        rows: (n,), the numbers of its rows.
+
+    Returns:
+        (rows, c). Where a row is several sequences, c is the largest number of sequences among these rows. A row with
+        fewer has -inf in the remaining columns, which gives them no probability and no gradient.
+    """
     if tokenized.groups is None:
         return scores
     present = torch.arange(int(tokenized.sizes[rows].max()))[None, :] < torch.from_numpy(tokenized.sizes[rows])[:, None]

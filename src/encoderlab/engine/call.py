@@ -1,7 +1,7 @@
-"""What belongs to one forward pass: an object of the call, not attributes of the model.
+"""The state of one forward pass: an object of the call, not attributes of the model.
 
-The models of transformers pass tensors only, so hooks inside a model look their call up: `active` reads a context
-variable, of which each thread has its own value. Two threads can therefore run one model at the same time.
+The models of transformers pass only tensors on, so hooks inside a model look their call up with `active`. It reads a
+context variable, which has its own value in each thread. So two threads can run one model at the same time.
 """
 
 from __future__ import annotations
@@ -27,12 +27,12 @@ class ForwardCall:
     """One forward pass of a `ModelRunner`.
 
     Attributes:
-        owner: whose pass it is. A model may be wrapped more than once, and each wrapper's hooks act in its own passes.
-        layout: of a packed row, (1, tokens); None: the batch is padded.
+        owner: the runner's token. A model may be wrapped more than once; each wrapper's hooks act in its own passes.
+        layout: the layout of a packed row, (1, tokens); None: the batch is padded.
         places: int64 (n,), in the flattened tokens: the head reads these alone. None: it reads as the model is made.
-        states: stand in for what the frozen leading layers give, (1, tokens, hidden) or (sequences, 1, hidden).
+        states: cached output of the frozen leading layers, (1, tokens, hidden) or (sequences, 1, hidden).
         rng: what dropout draws from; None: no dropout.
-        only_states: the pass ends in front of the first trained layer, with `Reached`.
+        only_states: whether the pass ends in front of the first trained layer, with `Reached`.
     """
 
     owner: object
@@ -44,7 +44,7 @@ class ForwardCall:
 
     @contextmanager
     def running(self) -> Iterator[None]:
-        """Be the active call, for hooks, attention and dropout inside."""
+        """Make this the active call inside the block, for hooks, attention and dropout."""
         token = _ACTIVE.set(self)
         try:
             with packing.use(self.layout), dropout.use_rng(self.rng):
@@ -54,6 +54,6 @@ class ForwardCall:
 
 
 def active(owner: object) -> ForwardCall | None:
-    """The call that runs around this one in this thread, if it is `owner`'s."""
+    """Return the call that is running in this thread, if it belongs to `owner`; else None."""
     call = _ACTIVE.get()
     return call if call is not None and call.owner is owner else None

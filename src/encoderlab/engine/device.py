@@ -14,7 +14,15 @@ from encoderlab.core.files import cache_folder, read_json, write_json
 
 
 def choose_precision(device: torch.device, wanted: str) -> tuple[torch.dtype, str]:
-    """The compute precision for a device, "auto" resolved, and the reason in a few words."""
+    """Choose the compute precision for a device.
+
+    Args:
+        device: where the model runs.
+        wanted: "fp32", "bf16" or "auto".
+
+    Returns:
+        The precision, and the reason in a few words.
+    """
     if wanted == "fp32":
         return torch.float32, "asked for"
     if wanted == "bf16":
@@ -32,10 +40,12 @@ def choose_precision(device: torch.device, wanted: str) -> tuple[torch.dtype, st
 
 @cache
 def _bf16_speed_up() -> float:
-    """Of a matrix product, against fp32. Processors with AVX-512 BF16 are on either side of 1: docs/decisions/0004.
+    """Measure how many times faster a bf16 matrix product is than an fp32 one.
 
-    Measured once for a processor and kept in the cache folder. The precision is part of what a run is, and the same
-    command must meet the same runs whatever else the machine does at the time."""
+    Processors with AVX-512 BF16 are on either side of 1 (docs/decisions/0004). encoderlab measures a processor once and
+    keeps the figure in the cache folder. The precision is part of a run's identity, so the same command must find the
+    same runs whatever else the machine is doing.
+    """
     kept = cache_folder() / "bf16-speed-up.json"
     processor = f"{machine.hardware()['cpu']}, torch {torch.__version__}, {torch.get_num_threads()} threads"
     known: dict[str, float] = {}
@@ -57,6 +67,7 @@ def _bf16_speed_up() -> float:
 
 
 def choose_device(wanted: str) -> torch.device:
+    """Return the device that `wanted` names; "auto" is the GPU if there is one, else the CPU."""
     if wanted == "auto":
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
     return torch.device(wanted)

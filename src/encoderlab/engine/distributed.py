@@ -1,11 +1,11 @@
 """One run in several processes, which torchrun or `accelerate launch` starts: who does what, and how they agree.
 
-Each process (rank) takes some of a step's micro-batches, whose losses are already divided by the rows of the whole
-batch, and the gradients are added up over ranks once a step. So the gradient is that of the one-process run, whatever
-the micro-batches hold; a rank without one adds zero. A micro-batch has the same number, and with it the same dropout,
-in any number of processes.
+Each process (rank) takes some of a step's micro-batches. Their losses are already divided by the rows of the whole
+batch, and the gradients are summed over ranks once a step. So the gradient is that of the one-process run, however the
+micro-batches are dealt out; a rank without one adds zero. A micro-batch has the same number, and with it the same
+dropout, in any number of processes.
 
-What only one process may do (files, locks) the first one does; the others get its answer, or stop where it failed.
+Only the first process writes files and takes locks. The others get its result, or stop where it failed.
 """
 
 from __future__ import annotations
@@ -33,23 +33,36 @@ CHUNK = 2**24  # values of a sum over ranks
 
 
 class RankLost(EncoderlabError):
-    """Another process of the run has ended."""
+    """The error of a process whose partner has ended."""
 
 
 @final
 @dataclass(frozen=True, kw_only=True)
 class Ranks:
-    """The place of this process among `size`."""
+    """The place of this process among the processes of the run.
+
+    Attributes:
+        rank: the number of this process, from 0.
+        size: how many processes there are.
+    """
 
     rank: int = 0
     size: int = 1
 
     @property
     def first(self) -> bool:
+        """Whether this is the process that writes files and takes locks."""
         return self.rank == 0
 
     def deal(self, costs: Sequence[int]) -> list[int]:
-        """The numbers of the pieces of work that are this rank's: the dearest first, each to the rank with least."""
+        """Deal pieces of work out to the ranks, the most expensive first, each to the rank with the least work.
+
+        Args:
+            costs: the cost of each piece, in any unit.
+
+        Returns:
+            The numbers of this rank's pieces, in rising order.
+        """
         loads, mine = np.zeros(self.size), []
         for piece in sorted(range(len(costs)), key=lambda one: (-costs[one], one)):
             taker = int(loads.argmin())
@@ -59,8 +72,15 @@ class Ranks:
         return sorted(mine)
 
     def add_gradients(self, parameters: Sequence[nn.Parameter], loss: float) -> float:
-        """Adds up the gradients over ranks, in place, and returns the sum of `loss`. A parameter without a gradient on
-        any rank stays without."""
+        """Sum the gradients over all ranks, in place. A parameter that has no gradient on any rank stays without one.
+
+        Args:
+            parameters: the trained parameters, in the same order on every rank.
+            loss: the loss of this rank's rows.
+
+        Returns:
+            The sum of `loss` over all ranks.
+        """
         if self.size == 1:
             return loss
         device = parameters[0].device
@@ -76,8 +96,11 @@ class Ranks:
         return loss
 
     def on_first(self, do: Callable[[], T]) -> T:
-        """What `do` gives on the first rank, on all of them. Where it raises, that rank has the error and the others
-        leave without a word."""
+        """Call `do` on the first rank alone, and return its result on every rank.
+
+        Raises:
+            EncoderlabError: on the first rank, where `do` raised it. The other ranks exit without a message.
+        """
         if self.size == 1:
             return do()
         error, answer = None, None
@@ -96,8 +119,14 @@ class Ranks:
         return answer
 
     def one_after_another(self, do: Callable[[], T]) -> T:
-        """`do` on the first rank, then on the others, which find in the caches what it has put there. Where some fail,
-        the first rank raises InputError with every problem and the others leave."""
+        """Call `do` on the first rank, then on the others, which read what the first has put into the caches.
+
+        Returns:
+            The result of this rank's call.
+
+        Raises:
+            InputError: on the first rank, with every problem of any rank. The other ranks exit without a message.
+        """
         if self.size == 1:
             return do()
         answer: Any = None
@@ -121,12 +150,14 @@ class Ranks:
         return answer
 
     def all(self, value: T) -> list[T]:
-        """The value of every rank, in their order, on all of them."""
+        """Return the values of all ranks, in the order of the ranks, on every rank."""
         return [value] if self.size == 1 else self._collect(lambda: gather_object([value]))
 
     def leave(self, code: int) -> None:
-        """Ends this process, which has nothing to say, when the first has had the time to say why: what started them
-        stops all when one ends."""
+        """End this process without a message.
+
+        The launcher stops every process when one ends. So this one waits until the first has printed the reason.
+        """
         time.sleep(2)
         raise SystemExit(code)
 
@@ -154,8 +185,14 @@ def started_as_several() -> bool:
 
 
 def alike(do: Callable[[], T]) -> T:
-    """`do`, before the ranks know each other: it gives or raises the same in every process of a machine, so that one
-    of them says why is enough."""
+    """Call `do` before the ranks are connected, and return its result.
+
+    `do` returns or raises the same in every process of a machine. So only one of them reports an error, and the others
+    exit without a message.
+
+    Raises:
+        EncoderlabError: in the first process of a machine, where `do` raised it.
+    """
     try:
         return do()
     except EncoderlabError as error:
@@ -165,7 +202,10 @@ def alike(do: Callable[[], T]) -> T:
 
 
 def open_ranks(device: torch.device) -> Ranks:
-    """This process's place; on GPUs it takes the one of its number on its machine. Waits for the other ranks."""
+    """Connect this process to the other ranks, wait for them, and return its place.
+
+    On a machine with GPUs, each process takes the GPU of its local number.
+    """
     if not started_as_several():
         return ALONE
     state = PartialState(cpu=device.type == "cpu", timeout=PATIENCE)
@@ -175,7 +215,7 @@ def open_ranks(device: torch.device) -> Ranks:
 
 
 def _chunks(parameters: Sequence[nn.Parameter]) -> list[list[nn.Parameter]]:
-    """In groups of about CHUNK values, so that the copy of a sum stays small."""
+    """Cut parameters into groups of about CHUNK values, so that the copy for a sum stays small."""
     groups: list[list[nn.Parameter]] = []
     held = CHUNK
     for parameter in parameters:

@@ -1,11 +1,11 @@
-"""The layers in front of the first trained one, whose states are computed once per row and then stand in for them.
+"""The frozen layers in front of the first trained one: their states are computed once per row and then reused.
 
     h = layer_k-1(... layer_0(embeddings(tokens)))        frozen, so the same in every epoch, for every seed and method
 
-Layers that nothing trains run as in inference, without dropout, whether they are cached or not: so a run's numbers do
-not depend on the cache (`encoderlab.engine.state_cache`). Kept are the states of every token in front of layer k;
-where nothing but a head trains, those of each sequence's first token behind the last layer, which is all that the head
-reads. The layers that are left out stay in the model: called with cached states they hand on what they are given.
+Layers that nothing trains run as in inference, without dropout, whether their states are cached or not. So a run's
+numbers do not depend on the cache (`encoderlab.engine.state_cache`). The cache holds the states of every token in front
+of layer k. Where only a head trains, it holds the states of each sequence's first token behind the last layer, because
+the head reads nothing else. The skipped layers stay in the model: called with cached states they return their input.
 """
 
 from __future__ import annotations
@@ -25,7 +25,11 @@ from encoderlab.model.encoder import EncoderModel
 
 
 class Reached(Exception):
-    """Ends a pass with `only_states`: the states are there, and the rest of the model is not needed."""
+    """The end of a pass with `only_states`: the states are computed, and the rest of the model is not needed.
+
+    Attributes:
+        states: (1, tokens, hidden) in front of the first trained layer, or (sequences, 1, hidden) behind the last one.
+    """
 
     def __init__(self, states: Tensor) -> None:
         super().__init__()
@@ -72,6 +76,8 @@ class Trunk:
         self.kept: dict[str, np.ndarray] = {}
         if count == 0:
             return
+        # Skipped layers return their input, (batch, tokens, hidden). So the output of the embeddings arrives at the
+        # hook below, which puts the cached states in its place.
         for layer in layers[:count]:
             # partial, not a closure: a copy of the model then calls its own layers
             layer.forward = partial(self._through, layer.forward)  # type: ignore[method-assign]
@@ -99,23 +105,23 @@ class Trunk:
             module.eval()
 
     def _through(self, own: Callable[..., Any], hidden_states: Tensor, *args: Any, **kwargs: Any) -> Any:
-        """In place of a layer's `own` forward: hand on what the layer is given, where states stand in."""
+        """Stand in for a layer's `own` forward: return the input, (batch, tokens, hidden), if the call has states."""
         call = active(self.owner)
         if call is None or call.states is None:
             return own(hidden_states, *args, **kwargs)
         return hidden_states
 
     def _before(self, layer: nn.Module, args: tuple[Any, ...]) -> tuple[Any, ...] | None:
-        """In front of the first trained layer, whose first argument is (batch, tokens, hidden)."""
+        """Put the call's states, (1, tokens, hidden), in front of the first trained layer, or end the pass there."""
         call = active(self.owner)
         if call is None:
             return None
         if call.only_states:
-            raise Reached(args[0])
+            raise Reached(args[0])  # (1, tokens, hidden)
         return None if call.states is None else (call.states, *args[1:])
 
     def _behind(self, encoder: nn.Module, args: Any, output: Any) -> Any:
-        """Behind the last layer, where nothing but a head trains: (sequences, 1, hidden)."""
+        """Put the call's states, (sequences, 1, hidden), behind the last layer, or end the pass there."""
         call = active(self.owner)
         if call is None:
             return output

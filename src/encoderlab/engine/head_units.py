@@ -1,12 +1,12 @@
-"""Whether a checkpoint's head that answers with a number does so in the unit of the labels.
+"""Check whether a checkpoint's regression head answers in the unit of the labels.
 
-Its answers are held to the labels of some training rows:
+encoderlab compares its answers with the labels of some training rows:
 
     rmse = sqrt(mean((answer - label)^2))       s: standard deviation of the training rows' labels
 
-A head that was trained on these labels has an rmse below s or so, and one that always gives their mean has s. Far above
-that, it answers in another unit (or on another quantity of the same name): training would start out of reach of the
-labels, and correlations would hide it.
+A head that was trained on these labels has an rmse of at most about s; a head that always gives their mean has s. A
+head far above s answers in another unit, or about another quantity of the same name. Training would then start out of
+reach of the labels, and correlations would hide it.
 """
 
 from __future__ import annotations
@@ -32,11 +32,12 @@ def settle(encoder: EncoderModel, task: Task, train: TokenizedRows) -> tuple[Enc
 
     Args:
         encoder: as `model.load.load` gives it, without a method.
+        task: the task of the run; only a regression has labels with a unit.
         train: the training rows.
 
     Returns:
-        The encoder, loaded again where the head is drawn anew, with a note of it; and that note, the `anew` of
-        `model.load.load`, or "" where the head is none, fresh, or taken as it is.
+        The encoder, loaded again with a note where the head is drawn anew.
+        That note, the `anew` of `model.load.load`; "" where the head is kept or was newly initialized.
     """
     scale = task.scale(train.labels)
     if scale is None or f"{encoder.output_layer()}.weight" in encoder.newly_initialized:
@@ -61,7 +62,7 @@ def settle(encoder: EncoderModel, task: Task, train: TokenizedRows) -> tuple[Enc
 
 
 def _rows(train: TokenizedRows) -> np.ndarray:
-    """Some rows of the shorter half, which cost little, evenly by length."""
+    """Choose up to ROWS rows of the shorter half, which cost little, evenly spaced by length."""
     order = np.argsort(train.longest, kind="stable")
     order = order[: max(ROWS, len(order) // 2)]
     return order[np.unique(np.linspace(0, len(order) - 1, ROWS).astype(int))]

@@ -3,8 +3,8 @@
     attention        queries of each sequence's first token alone        (tokens,) -> (sequences,)
     residual, FFN    the tokens that the head reads                      first tokens, or chosen places
 
-No token of the last layer meets another one after its attention, so the others can be left out. Families that have no
-`residual` part compute the whole layer, and the tokens are chosen behind it.
+After the attention of the last layer, tokens no longer exchange information, so the others can be left out. Families
+without a `residual` part compute the whole layer, and the tokens are chosen behind it.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from encoderlab.model.encoder import EncoderModel
 
 
 class LastLayer:
-    """The hooks on a model's last layer and behind it. They act in the passes of `owner` and leave others alone.
+    """The hooks on a model's last layer and behind it. They act only in the passes of `owner`.
 
     Args:
         encoder: the model, with its method in it: the hooks run after those of the method.
@@ -54,7 +54,7 @@ class LastLayer:
         *args: Any,
         **kwargs: Any,
     ) -> Any:
-        """In place of the attention's `own` forward: queries for the first tokens alone, where the head reads those.
+        """Stand in for the attention's `own` forward: compute queries only for first tokens, if the head reads these.
 
         hidden_states: (1, tokens, hidden). Returns (1, sequences, hidden), in the order of the batch.
         """
@@ -70,14 +70,14 @@ class LastLayer:
             for role, states in zip(roles, (first, hidden_states, hidden_states), strict=True)
         )
         dropout = module.dropout.p if module.training else 0.0
-        context, _ = attention.attention(module, query, key, value, None, module.scaling, dropout)
+        context, _ = attention.attention(module, query, key, value, None, scaling=module.scaling, dropout=dropout)
         return context.flatten(-2).index_select(1, layout.ranks), None
 
     def _narrow(self, module: nn.Module, args: tuple[Tensor, ...]) -> tuple[Tensor, ...] | None:
         """Leave out what the head does not read, between the last attention and its residual sum.
 
-        args: what attention read, and the layer's input, (1, tokens, hidden); the first is (1, sequences, hidden)
-        already where attention had queries of first tokens alone.
+        args: the output of attention and the input of the layer, (1, tokens, hidden). The output of attention is
+        already (1, sequences, hidden) if it had queries for first tokens alone.
         """
         call = active(self.owner)
         if call is None or call.layout is None:
@@ -88,7 +88,7 @@ class LastLayer:
         return read.index_select(1, call.places), states.index_select(1, call.places)
 
     def _first(self, encoder: nn.Module, args: Any, output: Any) -> Any:
-        """Make a packed row the first tokens of its sequences: (1, tokens, hidden) -> (sequences, 1, hidden)."""
+        """Take the first token of each sequence of a packed row: (1, tokens, hidden) -> (sequences, 1, hidden)."""
         call = active(self.owner)
         if call is None or call.layout is None or call.places is not None:
             return output

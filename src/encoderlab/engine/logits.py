@@ -27,14 +27,16 @@ def scores(
     draw: tuple[int, ...],
     rng: DropoutRNG | None = None,
 ) -> Tensor:
-    """Compute what `task.losses` and `task.metrics` take of some rows, in one forward pass.
+    """Compute the logits of some rows for `task.losses` and `task.metrics`, in one forward pass.
 
     Args:
-        model, task, tokenized: the runner, and a split of the task's rows.
+        model: the runner of the tuned model.
+        task: the task of the run.
+        tokenized: a split of the task's rows.
         rows: (n,), the numbers of rows.
         pad_id: the token that fills a batch.
         device: where the model is.
-        draw: what a task that hides tokens from the model draws them from.
+        draw: seeds the choice of tokens in a task that masks tokens.
         rng: what dropout draws from; None: no dropout.
 
     Returns:
@@ -50,7 +52,7 @@ def scores(
 
 
 def _at_words(found: Tensor, places: np.ndarray) -> Tensor:
-    """Put the answers of the words that are there in their places: (n, c) -> (rows, words, c).
+    """Put the logits of the words that exist in their places: (n, c) -> (rows, words, c).
 
     places: (rows, words), below 0 where a row has no such word, or no token of it; the answer there is -inf.
     """
@@ -70,13 +72,17 @@ def logits(
     tick: Any = None,
     ranks: Ranks = ALONE,
 ) -> np.ndarray:
-    """Compute the scores of all rows, without dropout. What is hidden from the model is the same in every call.
+    """Compute the scores of all rows, without dropout. Masked tokens are the same in every call.
 
     Rows run in batches of similar length, each on one of the ranks.
 
     Args:
-        model, task, tokenized, pad_id, device: as for `scores`.
+        model: the runner of the tuned model.
+        task: the task of the run.
+        tokenized: a split of the task's rows.
+        pad_id: the token that fills a batch.
         budget: tokens of a batch.
+        device: where the model is.
         tick: gets the tokens of each batch after it.
         ranks: the processes that share the work.
 

@@ -40,7 +40,7 @@ _TURNS: WeakKeyDictionary[nn.Module, RLock] = WeakKeyDictionary()  # of models w
 
 
 class ModelRunner(nn.Module):
-    """A encoder's model, run in one precision.
+    """The model of an encoder, run in one precision.
 
     What belongs to a call is a `ForwardCall`, so several threads can run one model at the same time.
 
@@ -108,7 +108,10 @@ class ModelRunner(nn.Module):
         """Compute the logits of a batch.
 
         Args:
-            places, layout, states, rng: as in `ForwardCall`.
+            places: int64 (n,), the only tokens that the head reads; None: it reads as the model is made.
+            layout: where the sequences of a packed row lie; None: the batch is padded.
+            states: what the frozen leading layers give, (1, tokens, hidden) or (sequences, 1, hidden).
+            rng: what dropout draws from; None: no dropout.
             inputs: what the model takes, by name; (1, tokens) where there is a layout, else (batch, tokens).
 
         Returns:
@@ -151,7 +154,7 @@ class ModelRunner(nn.Module):
             rows: (n,), the numbers of its rows.
             pad_id: the token that fills a batch.
             device: where the model is.
-            masked: which tokens are hidden from the model, and asked for.
+            masked: which tokens are masked; the head predicts these alone.
             rng: what dropout draws from; None: no dropout.
             cached: whether states that are kept of these rows stand in for the frozen layers.
 
@@ -193,21 +196,22 @@ class ModelRunner(nn.Module):
         return found
 
     def states_shape(self, tokenized: TokenizedRows) -> tuple[int, int]:
-        """The shape of what `keep` keeps of a split: (tokens, hidden), or (sequences, hidden) under a head alone."""
+        """Return the shape of a split's kept states: (tokens, hidden), or (sequences, hidden) if only a head trains."""
         rows = len(tokenized.lengths) if self.trunk.whole else int(tokenized.offsets[-1])
         return rows, int(self.model.config.hidden_size)
 
     def states_bytes(self, tokenized: TokenizedRows) -> int:
-        """How many bytes `keep` keeps of a split."""
+        """Return the bytes of a split's kept states."""
         return math.prod(self.states_shape(tokenized)) * state_cache.NUMPY[self.dtype].itemsize
 
     @torch.no_grad()
     def keep(
         self, tokenized: TokenizedRows, cache: TrunkCache, pad_id: int, budget: int, device: torch.device
     ) -> float:
-        """Read the frozen layers' states of these rows from the cache, and write them there if there is room.
+        """Read the frozen layers' states of these rows from the cache, or compute and write them if there is room.
 
-        Returns the seconds that they took to compute, now or in another run; 0 where they are not kept.
+        Returns:
+            The seconds that they took to compute, now or in another run; 0 where they are not kept.
         """
         kept = self.trunk
         if not kept.count or tokenized.vocabulary is not None:  # tokens that are masked are others each time
@@ -260,8 +264,11 @@ def _read(tokenized: TokenizedRows, rows: np.ndarray, masked: Masked | None) -> 
 
 
 def _packs(encoder: EncoderModel) -> bool:
-    """Whether the family's code depends on `position_ids` alone, the method allows it, and the head reads first tokens,
-    or tokens."""
+    """Whether the sequences of a batch can lie end to end in one row.
+
+    That needs a family whose code depends on `position_ids` alone, and a method that allows it. The head has to read
+    first tokens or single tokens, and not the mean of a sequence.
+    """
     mean = getattr(encoder.model.config, "classifier_pooling", "cls") == "mean"
     return encoder.family.packs and getattr(encoder.base_model, "packs", True) and not mean
 

@@ -1,9 +1,9 @@
 """States of frozen layers on the disk, computed once for all runs of a study.
 
-A file is a NumPy array in the run's precision, (tokens, hidden), or (sequences, hidden) where nothing but a head
-trains; bf16 numbers are kept as their bits, uint16. All runs map the same file into memory. A file that would go over
-the budget is not made. Beside it stand the seconds that its states took: they count for every run that uses them, so
-that the first method of a study does not look slower than the second.
+A file is a NumPy array in the run's precision, (tokens, hidden), or (sequences, hidden) where only a head trains. bf16
+numbers are stored as their bits, uint16. All runs map the same file into memory. encoderlab does not write a file that
+would go over the budget. A JSON file beside it holds the seconds that its states took to compute. Every run that uses
+them counts these seconds, so that the first method of a study does not look slower than the second.
 """
 
 from __future__ import annotations
@@ -51,16 +51,24 @@ class TrunkCache:
 
 
 def path_of(cache: TrunkCache, model: str, trunk: Trunk, tokenized: TokenizedRows, dtype: torch.dtype) -> Path:
-    """Name the file after everything that shapes the states. model: the fingerprint of the base, config included."""
+    """Name the file of a split's states after everything that they depend on.
+
+    Args:
+        cache: where the files lie.
+        model: the fingerprint of the base, config included.
+        trunk: the frozen layers.
+        tokenized: the split.
+        dtype: the run's precision.
+    """
     key = f"{model}:{trunk.fingerprint}:{tokenized.fingerprint}:{trunk.count}:{trunk.whole}:{dtype}"
     return cache.folder / f"{hashlib.sha256(key.encode()).hexdigest()[:16]}.npy"
 
 
 def room(cache: TrunkCache, size: int) -> bool:
-    """Say whether a file of `size` bytes still fits, and remove files of earlier commands for it, the oldest first.
+    """Return whether a file of `size` bytes fits, after removing files of earlier commands for it, the oldest first.
 
-    Files that are being written count as well. A file that a process still reads stays readable to it. Where it does
-    not fit, that is logged once per folder.
+    Files that are being written count as well. A process that still reads a removed file can go on reading it. The
+    function logs once per folder that a file does not fit.
     """
     there = []  # (last used, bytes, file)
     for file in cache.folder.glob("*.npy*") if cache.folder.is_dir() else ():
@@ -108,7 +116,7 @@ def written(path: Path, shape: tuple[int, int], dtype: torch.dtype, parts: Itera
             with beside.open("r+b") as file:
                 os.posix_fallocate(file.fileno(), 0, os.fstat(file.fileno()).st_size)
         for rows, states in parts:
-            array[rows] = _bits(states)
+            array[rows] = _bits(states)  # (n, hidden), to the places that the tokens have in the split
         array.flush()
         write_json(_times(path), {"seconds": time.perf_counter() - start})
 
@@ -141,12 +149,12 @@ def opened(path: Path, shape: tuple[int, int], dtype: torch.dtype) -> np.ndarray
 
 
 def _bits(states: Tensor) -> np.ndarray:
-    """States as the file has them: NumPy knows no bf16."""
+    """Convert states, (n, hidden), to the form of the file: bf16 as uint16 bits, because NumPy has no bf16."""
     states = states.detach().cpu()
     return states.view(torch.uint16).numpy() if states.dtype == torch.bfloat16 else states.numpy()
 
 
 def as_tensor(array: np.ndarray, dtype: torch.dtype, device: torch.device) -> Tensor:
-    """Rows of a file, (n, hidden), in the run's precision on its device."""
-    found = torch.from_numpy(np.ascontiguousarray(array))
+    """Convert rows of a file, (n, hidden), to a tensor in the run's precision, on its device."""
+    found = torch.from_numpy(np.ascontiguousarray(array))  # a copy: the mapped file must not be written to
     return (found.view(torch.bfloat16) if dtype == torch.bfloat16 else found).to(device)

@@ -36,8 +36,18 @@ _WITHOUT_BIAS: ContextVar[bool] = ContextVar("without_bias", default=False)
 
 @dataclass(frozen=True, kw_only=True)
 class Loaded:
-    """A model ready for inference, with what is needed to read rows and to name its answers. mean: what the head adds
-    to each answer, where its own float32 is too short for it."""
+    """A model that is ready for inference, with what it needs to read rows and to name its answers.
+
+    Attributes:
+        encoder: the encoder, with its method merged or inserted.
+        model: the runner of the encoder.
+        task: the task of the run.
+        class_names: the names of the answers; the columns of the logits.
+        max_length: tokens of a row, special ones included.
+        token_budget: tokens of a micro-batch in training.
+        device: where the model runs.
+        mean: a float64 number to add to each answer instead of the head's bias; None: the head adds its own.
+    """
 
     encoder: EncoderModel
     model: ModelRunner
@@ -50,6 +60,7 @@ class Loaded:
 
     @property
     def tokenizer(self) -> Any:
+        """The tokenizer of the base model."""
         return self.encoder.tokenizer
 
 
@@ -68,9 +79,22 @@ def assemble(
     tokenizer: Any = None,
     anew: str = "",
 ) -> Loaded:
-    """Load the base in fp32, insert the method, fill in the tensors that `read` gives, merge, then cast. No method:
-    the untrained model. `origin` is where the tensors are from, for messages. tokenizer: the base's, where it is
-    loaded already. anew: as in `model.load.load`."""
+    """Load the base in fp32, insert the method, fill in its tensors, merge, then cast.
+
+    Args:
+        model: the base model, a name or a folder.
+        task: the task of the run.
+        method: the method of the run; None: the untrained model.
+        class_names: the names of the answers.
+        seed: the seed of the run, from which new tensors are initialized.
+        train: the train section of the run; `max_length` and `token_budget` are read.
+        read: returns the trained tensors by name; None: the untrained model.
+        origin: where the tensors are from, for messages.
+        device: where the model runs.
+        dtype: the compute precision.
+        tokenizer: the tokenizer of the base, where it is loaded already.
+        anew: as in `model.load.load`.
+    """
     encoder = load.load(model, head=task.head, class_names=class_names, seed=seed, tokenizer=tokenizer, anew=anew)
     frozen = len(encoder.layer_paths())
     mean = None
@@ -104,8 +128,19 @@ def logits(
     ranks: Ranks = ALONE,
     cache: TrunkCache | None = None,
 ) -> np.ndarray:
-    """float32 (rows, classes), in the rows' order; float64 of a regression whose labels' mean float32 cannot hold.
-    cache: where layers that no training changed find what they give."""
+    """Compute the logits of a split, without dropout.
+
+    Args:
+        loaded: the tuned model.
+        tokenized: the split.
+        tick: gets the tokens of each batch after it.
+        ranks: the processes that share the work.
+        cache: where the states of frozen layers are kept; None: every layer runs.
+
+    Returns:
+        float32 (rows, classes), in the order of the rows. float64 for a regression whose labels have a mean that
+        float32 cannot hold.
+    """
     pad_id = loaded.encoder.pad_id
     budget = without_gradients(loaded.token_budget)
     if cache is not None:
@@ -125,8 +160,11 @@ def logits(
 
 
 def seconds_without_cache(loaded: Loaded, tokenized: TokenizedRows) -> float | None:
-    """A row's share of a pass over the first TIMED_ROWS with every layer run, as a user of the model runs it; None
-    where the cache gave nothing, so that the pass that scored the rows has told it."""
+    """Measure the seconds per row of a pass in which every layer runs, over the first TIMED_ROWS rows.
+
+    A user of the model has no cache of frozen layers, so this is the time that the user sees. It is None where no
+    states were cached: then the pass that scored the rows has already measured it.
+    """
     model = loaded.model
     if not model.trunk.kept:
         return None
@@ -140,7 +178,7 @@ def seconds_without_cache(loaded: Loaded, tokenized: TokenizedRows) -> float | N
 
 @contextmanager
 def _without_bias(leave_out: bool) -> Iterator[None]:
-    """Let the head not add the mean, because it is added in float64 after it."""
+    """Leave out the head's bias inside the block, if `leave_out`: `logits` then adds the mean in float64."""
     token = _WITHOUT_BIAS.set(leave_out)
     try:
         yield
@@ -149,5 +187,5 @@ def _without_bias(leave_out: bool) -> Iterator[None]:
 
 
 def _leave_out_bias(layer: nn.Linear, args: tuple[Tensor], output: Tensor) -> Tensor:
-    """A hook behind the head's last layer."""
+    """Replace the output of the head's last layer by one without bias, (rows, 1), inside `_without_bias`."""
     return F.linear(args[0], layer.weight, torch.zeros_like(layer.bias)) if _WITHOUT_BIAS.get() else output

@@ -1,12 +1,12 @@
-"""A finished run in the formats of others: `encoderlab export`.
+"""Export a finished run in the format of another library: `encoderlab export`.
 
     merged       a plain transformers folder, the method folded into the weights
     onnx         model.onnx, of any batch size and length, the method inside; with the tokenizer
     peft         the adapter folder of the `peft` library
     adapterhub   the adapter folder of the `adapters` library
 
-An export is written beside its place, loaded again and run on rows of the run (`probe`). Its logits have to be the
-run's: then the folder is renamed, so that what is there is whole and right, or nothing is.
+encoderlab writes the export beside its place, loads it again and runs it on rows of the run (`probe`). If its logits
+are the run's, it renames the folder. So the folder is complete and right, or it is not there.
 """
 
 from __future__ import annotations
@@ -45,12 +45,20 @@ ROUNDINGS = 4  # times what the run's precision does to the rows by itself, wher
 
 @dataclass(frozen=True, kw_only=True)
 class Exported:
-    """What was written where, what it was checked on, and how it is loaded.
+    """An export: where it lies, what it was checked on, and how you load it.
 
-    difference: the largest one of a logit from the run's model, computed again in fp32.
-    stored_difference: from the predictions that the run stored; None where there are none of these rows.
-    stored_precision, stored_allowed: what those were computed in, and the difference that it explains; None where
-        nothing was held to them, because another base was forced.
+    Attributes:
+        folder: where it lies.
+        format: one of `FORMATS`.
+        bytes: the size of all its files.
+        rows: how many rows it was checked on.
+        checked_on: what these rows are, in words.
+        difference: the largest difference of a logit from the run's model, computed again in fp32.
+        load: one line of Python.
+        stored_difference: the largest difference from the predictions that the run stored; None: these rows have none.
+        stored_precision: the precision of the stored predictions.
+        stored_allowed: the difference that this precision explains; None: another base was forced, so nothing is
+            compared.
     """
 
     folder: str
@@ -65,7 +73,7 @@ class Exported:
     stored_allowed: float | None = None
 
     def checks(self) -> list[str]:
-        """What the model was held to, in words."""
+        """Describe in words what the exported model was compared with."""
         lines = [
             f"{self.rows} {self.checked_on}, logits differ by at most {self.difference:.1e} from the run's model "
             "computed again in fp32"
@@ -80,15 +88,26 @@ class Exported:
         return [*lines, f"by at most {self.stored_difference:.1e} from the predictions that the run stored ({held})"]
 
     def as_dict(self) -> dict[str, object]:
+        """Return the fields by name, as `--json` prints them."""
         return asdict(self)
 
 
 def export(run: Path, to: str, out: Path | None = None, *, force: bool = False, base: str | None = None) -> Exported:
-    """Write the run's model to `out`, a new or empty folder; default: RUN/FORMAT. `force`, `base`: as in `load_run`.
+    """Write the model of a run in another format, load it again and compare its logits.
 
-    InputError for an unknown format, a folder that is in use, a run that cannot be loaded, and a method that the format
-    cannot hold. EncoderlabError where the exported model gives other logits than the run's model does, or than the run
-    stored: nothing is left then."""
+    Args:
+        run: the folder of a finished run.
+        to: one of `FORMATS`.
+        out: a new or empty folder; None: RUN/FORMAT.
+        force: as in `load_run`.
+        base: as in `load_run`.
+
+    Raises:
+        InputError: the format is unknown, the folder is in use, the run cannot be loaded, or the format cannot hold
+            its method.
+        EncoderlabError: the exported model gives other logits than the run's model, or than the run stored. encoderlab
+            removes the export.
+    """
     if to not in FORMATS:
         raise InputError(f"--to {to}: unknown format; {did_you_mean(to, FORMATS, 'known formats: ')}")
     target = run / to if out is None else out
@@ -149,7 +168,7 @@ def export(run: Path, to: str, out: Path | None = None, *, force: bool = False, 
 
 @contextmanager
 def _whole(target: Path) -> Iterator[Path]:
-    """A folder beside `target`, which takes its place at the end if nothing went wrong, and vanishes otherwise."""
+    """Make a folder beside `target`. It takes the place of `target` at the end, and is removed after an error."""
     target = Path(os.path.abspath(target))
     beside = target.with_name(f".{target.name}.part")
     shutil.rmtree(beside, ignore_errors=True)  # of an export that was killed
@@ -166,7 +185,7 @@ def _whole(target: Path) -> Iterator[Path]:
 
 
 def _how_to_load(to: str, loaded: Loaded, method: Method, target: Path) -> str:
-    """One line of Python, and what it cannot say."""
+    """Return one line of Python that loads the export, with a remark where the line is not the whole truth."""
     auto = loaded.task.head
     base = f'{auto}.from_pretrained("{loaded.encoder.name}"{heads.arguments(auto, loaded.class_names)})'
     bits = " (trained over a base in four bits; --to merged is exactly that model)" if isinstance(method, Qlora) else ""

@@ -20,7 +20,21 @@ from encoderlab.training.run_record import RunRecord
 
 
 def write_adapter(format: ModuleType, run: Path, loaded: Loaded, folder: Path, force: bool) -> Answer:
-    """Write the run's adapter in another library's format. Return the answers of what is read back from there."""
+    """Write the run's adapter in the format of another library.
+
+    Args:
+        format: `adapters.peft` or `adapters.adapterhub`.
+        run: the folder of the run.
+        loaded: the run's model in fp32.
+        folder: where the files go.
+        force: whether a base other than the run's is allowed.
+
+    Returns:
+        A function from inputs to logits, which runs the adapter as read back from the folder.
+
+    Raises:
+        InputError: the format cannot hold the method.
+    """
     source = run / "adapter"
     base = {"head": loaded.task.head, "class_names": loaded.class_names}
     encoder = model_load.load(loaded.encoder.name, **base, seed=0)

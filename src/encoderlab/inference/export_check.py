@@ -1,10 +1,9 @@
-"""Rows of a run with the logits that they have there, to hold an exported model to.
+"""Rows of a run with their expected logits, against which encoderlab checks an exported model.
 
-There are two of each. The run's model is computed again, in fp32, one row at a time, without padding: what is exported
-has to be that to the last digits. And the run stored its predictions, computed in its own precision, packed, when it
-was trained: what is exported has to be what was measured, as far as that precision goes. The exported model gets rows
-of unlike lengths in one batch, padded, and one row alone: a format that forgets the mask, bakes in a length or loses a
-part of the model is found out.
+Each row has two expected logits. The run's model computes the first in fp32, one row at a time, without padding; the
+export has to agree to the last digits. The run stored the second when it was trained, computed in its own precision,
+packed; the export has to agree as far as that precision goes. The exported model gets rows of different lengths in one
+padded batch, and one row alone. This finds a format that forgets the mask, fixes a length or loses a part of the model.
 """
 
 from __future__ import annotations
@@ -33,10 +32,16 @@ Answer = Callable[[Mapping[str, Tensor]], np.ndarray]  # the model's inputs -> l
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Probe:
-    """batches: inputs with an attention mask, and the logits they should give, nan where nothing is asked (of padding).
-    stored: the same as the run stored them, of the same shapes; None where it did not, or of other rows.
-    rows, origin: what they are.
-    spread: of a number in the labels' unit, how far its answers lie apart; None of classes."""
+    """Inputs and the logits that an exported model should give.
+
+    Attributes:
+        batches: inputs with an attention mask, and their logits, (rows, classes) or (rows, tokens, classes); nan at
+            padding, where nothing is expected.
+        rows: how many rows there are.
+        origin: what these rows are, in words.
+        stored: the logits that the run stored, of the same shapes; None: the run stored none of these rows.
+        spread: for a number in the unit of the labels, how far the answers lie apart; None for classes.
+    """
 
     batches: list[tuple[dict[str, Tensor], np.ndarray]]
     rows: int
@@ -45,16 +50,26 @@ class Probe:
     spread: float | None = None
 
     def differences(self, answer: Answer) -> tuple[float, float | None]:
-        """The largest difference of a logit, infinite where one is no number: from the run's model, and from what the
-        run stored."""
+        """Run the exported model on the rows and compare its logits.
+
+        Returns:
+            The largest difference from the run's model; infinite where a logit is not a finite number.
+            The largest difference from the stored predictions; None where there are none.
+        """
         answers = [answer(inputs) for inputs, _ in self.batches]
         own = _largest_gap(answers, [wanted for _, wanted in self.batches])
         return own, None if self.stored is None else _largest_gap(answers, self.stored)
 
     def allowed(self, share: float) -> float:
-        """A difference of `share`: of the largest logit's size, or of 1 if that is less (of ten times that size where
-        choices have one logit each); of a number, whose mean may be a million times its spread, of that spread, and
-        two steps of float32 there."""
+        """Return the difference of a logit that is allowed.
+
+        For classes it is `share` of the largest logit's size or of 1, whichever is larger. Where a row has a single
+        logit, such as a choice, 1 is replaced by ten times the logit's size if that is smaller. For a number it is
+        `share` of the spread plus two float32 steps, because its mean may be a million times its spread.
+
+        Args:
+            share: the tolerance, as a share.
+        """
         if self.spread is None:
             floor = min(1.0, 10 * self.largest) if self.batches[0][1].shape[-1] == 1 else 1.0
             return share * max(floor, self.largest)
@@ -62,12 +77,12 @@ class Probe:
 
     @property
     def largest(self) -> float:
-        """The largest logit's size."""
+        """The largest absolute value of an expected logit."""
         return max(float(np.nanmax(np.abs(wanted))) for _, wanted in self.batches)
 
     @property
     def step(self) -> float:
-        """From one float32 to the next at the size of the largest logit."""
+        """The distance of neighbouring float32 numbers at the size of the largest logit."""
         return float(np.spacing(np.float32(self.largest)))
 
 
@@ -79,8 +94,14 @@ def _largest_gap(answers: Sequence[np.ndarray], wanted: Sequence[np.ndarray]) ->
 
 @torch.no_grad()
 def probe(run: Path, loaded: Loaded) -> Probe:
-    """Some of the run's test rows, from the shortest to the longest. Where their tokens are no longer kept on this
-    machine: rows of random words."""
+    """Choose up to ROWS test rows of a run, from the shortest to the longest, and compute their logits.
+
+    Where this machine no longer keeps the tokens of the test rows, the rows are random words.
+
+    Args:
+        run: the folder of the run.
+        loaded: the run's model in fp32.
+    """
     fingerprint = files.read_json(run / "config.json")["data"]["test"]["fingerprint"]
     tokenized, origin = read_cached(fingerprint, files.cache_folder() / "tokens"), "rows of test"
     stored = None
@@ -104,8 +125,12 @@ def probe(run: Path, loaded: Loaded) -> Probe:
 
 
 def _spread(run: Path, loaded: Loaded, answers: Sequence[np.ndarray]) -> float | None:
-    """How far answers lie apart: those of these rows, the labels of all test rows, and what a step of length 1 of the
-    head's input does, because a head that has learned nothing gives every row about the same."""
+    """Return how far the answers of a regression lie apart; None for another task.
+
+    It is the largest of three figures: the range of these rows' answers, the standard deviation of all test labels, and
+    the change for a step of length 1 in the head's input. A head that has learned nothing gives every row about the
+    same answer, so its range alone would be too small.
+    """
     if loaded.task.problem_type != "regression":
         return None
     weight = loaded.encoder.model.get_submodule(loaded.encoder.output_layer()).weight
@@ -115,8 +140,12 @@ def _spread(run: Path, loaded: Loaded, answers: Sequence[np.ndarray]) -> float |
 
 
 def rounding(found: Probe, rounded: Loaded) -> float:
-    """The largest difference that the run's own precision makes to a logit of these rows. rounded: the run's model in
-    that precision."""
+    """Return the largest difference that the run's own precision makes to a logit of these rows.
+
+    Args:
+        found: the rows.
+        rounded: the run's model in the run's precision.
+    """
     rounded.encoder.model.eval()
     with torch.no_grad():
         own, _ = found.differences(lambda inputs: _answer(rounded, inputs))
@@ -129,7 +158,7 @@ def _answer(loaded: Loaded, inputs: Mapping[str, Tensor]) -> np.ndarray:
 
 
 def _predictions(run: Path, rows: int) -> np.ndarray | None:
-    """The logits of the test rows as the run stored them, in their order; None where they are not there."""
+    """Read the stored logits of the test rows, in their order; None where there are none, or not for these rows."""
     logits = _stored(run, "logits")
     return logits if logits is not None and len(logits) == rows else None
 
@@ -142,7 +171,7 @@ def _stored(run: Path, name: str) -> np.ndarray | None:
 
 
 def _as_answered(stored: np.ndarray, tokenized: TokenizedRows, rows: np.ndarray) -> np.ndarray:
-    """Stored logits of some rows in the shape in which the model gives them."""
+    """Return the stored logits of some rows in the shape of the model's output, nan where the run stored none."""
     if tokenized.groups is not None:
         return np.concatenate([stored[row, : tokenized.sizes[row]] for row in rows])[:, None]
     if tokenized.places is None:
@@ -160,7 +189,7 @@ def _inputs(tokenized: TokenizedRows, rows: np.ndarray, loaded: Loaded) -> dict[
 
 
 def _alone(tokenized: TokenizedRows, rows: np.ndarray, loaded: Loaded) -> np.ndarray:
-    """(rows, classes), or (rows, tokens, classes): each row's logits, without padding."""
+    """Compute each row's logits without padding, (rows, classes), or (rows, tokens, classes) with nan behind a row."""
     tokenized = loaded.model.typed(tokenized)
     singles = (collate(tokenized, [row], loaded.encoder.pad_id, loaded.device) for row in rows)
     found = [loaded.model(**single).float().cpu().numpy() for single in singles]
@@ -173,7 +202,7 @@ def _alone(tokenized: TokenizedRows, rows: np.ndarray, loaded: Loaded) -> np.nda
 
 
 def _random_words(loaded: Loaded) -> TokenizedRows:
-    """Texts of 1 to about `max_length` tokens drawn from the vocabulary, as the task encodes them."""
+    """Tokenize texts of 1 to about `max_length` tokens, drawn from the vocabulary, as the task does."""
     draw = numpy_generator(0, "probe")
     vocabulary = len(loaded.tokenizer)
     lengths = np.linspace(1, loaded.max_length, ROWS).astype(int)

@@ -16,6 +16,19 @@ from encoderlab.methods.base import Method
 
 
 def merged_model(loaded: Loaded, method: Method, folder: Path) -> Answer:
+    """Write a plain transformers folder, with the method folded into the weights.
+
+    Args:
+        loaded: the run's model in fp32, its method merged where it can be.
+        method: the method of the run.
+        folder: where the model and its tokenizer go.
+
+    Returns:
+        A function from inputs to logits, which runs the model as loaded from the folder.
+
+    Raises:
+        InputError: the method computes something that no weights of the plain model do.
+    """
     tuned, task = loaded.encoder.model, loaded.task
     auto = getattr(transformers, task.head)
     with torch.device("meta"):
@@ -35,7 +48,7 @@ def merged_model(loaded: Loaded, method: Method, folder: Path) -> Answer:
 
 
 def config_of(loaded: Loaded) -> Any:
-    """The model's config as plain transformers writes it, which does not name our attention."""
+    """Return the model's config as plain transformers writes it, which does not name our attention."""
     config = copy.deepcopy(loaded.encoder.model.config)
     config._attn_implementation = "eager"
     config.problem_type = loaded.task.problem_type
@@ -43,7 +56,7 @@ def config_of(loaded: Loaded) -> Any:
 
 
 def save_tokenizer(loaded: Loaded, folder: Path) -> None:
-    """With the run's length as its own, so that `truncation=True` cuts as the run did."""
+    """Save the tokenizer with the run's `max_length`, so that `truncation=True` cuts as the run did."""
     tokenizer = copy.deepcopy(loaded.tokenizer)
     tokenizer.model_max_length = loaded.max_length
     tokenizer.backend_tokenizer.no_truncation()  # what the last call left there

@@ -34,6 +34,19 @@ class _Logits(nn.Module):
 
 
 def write_onnx(loaded: Loaded, example: Mapping[str, Tensor], folder: Path) -> Answer:
+    """Write model.onnx, of any batch size and length, with config and tokenizer.
+
+    Args:
+        loaded: the run's model in fp32.
+        example: inputs of the model by name, (batch, tokens) or (batch, choices, tokens).
+        folder: where the files go.
+
+    Returns:
+        A function from inputs to logits, which runs the file in onnxruntime.
+
+    Raises:
+        InputError: a package of the extra `onnx` is missing, or torch cannot export the model.
+    """
     if missing := [name for name in ("onnx", "onnxruntime", "onnxscript") if not importlib.util.find_spec(name)]:
         raise InputError(f"--to onnx needs {', '.join(missing)}; pip install 'encoderlab[onnx]'")
     import onnxruntime
@@ -73,7 +86,7 @@ def write_onnx(loaded: Loaded, example: Mapping[str, Tensor], folder: Path) -> A
 
 @contextmanager
 def _muted(name: str) -> Iterator[None]:
-    """Without the talk of a library's logger."""
+    """Silence a library's logger below errors inside the block."""
     log = logging.getLogger(name)
     level = log.level
     log.setLevel(logging.ERROR)

@@ -1,4 +1,4 @@
-"""A finished run on new rows: `predict` streams a file through it, `evaluate` scores it on a labelled one."""
+"""Predict new rows with a finished run: read a file block by block, and write a CSV."""
 
 from __future__ import annotations
 
@@ -34,14 +34,25 @@ def predict(
     base: str | None = None,
     say: Callable[[str], None] = log.warning,
 ) -> int:
-    """Writes a CSV: the columns of `source`, then the task's predictions, such as label, probability, one probability
-    per class. Returns the rows.
+    """Write the predictions of a run for the rows of a file, as a CSV.
 
-    Rows keep their order. A new column whose name the file has already gets predicted_ in front, until it is free.
-    Memory does not grow with the rows of a CSV, TSV or JSONL file; other formats are read whole. `force`: use another
-    base than the run's too. `base`: where the base model lies now, if it was moved. `say`: takes a line about how the
-    file was read, and about rows without a text. InputError for a folder that is no run, a missing column, an
-    unreadable file.
+    The CSV has the columns of the file, then the task's predictions, such as label, probability and one probability per
+    class. Rows keep their order. A new column whose name the file already has gets predicted_ in front, until it is
+    free. Memory does not grow with the rows of a CSV, TSV or JSONL file; other formats are read whole.
+
+    Args:
+        run: the folder of a finished run.
+        source: the file with the rows.
+        out: where the CSV goes.
+        force: whether a base other than the run's is allowed.
+        base: where the base model lies now, if it was moved.
+        say: gets a line about how the file was read, and about rows without a text.
+
+    Returns:
+        How many rows were written.
+
+    Raises:
+        InputError: the folder is not a run, a column is missing, or the file cannot be read.
     """
     loaded = load_run(run, force=force, base=base)
     columns, remaining = stream(source, say)
@@ -77,7 +88,7 @@ def _free(name: str, taken: Container[str]) -> str:
 
 
 def _cell(value: Any) -> str:
-    """A value of the user's, as it was: text as it stands, a number with all its digits, lists and objects as JSON."""
+    """Write a value of the file as it was: text unchanged, a number with all digits, lists and objects as JSON."""
     if value is None:
         return ""
     if isinstance(value, bool | list | dict):
@@ -86,14 +97,19 @@ def _cell(value: Any) -> str:
 
 
 def _digits(value: float) -> str:
-    """A number that is not a probability: nine significant digits, as a float32 has; of a large one all that there are,
-    because the last ones may be what tells it from others."""
+    """Write a number that is not a probability, with nine significant digits, as a float32 has.
+
+    A number of 1e5 or more keeps all its digits, because only the last ones may distinguish it from others.
+    """
     return f"{value:.9g}" if abs(value) < 1e5 else repr(value)
 
 
 @final
 class _Lines:
-    """A file for `csv.writer`, which quotes a lone carriage return only where its own lines end with one."""
+    r"""A file for `csv.writer` whose lines end with \n.
+
+    The writer itself ends lines with \r\n, because only then it quotes a lone carriage return in a cell.
+    """
 
     def __init__(self, out: TextIO) -> None:
         self.out = out
@@ -105,7 +121,15 @@ class _Lines:
 def stream(
     source: Path | Source, say: Callable[[str], None] = log.warning
 ) -> tuple[list[str], Iterator[Sequence[Any]]]:
-    """(column names, records one by one) of a file. `say`: takes a line about how it was read, or what was left out."""
+    """Read a file record by record.
+
+    Args:
+        source: the file.
+        say: gets a line about how the file was read, or what was left out.
+
+    Returns:
+        The column names, and the records one by one.
+    """
     return read_stream(_as_source(source), Path(), say)
 
 
@@ -114,7 +138,17 @@ def _without_text(count: int, rows: int) -> str:
 
 
 def command_source(file: Path, encoding: str | None, delimiter: str | None, columns: str | None) -> Source:
-    """The source that the options of a command name. InputError where they do not fit the file."""
+    """Build the source that the options of a command name.
+
+    Args:
+        file: the file.
+        encoding: the value of --encoding; None: it is detected.
+        delimiter: the value of --delimiter, a character, "tab" or a backslash and t; None: it is detected.
+        columns: the value of --columns, two numbers with a comma; None: not given.
+
+    Raises:
+        InputError: the options do not fit the file.
+    """
     signs = {"\\t": "\t", "tab": "\t"}
     try:
         numbers = None if columns is None else tuple(int(number) for number in columns.split(","))
@@ -134,7 +168,7 @@ def command_source(file: Path, encoding: str | None, delimiter: str | None, colu
 
 
 def _as_source(source: Path | Source) -> Source:
-    """A source for a file as it was named; ~ is a letter like any other here, because a shell has expanded it."""
+    """Make a source of a file as it was named. A leading ~ is kept, because the shell has expanded what it should."""
     if isinstance(source, Source):
         return source
     return Source(path=str(source.absolute() if str(source).startswith("~") else source))

@@ -1,16 +1,16 @@
-"""The attention every encoder runs: softmax(Q K' / sqrt(d)) V, with a learned prefix in front of K and V where a
-method put one.
+"""The attention that every encoder runs: softmax(Q K' / sqrt(d)) V.
 
-Registered with transformers under the name `encoderlab`, so that the families' own modules call it. Torch's kernel for
-scaled-dot-product attention is the faster one without gradients. On a CPU it has no dropout, and in bf16 its backward
-pass is several times slower than written-out matrix products on short sequences (docs/performance.md).
+It is registered with transformers under the name `encoderlab`, so that the families' own modules call it. Torch's
+kernel for scaled-dot-product attention is the faster one without gradients. On a CPU it has no dropout, and in bf16 its
+backward pass is several times slower than written-out matrix products on short sequences (docs/performance.md).
 
-A module may carry `prefix_key` and `prefix_value` of shape (heads, length, head size). Positions and the mask's own
-columns are untouched by a prefix: it is seen by every token, and all of the model's positions stay usable.
+A method may put a learned prefix in front of K and V: a module then carries `prefix_key` and `prefix_value` of shape
+(heads, length, head size). Every token sees the prefix. Positions and the mask's own columns do not change, so all of
+the model's positions stay usable.
 
 Nothing that belongs to one call lies in a module. Where a layout is active (`encoderlab.model.packing`), the one row
-holds many sequences, and each attends to itself. Dropped weights come from the active `DropoutRNG`;
-without one none are.
+holds many sequences, and each attends to itself. The active `DropoutRNG` draws the dropped weights; without one,
+nothing is dropped.
 """
 
 from __future__ import annotations
@@ -40,6 +40,7 @@ def attention(
     key: Tensor,
     value: Tensor,
     attention_mask: Tensor | None,
+    *,
     scaling: float | None = None,
     dropout: float = 0.0,
     sliding_window: int | None = None,
@@ -49,8 +50,10 @@ def attention(
 
     Args:
         module: the family's attention module, which may carry a prefix.
-        query, key, value: (batch, heads, tokens, head size). A packed row may have queries for its sequences' first
-            tokens alone, one a sequence, in the order of the row.
+        query: (batch, heads, tokens, head size). A packed row may have queries for its sequences' first tokens alone,
+            one a sequence, in the order of the row.
+        key: (batch, heads, tokens, head size).
+        value: (batch, heads, tokens, head size).
         attention_mask: None, or additive and of a shape that widens to (batch, heads, tokens, tokens). It includes a
             bias of the scores and a sliding window.
         scaling: what the scores are multiplied with; None: 1 / sqrt(head size).
@@ -83,7 +86,7 @@ def attention(
 
 
 def _fused(key: Tensor, groups: Sequence[Group], bias: Tensor | None) -> bool:
-    """Whether torch's kernel is the one to train with. It gives no gradient to a bias that trains."""
+    """Whether to train with torch's kernel, which is faster for these groups but gives no gradient to a bias."""
     quicker = key.device.type != "cpu" or packing.typical(groups) >= LONG.get(key.dtype, 0)
     return quicker and not (bias is not None and bias.requires_grad)
 
@@ -97,7 +100,11 @@ def _kernel(
     bias: Tensor | None,
     scale: float,
 ) -> Tensor:
-    """Group by group; (tokens, heads, head size), the context of each query."""
+    """Attend with torch's kernel, group by group.
+
+    query: (queries, heads, head size); key, value: (tokens, heads, head size), the groups end to end. Returns the
+    context of each query, (queries, heads, head size).
+    """
     # split, not slices: the gradients of slices are each as large as the whole
     asked, there = matmul_attention.queries(groups, query, key), [group.tokens for group in groups]
     split = [query.split(asked), key.split(there), value.split(there)]
@@ -113,7 +120,7 @@ def _kernel(
 
 
 def _local(group: Group, window: int, like: Tensor) -> Group:
-    """The group, whose tokens see those less than `window` away."""
+    """Return the group with a mask that hides tokens `window` or more places away."""
     if group.length <= window:
         return group
     place = torch.arange(group.length, device=like.device)
@@ -123,14 +130,24 @@ def _local(group: Group, window: int, like: Tensor) -> Group:
 
 
 def with_prefix(module: Any, key: Tensor, value: Tensor, mask: Tensor | None) -> tuple[Tensor, Tensor, Tensor | None]:
-    """Keys, values and mask with the module's prefix in front."""
+    """Put the module's prefix in front of keys, values and mask.
+
+    Args:
+        module: an attention module with `prefix_key` and `prefix_value`, (heads, length, head size).
+        key: (sequences, heads, tokens, head size).
+        value: (sequences, heads, tokens, head size).
+        mask: additive, its last axis the keys; None: every token sees every token.
+
+    Returns:
+        Keys, values and mask, each with `length` more tokens in front.
+    """
     if mask is not None:
         mask = F.pad(mask, (module.prefix_key.size(1), 0))
     return matmul_attention.behind(module.prefix_key, key), matmul_attention.behind(module.prefix_value, value), mask
 
 
 def _mask(*args: Any, **kwargs: Any) -> Tensor | None:
-    """transformers' additive mask; none of a packed row, whose layout says it."""
+    """Return the additive mask of transformers; None for a packed row, whose layout holds the masks."""
     return None if packing.active() is not None else eager_mask(*args, **kwargs)
 
 

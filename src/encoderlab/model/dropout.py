@@ -14,7 +14,7 @@ from encoderlab.core.rng import derive
 
 
 class DropoutRNG:
-    """The dropout masks of one forward pass. Every call of `mask` draws on; two threads never share an object.
+    """The random generator of one forward pass's dropout masks. Threads must not share one.
 
     Args:
         seed: the seed of the run.
@@ -68,7 +68,7 @@ def use_rng(rng: DropoutRNG | None) -> Iterator[None]:
 
 
 def active_rng() -> DropoutRNG | None:
-    """The `rng` of the innermost `use_rng` around this call; None outside."""
+    """Return the `rng` of the innermost `use_rng` around this call; None outside."""
     return _ACTIVE.get()
 
 
@@ -80,6 +80,7 @@ class Dropout(nn.Module):
         self.p = p
 
     def forward(self, x: Tensor) -> Tensor:
+        """Drop elements of `x`, of any shape, and scale the others so that the expected value stays the same."""
         rng = active_rng() if self.training and self.p > 0 else None
         return x if rng is None else x * rng.mask(x, self.p)
 

@@ -42,7 +42,8 @@ def attend(
 
     Args:
         query: (queries, heads, head size); one query a token, or equally many a sequence.
-        key, value: (tokens, heads, head size), the sequences end to end.
+        key: (tokens, heads, head size), the sequences end to end.
+        value: (tokens, heads, head size), likewise.
         groups: which sequences those are, in their order; masks are additive.
         scale: what the scores are multiplied with.
         prefix: keys and values that every token sees too, (heads, length, head size) each.
@@ -65,8 +66,15 @@ def attend(
 
 
 def precision(key: Tensor, groups: Sequence[Group]) -> torch.dtype:
-    """That of the products. A CPU makes a kernel for every shape of bf16 matrices, and every group has its shape: where
-    groups are small, that takes longer than bf16 saves."""
+    """Choose the precision of the matrix products.
+
+    A CPU builds a kernel for every shape of bf16 matrices, and each group has a shape of its own. Where groups are
+    small, building takes longer than bf16 saves, so the products run in fp32.
+
+    Args:
+        key: (tokens, heads, head size), in the model's precision.
+        groups: the groups of sequences.
+    """
     if key.device.type != "cpu" or key.dtype != torch.bfloat16:
         return key.dtype
     scores = sum(group.count * group.length**2 for group in groups)
@@ -74,7 +82,13 @@ def precision(key: Tensor, groups: Sequence[Group]) -> torch.dtype:
 
 
 def queries(groups: Sequence[Group], query: Tensor, key: Tensor) -> list[int]:
-    """How many queries each group has."""
+    """Return the number of queries of each group.
+
+    Args:
+        groups: the groups of sequences.
+        query: (queries, heads, head size); one query a token, or equally many a sequence.
+        key: (tokens, heads, head size).
+    """
     if query.size(0) == key.size(0):
         return [group.tokens for group in groups]
     each = query.size(0) // sum(group.count for group in groups)
@@ -84,7 +98,16 @@ def queries(groups: Sequence[Group], query: Tensor, key: Tensor) -> list[int]:
 @final
 @dataclass(frozen=True)
 class _Part:
-    """Where a group's queries, keys and scores lie."""
+    """Where a group's queries, keys and scores lie in the flat tensors.
+
+    Attributes:
+        count: sequences of the group.
+        heads: attention heads.
+        queries: the group's rows of all queries.
+        keys: the group's rows of all keys and values.
+        scores: the group's elements of all scores.
+        mask: additive, (sequences, 1, 1, prefix + length) or wider; None: no padding.
+    """
 
     count: int
     heads: int
@@ -94,22 +117,22 @@ class _Part:
     mask: Tensor | None
 
     def square(self, flat: Tensor) -> Tensor:
-        """Of all scores those of the group, (sequences x heads, queries, keys)."""
+        """View the group's scores, (all scores,) -> (sequences x heads, queries, keys)."""
         asked = (self.queries.stop - self.queries.start) // self.count
         return flat[self.scores].view(self.count * self.heads, asked, -1)
 
     def matrices(self, x: Tensor, where: slice, dtype: torch.dtype) -> Tensor:
-        """(all tokens, heads, head size) -> (sequences, heads, tokens, head size), a copy."""
+        """Copy the group's rows, (all tokens, heads, head size) -> (sequences, heads, tokens, head size)."""
         own = x[where].unflatten(0, (self.count, -1)).transpose(1, 2)
         return torch.empty(own.shape, dtype=dtype, device=x.device).copy_(own)
 
     def put(self, into: Tensor, where: slice, found: Tensor) -> None:
-        """The way back; found: (sequences x heads, tokens, head size)."""
+        """Write the group's rows back: `found`, (sequences x heads, tokens, head size), into (all tokens, ...)."""
         into[where].unflatten(0, (self.count, -1)).transpose(1, 2).copy_(found.unflatten(0, (self.count, -1)))
 
 
 def _parts(groups: Sequence[Group], query: Tensor, key: Tensor, seen: int) -> Iterator[_Part]:
-    """seen: tokens of a prefix."""
+    """Find each group's place in the flat tensors. seen: tokens of the prefix, which every query sees as well."""
     asked = there = pairs = 0
     for group, asking in zip(groups, queries(groups, query, key), strict=True):
         size = key.size(1) * asking * (group.length + seen)
@@ -126,8 +149,10 @@ def _parts(groups: Sequence[Group], query: Tensor, key: Tensor, seen: int) -> It
 
 
 class _Attention(torch.autograd.Function):
+    """The products of the module's docstring and their gradient, as one step of autograd."""
+
     @staticmethod
-    def forward(
+    def forward(  # noqa: PLR0917 (autograd passes every argument by position)
         ctx: Any,
         query: Tensor,
         key: Tensor,
@@ -213,12 +238,24 @@ class _Attention(torch.autograd.Function):
 
 
 def behind(prefix: Tensor | None, x: Tensor) -> Tensor:
-    """Each sequence's tokens, (sequences, heads, tokens, head size), behind a prefix (heads, length, head size)."""
+    """Put a prefix in front of each sequence's tokens.
+
+    Args:
+        prefix: (heads, length, head size); None: there is none.
+        x: (sequences, heads, tokens, head size).
+
+    Returns:
+        (sequences, heads, length + tokens, head size).
+    """
     return x if prefix is None else torch.cat([prefix.to(x.dtype).expand(x.size(0), -1, -1, -1), x], dim=2)
 
 
 def _apart(found: Tensor, count: int, prefix: Tensor | None) -> Tensor:
-    """The gradient of the tokens; that of the prefix in front of them is added to `prefix`."""
+    """Split the prefix's gradient from the tokens'.
+
+    found: (sequences x heads, length + tokens, head size). prefix: (heads, length, head size); the part of the prefix,
+    summed over the `count` sequences, is added to it. Returns the part of the tokens.
+    """
     if prefix is None:
         return found
     seen = prefix.size(1)

@@ -30,7 +30,13 @@ _ACTIVE: ContextVar[Layout | None] = ContextVar("layout", default=None)
 @final
 @dataclass(frozen=True, eq=False)
 class Group:
-    """`count` sequences of `length` tokens. mask: additive, (count, 1, 1, length); None where nothing is padding."""
+    """Sequences of similar length that attention handles together.
+
+    Attributes:
+        count: how many sequences.
+        length: tokens of each, padding included.
+        mask: additive, (count, 1, 1, length); None where nothing is padding.
+    """
 
     count: int
     length: int
@@ -38,6 +44,7 @@ class Group:
 
     @property
     def tokens(self) -> int:
+        """The tokens of the group, padding included."""
         return self.count * self.length
 
 
@@ -65,7 +72,7 @@ class Layout:
 
 @contextmanager
 def use(layout: Layout | None) -> Iterator[None]:
-    """Let attention inside the block go by this layout. None: the batch is padded."""
+    """Let attention inside the block use this layout. None: the batch is padded."""
     token = _ACTIVE.set(layout)
     try:
         yield
@@ -74,20 +81,27 @@ def use(layout: Layout | None) -> Iterator[None]:
 
 
 def active() -> Layout | None:
-    """The layout of the innermost `use` around this call; None outside."""
+    """Return the layout of the innermost `use` around this call; None outside."""
     return _ACTIVE.get()
 
 
 def typical(groups: Sequence[Group]) -> float:
-    """The length of the sequence that a token lies in, on average: what attention's time goes by."""
+    """Return the mean over tokens of their sequence's length, to which attention's time is proportional."""
     return sum(group.tokens * group.length for group in groups) / sum(group.tokens for group in groups)
 
 
 def groups(lengths: np.ndarray, cost: float) -> list[np.ndarray]:
-    """Numbers of the sequences, cut into groups of similar length, longest first.
+    """Cut sequences into groups of similar length, longest first.
 
-    cost: the time of one more group, in tokens. Of all cuts of the sorted lengths the cheapest, where a group costs its
-    padded tokens and `cost` more: best[j] = min over i of best[i] + cost(sequences i to j).
+    A group costs its padded tokens plus `cost`. Dynamic programming over the sorted lengths finds the cheapest cut:
+    best[j] = min over i of best[i] + cost(sequences i to j).
+
+    Args:
+        lengths: int64 (sequences,), tokens of each.
+        cost: the time of one more group, in tokens.
+
+    Returns:
+        The numbers of each group's sequences.
     """
     order = np.argsort(-lengths, kind="stable")
     longest = lengths[order]
@@ -106,7 +120,13 @@ def groups(lengths: np.ndarray, cost: float) -> list[np.ndarray]:
 
 
 def arrange(lengths: np.ndarray, cost: float, dtype: torch.dtype, device: torch.device) -> tuple[Layout, np.ndarray]:
-    """Lay sequences of these lengths, int64 (sequences,), end to end. `cost` is that of `groups`.
+    """Lay sequences end to end in one packed row.
+
+    Args:
+        lengths: int64 (sequences,), tokens of each.
+        cost: the time of one more group, in tokens.
+        dtype: the precision of the masks.
+        device: where the layout's tensors go.
 
     Returns:
         The layout, and its `starts` as an array on the host.

@@ -1,8 +1,8 @@
-"""How a model with a table of learned positions counts them, for methods that have to say it explicitly.
+"""Count positions as a model does, for methods and packed rows that have to give them explicitly.
 
-Most families number the tokens from 0. Where the table has a padding row p (RoBERTa's kin), the tokens that are no
-padding are numbered from p + 1, and padding gets p. A model without such a table (rotary or relative positions) goes by
-where a token stands.
+Most families number the tokens from 0. Where the table of learned positions has a padding row p (RoBERTa's kin), tokens
+other than padding are numbered from p + 1, and padding gets p. A model without such a table (rotary or relative
+positions) uses the place of a token in the row.
 """
 
 from __future__ import annotations
@@ -19,27 +19,36 @@ from encoderlab.core.errors import InputError
 
 
 def arguments(trunk: nn.Module, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> dict[str, Any]:
-    """What a call of the trunk was given, by name, without the Nones."""
+    """Return the arguments of a call of the encoder by name, without those that are None."""
     given = {**dict(zip(inspect.signature(trunk.forward).parameters, args, strict=False)), **kwargs}
     return {name: value for name, value in given.items() if value is not None}
 
 
 def table(trunk: nn.Module) -> nn.Embedding | None:
-    """The learned absolute positions, if there are any."""
+    """Return the embedding of learned absolute positions, (positions, hidden); None where the model has none."""
     words, rows = trunk.get_input_embeddings(), trunk.config.max_position_embeddings  # type: ignore[operator, union-attr]
     embeddings = (m for m in trunk.modules() if isinstance(m, nn.Embedding) and m is not words)
     return next((embedding for embedding in embeddings if embedding.num_embeddings == rows), None)
 
 
 def usable(trunk: nn.Module) -> int:
-    """How many tokens the table has rows for, or, without one, how many the config says."""
+    """Return how many tokens the model has positions for: rows of the table, or the config's number without one."""
     rows: int = trunk.config.max_position_embeddings  # type: ignore[union-attr, assignment]
     found = table(trunk)
     return rows if found is None or found.padding_idx is None else rows - found.padding_idx - 1
 
 
 def counted(trunk: nn.Module, given: Mapping[str, Any], before: int = 0) -> Tensor:
-    """(batch or 1, tokens): the position of each token of a call, as the family counts, after `before` others."""
+    """Count the positions of a call's tokens as the family does.
+
+    Args:
+        trunk: the encoder.
+        given: the arguments of the call, with `input_ids` (batch, tokens) or `inputs_embeds` (batch, tokens, hidden).
+        before: positions that are taken in front of the tokens.
+
+    Returns:
+        int64 (batch, tokens), or (1, tokens) where all rows have the same positions.
+    """
     found = table(trunk)
     padding = None if found is None else found.padding_idx
     if padding is not None and "input_ids" in given:
@@ -51,11 +60,15 @@ def counted(trunk: nn.Module, given: Mapping[str, Any], before: int = 0) -> Tens
 
 
 def packed(ids: Tensor, places: Tensor, padding: int) -> Tensor:
-    """Positions of a packed row as RoBERTa's kin count them: a padding token in a text takes none.
+    """Count the positions of a packed row as RoBERTa's kin do: a padding token in a text takes none.
 
     Args:
-        ids, places: (1, tokens); the tokens, and each one's place in its sequence.
-        padding: the row of the padding, which is also its token.
+        ids: int64 (1, tokens), the tokens.
+        places: int64 (1, tokens), each token's place in its sequence, from 0.
+        padding: the table's row for padding, which is also the padding token.
+
+    Returns:
+        int64 (1, tokens).
     """
     real = ids.ne(padding).long()
     before = real.cumsum(1) - real  # tokens that count, in front of each one
@@ -64,13 +77,19 @@ def packed(ids: Tensor, places: Tensor, padding: int) -> Tensor:
 
 
 def mark(ids: np.ndarray, padding: int | None) -> str:
-    """What tells the states of rows in which a padding token stands in a text from those of an older version, which
-    gave it a position of its own; "" for other rows."""
+    """Return a mark for the cache key of rows in which a padding token stands in a text; "" for other rows.
+
+    An older version gave such a token a position of its own, so its cached states are not used for these rows.
+    """
     return "" if padding is None or not (ids == padding).any() else ":padding inside"
 
 
 def fit(trunk: nn.Module, tokens: int, taken: int) -> None:
-    """InputError where `tokens` and the `taken` ones before them are more than the model has positions for."""
+    """Check that the model has positions for `tokens` and the `taken` ones in front of them.
+
+    Raises:
+        InputError: they are more than the model has.
+    """
     if tokens + taken > usable(trunk):
         raise InputError(
             f"{tokens} tokens and {taken} learned positions in front of them: the model has {usable(trunk)} positions; "

@@ -83,7 +83,7 @@ def with_low_rank(x: Tensor, weight: Tensor, bias: Tensor | None, dropped: Tenso
 
 
 def _copies(x: Tensor, weight: Tensor) -> _Copies | None:
-    """The copies of a weight that x is multiplied with; None where the plain product is used."""
+    """Return the reordered copies to multiply x with; None where the plain product is used."""
     if torch.compiler.is_compiling():  # or traced, for ONNX say
         return None
     copies: _Copies | None = getattr(weight, "prepacked", None)
@@ -96,13 +96,13 @@ def _copies(x: Tensor, weight: Tensor) -> _Copies | None:
 
 @final
 class _Copies:
-    """What a weight carries: its copies, for as long as the weight stays as it is."""
+    """The holder of a weight's reordered copies, which are valid as long as the weight does not change."""
 
     def __init__(self) -> None:
         self.current: _Ordered | None = None
 
     def of(self, weight: Tensor) -> _Ordered:
-        """Return the copies of what is in the weight now. They are replaced as a whole, for threads that use others."""
+        """Return the copies of the weight's present state. A new object replaces old copies that a thread may use."""
         state = weight.data_ptr(), weight._version, weight.dtype, weight.shape, weight.stride()
         current = self.current
         if current is None or current.state != state:
@@ -110,13 +110,13 @@ class _Copies:
         return current
 
     def __reduce__(self) -> Any:
-        """A file gets none of them."""
+        """Leave the copies out of a pickle."""
         return _Copies, ()
 
 
 @final
 class _Ordered:
-    """The copies of one weight in one state, each made at first use; two threads may make the same one twice."""
+    """The copies of one weight in one state. Each is made at first use; two threads may make the same one twice."""
 
     def __init__(self, state: tuple[Any, ...], weight: Tensor) -> None:
         self.state, self.weight = state, weight
@@ -140,10 +140,10 @@ class _Linear(torch.autograd.Function):
     def forward(
         ctx: Any, x: Tensor, weight: Tensor, bias: Tensor | None, a: Tensor | None, b: Tensor | None, copies: _Copies
     ) -> Tensor:
-        y, low, rows = _product(x, copies.of(weight).forward, bias), None, None
+        y, low, rows = _product(x, copies.of(weight).forward, bias), None, None  # y: (..., out)
         if a is not None and b is not None:
-            rows = x.reshape(-1, x.size(-1))
-            low = a @ rows.t()
+            rows = x.reshape(-1, x.size(-1))  # (tokens, in)
+            low = a @ rows.t()  # (rank, tokens)
             y.view(-1, y.size(-1)).addmm_(low.t(), b.t())
         ctx.save_for_backward(weight, a, b, low, rows)  # the weight for torch's check that it is the same still
         ctx.copies = copies
@@ -157,8 +157,8 @@ class _Linear(torch.autograd.Function):
         d_bias = grad.sum_to_size(grad.shape[-1:]) if needed[2] else None
         if low is None:
             return d_x, None, d_bias, None, None, None
-        d_y = grad.reshape(-1, grad.size(-1))
-        d_low = b.t() @ d_y.t()
+        d_y = grad.reshape(-1, grad.size(-1))  # (tokens, out)
+        d_low = b.t() @ d_y.t()  # (rank, tokens)
         if d_x is not None:
             d_x.view(-1, d_x.size(-1)).addmm_(d_low.t(), a)
         return d_x, None, d_bias, d_low @ rows, (low @ d_y).t(), None

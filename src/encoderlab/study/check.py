@@ -29,7 +29,24 @@ class VariantReport:
 
 @dataclass(frozen=True, kw_only=True)
 class CheckReport:
-    """A study without problems: what it would train, on what. `runs`: how many of each kind."""
+    """A study without problems: what it would train, and on what.
+
+    Attributes:
+        name: the name of the study.
+        path: the study file.
+        model: the base model.
+        max_length: tokens of a row, special ones included.
+        device: where it would train.
+        precision: the compute precision, with the reason.
+        splits: the splits by name.
+        examples: a few rows, as (label, text).
+        variants: the compared variants.
+        reference: the variant that the others are compared with.
+        metric: the metric by which variants are compared.
+        runs: how many trials, runs and baselines there would be.
+        visible: the smallest difference that the study can detect, in words; None: not known for this metric.
+        warnings: what you should look at before training.
+    """
 
     name: str
     path: str
@@ -47,11 +64,20 @@ class CheckReport:
     warnings: list[str]
 
     def as_dict(self) -> dict[str, object]:
+        """Return the report as `--json` prints it."""
         return asdict(self)
 
 
 def check(path: Path, overrides: Sequence[str] = ()) -> CheckReport:
-    """Look at everything. InputError with every problem of file, data and model."""
+    """Check a study without training anything.
+
+    Args:
+        path: the study file.
+        overrides: settings of the command line, as `key=value`.
+
+    Raises:
+        InputError: the file, the data or the model has problems; the error lists all of them.
+    """
     found = look(config_load.read(path, overrides))
     study = found.study
     tokenized = _encode(found)
@@ -90,7 +116,7 @@ def check(path: Path, overrides: Sequence[str] = ()) -> CheckReport:
 
 
 def _visible(study: Study, rows: int, class_names: Sequence[str]) -> str | None:
-    """What difference the study can see, in words; None of a metric that is not a share of rows."""
+    """Describe the smallest difference that the study can detect; None for a metric that is not a share of rows."""
     if study.task.metric(class_names) != ACCURACY or len(study.variants) < 2:
         return None
     seeds, sd = len(study.seeds), study.report.seed_sd / 100

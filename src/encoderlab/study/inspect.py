@@ -38,8 +38,16 @@ HEAD = TASKS[0].head  # classification: the head that `--task-classes` sizes
 
 @dataclass(frozen=True, kw_only=True)
 class Share:
-    """What one variant of a method would train: parameters of the adapter and of the head, and all of the model's,
-    inserted ones included. `problems`: why it does not fit this model; the counts are 0 then."""
+    """The parameters that one variant of a method would train.
+
+    Attributes:
+        method: the name of the method.
+        variant: the label of the variant.
+        adapter: trained parameters outside the head.
+        head: trained parameters of the head.
+        total: all parameters of the model, inserted ones included.
+        problems: why the variant does not fit this model; the counts are then 0.
+    """
 
     method: str
     variant: str
@@ -50,14 +58,16 @@ class Share:
 
     @property
     def trained(self) -> int:
+        """All trained parameters."""
         return self.adapter + self.head
 
     @property
     def bytes(self) -> int:
-        """Of the tensors in its file, which are fp32."""
+        """The size of the trained tensors in the adapter's file, in fp32."""
         return BYTES * self.trained
 
     def as_dict(self) -> dict[str, str | int | float | list[str] | None]:
+        """Return the counts as `--json` prints them."""
         counts = {**asdict(self), "problems": list(self.problems), "trained": self.trained}
         if self.problems:
             return counts | {"share": None, "reduction": None, "bytes": None}
@@ -67,8 +77,18 @@ class Share:
 
 @dataclass(frozen=True, kw_only=True)
 class Anatomy:
-    """components: {name: parameters} of the model with a fresh head. fresh: names of the parameters inside the
-    encoder that its weights lack; None where there are no weights on this machine."""
+    """The parts of a model, and what each variant would train of it.
+
+    Attributes:
+        model: the model, a name or a folder.
+        family: the family of the model.
+        layers: how many layers it has.
+        hidden: the width of its states.
+        classes: the classes of the head.
+        components: parameters of each part of the model, with a newly initialized head.
+        newly_initialized: parameters of the encoder that its weights lack; None: this machine has no weights.
+        shares: what each variant would train.
+    """
 
     model: str
     family: str
@@ -81,9 +101,11 @@ class Anatomy:
 
     @property
     def parameters(self) -> int:
+        """All parameters of the model."""
         return sum(self.components.values())
 
     def as_dict(self) -> dict[str, object]:
+        """Return the parts and shares as `--json` prints them."""
         return {
             "model": self.model,
             "family": self.family,
@@ -99,8 +121,17 @@ class Anatomy:
 
 
 def inspect(name: str, methods: Sequence[str] = (), settings: Sequence[str] = (), *, classes: int = 2) -> Anatomy:
-    """`methods`: names, or none for every method that needs no settings; `settings`: `key=value` for the named ones,
-    a list being a grid. InputError for a wrong model or setting, and for a named method that does not fit."""
+    """Count the parameters of a model, and those that methods would train.
+
+    Args:
+        name: the model, a name or a folder.
+        methods: names of methods; none: every method that needs no settings.
+        settings: `key=value` for the named methods; a list is a grid.
+        classes: the classes of the head.
+
+    Raises:
+        InputError: the model or a setting is wrong, or a named method does not fit the model.
+    """
     if classes < 2:
         raise InputError(f"--task-classes {classes}: expected at least 2")
     variants = variants_of(methods, settings)
@@ -122,7 +153,7 @@ def inspect(name: str, methods: Sequence[str] = (), settings: Sequence[str] = ()
 
 
 def variants_of(methods: Sequence[str], settings: Sequence[str]) -> tuple[Variant, ...]:
-    """The variants that the command line names, read as the [[method]] sections of a study file are."""
+    """Read the variants that the command line names, as the [[method]] sections of a study file are read."""
     classes = {only(cls, "name"): cls for cls in METHODS}
     reader = Reader(Path("encoderlab inspect"))
     for name in methods:
@@ -149,7 +180,7 @@ def variants_of(methods: Sequence[str], settings: Sequence[str]) -> tuple[Varian
 
 
 def blueprint(name: str, classes: int, newly_initialized: Sequence[str] = ()) -> EncoderModel:
-    """The model that a config.json describes, with a head for so many classes; every weight is zero."""
+    """Build the model that a config.json describes, with a head for `classes` classes; every weight is zero."""
     config, family = checkpoint_config.read_config(name)
     config.num_labels = classes
     with no_init_weights():  # memory that nothing writes to is not used
@@ -168,8 +199,10 @@ def blueprint(name: str, classes: int, newly_initialized: Sequence[str] = ()) ->
 
 
 def fresh_in_encoder(name: str, classes: int) -> tuple[str, ...] | None:
-    """The parameters of the encoder that its weights lack, or None where they are not on this machine. No tensor is
-    read."""
+    """Return the parameters of the encoder that its weights lack; None where this machine has no weights.
+
+    The names in the files are enough: no tensor is read.
+    """
     config, _ = checkpoint_config.read_config(name)
     config.num_labels = classes
     folder = Path(name).expanduser()
@@ -196,7 +229,7 @@ def fresh_in_encoder(name: str, classes: int) -> tuple[str, ...] | None:
 
 
 def share(name: str, variant: Variant, classes: int, newly_initialized: Sequence[str]) -> Share:
-    """What the variant would train of the model."""
+    """Count what a variant would train of the model."""
     about: Any = {"method": variant.method.name, "variant": variant.label}
     encoder = blueprint(name, classes, newly_initialized)
     if problems := variant.method.problems(encoder):
@@ -210,7 +243,7 @@ def share(name: str, variant: Variant, classes: int, newly_initialized: Sequence
 
 
 def components(encoder: EncoderModel) -> dict[str, int]:
-    """{component: parameters}, adding up to all of the model's. A norm is a norm wherever it sits."""
+    """Count the parameters of each component; together they are all of the model's. A norm counts as one anywhere."""
     counts: dict[str, int] = {name: 0 for name in COMPONENTS}
     for name, parameter in encoder.model.named_parameters():
         counts[_component(encoder, name)] += parameter.numel()

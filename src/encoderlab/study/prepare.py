@@ -31,8 +31,16 @@ from encoderlab.training.settings import Train, TrainOverrides
 
 @dataclass(frozen=True, kw_only=True)
 class SplitReport:
-    """One split. rows: as they were read. labels: rows per class, or what else the task tells of them. tokens: what is
-    left after cutting."""
+    """The size of one split.
+
+    Attributes:
+        origin: where the rows are from.
+        rows: the rows as they were read.
+        labels: rows per class, or other figures of the labels that the task gives.
+        tokens: tokens that are left after truncation.
+        rows_cut: rows that truncation shortens.
+        tokens_lost: tokens that truncation removes.
+    """
 
     origin: str
     rows: int
@@ -43,13 +51,24 @@ class SplitReport:
 
 
 def prepare(study: Study) -> tuple[Splits, list[str], list[str]]:
-    """Splits, class names and warnings of a study that has no problem; InputError with all of them otherwise."""
+    """Read and check everything that a study needs before training.
+
+    Returns:
+        The splits, the class names, and warnings.
+
+    Raises:
+        InputError: the study has problems; the error lists all of them.
+    """
     found = look(study)
     return found.splits, found.class_names, warnings_of(found, _encode(found))
 
 
 def _encode(found: Findings) -> dict[str, TokenizedRows]:
-    """Tokens of every split, kept on disk for `study.open_bench`. InputError for each of which there can be none."""
+    """Tokenize every split, and keep the tokens on disk for the runs.
+
+    Raises:
+        InputError: listing every split that cannot be tokenized.
+    """
     cache = files.cache_folder() / "tokens"
     task, tokenizer, max_length = found.study.task, found.encoder.tokenizer, found.study.train.max_length
     tokenized, problems = {}, list[Problem]()
@@ -62,7 +81,7 @@ def _encode(found: Findings) -> dict[str, TokenizedRows]:
 
 
 def warnings_of(found: Findings, tokenized: dict[str, TokenizedRows]) -> list[str]:
-    """What the data says about itself, and the splits of which truncation takes much."""
+    """Return the warnings of the data, and one for each split of which truncation removes much."""
     task, max_length = found.study.task, found.study.train.max_length
     cut = [
         f"{place(name)}: {line}"
@@ -76,7 +95,7 @@ def warnings_of(found: Findings, tokenized: dict[str, TokenizedRows]) -> list[st
 
 
 def _unlike(study: Study) -> list[str]:
-    """Where a comparison of methods is one of how long they trained, or on which windows, as well."""
+    """Return a warning for each setting that differs between methods and so confounds their comparison."""
     usual = TrainOverrides.usual(study.train, study.task)
     found = []
     for key in ("epochs", "stride"):
@@ -92,6 +111,7 @@ def _unlike(study: Study) -> list[str]:
 
 
 def _split_report(rows: Rows, tokenized: TokenizedRows, task: Task, class_names: Sequence[str]) -> SplitReport:
+    """Count the rows and the tokens of a split."""
     return SplitReport(
         origin=rows.origin,
         rows=len(rows),
@@ -104,7 +124,15 @@ def _split_report(rows: Rows, tokenized: TokenizedRows, task: Task, class_names:
 
 @dataclass(frozen=True, kw_only=True)
 class Findings:
-    """A study without problems, with its rows and its model; counts: {label of a variant: parameters}."""
+    """A study without problems, with its rows and its model.
+
+    Attributes:
+        study: the study.
+        splits: its rows, by split.
+        class_names: the names of the classes.
+        encoder: the base model, without a method.
+        counts: for each variant's label, its numbers of parameters as `EncoderModel.counts` has them.
+    """
 
     study: Study
     splits: Splits
@@ -114,7 +142,14 @@ class Findings:
 
 
 def look(study: Study | Draft) -> Findings:
-    """Opens rows and model, inserts every method into a copy of the model. InputError with every problem."""
+    """Read the rows, load the model, and insert every method into a copy of it.
+
+    Args:
+        study: a study, or the draft of a study file with its problems.
+
+    Raises:
+        InputError: listing every problem of the file, the data and the model.
+    """
     file = study.path
     problems = [*study.problems] if isinstance(study, Draft) else []
     wrong: list[Problem] = []  # their paths are keys of the study file
@@ -124,7 +159,7 @@ def look(study: Study | Draft) -> Findings:
     whole = study.study if isinstance(study, Draft) else study
     away = whole is not None and whole.launch.gpu and whole.train.device != "cpu"
     if away and study.train is not None and study.train.precision == "auto" and not torch.cuda.is_available():
-        message = '"auto" asks the GPU, and only the jobs have one'
+        message = '"auto" depends on the GPU, and only the jobs have one'
         wrong.append(Problem("train.precision", message, 'use "bf16" or "fp32"'))
     if study.train is not None and study.train.device == "cuda" and not (away or torch.cuda.is_available()):
         wrong.append(Problem("train.device", "torch finds no CUDA device here", 'use "auto" or "cpu"'))
@@ -157,6 +192,16 @@ def look(study: Study | Draft) -> Findings:
 
 
 def rows_of(data: DataConfig, task: Task, base: Path) -> tuple[Splits, list[str]]:
+    """Read the splits of a study.
+
+    Args:
+        data: the data section.
+        task: the task of the study.
+        base: the folder from which relative paths count.
+
+    Returns:
+        The splits, and the names of the classes.
+    """
     splits = load_splits(
         data,
         text=task.text_columns,
@@ -169,7 +214,7 @@ def rows_of(data: DataConfig, task: Task, base: Path) -> tuple[Splits, list[str]
 
 
 def _length_problems(encoder: EncoderModel, train: Train | None, variants: Iterable[Variant]) -> list[Problem]:
-    """What is wrong with `max_length` for the model, and for the variants that take positions of it for themselves."""
+    """Return what is wrong with `max_length` for the model, and for variants that take up positions of their own."""
     limit = usable(encoder.base_model)
     if train is None:
         return []
@@ -189,7 +234,7 @@ def _length_problems(encoder: EncoderModel, train: Train | None, variants: Itera
 
 
 def _stride_problems(encoder: EncoderModel, train: Train | None, variants: Iterable[Variant]) -> list[Problem]:
-    """Strides of training windows that would leave tokens out between one window and the next."""
+    """Return a problem for each stride of training windows that would leave out tokens between two windows."""
     if train is None:
         return []
     window = window_size(encoder.tokenizer, train.max_length)
@@ -206,7 +251,7 @@ def _stride_problems(encoder: EncoderModel, train: Train | None, variants: Itera
 
 
 def _ends(variant: Variant) -> list[Variant]:
-    """The variant, and with each end of each range that is searched."""
+    """Return the variant, and a copy of it at each end of each searched range."""
     found = [variant]
     for key, space in variant.space:
         if key != "learning_rate":
@@ -215,7 +260,11 @@ def _ends(variant: Variant) -> list[Variant]:
 
 
 def _insert(encoder: EncoderModel, variant: Variant) -> dict[str, int]:
-    """Parameters of the variant, from a copy of the model; InputError if the method does not fit."""
+    """Insert the variant into a copy of the model and count its parameters.
+
+    Raises:
+        InputError: the method does not fit the model.
+    """
     if problems := variant.method.problems(encoder):
         raise InputError(*problems)
     trial = replace(encoder, model=copy.deepcopy(encoder.model))

@@ -24,7 +24,14 @@ TRAINING_COST = 3
 
 @dataclass(frozen=True, kw_only=True)
 class Work:
-    """The tokens of one run: `trained` with gradients, `forward` without. `group`: runs of one speed, a variant."""
+    """The work of one run, in tokens.
+
+    Attributes:
+        group: the runs that have the same speed, such as those of a variant.
+        title: the name of the run.
+        trained: tokens of forward and backward passes.
+        forward: tokens of forward passes without gradients.
+    """
 
     group: str
     title: str

@@ -1,6 +1,6 @@
 """How the settings of a variant are chosen: on validation, by short trials, before any run of it.
 
-    Grid      every candidate learning rate once, more at the edge, then a race of the best two (`rates`)
+    Grid      every candidate learning rate once, more at the edge, then a race of the best two (`learning_rates`)
     Tuning    [search] trials: ranges sampled by the tree-structured Parzen estimator (Bergstra et al. 2011), trials
               below the median of the others after an epoch pruned (Golovin et al. 2017), both from Optuna
 
