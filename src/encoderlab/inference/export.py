@@ -17,7 +17,6 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
 
 import torch
 from safetensors import SafetensorError
@@ -88,7 +87,7 @@ class Exported:
         )
         return [*lines, f"by at most {self.stored_difference:.1e} from the predictions that the run stored ({held})"]
 
-    def as_dict(self) -> dict[str, Any]:
+    def as_dict(self) -> dict[str, object]:
         """Return the fields by name, as `--json` prints them."""
         return asdict(self)
 
