@@ -99,8 +99,8 @@ def test_a_large_mean_keeps_the_answers_apart(tiny_model: Callable[[str], Path],
         predict(run, folder / "train.csv", stream)
         answers = [float(row["predicted_score"]) for row in csv.DictReader(io.StringIO(stream.getvalue()))]
         found[offset] = scores["pearson"], scores["mse"], np.array(answers) - offset
-    # Answers near 1e8 are multiples of a float64 step, and these differ by 2e-4 from text to text. So r is exact to about
-    # a step in units of their spread. Its error is below 1e-5 on some processors and 3e-5 on others.
+    # Answers near 1e8 are multiples of a float64 step, and these differ by 2e-4 from text to text. So r is exact to a
+    # step in units of their spread. Its error is below 1e-5 on some processors and 3e-5 on others.
     exact = np.spacing(1e8) / found[0.0][2].std()
     assert found[1e8][0] == pytest.approx(found[0.0][0], abs=max(1e-5, exact)) and exact < 1e-3
     assert found[1e8][1] == pytest.approx(found[0.0][1], rel=1e-4)
