@@ -85,7 +85,7 @@ def command(*arguments: str, cwd: Path) -> subprocess.CompletedProcess[str]:
 def test_help_is_fast_and_imports_nothing_heavy() -> None:
     code = """
 import sys, time
-from encoderlab import cli
+from encoderlab.cli import app as cli
 try:
     cli.main(["--help"])
 except SystemExit as stop:
@@ -268,7 +268,7 @@ def test_evaluate_scores_as_the_run_did(run: Path, folder: Path) -> None:
     own = json.loads((run / "result.json").read_text())["splits"]["test"]  # the same file
     assert {name: result[name] for name in own} == own
     shown = command("evaluate", str(run), "train.csv", cwd=folder)
-    assert f"accuracy         {own['accuracy']:.4f}" in shown.stdout and "precision" in shown.stdout
+    assert f"accuracy          {own['accuracy']:.4f}" in shown.stdout and "precision" in shown.stdout
 
 
 def test_usage_errors_exit_2(folder: Path) -> None:
@@ -312,7 +312,7 @@ def test_interruptions_are_one_line(
 def test_a_reader_that_left_is_no_error(size: int) -> None:
     """As in `encoderlab ... | head -1`: what is printed fits in a buffer, or does not."""
     code = f"""
-from encoderlab import cli
+from encoderlab.cli import app as cli
 @cli.app.command()
 def much():
     print("x" * {size})
@@ -333,7 +333,7 @@ cli.main(["much"])
 def test_libraries_do_not_talk_about_the_network() -> None:
     code = """
 import logging
-from encoderlab import cli
+from encoderlab.cli import app as cli
 try:
     cli.main(["check", "absent.toml"])
 except SystemExit:

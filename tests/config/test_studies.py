@@ -106,7 +106,7 @@ def test_the_local_twin_of_the_lab_has_no_problem(studies: Path, capsys: pytest.
 
 def test_stories_that_are_not_there_name_the_command_that_makes_them(tmp_path: Path) -> None:
     file = shutil.copy(FOLDER / "stories-mlm-local.toml", tmp_path)
-    with pytest.raises(InputError, match=r"no such file: .*; .* `encoderlab stories FILE -o .*stories.parquet` makes"):
+    with pytest.raises(InputError, match=r"no such file: .*; .* run: encoderlab stories FILE -o .*stories.parquet"):
         check.check(Path(file))
 
 

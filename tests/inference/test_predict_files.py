@@ -83,7 +83,7 @@ def test_dropped_rows_are_said_where_people_look(command: str, study: Path, call
 
 def test_dropped_rows_are_said_by_evaluate_and_kept_by_predict(call: Run, run: str) -> None:
     code, out, _ = call("evaluate", run, "train.csv")
-    assert code == 0 and f"note: {DROPPED}" in out.splitlines() and "rows             40" in out
+    assert code == 0 and f"note: {DROPPED}" in out.splitlines() and "rows              40" in out
     code, out, err = call("predict", run, "train.csv")
     assert code == 0 and len(list(csv.reader(io.StringIO(out)))) == 44
     assert err.splitlines() == [
@@ -119,7 +119,7 @@ def test_a_repeated_header_is_no_row_in_both(name: str, content: str, study: Pat
     code, out, err = call("predict", run, name)
     assert code == 0 and err.count(said) == 1 and err.endswith("2 rows\n") and len(out.splitlines()) == 3
     code, out, _ = call("evaluate", run, name)
-    assert code == 0 and out.count(said) == 1 and "rows             2" in out
+    assert code == 0 and out.count(said) == 1 and "rows              2" in out
 
 
 def test_options_say_how_a_file_is_read(study: Path, call: Run, run: str) -> None:
