@@ -5,7 +5,7 @@ standard normal: a row's difficulty, what a method makes of it, and what a run m
 seeds of a method disagree on 5.9 % of the rows and two methods on 7.4 %, as measured on real studies. A run's true
 accuracy is .85 (and a method's gap) plus the seeds' sd times a standard normal.
 
-    python benchmarks/statistics.py [--studies 500] [--out FILE.json]
+    python benchmarks/simulated_studies.py [--studies 500] [--out FILE.json]
 """
 
 from __future__ import annotations
@@ -22,12 +22,15 @@ from scipy.stats import multivariate_normal, norm
 from encoderlab.core import statistics
 from encoderlab.core.report_settings import Report
 from encoderlab.results import comparison, predictions
+from encoderlab.results.measures import Measures
 from encoderlab.results.recommend import recommend
-from encoderlab.tasks.metric import ACCURACY
+from encoderlab.results.summary import MetricSpread, VariantSummary
+from encoderlab.tasks.class_metrics import ACCURACY
 from encoderlab.tasks.registry import TASKS
+from encoderlab.training.run_record import Kind, ParameterCounts, RunRecord, SplitScores, Status
 
 ACCURATE, OF_SEEDS, OF_METHODS = 0.85, 0.059, 0.074
-TASK = TASKS[0]()
+MEASURES = Measures.of(TASKS[0](), ["no", "yes"])
 
 
 def correlations() -> tuple[float, float, float]:
@@ -64,13 +67,22 @@ def study(right: np.ndarray) -> list[comparison.Variant]:
         comparison.Variant(
             name=f"m{m}",
             method=f"m{m}",
-            kind="run",
-            done=[{"splits": {"validation": {"accuracy": 0.0}}}] * len(runs),
-            failed=[],
-            test={
-                s: predictions.Predictions(
-                    index=index, logits=np.zeros((len(index), 1), np.float32), labels=index, evidence=one[:, None]
+            kind=Kind.RUN,
+            done=tuple(
+                RunRecord(
+                    id=f"{m}-{s}",
+                    status=Status.DONE,
+                    kind=Kind.RUN,
+                    method=f"m{m}",
+                    variant=f"m{m}",
+                    seed=s,
+                    splits={"validation": SplitScores(rows=1, metrics={"accuracy": 0.0})},
                 )
+                for s in range(len(runs))
+            ),
+            failed=(),
+            test={
+                s: predictions.Predictions(index=index, labels=index, statistics={ACCURACY.key: one[:, None]})
                 for s, one in enumerate(runs)
             },
         )
@@ -78,9 +90,25 @@ def study(right: np.ndarray) -> list[comparison.Variant]:
     ]
 
 
-def summary(right: np.ndarray) -> list[dict[str, object]]:
+def summary(right: np.ndarray) -> list[VariantSummary]:
+    """Rows of summary.csv, as far as the recommendation reads them."""
+    unknown = {"learning_rate": None, "interval": None, "inference_ms_per_example": None, "peak_memory_mb": None}
     return [
-        {"variant": f"m{m}", "accuracy": runs.mean(), "adapter_parameters": len(right) - m, "train_seconds": 1.0}
+        VariantSummary(
+            method=f"m{m}",
+            variant=f"m{m}",
+            kind=Kind.RUN,
+            seeds=len(runs),
+            failed=0,
+            rows=runs.shape[1],
+            metric=MetricSpread(mean=float(runs.mean())),
+            spreads={},
+            means={},
+            parameters=ParameterCounts(adapter=len(right) - m),
+            train_seconds=1.0,
+            adapter_bytes=None,
+            **unknown,
+        )
         for m, runs in enumerate(right)
     ]
 
@@ -96,12 +124,12 @@ def false_claims(studies: int, rows: int = 1000) -> list[dict[str, float]]:
             for _ in range(studies):
                 right = simulated(draw, [0.0] * 5, seeds, rows, sd)
                 variants = study(right)
-                p = [one.p or 0.0 for one in comparison.against(variants, variants[0], TASK).values()]
+                p = [one.p or 0.0 for one in comparison.compare_all(variants, variants[0], ACCURACY).values()]
                 reference += bool(statistics.holm(p).min() < 0.05)
-                choice = recommend(variants, summary(right), TASK, ACCURACY, Report())
+                choice = recommend(variants, summary(right), MEASURES, Report())
                 assert choice is not None
-                best += bool(choice["worse"])
-                one = comparison.estimated(list(variants[1].test.values()), TASK, (0.0, 1.0))
+                best += bool(choice.worse)
+                one = ACCURACY.estimate(predictions.stacked(list(variants[1].test.values()), ACCURACY))
                 covered += one.low <= ACCURATE <= one.high
             found.append(
                 {
@@ -123,7 +151,7 @@ def power(studies: int, rows: int = 1000) -> list[dict[str, float]]:
         draw, hits = np.random.default_rng([2, seeds]), 0
         for _ in range(studies):
             variants = study(simulated(draw, [0.0, -0.02], seeds, rows, 0.01))
-            p = comparison.against(variants, variants[0], TASK)["m1"].p
+            p = comparison.compare_all(variants, variants[0], ACCURACY)["m1"].p
             hits += p is not None and p < 0.05
         found.append({"seeds": seeds, "p < .05": hits / studies})
         print(found[-1], flush=True)
@@ -138,8 +166,8 @@ def choices(studies: int) -> list[dict[str, float]]:
         draw, wrong = np.random.default_rng([3, rows]), 0
         for _ in range(studies):
             right = simulated(draw, [0.0, -0.02, -0.02, -0.02], 3, rows, 0.01)
-            choice = recommend(study(right), summary(right), TASK, ACCURACY, Report())
-            wrong += choice is not None and choice["variant"] != "m0"
+            choice = recommend(study(right), summary(right), MEASURES, Report())
+            wrong += choice is not None and choice.variant != "m0"
         found.append({"rows": rows, "more than a point worse": wrong / studies})
         print(found[-1], flush=True)
     return found
