@@ -11,7 +11,7 @@ import pytest
 from sklearn.metrics import balanced_accuracy_score, f1_score
 
 from encoderlab.core.variation import SeedVariance
-from encoderlab.tasks.class_metrics import ACCURACY, BalancedAccuracy, MacroF1, bootstrap_macro_f1
+from encoderlab.tasks.class_metrics import ACCURACY, BalancedAccuracy, MacroF1
 from encoderlab.tasks.metric import Metric
 from encoderlab.tasks.regression_metrics import METRICS
 
@@ -25,7 +25,8 @@ def rng(*key: int) -> np.random.Generator:
 def test_bootstrap_of_macro_f1_agrees_with_resampled_scikit_learn() -> None:
     labels = rng(8).choice(4, p=(0.4, 0.3, 0.285, 0.015), size=150)  # resamples without the last class do occur
     predicted = np.where(rng(9).random((2, 150)) < 0.75, labels, rng(10).integers(0, 3, size=(2, 150)))
-    ours = bootstrap_macro_f1(predicted, labels, 5, resamples=4000)
+    runs = np.stack([np.stack([labels, p], axis=1) for p in predicted])
+    ours = MacroF1(classes=5).interval_over_rows(runs, resamples=4000)
     draws = rng(11).integers(0, 150, size=(600, 150))
     scores = [np.mean([f1_score(labels[rows], p[rows], average="macro") for p in predicted]) for rows in draws]
     assert (ours.low, ours.high) == pytest.approx(tuple(np.quantile(scores, [0.025, 0.975])), abs=0.015)

@@ -9,11 +9,10 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 
 from encoderlab.core import statistics
-from encoderlab.core.statistics import Interval
 from encoderlab.results.columns import DIFFERENCE, INTERVAL, MEANS, METRICS, SPREAD, summary_columns
 from encoderlab.results.comparison import Comparison, Variant
 from encoderlab.results.measures import Measures
-from encoderlab.results.predictions import Predicted, disagreeing, on_common_rows, stacked
+from encoderlab.results.predictions import Predicted, Predictions, disagreeing, on_common_rows, stacked
 from encoderlab.tasks.metric import Metric
 from encoderlab.training.run_record import Kind, ParameterCounts, RunRecord
 
@@ -141,14 +140,15 @@ def summarize(
 def summarize_one(variant: Variant, measures: Measures, comparison: Comparison | None) -> VariantSummary:
     """Summarize one variant over its seeds."""
     done, task, metric = variant.done, measures.task, measures.metric
+    matched = _matched(variant.test)
     scores = [_scores(run, "test", variant.test, measures) for run in done]
     keys = dict.fromkeys((*METRICS, *(one.key for one in measures.extra_metrics), metric.key))
-    spreads = {key: _spread(key, scores, variant.test, measures) for key in keys}
+    spreads = {key: _spread(key, scores, matched, measures) for key in keys}
     others: dict[str, OtherTest] = {}
     for name, predicted in variant.others.items():
         theirs = [_scores(run, name, predicted, measures) for run in done]
         means = {key: task.mean_score(key, theirs) for key in measures.extra_keys}
-        others[name] = OtherTest(metric=_spread(metric.key, theirs, predicted, measures), means=means)
+        others[name] = OtherTest(metric=_spread(metric.key, theirs, _matched(predicted), measures), means=means)
     tested = [run.splits["test"].rows for run in done if "test" in run.splits]
     return VariantSummary(
         method=variant.method,
@@ -159,7 +159,7 @@ def summarize_one(variant: Variant, measures: Measures, comparison: Comparison |
         learning_rate=next((run.learning_rate for run in (*done, *variant.failed)), None),
         rows=next(iter(tested), None),
         metric=spreads[metric.key],
-        interval=_interval(variant.test, metric),
+        interval=_interval(matched, metric),
         spreads=spreads,
         means={key: task.mean_score(key, scores) for key in (*MEANS, *task.extra_scores) if key not in METRICS},
         other_tests=others,
@@ -185,14 +185,29 @@ def _scores(run: RunRecord, split: str, predicted: Predicted, measures: Measures
     return {**scores.metrics, **{key: metric.value(answers.statistics[key]) for key, metric in absent.items()}}
 
 
-def _spread(key: str, scores: Sequence[Mapping[str, float]], predicted: Predicted, measures: Measures) -> MetricSpread:
-    """Return one metric over the seeds and the rows of one test set. scores: the numbers of each run."""
+def _matched(predicted: Predicted) -> list[Predictions]:
+    """Return the answers to the test rows that all seeds have. Empty if there are none, or labels disagree."""
+    matched = on_common_rows(list(predicted.values())) if predicted else []
+    return [] if not matched or not len(matched[0].index) or disagreeing(matched) else matched
+
+
+def _spread(
+    key: str, scores: Sequence[Mapping[str, float]], matched: Sequence[Predictions], measures: Measures
+) -> MetricSpread:
+    """Return one metric over the seeds and the rows of one test set.
+
+    Args:
+        key: The metric.
+        scores: The numbers of each run.
+        matched: The answers of the runs to the same rows.
+        measures: The metrics of the study.
+    """
     values = [run[key] for run in scores if key in run]
     metric = measures.metrics.get(key)
     spread = statistics.seed_spread(values)
     # Student's t knows no bounds; a share has them.
     low, high = np.clip((spread.low, spread.high), *((0.0, 1.0) if metric is None else metric.bounds))
-    rows = None if metric is None or not values else _over_rows(predicted, metric)
+    rows = None if metric is None or not values or not matched else metric.interval_over_rows(stacked(matched, metric))
     return MetricSpread(
         mean=_number(spread.mean),
         sd=_number(spread.sd),
@@ -203,18 +218,9 @@ def _spread(key: str, scores: Sequence[Mapping[str, float]], predicted: Predicte
     )
 
 
-def _over_rows(predicted: Predicted, metric: Metric) -> Interval | None:
-    """Return the interval over the test rows. None if the seeds have no rows in common or disagree on labels."""
-    matched = on_common_rows(list(predicted.values())) if predicted else []
-    if not matched or not len(matched[0].index) or disagreeing(matched):
-        return None
-    return metric.interval_over_rows(stacked(matched, metric))
-
-
-def _interval(predicted: Predicted, metric: Metric) -> MetricInterval | None:
-    """Return the interval for other seeds and rows. None as in `_over_rows`."""
-    matched = on_common_rows(list(predicted.values())) if predicted else []
-    if not matched or not len(matched[0].index) or disagreeing(matched):
+def _interval(matched: Sequence[Predictions], metric: Metric) -> MetricInterval | None:
+    """Return the interval for other seeds and rows. None without answers to the same rows."""
+    if not matched:
         return None
     estimate = metric.estimate(stacked(matched, metric))
     share = estimate.row / (estimate.row + estimate.seed) if estimate.row + estimate.seed > 0 else 1.0

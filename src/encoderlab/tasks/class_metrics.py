@@ -7,11 +7,8 @@ from dataclasses import dataclass
 from typing import final
 
 import numpy as np
-from numpy.typing import ArrayLike
 
-from encoderlab.core import statistics
-from encoderlab.core.statistics import LEVEL, RESAMPLES, Interval
-from encoderlab.tasks.metric import Array, Floats, Metric, ShareMetric
+from encoderlab.tasks.metric import Array, CountedMetric, Floats, ShareMetric
 
 
 @final
@@ -40,7 +37,7 @@ ACCURACY = Accuracy()
 
 @final
 @dataclass(frozen=True, kw_only=True)
-class MacroF1(Metric):
+class MacroF1(CountedMetric):
     """The mean of the classes' F1 scores, over the classes that have a label or a prediction (as in scikit-learn).
 
     classes: how many there are.
@@ -57,15 +54,15 @@ class MacroF1(Metric):
 
     def metric_from_weights(self, rows: Array, weights: Floats) -> Floats:
         one_hot = np.eye(self.classes)
-        return macro_f1(one_hot[rows[:, 0]], one_hot[rows[:, 1]], weights)
-
-    def interval_over_rows(self, runs: Array) -> Interval:
-        return bootstrap_macro_f1(runs[..., 1], runs[0, :, 0], self.classes)
+        gold, guess = one_hot[rows[:, 0]], one_hot[rows[:, 1]]  # (n, classes)
+        support = weights @ (gold + guess)
+        f1 = 2 * (weights @ (gold * guess)) / np.maximum(support, 1)
+        return f1.sum(axis=1) / (support > 0).sum(axis=1)
 
 
 @final
 @dataclass(frozen=True, kw_only=True)
-class BalancedAccuracy(Metric):
+class BalancedAccuracy(CountedMetric):
     """The mean of the classes' recalls, over the classes that have a label (as in scikit-learn).
 
     classes: how many there are.
@@ -85,49 +82,3 @@ class BalancedAccuracy(Metric):
         support = weights @ gold
         recall = weights @ (gold * rows[:, 1:]) / np.maximum(support, 1)
         return recall.sum(axis=1) / (support > 0).sum(axis=1)
-
-    def interval_over_rows(self, runs: Array) -> Interval:
-        """Return the interval of `Metric`, from counts of equal rows: faster, as in `bootstrap_macro_f1`."""
-        kinds, counts = np.unique(np.vstack([runs[0, :, 0], runs[..., 1]]), axis=1, return_counts=True)
-        draws = statistics.draws_of_kinds(counts, 0, RESAMPLES).astype(np.float64)
-        label, *right = kinds
-        values = [self.metric_from_weights(np.stack([label, one], axis=1), draws) for one in right]
-        return statistics.percentile_interval(np.mean(values, axis=0), LEVEL)
-
-
-def macro_f1(gold: Floats, guess: Floats, weights: Floats) -> Floats:
-    """Return the macro F1 of weighted rows, (m,). gold, guess: one-hot (n, classes); weights: (m, n)."""
-    support = weights @ (gold + guess)
-    f1 = 2 * (weights @ (gold * guess)) / np.maximum(support, 1)
-    return f1.sum(axis=1) / (support > 0).sum(axis=1)
-
-
-def bootstrap_macro_f1(
-    predicted: ArrayLike,
-    labels: ArrayLike,
-    classes: int,
-    *,
-    seed: int = 0,
-    resamples: int = RESAMPLES,
-    level: float = LEVEL,
-) -> Interval:
-    """Return the percentile bootstrap interval over rows of the macro F1, averaged over seeds.
-
-    Rows with the same label and predictions are interchangeable, so that a sample is a count of each kind of row.
-
-    Args:
-        predicted: Class numbers, (seeds, rows).
-        labels: Class numbers, (rows,).
-        classes: Number of classes.
-        seed: Seed of the samples.
-        resamples: Number of samples.
-        level: Coverage of the interval.
-    """
-    models = np.atleast_2d(np.asarray(predicted, dtype=np.int64))
-    kinds, counts = np.unique(np.vstack([np.asarray(labels, dtype=np.int64), models]), axis=1, return_counts=True)
-    draws = statistics.draws_of_kinds(counts, seed, resamples).astype(np.float64)
-    one_hot = np.eye(classes)
-    total = np.zeros(resamples)
-    for model in kinds[1:]:
-        total += macro_f1(one_hot[kinds[0]], one_hot[model], draws)
-    return statistics.percentile_interval(total / len(models), level)

@@ -173,7 +173,7 @@ def _unknown_labels(rows: Rows, label: str, classes: Sequence[str], owner: str) 
     have = ", ".join(map(repr, classes[:10])) + (f" and {len(classes) - 10} more" if len(classes) > 10 else "")
     lines = [
         f"label {name!r} (column {label!r}, {count} of {len(rows)} rows) is unknown to {owner}, which has {have}; "
-        f"remove or rename these rows{did_you_mean(name, classes)}"
+        f"remove or rename these rows{similar_class(name, classes)}"
         for name, count in counts.most_common(5)
     ]
     if len(counts) > 5:
@@ -183,7 +183,7 @@ def _unknown_labels(rows: Rows, label: str, classes: Sequence[str], owner: str) 
     return lines
 
 
-def did_you_mean(label: str, classes: Sequence[str]) -> str:
+def similar_class(label: str, classes: Sequence[str]) -> str:
     """Return a hint at the class that differs in case or in one or two letters, or ""."""
     folded = {name.casefold(): name for name in classes}
     close = get_close_matches(label.casefold(), folded, n=1, cutoff=0.75)

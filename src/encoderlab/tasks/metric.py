@@ -13,6 +13,7 @@ Derive from the class that fits: the others need two methods or one.
     ShareMetric    a row is right or wrong (accuracy)           row_statistics
     MeanMetric     mean of one score per row (squared error)    row_statistics
     RatioMetric    sum of one column / sum of another           row_statistics
+    CountedMetric  of rows of few kinds (label and prediction)  row_statistics, metric_from_weights
     Metric         any function of weighted rows (correlation)  row_statistics, metric_from_weights
 """
 
@@ -28,7 +29,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from encoderlab.core import statistics, variation
-from encoderlab.core.statistics import Interval
+from encoderlab.core.statistics import LEVEL, RESAMPLES, Interval
 from encoderlab.core.variation import Estimate, SeedVariance
 
 Array = NDArray[Any]
@@ -195,6 +196,23 @@ class RatioMetric(Metric):
     def metric_from_weights(self, rows: Array, weights: Floats) -> Floats:
         part, whole = weights @ rows[:, 0], weights @ rows[:, 1]
         return part / np.maximum(whole, 1e-12)
+
+
+@dataclass(frozen=True, kw_only=True)
+class CountedMetric(Metric):
+    """A function of weighted rows whose statistics take few values, such as a label and a prediction.
+
+    Equal rows are interchangeable, so a bootstrap sample is a count of each kind of row, which is much faster.
+    """
+
+    def interval_over_rows(self, runs: Array, *, resamples: int = RESAMPLES) -> Interval:
+        seeds, rows, width = runs.shape
+        of_all_seeds = runs.swapaxes(0, 1).reshape(rows, seeds * width)
+        kinds, counts = np.unique(of_all_seeds, axis=0, return_counts=True)
+        draws = statistics.draws_of_kinds(counts, 0, resamples).astype(np.float64)
+        of_each_seed = kinds.reshape(len(kinds), seeds, width).swapaxes(0, 1)
+        values = [self.metric_from_weights(one, draws) for one in of_each_seed]
+        return statistics.percentile_interval(np.mean(values, axis=0), LEVEL)
 
 
 def _gaps(left: Array, right: Array) -> Floats:

@@ -25,7 +25,7 @@ from encoderlab.data.splits import Splits
 from encoderlab.data.tokenized import TokenizedRows
 from encoderlab.tasks import entities, word_rows
 from encoderlab.tasks.base import Task
-from encoderlab.tasks.classification import did_you_mean, log_softmax
+from encoderlab.tasks.classification import log_softmax, similar_class
 from encoderlab.tasks.metric import Metric
 from encoderlab.tasks.tokenization import tokenize
 from encoderlab.tasks.word_metrics import EntityF1, WordAccuracy, entity_counts, predicted_labels
@@ -137,7 +137,7 @@ class TokenClassification(Task):
                 raise InputError(
                     f"{rows.origin}: row {rows.index[row] + 1}: label {first!r} is unknown to the model, which "
                     f"has {', '.join(map(repr, class_names))}; correct or remove the row"
-                    f"{did_you_mean(first, class_names)}"
+                    f"{similar_class(first, class_names)}"
                 )
             labels[row, : len(names)] = [number[name] for name in names]
         return tokenize(rows, ("words",), labels, tokenizer, max_length, cache, words=True)
