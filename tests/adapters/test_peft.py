@@ -22,7 +22,7 @@ from encoderlab.methods.lora import Lora
 from encoderlab.methods.lora_plus import LoraPlus
 from encoderlab.methods.prefix import Prefix
 from encoderlab.methods.prompt import Prompt
-from encoderlab.model import families as encoder
+from encoderlab.model.families import FAMILIES as ALL_FAMILIES
 from fixtures_peft import Make, batch, make, plain, same, theirs  # noqa: F401  (a fixture)
 
 FAMILIES = ["bert", "roberta", "distilbert"]
@@ -86,14 +86,14 @@ def test_peft_drops_the_ranks_that_adalora_dropped(make: Make, tmp_path: Path) -
 
 
 def linears(family: str, *roles: str) -> list[str]:
-    return [getattr(encoder.FAMILIES[family], role) for role in roles]
+    return [getattr(ALL_FAMILIES[family], role) for role in roles]
 
 
 def configs(family: str) -> dict[str, dict[str, Any]]:
     qv = linears(family, "query", "value")
     lora = {"peft_type": "LORA", "task_type": "SEQ_CLS", "target_modules": qv}
     six = linears(family, *SIX)
-    whole = f"{encoder.FAMILIES[family].layers}.1.{six[0]}"
+    whole = f"{ALL_FAMILIES[family].layers}.1.{six[0]}"
     prompt = {"task_type": "SEQ_CLS", "num_virtual_tokens": 5, "token_dim": 32, "num_attention_heads": 2}
     return {
         "lora": lora | {"r": 4, "lora_alpha": 6},

@@ -24,9 +24,9 @@ from encoderlab.methods.full import Full
 from encoderlab.methods.head import Head
 from encoderlab.methods.lora import Lora
 from encoderlab.methods.prefix import Prefix
-from encoderlab.model import families as encoder
 from encoderlab.model import load
 from encoderlab.model.dropout import Dropout, DropoutRNG
+from encoderlab.model.families import FAMILIES
 from encoderlab.tasks.classification import Classification
 from encoderlab.training.settings import Train
 from fixtures_training import CLASSES, CPU, TASK, Build, build  # noqa: F401  (a fixture)
@@ -122,7 +122,7 @@ def test_micro_batches_cover_every_row_once_and_are_the_cheapest_cut() -> None:
 
 
 def test_one_batch_padded_or_alone_gives_the_same_logits(build: Build) -> None:
-    for family in encoder.FAMILIES:
+    for family in FAMILIES:
         trainer = build(Prefix(length=2), family=family)
         together = logits(trainer.model, trainer.task, trainer.train, pad_id=trainer.pad_id, budget=10**6, device=CPU)
         alone = logits(trainer.model, trainer.task, trainer.train, pad_id=trainer.pad_id, budget=1, device=CPU)

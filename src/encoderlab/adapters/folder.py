@@ -14,7 +14,6 @@ Loading requires the same names and shapes, or reports the differences. No tenso
 
 from __future__ import annotations
 
-import hashlib
 import logging
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -26,16 +25,16 @@ import torch
 from torch import Tensor
 
 from encoderlab.adapters import adapterhub, base_name, model_card, peft, tensor_names, unfit
+from encoderlab.adapters.folder_files import OURS, WEIGHTS
 from encoderlab.core.errors import InputError
 from encoderlab.core.files import build, read_json, write_json, write_text
-from encoderlab.core.hashing import as_json
+from encoderlab.core.hashing import as_json, file_hash
 from encoderlab.core.tensor_files import save_tensors
 from encoderlab.methods.base import Method
 from encoderlab.methods.registry import METHODS
 from encoderlab.model.encoder import EncoderModel
 
 FORMAT = "encoderlab-adapter/3"
-OURS, WEIGHTS = "encoderlab.json", "adapter_model.safetensors"
 
 log = logging.getLogger(__name__)
 
@@ -90,7 +89,7 @@ def save(
                 "tokenizer": encoder.tokenizer_fingerprint,
             },
             "method": asdict(replace(method, learning_rate=None)),
-            "sha256": _digest(folder / WEIGHTS),
+            "sha256": file_hash(folder / WEIGHTS),
             **(about or {}),
         }
     )
@@ -175,7 +174,7 @@ def _ours(encoder: EncoderModel, folder: Path, head: bool, force: bool) -> tuple
             f"{tensor_names.public(encoder.name)} (fingerprint {here[:12] or 'none'})"
         )
         _other_base(problem, "or --force to use it all the same" if head else "", force)
-    if (folder / WEIGHTS).is_file() and _digest(folder / WEIGHTS) != contents["sha256"]:
+    if (folder / WEIGHTS).is_file() and file_hash(folder / WEIGHTS) != contents["sha256"]:
         raise InputError(f"{folder / WEIGHTS}: damaged, or another file than {OURS} describes (its sha256 differs)")
     method = build(METHODS, "name", contents["method"])
     if contents["layout"] == "peft":
@@ -208,16 +207,6 @@ def _other_base(problem: str, otherwise: str, force: bool) -> None:
     if not force:
         raise InputError(f"{problem}; give it the encoder it was trained on{otherwise and f', {otherwise}'}")
     log.warning("%s; used all the same, as asked", problem)
-
-
-def is_there(folder: Path) -> bool:
-    """Return whether a folder has the files that `save` writes."""
-    return (folder / OURS).is_file() and (folder / WEIGHTS).is_file()
-
-
-def _digest(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def load_adapter(encoder: EncoderModel, folder: Path | str, *, head: bool = True, force: bool = False) -> Method:

@@ -12,14 +12,12 @@ def lazily(package: str, names: Mapping[str, str]) -> Callable[[str], Any]:
 
     Args:
         package: the dotted name of the package, `__name__` in its `__init__.py`.
-        names: the module below the package in which each public name is defined; "" for a module itself.
+        names: the module below the package in which each public name is defined.
     """
 
     def get(name: str) -> Any:
         if name not in names:
             raise AttributeError(f"module {package!r} has no attribute {name!r}")
-        if not names[name]:
-            return import_module(f"{package}.{name}")
         return getattr(import_module(f"{package}.{names[name]}"), name)
 
     return get

@@ -34,8 +34,9 @@ from encoderlab.inference.load_run import load_run
 from encoderlab.methods.base import Method
 from encoderlab.methods.qlora import Qlora
 from encoderlab.methods.registry import METHODS
-from encoderlab.model import checkpoint_config as encoder
 from encoderlab.model import heads
+from encoderlab.model.checkpoint_config import quiet
+from encoderlab.training.run_folder import RunFolder
 
 FORMATS = ("merged", "peft", "adapterhub", "onnx")
 TOLERANCE = {"merged": 1e-5, "peft": 1e-5, "adapterhub": 1e-5, "onnx": 1e-4}  # as a share: `Probe.allowed`
@@ -114,10 +115,10 @@ def export(run: Path, to: str, out: Path | None = None, *, force: bool = False, 
     if (target.exists() and not target.is_dir()) or (target.is_dir() and any(target.iterdir())):
         raise InputError(f"{target}: is there already; expected a new or an empty folder, name one with --out")
     loaded = load_run(run, device="cpu", precision="fp32", force=force, base=base)
-    config = files.read_json(run / "config.json")
+    config = RunFolder(run).read_config()
     method = files.build(METHODS, "name", config["method"])
     loaded.model.eval()
-    with _whole(target) as folder, torch.no_grad(), encoder.quiet():
+    with _whole(target) as folder, torch.no_grad(), quiet():
         rows = probe(run, loaded)
         if rows.spread is not None and rows.step > STORED * rows.spread:
             raise InputError(

@@ -24,6 +24,7 @@ from encoderlab.data.tokenized import TokenizedRows
 from encoderlab.engine.batches import collate
 from encoderlab.engine.tuned_model import Loaded
 from encoderlab.tasks.tokenization import read_cached
+from encoderlab.training.run_folder import RunFolder
 
 ROWS, BATCH = 32, 8
 
@@ -102,7 +103,7 @@ def probe(run: Path, loaded: Loaded) -> Probe:
         run: the folder of the run.
         loaded: the run's model in fp32.
     """
-    fingerprint = files.read_json(run / "config.json")["data"]["test"]["fingerprint"]
+    fingerprint = RunFolder(run).read_config()["data"]["test"]["fingerprint"]
     tokenized, origin = read_cached(fingerprint, files.cache_folder() / "tokens"), "rows of test"
     stored = None
     if tokenized is None:
@@ -165,7 +166,7 @@ def _predictions(run: Path, rows: int) -> np.ndarray | None:
 
 def _stored(run: Path, name: str) -> np.ndarray | None:
     try:
-        return load_file(run / "predictions" / "test.safetensors")[name]
+        return load_file(RunFolder(run).predictions("test"))[name]
     except (OSError, KeyError, SafetensorError):
         return None
 

@@ -41,16 +41,17 @@ def load_run(
     """
     if not (folder / "config.json").is_file():
         raise InputError(f"{folder}: not the folder of a run (expected config.json in it); give OUT/runs/ID")
-    if not RunFolder(folder).is_recorded:
+    run = RunFolder(folder)
+    if not run.is_recorded:
         raise InputError(f"{folder}: this run is not finished; run its study again to finish it")
-    if not (folder / "adapter" / adapters.OURS).is_file():
+    if not (run.adapter / adapters.OURS).is_file():
         raise InputError(
             f"{folder}: this run has no adapter/ (a trial, a baseline, or it failed early); "
             "if it was lost, run the study again"
         )
     place = choose_device(device)
     try:
-        config, record = files.read_json(folder / "config.json"), RunFolder(folder).record()
+        config, record = run.read_config(), run.record()
         if not record.is_done:
             log.warning("%s: this run failed (%s); using the best epoch before that", folder, record.reason)
         stored = {"bfloat16": "bf16", "float32": "fp32"}[config["precision"]]
@@ -61,8 +62,8 @@ def load_run(
             class_names=config["class_names"],
             seed=config["seed"],
             train=config["train"],
-            read=lambda b: adapters.read(b, folder / "adapter", force=force)[1],
-            origin=str(folder / "adapter"),
+            read=lambda b: adapters.read(b, run.adapter, force=force)[1],
+            origin=str(run.adapter),
             device=place,
             dtype=choose_precision(place, precision or stored)[0],
         )

@@ -31,6 +31,7 @@ from encoderlab.results.summary import Cell, summarize
 from encoderlab.results.sweeps import sweeps
 from encoderlab.results.table import Table
 from encoderlab.tasks.registry import TASKS
+from encoderlab.training.run_folder import RunFolder
 from encoderlab.training.run_record import Kind, RunRecord
 
 FROM_STUDY = ("reference", "warnings", "search", "data", "truncation", "versions", "hardware")
@@ -56,8 +57,9 @@ def read_table(out: Path) -> Table:
     """Read study.json and its runs, and compute everything that a report shows. Write nothing."""
     study = StudyRecord.read(out)
     ids = list(dict.fromkeys(study.runs))
-    missing = tuple(i for i in ids if not (out / "runs" / i / "result.json").is_file())
-    records = [_labelled(RunRecord.read(out / "runs" / i), study) for i in ids if i not in missing]
+    folders = {number: RunFolder(out / "runs" / number) for number in ids}
+    missing = tuple(number for number, folder in folders.items() if not folder.is_recorded)
+    records = [_labelled(folder.record(), study) for number, folder in folders.items() if number not in missing]
     runs = tuple(record for record in records if record.kind is not Kind.TRIAL)
     others = tuple(name for name in study.data if name not in ("train", *SPLITS))
     task = build(TASKS, "kind", study.study["task"])
@@ -71,7 +73,7 @@ def read_table(out: Path) -> Table:
     done = {variant.name: variant.done for variant in variants}
     validation = {name: _scores(done[name], "validation", key) for name in done}
     trained = [row.variant for row in summary if row.is_trained]
-    curves = {name: read_curve([out / "runs" / run.id for run in done[name]], key) for name in trained}
+    curves = {name: read_curve([folders[run.id].path for run in done[name]], key) for name in trained}
     validation_rows = study.data["validation"].rows if "validation" in study.data else None
     return Table(
         out=out,

@@ -15,6 +15,7 @@ from safetensors.numpy import load_file
 
 from encoderlab.core.errors import InputError
 from encoderlab.tasks.metric import Metric
+from encoderlab.training.run_folder import RunFolder
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -50,7 +51,7 @@ def read_predictions(folder: Path, split: str, metrics: Iterable[Metric]) -> Pre
     Raises:
         InputError: The file is damaged.
     """
-    path = folder / "predictions" / f"{split}.safetensors"
+    path = RunFolder(folder).predictions(split)
     if not path.is_file():
         return None
     try:

@@ -12,7 +12,7 @@ from typing import Any
 
 from encoderlab.core import files
 from encoderlab.core.errors import InputError
-from encoderlab.training.run_record import Precision, Status, known_keys
+from encoderlab.training.run_record import Precision, Status, decoding, known_keys, without_nulls
 
 NAME = "study.json"
 
@@ -182,10 +182,8 @@ class StudyRecord:
         Raises:
             ValueError: A key is missing or has a value of another type.
         """
-        if not isinstance(value, dict):
-            raise ValueError("expected an object")
-        found = {key: part for key, part in value.items() if part is not None}
-        try:
+        found = without_nulls(value)
+        with decoding():
             return cls(
                 **{key: found[key] for key in ("reference", "versions", "hardware") if key in found},
                 study=found["study"],
@@ -198,10 +196,6 @@ class StudyRecord:
                 search=tuple(map(SearchRecord.from_json, found.get("search", ()))),
                 extra={key: part for key, part in value.items() if key not in _OF_STUDY},
             )
-        except KeyError as error:
-            raise ValueError(f"the key {error} is missing") from None
-        except (TypeError, AttributeError) as error:
-            raise ValueError(str(error)) from None
 
     def to_json(self) -> Mapping[str, Any]:
         """Return the content of study.json."""

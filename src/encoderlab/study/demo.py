@@ -29,6 +29,7 @@ from pathlib import Path
 
 from encoderlab.core.errors import InputError
 from encoderlab.core.files import cache_folder, write_text
+from encoderlab.core.hashing import file_hash
 
 NEUTRAL = 0.5  # |mean rating| below this is no clear opinion: 533 of the 10,605 sentences
 TRAIN_ROWS = 1800  # half of them positive
@@ -194,8 +195,7 @@ def verify(archive: Path, pin: Pin) -> None:
     Raises:
         InputError: it is not the pinned one.
     """
-    with archive.open("rb") as file:
-        found = hashlib.file_digest(file, "sha256").hexdigest()
+    found = file_hash(archive)
     if found != pin.sha256:
         raise InputError(
             f"{archive.name}: SHA-256 is {found}, expected {pin.sha256}; nothing was kept, run the demo again"

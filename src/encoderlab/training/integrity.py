@@ -5,15 +5,15 @@ The content of the adapter is not read here, because it can be gigabytes. It is 
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Iterable
 from pathlib import Path
 
 from safetensors import SafetensorError, safe_open
 
-from encoderlab.adapters import folder as adapters
+from encoderlab.adapters.folder_files import OURS, WEIGHTS, is_there
 from encoderlab.core.errors import InputError
 from encoderlab.core.files import read_json
+from encoderlab.core.hashing import file_hash
 from encoderlab.training.run_record import Kind, RunRecord
 
 
@@ -24,7 +24,7 @@ def predictions(folder: Path, split: str) -> Path:
 
 def fingerprints(folder: Path, splits: Iterable[str]) -> dict[str, str]:
     """Return {split: SHA-256} of the predictions in a run's folder."""
-    return {split: _sha256(path) for split in splits if (path := predictions(folder, split)).is_file()}
+    return {split: file_hash(path) for split in splits if (path := predictions(folder, split)).is_file()}
 
 
 def problem(folder: Path, record: RunRecord) -> str | None:
@@ -39,22 +39,17 @@ def problem(folder: Path, record: RunRecord) -> str | None:
                 pass
         except (OSError, SafetensorError):
             return f"predictions/{path.name} is damaged"
-        if split in known and _sha256(path) != known[split]:
+        if split in known and file_hash(path) != known[split]:
             return f"predictions/{path.name} is not what the run wrote"
     if record.kind is not Kind.RUN or not record.is_done:
         return None
     place = folder / "adapter"
-    if not adapters.is_there(place):
+    if not is_there(place):
         return "its adapter is missing"
     try:
-        read_json(place / adapters.OURS)
+        read_json(place / OURS)
     except InputError:
-        return f"adapter/{adapters.OURS} is damaged"
-    if (place / adapters.WEIGHTS).stat().st_size != record.adapter_bytes:
-        return f"adapter/{adapters.WEIGHTS} is damaged"
+        return f"adapter/{OURS} is damaged"
+    if (place / WEIGHTS).stat().st_size != record.adapter_bytes:
+        return f"adapter/{WEIGHTS} is damaged"
     return None
-
-
-def _sha256(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()

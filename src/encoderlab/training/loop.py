@@ -87,9 +87,8 @@ class Trainer:
             centre, spread = self.scale
             self.labels = (self.train.labels - centre) / spread
             layer = self.encoder.output_layer()
-            if (
-                f"{layer}.weight" not in self.encoder.newly_initialized
-            ):  # the checkpoint's, which answers in the labels' unit
+            # The checkpoint's own head answers in the labels' unit.
+            if f"{layer}.weight" not in self.encoder.newly_initialized:
                 heads.standardise(self.encoder.model.get_submodule(layer), centre, spread)
         self.accelerator = Accelerator(cpu=self.device.type == "cpu", mixed_precision="no")
         self.model = ModelRunner(self.encoder, self.dtype, self.device)

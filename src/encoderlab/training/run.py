@@ -7,9 +7,10 @@ from __future__ import annotations
 
 import contextlib
 import gc
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import ExitStack
 from dataclasses import replace
+from typing import Any
 
 import torch
 
@@ -43,20 +44,23 @@ def execute(
     Raises:
         InputError: Another process does the run, and does not end within `wait` seconds.
     """
-    if (record := context.ranks.on_first(lambda: stored(context, job))) is not None:
+    number, config = identify(context, job)  # hashes every label, so it is done once
+    folder = RunFolder(context.folder / number)
+    if (record := context.ranks.on_first(lambda: _stored(folder, job))) is not None:
         return record
-    folder = folder_of(context, job)
     with ExitStack() as stack:
 
         def held() -> RunRecord | None:
             stack.enter_context(folder.hold(wait))
             if (record := folder.finished(say=True)) is None:
-                folder.write_config(identify(context, job)[1])
+                folder.write_config(config)
                 return None
             folder.sweep(record)
             return record.labelled(job.name, job.variant)
 
-        record = context.ranks.on_first(held) or _do(context, job, folder, on_progress, on_epoch)
+        record = context.ranks.on_first(held)
+        if record is None:
+            record = _do(context, job, folder, _begun(context, job, number, config), on_progress, on_epoch)
     # A trainer and its model hold each other: left to itself, Python keeps the models of a dozen runs.
     # `frozen_objects` makes this search for them short.
     if (record.parameters.total or 0) > LARGE:
@@ -66,14 +70,20 @@ def execute(
 
 def stored(context: RunContext, job: Job) -> RunRecord | None:
     """Return the record of a job that was done before, under the study's labels. None if it is still to be done."""
-    record = folder_of(context, job).stored()
+    return _stored(folder_of(context, job), job)
+
+
+def _stored(folder: RunFolder, job: Job) -> RunRecord | None:
+    record = folder.stored()
     return None if record is None else record.labelled(job.name, job.variant)
 
 
 def give_up(context: RunContext, job: Job, reason: str) -> RunRecord:
     """Record a run that could not be brought to its end. The next command tries it again."""
-    record = replace(_begun(context, job), status=Status.FAILED, reason=reason, try_again=True)
-    record.write(folder_of(context, job).path)
+    number, config = identify(context, job)
+    begun = _begun(context, job, number, config)
+    record = replace(begun, status=Status.FAILED, reason=reason, try_again=True)
+    record.write(context.folder / number)
     return record
 
 
@@ -88,9 +98,8 @@ def frozen_objects() -> Iterator[None]:
         gc.unfreeze()
 
 
-def _begun(context: RunContext, job: Job) -> RunRecord:
+def _begun(context: RunContext, job: Job, number: str, config: Mapping[str, Any]) -> RunRecord:
     """Return the record of a job before anything is known of it."""
-    number, config = identify(context, job)
     return RunRecord(
         id=number,
         status=Status.DONE,
@@ -107,9 +116,15 @@ def _begun(context: RunContext, job: Job) -> RunRecord:
     )
 
 
-def _do(context: RunContext, job: Job, folder: RunFolder, on_progress: OnProgress, on_epoch: OnEpoch) -> RunRecord:
-    """Do a job whose folder this process holds, and write its record."""
-    record = _begun(context, job)
+def _do(
+    context: RunContext,
+    job: Job,
+    folder: RunFolder,
+    record: RunRecord,
+    on_progress: OnProgress,
+    on_epoch: OnEpoch,
+) -> RunRecord:
+    """Do a job whose folder this process holds. Complete the record that was begun, and write it."""
     try:
         if job.is_constant:
             record = score_constant(context, record, folder)

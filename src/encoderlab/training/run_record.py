@@ -6,7 +6,8 @@ reads the record. The order of the fields below is the order of the keys in the 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field, fields, replace
 from enum import StrEnum
 from pathlib import Path
@@ -175,12 +176,10 @@ class RunRecord:
         Raises:
             ValueError: A key is missing or has a value of another type.
         """
-        if not isinstance(value, dict):
-            raise ValueError("expected an object")
-        found = {key: part for key, part in value.items() if part is not None}
+        found = without_nulls(value)
         if missing := [key for key in REQUIRED if key not in found]:
             raise ValueError(f"the key {missing[0]!r} is missing")
-        try:
+        with decoding():
             known = {key: _of_type(key, found[key], expected) for key, expected in PLAIN.items() if key in found}
             known |= {key: tuple(found[key]) for key in ("class_names", "warnings") if key in found}
             return cls(
@@ -192,10 +191,6 @@ class RunRecord:
                 precision=Precision(**known_keys(Precision, found.get("precision", {}))),
                 extra={key: part for key, part in value.items() if key not in KEYS},
             )
-        except KeyError as error:
-            raise ValueError(f"the key {error} is missing") from None
-        except (TypeError, AttributeError) as error:
-            raise ValueError(str(error)) from None
 
     def to_json(self) -> Mapping[str, Any]:
         """Return the content of result.json."""
@@ -228,6 +223,28 @@ PLAIN: Mapping[str, type | UnionType] = {  # the keys whose values are taken as 
     **dict.fromkeys(("config", "versions", "hardware", "predictions"), dict),
     "try_again": bool,
 }
+
+
+def without_nulls(value: Any) -> dict[str, Any]:
+    """Return the keys of a JSON object that have a value.
+
+    Raises:
+        ValueError: It is not an object.
+    """
+    if not isinstance(value, dict):
+        raise ValueError("expected an object")
+    return {key: part for key, part in value.items() if part is not None}
+
+
+@contextmanager
+def decoding() -> Iterator[None]:
+    """Turn what a wrong JSON object raises, while a record is built from it, into a ValueError with a message."""
+    try:
+        yield
+    except KeyError as error:
+        raise ValueError(f"the key {error} is missing") from None
+    except (TypeError, AttributeError) as error:
+        raise ValueError(str(error)) from None
 
 
 def known_keys(record: type, value: Mapping[str, Any]) -> Mapping[str, Any]:

@@ -207,9 +207,8 @@ def look(draft: EncodingDraft, *, spaces: bool) -> Found:
     features = _opened_features(draft, stories or [], spaces, problems)
     if problems or draft.study is None or stories is None or features is None:
         raise InputError(*problems)
-    with_responses = {
-        story.name: story for person in reversed(people) for story in person.stories
-    }  # first subject's TRs
+    # Of a story that several subjects have, the TRs of the first one.
+    with_responses = {story.name: story for person in reversed(people) for story in person.stories}
     used = [with_responses.get(story.name, story) for story in stories if not people or story.name in with_responses]
     assert settings is not None
     alignments = {person.name: person.alignment(settings) for person in people}

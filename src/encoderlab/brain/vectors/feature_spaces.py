@@ -25,6 +25,7 @@ from encoderlab.brain.vectors.features import BagOfWords, Encoder, Feature, File
 from encoderlab.brain.vectors.static import normal, read_vectors, vocabulary, word_length, word_rate
 from encoderlab.brain.vectors.windows import Windows
 from encoderlab.core.errors import InputError
+from encoderlab.core.hashing import file_hash
 from encoderlab.model import load
 from encoderlab.model.encoder import EncoderModel
 from encoderlab.model.prepacked_linear import prepack
@@ -145,8 +146,7 @@ class LookedUp(Spaces):
     def attributes(self, number: int, stories: Sequence[Story]) -> dict[str, str | int]:
         """See `Spaces`; raise InputError if the file does not exist."""
         try:
-            with self.file.open("rb") as stream:
-                digest = hashlib.file_digest(stream, "sha256").hexdigest()
+            digest = file_hash(self.file)
         except OSError:
             raise InputError(f"{self.file}: no such file; expected GloVe or word2vec vectors") from None
         return {"kind": "vectors", "units": "as in the file", "file": self.file.name, "file_sha256": digest}
