@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import signal
 import subprocess
@@ -16,7 +15,7 @@ import pytest
 
 from encoderlab.core.files import read_json
 from encoderlab.launch.queue import Queue
-from fixtures_study import Write, write_rows
+from fixtures_study import Write, study_in
 
 
 @pytest.fixture
@@ -26,37 +25,15 @@ def write_study(tmp_path: Path, tiny_model: Callable[[str], Path]) -> Write:
     def write(
         name: str, methods: str, *, epochs: int = 2, seeds: str = "[0, 1]", search: str = "candidates = 2"
     ) -> Path:
-        folder = tmp_path / name
-        folder.mkdir()
-        write_rows(folder / "train.csv", 90, 1)
-        write_rows(folder / "test.csv", 40, 2)
-        path = folder / "study.toml"
-        path.write_text(
-            f"""
-model = {json.dumps(str(tiny_model("bert")))}
-seeds = {seeds}
-out = "out"
-[task]
-kind = "classification"
-[data]
-train = "train.csv"
-test = "test.csv"
-[train]
-epochs = {epochs}
-batch_size = 8
-max_length = 32
-precision = "fp32"
-[search]
-rows = 40
-epochs = 2
-{search}
-[launch]
-workers = 2
-threads = 1
-{methods}""",
-            encoding="utf-8",
+        return study_in(
+            tmp_path / name,
+            tiny_model("bert"),
+            f"[launch]\nworkers = 2\nthreads = 1\n{methods}",
+            seeds=seeds,
+            epochs=epochs,
+            train='precision = "fp32"',
+            search=f"epochs = 2\n{search}",
         )
-        return path
 
     return write
 

@@ -30,8 +30,17 @@ def write_rows(path: Path, count: int, seed: int) -> None:
 Write = Callable[..., Path]
 
 
-def study_in(folder: Path, model: Path, more: str = "", seeds: str = "[0, 1]", epochs: int = 3) -> Path:
-    """folder/study.toml with `more` TOML at its end, and rows of its own beside it."""
+def study_in(
+    folder: Path,
+    model: Path,
+    more: str = "",
+    *,
+    seeds: str = "[0, 1]",
+    epochs: int = 3,
+    train: str = "",
+    search: str = "epochs = 1",
+) -> Path:
+    """folder/study.toml and its rows. train, search: more keys of these sections; more: TOML at the end."""
     folder.mkdir()
     write_rows(folder / "train.csv", 90, 1)
     write_rows(folder / "test.csv", 40, 2)
@@ -50,9 +59,10 @@ test = "test.csv"
 epochs = {epochs}
 batch_size = 8
 max_length = 32
+{train}
 [search]
 rows = 40
-epochs = 1
+{search}
 {more}""",
         encoding="utf-8",
     )

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from torch import nn
 
 from encoderlab.data.rows import Rows
 from encoderlab.methods.base import Method
@@ -32,6 +33,13 @@ def rows(count: int, seed: int) -> Rows:
     return Rows(columns={"text": texts, "label": labels}, origin="made", index=np.arange(count), notes=())
 
 
+def without_dropout(model: nn.Module) -> None:
+    """Switch dropout off: ours and another library's draw different masks."""
+    for module in model.modules():
+        if isinstance(module, Dropout):
+            module.p = 0.0
+
+
 Build = Callable[..., Trainer]
 
 
@@ -43,9 +51,7 @@ def build(tiny_model: Callable[[str], Path], tmp_path: Path) -> Build:
         encoder = load.load(str(tiny_model(family)), head=TASK.head, class_names=CLASSES, seed=0)
         method.inject(encoder, 0)
         if not dropout:
-            for module in encoder.model.modules():
-                if isinstance(module, Dropout):
-                    module.p = 0.0
+            without_dropout(encoder.model)
         encode = lambda r: TASK.tokenize(r, encoder.tokenizer, 64, CLASSES)  # noqa: E731
         keywords: dict[str, Any] = {
             "settings": Train(epochs=2, batch_size=8, max_length=64),

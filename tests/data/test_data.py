@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import re
 import subprocess
@@ -22,11 +21,7 @@ from encoderlab.data.readers import read
 from encoderlab.data.rows import Rows, example_rows
 from encoderlab.data.source import DataConfig, Source
 from encoderlab.data.splits import Splits, load_splits
-
-
-def write_jsonl(path: Path, records: list[dict]) -> Path:
-    path.write_text("".join(json.dumps(record, ensure_ascii=False) + "\n" for record in records), encoding="utf-8")
-    return path
+from fixtures_data import write_jsonl
 
 
 def test_the_data_section_reports_every_problem_at_once(tmp_path: Path) -> None:

@@ -21,6 +21,7 @@ from datasets import ClassLabel, Dataset, DatasetDict, Features, List, Value
 from encoderlab.core.errors import InputError
 from encoderlab.data.readers import read
 from encoderlab.data.source import Source
+from fixtures_data import write_jsonl
 
 # Texts that break naive readers: delimiters, quotes, line breaks, a Unicode line separator, an emoji.
 TEXTS = ["plain", 'a "quoted", word', "tab\there", "two\nlines", "é \u2028 😀", '"wholly quoted"']
@@ -33,11 +34,6 @@ def write_delimited(path: Path, delimiter: str, records: list[dict], encoding: s
         writer = csv.DictWriter(file, list(records[0]), delimiter=delimiter)
         writer.writeheader()
         writer.writerows(records)
-
-
-def write_jsonl(path: Path, records: list[dict]) -> Path:
-    path.write_text("".join(json.dumps(record, ensure_ascii=False) + "\n" for record in records), encoding="utf-8")
-    return path
 
 
 def arrow_file(records: list[dict]) -> bytes:

@@ -14,8 +14,8 @@ import transformers
 from numpy.random import Generator
 from torch.nn.utils.rnn import pad_sequence
 
-from encoderlab.model import checkpoint_config as encoder
 from encoderlab.model import load
+from encoderlab.model.checkpoint_config import read_config
 from encoderlab.model.encoder import EncoderModel
 
 from .damage import change
@@ -114,7 +114,7 @@ def _plausible(config: dict[str, Any], draw: Generator) -> bytes:
 
 def check_model(folder: Path, made: Models) -> list[str]:
     """Load the encoder under a head and ask it once."""
-    encoder.read_config(str(folder))
+    read_config(str(folder))
     model = load.load(str(folder), head=HEAD, class_names=CLASSES, seed=0)
     model.model.eval()
     assert model.fingerprint and len(model.layers()) > 0, "an encoder without layers"

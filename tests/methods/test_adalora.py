@@ -14,35 +14,22 @@ from torch import Tensor, nn
 
 from encoderlab.adapters import folder as adapters
 from encoderlab.core.errors import InputError
-from encoderlab.data.rows import Rows
 from encoderlab.engine.batches import collate, epoch_batches
 from encoderlab.engine.logits import logits
 from encoderlab.methods.adalora import AdaLora, AdaLoraLinear
 from encoderlab.methods.low_rank import low_rank_layers
 from encoderlab.model import load as model_load
-from encoderlab.model.dropout import Dropout
 from encoderlab.model.encoder import EncoderModel
-from encoderlab.tasks.classification import Classification
 from encoderlab.training import checkpoint
 from encoderlab.training.loop import Trainer
 from encoderlab.training.settings import Train
+from fixtures_training import CLASSES, CPU, TASK, rows, without_dropout
 
-TASK = Classification()
-CLASSES = ["no", "yes"]
-CPU = torch.device("cpu")
-WORDS = "good bad film the a was not very plot acting and".split()
 METHOD = AdaLora(rank=2, initial_rank=4, alpha=8, target=("query", "value", "ffn_in"), warmup=0.2, interval=2)
 STEPS = 20  # of 4 epochs of 40 rows in batches of 8: the first rank may go after step 4, the last at step 14
 
 Tiny = Callable[[str], Path]
 Build = Callable[..., Trainer]
-
-
-def rows(count: int, seed: int) -> Rows:
-    rng = np.random.default_rng(seed)
-    texts = [" ".join(rng.choice(WORDS, size=rng.integers(1, 30))) for _ in range(count)]
-    labels = ["yes" if t.split().count("good") > t.split().count("bad") else "no" for t in texts]
-    return Rows(columns={"text": texts, "label": labels}, origin="made", index=np.arange(count), notes=())
 
 
 def load(tiny_model: Tiny, seed: int = 0) -> EncoderModel:
@@ -57,7 +44,7 @@ def build(tiny_model: Tiny, tmp_path: Path) -> Build:
         encoder = load(tiny_model)
         method.inject(encoder, 0)
         if still:
-            no_dropout(encoder.model)
+            without_dropout(encoder.model)
         encode = lambda r: TASK.tokenize(r, encoder.tokenizer, 64, CLASSES)  # noqa: E731
         keywords: dict[str, Any] = {"learning_rate": 3e-2, "dtype": torch.float32} | changes
         return Trainer(
@@ -77,12 +64,6 @@ def build(tiny_model: Tiny, tmp_path: Path) -> Build:
     return make
 
 
-def no_dropout(model: nn.Module) -> None:
-    for module in model.modules():
-        if isinstance(module, Dropout):
-            module.p = 0.0
-
-
 def layers(encoder: EncoderModel) -> dict[str, AdaLoraLinear]:
     return {path: layer for path, layer in low_rank_layers(encoder) if isinstance(layer, AdaLoraLinear)}
 
@@ -91,7 +72,7 @@ def peft_twin(ours: EncoderModel, tiny_model: Tiny) -> Any:
     from peft import AdaLoraConfig, get_peft_model
 
     model = load(tiny_model).model
-    no_dropout(model)
+    without_dropout(model)
     config = AdaLoraConfig(
         init_r=4,
         target_r=2,

@@ -9,21 +9,11 @@ import peft
 import pytest
 import torch
 from torch import nn
-from transformers import AutoConfig, AutoModelForSequenceClassification
 
-from encoderlab.adapters import folder as adapters
 from encoderlab.methods.layernorm import LayerNorm
-from encoderlab.model import load as model_load
-from encoderlab.model.encoder import EncoderModel
 from encoderlab.model.families import FAMILIES
-
-HEAD = "AutoModelForSequenceClassification"
-
-
-def load(folder: Path, seed: int = 0) -> EncoderModel:
-    made = model_load.load(str(folder), head=HEAD, class_names=["no", "yes"], seed=seed)
-    made.model.eval()
-    return made
+from fixtures_methods import load_in_place as load
+from fixtures_methods import saved_and_loaded, trained_on_bert_base
 
 
 @pytest.mark.parametrize("family", FAMILIES)
@@ -49,31 +39,13 @@ def test_modernbert_without_bias_trains_its_gains(tiny_model: Callable[[str], Pa
 def test_every_layer_norm_is_saved_and_nothing_that_is_frozen(
     tiny_model: Callable[[str], Path], tmp_path: Path
 ) -> None:
-    method, made = LayerNorm(), load(tiny_model("bert"))
-    method.inject(made, 0)
-    generator = torch.Generator().manual_seed(0)
-    for _, parameter in made.trainable():
-        parameter.data.normal_(generator=generator)
-    tensors = adapters.adapter_tensors(made)
+    tensors = saved_and_loaded(LayerNorm(), tiny_model("bert"), tmp_path)
     assert all(".LayerNorm." in f".{name}" for name in tensors if not name.startswith(("head.", "pooler.")))
-    adapters.save(made, method, tensors, tmp_path)
-    loaded = load(tiny_model("bert"), seed=5)
-    assert adapters.load_adapter(loaded, tmp_path) == method
-    batch = made.tokenizer(["a good film", "bad"], padding=True, return_tensors="pt")
-    with torch.no_grad():
-        assert torch.equal(loaded.model(**batch).logits, made.model(**batch).logits)
 
 
 def test_the_count_on_bert_base() -> None:
     """Two LayerNorms in each of 12 layers and one in the embeddings, each a gain and a bias of 768."""
-    config = AutoConfig.for_model("bert", vocab_size=30, num_labels=2)
-    with torch.device("meta"):
-        model = AutoModelForSequenceClassification.from_config(config)
-    made = EncoderModel(
-        name="bert", model=model, tokenizer=None, family=FAMILIES["bert"], newly_initialized=frozenset(), fingerprint=""
-    )
-    LayerNorm().inject(made, 0)
-    assert made.counts()["adapter"] == (12 * 2 + 1) * 2 * 768 == 38_400
+    assert trained_on_bert_base(LayerNorm()) == (12 * 2 + 1) * 2 * 768 == 38_400
 
 
 @pytest.mark.filterwarnings("ignore:Unsupported layer type")  # PEFT does not know the sizes of a LayerNorm

@@ -12,7 +12,6 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from encoderlab.data.rows import Rows
 from encoderlab.engine.batches import collate, epoch_batches
 from encoderlab.methods.adalora import AdaLora
 from encoderlab.methods.base import Method
@@ -21,27 +20,14 @@ from encoderlab.methods.lora import Lora
 from encoderlab.methods.lora_plus import LoraPlus
 from encoderlab.methods.low_rank import LowRankLinear, low_rank_layers
 from encoderlab.model import load as model_load
-from encoderlab.model.dropout import Dropout
 from encoderlab.model.encoder import EncoderModel
 from encoderlab.model.families import FAMILIES, ROLES
-from encoderlab.tasks.classification import Classification
 from encoderlab.training.loop import Trainer
 from encoderlab.training.settings import Train
-
-TASK = Classification()
-CLASSES = ["no", "yes"]
-CPU = torch.device("cpu")
-WORDS = "good bad film the a was not very plot acting and".split()
+from fixtures_training import CLASSES, CPU, TASK, rows, without_dropout
 
 Tiny = Callable[[str], Path]
 Build = Callable[..., Trainer]
-
-
-def rows(count: int, seed: int) -> Rows:
-    rng = np.random.default_rng(seed)
-    texts = [" ".join(rng.choice(WORDS, size=rng.integers(1, 30))) for _ in range(count)]
-    labels = ["yes" if t.split().count("good") > t.split().count("bad") else "no" for t in texts]
-    return Rows(columns={"text": texts, "label": labels}, origin="made", index=np.arange(count), notes=())
 
 
 def load(tiny_model: Tiny, family: str = "bert") -> EncoderModel:
@@ -53,7 +39,7 @@ def build(tiny_model: Tiny, tmp_path: Path) -> Build:
     def make(method: Method, *, dtype: torch.dtype = torch.float32, rate: float = 1e-2, **settings: Any) -> Trainer:
         encoder = load(tiny_model)
         method.inject(encoder, 0)
-        still(encoder.model)
+        without_dropout(encoder.model)
         encode = lambda r: TASK.tokenize(r, encoder.tokenizer, 64, CLASSES)  # noqa: E731
         return Trainer(
             encoder=encoder,
@@ -73,19 +59,12 @@ def build(tiny_model: Tiny, tmp_path: Path) -> Build:
     return make
 
 
-def still(model: nn.Module) -> None:
-    """No dropout: ours and another library's draw different masks."""
-    for module in model.modules():
-        if isinstance(module, Dropout):
-            module.p = 0.0
-
-
 def peft_twin(ours: EncoderModel, tiny_model: Tiny, family: str = "bert", **config: Any) -> Any:
     """PEFT's LoRA kind on the same model, with our tensors in it."""
     from peft import LoraConfig, get_peft_model
 
     model = load(tiny_model, family).model
-    still(model)
+    without_dropout(model)
     theirs: Any = get_peft_model(model, LoraConfig(modules_to_save=["classifier"], **config))
     copied = 0
     for name, parameter in theirs.named_parameters():

@@ -9,7 +9,6 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
 import torch
 from torch import Tensor, nn
@@ -17,7 +16,6 @@ from torch import Tensor, nn
 from encoderlab.adapters import folder as adapters
 from encoderlab.config.settings import Variant
 from encoderlab.core.errors import InputError
-from encoderlab.data.rows import Rows
 from encoderlab.engine.batches import epoch_batches
 from encoderlab.methods import qlora
 from encoderlab.methods.lora import Lora
@@ -27,16 +25,12 @@ from encoderlab.model.encoder import EncoderModel
 from encoderlab.model.families import FAMILIES, ROLES
 from encoderlab.model.prepacked_linear import prepack
 from encoderlab.study.prepare import _insert
-from encoderlab.tasks.classification import Classification
 from encoderlab.training.loop import Trainer
 from encoderlab.training.settings import Train
+from fixtures_training import CLASSES, CPU, TASK, rows
 
 pytest.importorskip("bitsandbytes")
 
-TASK = Classification()
-CLASSES = ["no", "yes"]
-CPU = torch.device("cpu")
-WORDS = "good bad film the a was not very plot acting and".split()
 # The 16 values of NF4, as the paper's appendix E lists them.
 NF4 = (
     *(-1.0, -0.6961928009986877, -0.5250730514526367, -0.39491748809814453),
@@ -56,13 +50,6 @@ def load(tiny_model: Tiny, family: str = "bert", seed: int = 0) -> EncoderModel:
 
 def batch(encoder: EncoderModel) -> dict[str, Tensor]:
     return encoder.tokenizer(["good film", "the plot was not very good"], padding=True, return_tensors="pt")
-
-
-def rows(count: int, seed: int) -> Rows:
-    rng = np.random.default_rng(seed)
-    texts = [" ".join(rng.choice(WORDS, size=rng.integers(1, 30))) for _ in range(count)]
-    labels = ["yes" if t.split().count("good") > t.split().count("bad") else "no" for t in texts]
-    return Rows(columns={"text": texts, "label": labels}, origin="made", index=np.arange(count), notes=())
 
 
 def trainer(tiny_model: Tiny, folder: Path, method: Any, dtype: torch.dtype = torch.float32, **more: Any) -> Trainer:

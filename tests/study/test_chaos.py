@@ -30,7 +30,7 @@ def table(out: Path) -> list[Any]:
     return [metrics(out), summary]
 
 
-class RunContext:
+class Bench:
     """Copies of one study of six runs; what it gives undisturbed, and how long that takes."""
 
     def __init__(self, path: Path, cache: Path) -> None:
@@ -60,7 +60,7 @@ class RunContext:
         return table(out) == self.wanted and (out / "report.html").is_file() and not left
 
 
-def test_a_half_written_cache_of_a_killed_command_is_removed(bench: RunContext) -> None:
+def test_a_half_written_cache_of_a_killed_command_is_removed(bench: Bench) -> None:
     path = bench.copy("half")
     (path.parent / "out" / "trunk").mkdir(parents=True)
     (path.parent / "out" / "trunk" / ".states.npy.1.part").write_bytes(b"half")
@@ -68,7 +68,7 @@ def test_a_half_written_cache_of_a_killed_command_is_removed(bench: RunContext) 
     assert bench.same(path.parent / "out")
 
 
-def test_a_command_that_was_killed_between_a_result_and_its_end(bench: RunContext) -> None:
+def test_a_command_that_was_killed_between_a_result_and_its_end(bench: Bench) -> None:
     """The run is done; its lock and what is left of its checkpoint go with the next command."""
     path = bench.copy("between")
     bench.finish(bench.start(path))
@@ -83,12 +83,12 @@ def test_a_command_that_was_killed_between_a_result_and_its_end(bench: RunContex
 
 
 @pytest.fixture(scope="module")
-def bench(tiny_model: Callable[[str], Path], tmp_path_factory: pytest.TempPathFactory) -> RunContext:
+def bench(tiny_model: Callable[[str], Path], tmp_path_factory: pytest.TempPathFactory) -> Bench:
     folder = tmp_path_factory.mktemp("chaos")
-    return RunContext(study_in(folder / "undisturbed", tiny_model("bert"), SIX), folder / "cache")
+    return Bench(study_in(folder / "undisturbed", tiny_model("bert"), SIX), folder / "cache")
 
 
-def kills(bench: RunContext, count: int, seed: int) -> None:
+def kills(bench: Bench, count: int, seed: int) -> None:
     """`count` kills at random moments, each followed by the same command; now and then the newest file that the killed
     one wrote is torn as well, as a power cut may leave it."""
     draw = np.random.default_rng(seed)
@@ -120,12 +120,12 @@ def kills(bench: RunContext, count: int, seed: int) -> None:
     assert torn > 0 or count < 40
 
 
-def test_kills_at_random_moments(bench: RunContext) -> None:
+def test_kills_at_random_moments(bench: Bench) -> None:
     kills(bench, 8, seed=1)
 
 
 @pytest.mark.slow
-def test_forty_kills_at_random_moments(bench: RunContext) -> None:
+def test_forty_kills_at_random_moments(bench: Bench) -> None:
     kills(bench, 40, seed=2)
 
 
@@ -145,7 +145,7 @@ def remount(disk: Path, how: str) -> bool:
     )
 
 
-def lines(bench: RunContext) -> list[str]:
+def lines(bench: Bench) -> list[str]:
     """What was said since the last look; never a traceback."""
     said = bench.said.read_text().splitlines()
     bench.said.write_text("")
@@ -153,7 +153,7 @@ def lines(bench: RunContext) -> list[str]:
     return said
 
 
-def test_a_folder_that_becomes_read_only(bench: RunContext, disk: Path) -> None:
+def test_a_folder_that_becomes_read_only(bench: Bench, disk: Path) -> None:
     """After a kill: one line, exit 2, nothing touched; and the same command ends the study when it can write again."""
     out = disk / "out"
     process = bench.start(bench.path, "-s", f"out={out}")
@@ -177,7 +177,7 @@ def test_a_folder_that_becomes_read_only(bench: RunContext, disk: Path) -> None:
 
 
 @pytest.mark.parametrize("size", ["400k", *(pytest.param(s, marks=pytest.mark.slow) for s in ("120k", "650k"))])
-def test_a_disk_that_is_full(size: str, bench: RunContext, disk: Path) -> None:
+def test_a_disk_that_is_full(size: str, bench: Bench, disk: Path) -> None:
     """Wherever the study meets its end; three sizes meet it at three files."""
     out = disk / "out"
     assert remount(disk, f"size={size}")
@@ -190,7 +190,7 @@ def test_a_disk_that_is_full(size: str, bench: RunContext, disk: Path) -> None:
     assert bench.same(out)
 
 
-def test_a_clock_that_is_set_back(bench: RunContext) -> None:
+def test_a_clock_that_is_set_back(bench: Bench) -> None:
     """Killed, and gone on with years earlier by the wall clock, which moreover runs backwards."""
     path = bench.copy("earlier")
     out = path.parent / "out"

@@ -33,7 +33,7 @@ from encoderlab.core.errors import InputError
 from encoderlab.core.rng import derive
 from encoderlab.core.types import Doc
 from encoderlab.methods.base import Method
-from encoderlab.methods.peft_types import OURS, configs, did_you_mean, fits, layers, settable, type_name
+from encoderlab.methods.peft_types import OURS, closest_names, configs, fits, layers, settable, type_name
 from encoderlab.model.dropout import active_rng, replace_dropout
 from encoderlab.model.encoder import EncoderModel
 from encoderlab.model.families import ROLES
@@ -74,9 +74,7 @@ class Peft(Method):
         if problems := self.problems(encoder):
             raise InputError(*problems)
         options = self._resolved(encoder)
-        if next(
-            encoder.base_model.parameters()
-        ).is_meta:  # a model without weights: types that compute on them get zeros
+        if next(encoder.base_model.parameters()).is_meta:  # no weights: types that compute on them get zeros
             encoder.base_model.to_empty(device="cpu")
             for parameter in encoder.base_model.parameters():
                 parameter.data.zero_()
@@ -165,14 +163,14 @@ class Peft(Method):
             return [f"type = {self.type!r}: use our own method, name = {INSTEAD[self.type]!r}, for this"]
         supported = [name for name in configs() if name not in INSTEAD and name not in NOT_SUPPORTED]
         if self.type not in supported:
-            hint = did_you_mean(self.type, supported)
+            hint = closest_names(self.type, supported)
             return [f"type = {self.type!r}: no such type among peft's single-adapter layers{hint}"]
         problems, kinds = [], settable(self.type)
         for key, value in self.options.items():
             if key in OURS:
                 problems.append(f"{key}: encoderlab sets it (the head always trains); leave it out")
             elif key not in kinds:
-                problems.append(f"{key}: peft's {self.type} has no such field{did_you_mean(key, list(kinds))}")
+                problems.append(f"{key}: peft's {self.type} has no such field{closest_names(key, list(kinds))}")
             elif not fits(kinds[key], value):
                 problems.append(f"{key} = {value!r}: peft's {self.type} expects {type_name(kinds[key])}")
         return problems
@@ -221,7 +219,7 @@ def _paths(encoder: EncoderModel, key: str, value: Any) -> Any:
         elif any(path == name or path.endswith(f".{name}") for path in modules):  # the rule of PEFT
             paths.append(name)
         else:
-            raise InputError(f"{key}: no module {name!r} in {encoder.name}{did_you_mean(name, [*ROLES, *modules])}")
+            raise InputError(f"{key}: no module {name!r} in {encoder.name}{closest_names(name, [*ROLES, *modules])}")
     return list(dict.fromkeys(paths))
 
 

@@ -53,7 +53,7 @@ def type_name(kind: Any) -> str:
     return getattr(kind, "__name__", None) if isinstance(kind, type) else str(kind).replace("typing.", "")  # type: ignore[return-value]
 
 
-def did_you_mean(word: str, names: Sequence[str]) -> str:
+def closest_names(word: str, names: Sequence[str]) -> str:
     """Return a hint with the closest names, or with the possible ones."""
     close = difflib.get_close_matches(word, names, n=3) or difflib.get_close_matches(word.upper(), names, n=3)
     return f"; did you mean {' or '.join(close)}?" if close else f"; known: {', '.join(names[:40])}"

@@ -42,9 +42,8 @@ class Family:
     # attribute names of BERT: `attention_head_size`, `scaling`, and `dropout` with its probability.
     residual: str | None = None
     counts_from_padding: bool = False  # whether positions count from the config's `pad_token_id`
-    packs: bool = (
-        True  # whether sequences can lie end to end: attention depends only on `position_ids` and our function
-    )
+    # Whether sequences can lie end to end: attention depends only on `position_ids` and our function.
+    packs: bool = True
     stand_in: Callable[[nn.Module], nn.Module] | None = None  # replaces `attention` by one that calls our function
 
     @property

@@ -156,8 +156,7 @@ def look(study: Study | Draft) -> Findings:
     complete = study.study if isinstance(study, Draft) else study
     if study.out is not None and (line := out_problem(study.out)):
         wrong.append(Problem("out", line))
-    whole = study.study if isinstance(study, Draft) else study
-    away = whole is not None and whole.launch.gpu and whole.train.device != "cpu"
+    away = complete is not None and complete.launch.gpu and complete.train.device != "cpu"
     if away and study.train is not None and study.train.precision == "auto" and not torch.cuda.is_available():
         message = '"auto" depends on the GPU, and only the jobs have one'
         wrong.append(Problem("train.precision", message, 'use "bf16" or "fp32"'))
