@@ -28,7 +28,7 @@ from sklearn.metrics import f1_score
 from encoderlab.data.tokenized import take
 from encoderlab.engine.batches import epoch_batches
 from encoderlab.engine.device import choose_precision
-from encoderlab.engine.state_cache import TrunkCache
+from encoderlab.engine.state_cache import StateCache
 from encoderlab.methods.lora import Lora
 from encoderlab.training.settings import Train
 
@@ -57,7 +57,7 @@ def ours(arguments: Any, rows: Any, folder: Path, seed: int = 0) -> work.Side:
     dtype, _ = choose_precision(torch.device("cpu"), arguments.precision)
     model = work.model_folder("minilm", folder)
     side = work.ours(model, work.PAIRS, rows, METHOD, folder / f"run{seed}", settings=settings, dtype=dtype, seed=seed)
-    side.trainer.cache = TrunkCache(folder=folder / "trunk", bytes=10**10)
+    side.trainer.cache = StateCache(folder=folder / "trunk", bytes=10**10)
     side.trainer.validation = take(side.tokenized, np.arange(8))
     return side
 

@@ -100,7 +100,7 @@ def test_epochs_and_stride_of_a_section_are_grids_as_well(write) -> None:
         *("lora rank=4 epochs=1", "lora rank=4 epochs=3", "lora rank=8 epochs=1", "lora rank=8 epochs=3"),
         *("full", "head"),
     ]  # fmt: skip
-    assert [v.regime.epochs for v in study.variants] == [1, 3, 1, 3, 5, None]
+    assert [v.overrides.epochs for v in study.variants] == [1, 3, 1, 3, 5, None]
     assert [one.get("epochs") for one in settings.resolved(study)["method"]] == [1, 3, 1, 3, 5, None]
     usual = load.load(write(SHORT + LORA + "epochs = 1\n" + LORA), ["train.epochs=4"])
     assert labels(usual) == ["lora epochs=1", "lora epochs=4", "head"]

@@ -15,7 +15,7 @@ import torch
 from encoderlab.data.rows import Rows
 from encoderlab.engine import state_cache, tuned_model
 from encoderlab.engine.frozen_layers import frozen_layers
-from encoderlab.engine.state_cache import TrunkCache
+from encoderlab.engine.state_cache import StateCache
 from encoderlab.methods.adapter import Adapter
 from encoderlab.methods.base import Method
 from encoderlab.methods.bitfit import BitFit
@@ -49,7 +49,7 @@ def rows(count: int, seed: int) -> Rows:
 
 @pytest.fixture
 def build(tiny_model: Callable[[str], Path], tmp_path: Path) -> Callable[..., Trainer]:
-    def make(method: Method, family: str, folder: str, cache: TrunkCache | None, **changes: Any) -> Trainer:
+    def make(method: Method, family: str, folder: str, cache: StateCache | None, **changes: Any) -> Trainer:
         given: dict[str, Any] = {"dtype": torch.float32, "seed": 0} | changes
         model = given.pop("model", None) or tiny_model(family)
         encoder = load.load(str(model), head=TASK.head, class_names=CLASSES, seed=given["seed"])
@@ -66,13 +66,13 @@ def build(tiny_model: Callable[[str], Path], tmp_path: Path) -> Callable[..., Tr
 
 @pytest.mark.parametrize(("family", "method"), cells(FAMILIES, LAST, each=1))
 def test_a_run_with_the_cache_is_the_run_without(family: str, method: Method, build, tmp_path: Path) -> None:
-    cache = TrunkCache(folder=tmp_path / "trunk", bytes=10**9)
+    cache = StateCache(folder=tmp_path / "trunk", bytes=10**9)
     cached, plain = build(method, family, "a", cache), build(method, family, "b", None)
     found, expected = cached.run(), plain.run()
     if family == "albert" and method.name != "head":  # its layers share their weights, so none is in front
         assert not list(tmp_path.glob("trunk/*.npy"))
     else:
-        assert len(list(tmp_path.glob("trunk/*.npy"))) == 2 and cached.model.trunk.count in (1, 2)
+        assert len(list(tmp_path.glob("trunk/*.npy"))) == 2 and cached.model.frozen.count in (1, 2)
     for one, other in zip(found.history, expected.history, strict=True):
         assert one.train_loss == pytest.approx(other.train_loss, abs=2e-6)
         assert one.validation["loss"] == pytest.approx(other.validation["loss"], abs=2e-6)
@@ -81,7 +81,7 @@ def test_a_run_with_the_cache_is_the_run_without(family: str, method: Method, bu
 
 
 def test_seeds_and_methods_share_what_is_kept(build, tmp_path: Path) -> None:
-    cache = TrunkCache(folder=tmp_path / "trunk", bytes=10**9)
+    cache = StateCache(folder=tmp_path / "trunk", bytes=10**9)
     build(Lora(rank=2, layers="last"), "bert", "a", cache).run()
     made = {file: file.stat().st_ino for file in tmp_path.glob("trunk/*.npy")}
     build(Lora(rank=2, layers="last"), "bert", "b", cache, seed=1).run()
@@ -94,7 +94,7 @@ def test_seeds_and_methods_share_what_is_kept(build, tmp_path: Path) -> None:
 def test_frozen_layers_that_are_stored_otherwise_have_states_of_their_own(build, tmp_path: Path) -> None:
     """QLoRA quantises every layer, also those in front of the last: what they give is not what the base gives."""
     pytest.importorskip("bitsandbytes")
-    cache = TrunkCache(folder=tmp_path / "trunk", bytes=10**9)
+    cache = StateCache(folder=tmp_path / "trunk", bytes=10**9)
     build(Lora(rank=2, layers="last"), "bert", "a", cache).run()
     found = build(Qlora(rank=2, layers="last"), "bert", "b", cache).run()
     assert len(list(tmp_path.glob("trunk/*.npy"))) == 4
@@ -103,7 +103,7 @@ def test_frozen_layers_that_are_stored_otherwise_have_states_of_their_own(build,
 
 
 def test_what_the_first_layers_train_is_never_kept(build, tmp_path: Path) -> None:
-    cache = TrunkCache(folder=tmp_path / "trunk", bytes=10**9)
+    cache = StateCache(folder=tmp_path / "trunk", bytes=10**9)
     for method in (Full(), BitFit(), Lora(rank=2), Adapter(layers=(0,))):
         trainer = build(method, "bert", method.name, cache)
         assert frozen_layers(trainer.encoder) == 0
@@ -114,7 +114,7 @@ def test_what_the_first_layers_train_is_never_kept(build, tmp_path: Path) -> Non
 def test_a_budget_that_is_full_and_a_damaged_file_only_cost_time(build, tmp_path: Path) -> None:
     method = Head()
     expected = build(method, "bert", "a", None).run()
-    small = TrunkCache(folder=tmp_path / "small", bytes=40 * 32 * 4 + 200)  # the training rows, not those of validation
+    small = StateCache(folder=tmp_path / "small", bytes=40 * 32 * 4 + 200)  # the training rows, not those of validation
     assert build(method, "bert", "b", small).run().history[-1].train_loss == pytest.approx(
         expected.history[-1].train_loss, abs=1e-6
     )
@@ -133,7 +133,7 @@ def test_files_of_earlier_commands_make_room(tmp_path: Path, caplog: pytest.LogC
     size = (tmp_path / "now.npy").stat().st_size
 
     def room(files: float, **since: float) -> bool:
-        return state_cache.room(TrunkCache(folder=tmp_path, bytes=int(files * size), **since), size)
+        return state_cache.room(StateCache(folder=tmp_path, bytes=int(files * size), **since), size)
 
     def there() -> list[str]:
         return sorted(path.name for path in tmp_path.iterdir())
@@ -150,7 +150,7 @@ def test_files_of_earlier_commands_make_room(tmp_path: Path, caplog: pytest.LogC
 
 
 def test_bf16_is_kept_as_it_is(build, tmp_path: Path) -> None:
-    cache = TrunkCache(folder=tmp_path / "trunk", bytes=10**9)
+    cache = StateCache(folder=tmp_path / "trunk", bytes=10**9)
     method = Lora(rank=2, layers="last")
     cached = build(method, "bert", "a", cache, dtype=torch.bfloat16)
     cached._keep(Progress())
@@ -170,14 +170,14 @@ def test_a_full_disk_only_costs_time(build, tmp_path: Path, monkeypatch: pytest.
         raise OSError(errno.ENOSPC, "No space left on device")
 
     monkeypatch.setattr(os, "posix_fallocate", full)
-    cache = TrunkCache(folder=tmp_path / "trunk", bytes=10**9)
+    cache = StateCache(folder=tmp_path / "trunk", bytes=10**9)
     found = build(Head(), "bert", "b", cache).run()
     assert found.history[-1].train_loss == pytest.approx(expected.history[-1].train_loss, abs=1e-6)
     assert not list((tmp_path / "trunk").iterdir())
 
 
 def test_the_time_of_the_states_counts_for_every_run(build, tmp_path: Path) -> None:
-    cache = TrunkCache(folder=tmp_path / "trunk", bytes=10**9)
+    cache = StateCache(folder=tmp_path / "trunk", bytes=10**9)
     build(Head(), "bert", "a", cache).run()
     for file in tmp_path.glob("trunk/*.json"):
         file.write_text('{"seconds": 100}')
@@ -190,23 +190,23 @@ def test_a_pooler_that_trains_is_no_part_of_what_is_frozen(
     build, tiny_masked_lm: Callable[[str], Path], tmp_path: Path
 ) -> None:
     """A masked-LM checkpoint has none, so each seed draws its own and trains it: what is in front is the same."""
-    cache = TrunkCache(folder=tmp_path / "trunk", bytes=10**9)
+    cache = StateCache(folder=tmp_path / "trunk", bytes=10**9)
     model = tiny_masked_lm("bert")
     for seed in (0, 1):
         trainer = build(Head(), "bert", f"s{seed}", cache, model=model, seed=seed)
         assert any("pooler" in name for name, _ in trainer.encoder.trainable())
-        before = trainer.model.trunk.fingerprint
+        before = trainer.model.frozen.fingerprint
         trainer.run()
-        del trainer.model.trunk.__dict__["fingerprint"]
-        assert trainer.model.trunk.fingerprint == before
+        del trainer.model.frozen.__dict__["fingerprint"]
+        assert trainer.model.frozen.fingerprint == before
     assert len(list(tmp_path.glob("trunk/*.npy"))) == 2
 
 
 @pytest.mark.parametrize("family", ["mpnet", "deberta-v2"])
 def test_frozen_layers_rest_where_nothing_is_packed_too(family: str, build) -> None:
     model = build(Head(), family, "a", None).model.train()
-    assert not model.packs and model.trunk.count == 0
-    assert not any(module.training for module in model.trunk.frozen)
+    assert not model.packs and model.frozen.count == 0
+    assert not any(module.training for module in model.frozen.modules)
     assert not [
         n for n, m in model.model.named_modules() if m.training and "Dropout" in type(m).__name__ and ".layer." in n
     ]
@@ -223,26 +223,26 @@ def test_dropout_is_off_in_front_and_on_behind(build) -> None:
 
 def test_a_merged_model_takes_states_only_of_layers_that_did_not_change(build, tmp_path: Path) -> None:
     """Evaluation merges; what was in front of the change is still the base's."""
-    cache = TrunkCache(folder=tmp_path / "trunk", bytes=10**9)
+    cache = StateCache(folder=tmp_path / "trunk", bytes=10**9)
     trainer = build(Lora(rank=2, layers="last"), "bert", "a", cache)
     trained = trainer.run()
     made = set(tmp_path.glob("trunk/*.npy"))
 
-    def scored(cache: TrunkCache | None, timed: bool = False) -> np.ndarray:
+    def scored(cache: StateCache | None, timed: bool = False) -> np.ndarray:
         loaded = tuned_model.assemble(
             model=trainer.encoder.name, task=TASK, method=trainer.method, class_names=CLASSES, seed=0,
             train={"max_length": 64, "token_budget": 500}, read=lambda _: trained.tensors, origin="a", device=CPU,
             dtype=torch.float32,
         )  # fmt: skip
         found = tuned_model.logits(loaded, trainer.validation, cache=cache)
-        assert bool(loaded.model.trunk.kept) == (cache is not None)
+        assert bool(loaded.model.frozen.kept) == (cache is not None)
         if timed:  # what inference takes is told by a pass that runs every layer
             ran: list[int] = []
             loaded.encoder.part(0, "attention.self").register_forward_hook(lambda *_: ran.append(1))
             tuned_model.logits(loaded, trainer.validation, cache=cache)
             assert not ran
             assert (tuned_model.seconds_without_cache(loaded, trainer.validation) or 0) > 0
-            assert ran and loaded.model.trunk.kept
+            assert ran and loaded.model.frozen.kept
         else:
             assert cache is not None or tuned_model.seconds_without_cache(loaded, trainer.validation) is None
         return found

@@ -20,7 +20,7 @@ from encoderlab.data.rows import Rows
 from encoderlab.data.tokenized import TokenizedRows
 from encoderlab.engine import tuned_model
 from encoderlab.engine.runner import ModelRunner
-from encoderlab.engine.state_cache import TrunkCache
+from encoderlab.engine.state_cache import StateCache
 from encoderlab.methods.adapter import Adapter
 from encoderlab.methods.base import Method
 from encoderlab.methods.full import Full
@@ -176,8 +176,8 @@ def test_states_of_frozen_layers(method: Method, tiny_model: Callable[[str], Pat
     """They stand in for the layers in one thread, while the other one runs the layers."""
     encoder, tokenized = classified(tiny_model("bert"), method)
     model = ModelRunner(encoder, torch.float32, CPU)
-    model.keep(tokenized, TrunkCache(folder=tmp_path, bytes=10**9), PAD, 500, CPU)
-    assert model.trunk.kept
+    model.keep(tokenized, StateCache(folder=tmp_path, bytes=10**9), PAD, 500, CPU)
+    assert model.frozen.kept
     model.train()
     compare(dropping(model, tokenized, 1), scoring(model, tokenized, 2, cached=False))
 

@@ -20,12 +20,12 @@ from encoderlab.launch.pool import DEATHS, Pool
 from encoderlab.launch.queue import Queue
 
 
-def double(ask: int) -> int:
-    return 2 * ask
+def double(payload: int) -> int:
+    return 2 * payload
 
 
 class AtOnce:
-    """A crew that does what is there when it is started, in this process."""
+    """A backend that does what is there when it is started, in this process."""
 
     interval = 0.0
 
@@ -35,10 +35,10 @@ class AtOnce:
 
     def start(self, count: int) -> bool:
         while (found := self.queue.take("worker", 0.01)) is not None:
-            ticket, digest, ask = found
+            ticket, digest, payload = found
             self.names.append(ticket.name)
             assert len(self.names) < 20
-            self.queue.finish(ticket, {"value": self.queue.work(digest)(ask), "seconds": 0.0})
+            self.queue.finish(ticket, {"value": self.queue.work(digest)(payload), "seconds": 0.0})
         return True
 
     def alive(self) -> set[str]:
@@ -60,9 +60,9 @@ def left_taken(queue: Queue, name: str, deaths: int) -> None:
     (queue.at / f"000000~{name}~{deaths}~dead").write_bytes(pickle.dumps(("gone", 1)))
 
 
-def results(queue: Queue, crew: AtOnce, known: Any = lambda ask: None) -> list[Done]:
-    with Pool(double, known, queue, crew, 2) as pool:
-        pool.submit(WorkItem(name="wanted", rank=(5,), ask=4))
+def results(queue: Queue, backend: AtOnce, known: Any = lambda payload: None) -> list[Done]:
+    with Pool(double, known, queue, backend, 2) as pool:
+        pool.submit(WorkItem(name="wanted", rank=(5,), payload=4))
         return list(pool.finished())
 
 
@@ -70,16 +70,16 @@ def test_what_another_study_left_undone_is_not_done(tmp_path: Path) -> None:
     """Its work may be unreadable by now, and would take every worker with it, before anything that is wanted."""
     queue = Queue(tmp_path / "launch")
     left_taken(queue, "unwanted", 0)
-    crew = AtOnce(queue)
-    (done,) = results(queue, crew)
-    assert done.value == 8 and crew.names == ["wanted"]
+    backend = AtOnce(queue)
+    (done,) = results(queue, backend)
+    assert done.value == 8 and backend.names == ["wanted"]
 
 
 def test_a_run_whose_third_worker_died_after_its_result_is_done(tmp_path: Path) -> None:
     queue = Queue(tmp_path / "launch")
     left_taken(queue, "wanted", DEATHS - 1)
     said: list[int | None] = [8, None]  # not there when it is submitted, but later
-    (done,) = results(queue, AtOnce(queue), lambda ask: said.pop())
+    (done,) = results(queue, AtOnce(queue), lambda payload: said.pop())
     assert done.value == 8 and done.died is None
     left_taken(queue, "wanted", DEATHS - 1)
     (done,) = results(queue, AtOnce(queue))
@@ -90,10 +90,10 @@ def test_names_that_a_network_file_system_leaves_are_no_pieces(tmp_path: Path) -
     queue = Queue(tmp_path / "launch")
     queue.open()
     (queue.at / ".nfs0000000000a1").touch()
-    pool = Pool(double, lambda ask: None, queue, crew := AtOnce(queue), 1)
+    pool = Pool(double, lambda payload: None, queue, backend := AtOnce(queue), 1)
     (queue.queue / ".nfs0000000000a2").touch()
-    pool.submit(WorkItem(name="wanted", rank=(5,), ask=4))
-    assert [done.value for done in pool.finished()] == [8] and crew.names == ["wanted"]
+    pool.submit(WorkItem(name="wanted", rank=(5,), payload=4))
+    assert [done.value for done in pool.finished()] == [8] and backend.names == ["wanted"]
 
 
 def test_a_file_system_without_locks_shows_no_worker(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -132,13 +132,13 @@ def test_the_worker_that_replaces_another_has_its_gpu(tmp_path: Path, monkeypatc
     queue = Queue(tmp_path / "launch")
     queue.open()
     with queue.present("of an earlier command", 1):
-        crew = worker_backends.Processes(queue, 1, ("a", "b", "c"))
-        crew.start(2)
-        assert sorted(crew.jobs) == [0, 2]
-        crew.jobs[2].ended = True
-        assert crew.alive() == {"job-0", "of an earlier command"}
-        crew.start(1)
-        assert sorted(crew.jobs) == [0, 2] and not crew.jobs[2].ended
+        backend = worker_backends.Processes(queue, 1, ("a", "b", "c"))
+        backend.start(2)
+        assert sorted(backend.jobs) == [0, 2]
+        backend.jobs[2].ended = True
+        assert backend.alive() == {"job-0", "of an earlier command"}
+        backend.start(1)
+        assert sorted(backend.jobs) == [0, 2] and not backend.jobs[2].ended
 
 
 def test_without_flock_the_command_still_starts() -> None:

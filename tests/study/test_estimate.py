@@ -32,8 +32,8 @@ def test_frozen_layers_count_once(write_study: Write, monkeypatch: pytest.Monkey
     path = write_study("frozen", SEVERAL + '[[method]]\nname = "full"\n')
     one, two, head, full = speeds(path, monkeypatch).values()
     assert one.states > 0 and head.states > 0 and full.states == 0
-    assert one.trunk == two.trunk != head.trunk and full.trunk is None
-    assert all(speed.trunk is None for speed in speeds(path, monkeypatch, "train.trunk_cache=0").values())
+    assert one.frozen == two.frozen != head.frozen and full.frozen is None
+    assert all(speed.frozen is None for speed in speeds(path, monkeypatch, "train.trunk_cache=0").values())
     assert not (path.parent / "out").exists()
 
 
@@ -45,7 +45,7 @@ def test_states_are_added_to_the_first_variant_that_has_them(
     trunks = iter(["a", "a", "b"])
 
     def measure(*_):
-        return estimate._Speed(load=0, trained=0, forward=0, memory_mb=1.0, trunk=next(trunks), states=100.0)
+        return estimate._Speed(load=0, trained=0, forward=0, memory_mb=1.0, frozen=next(trunks), states=100.0)
 
     monkeypatch.setattr(estimate, "_measure", measure)
     found = estimate.estimate(path)
@@ -61,6 +61,6 @@ def test_states_are_added_to_the_first_variant_that_has_them(
 
 
 def test_seconds_of_a_run() -> None:
-    speed = estimate._Speed(load=1.0, trained=0.1, forward=0.01, memory_mb=None, trunk=None, states=0.0)
+    speed = estimate._Speed(load=1.0, trained=0.1, forward=0.01, memory_mb=None, frozen=None, states=0.0)
     assert speed.seconds(Work(group="a", title="", trained=100, forward=1000)) == pytest.approx(2 + 10 + 10)
     assert speed.seconds(Work(group="a", title="", trained=0, forward=1000)) == pytest.approx(1 + 10)

@@ -376,9 +376,9 @@ def test_the_time_of_a_grid_counts_its_epochs_windows_and_common_trials(study: P
     splits, class_names, _ = prepare(found)
     context = open_context(found, splits, class_names)
     shipped: Runs = pickle.loads(pickle.dumps(Runs(study=found, context=context)))  # as to a worker
-    asks = [ask for v in found.variants for ask in (*trials(found, v), *seeded(found, v, v.learning_rates[0]))]
-    assert [shipped.name(pickle.loads(pickle.dumps(ask))) for ask in asks] == [
-        Runs(study=found, context=context).name(ask) for ask in asks
+    specs = [spec for v in found.variants for spec in (*trials(found, v), *seeded(found, v, v.learning_rates[0]))]
+    assert [shipped.name(pickle.loads(pickle.dumps(spec))) for spec in specs] == [
+        Runs(study=found, context=context).name(spec) for spec in specs
     ]
     trained: dict[str, list[int]] = {}
     for work in planned(found, context):

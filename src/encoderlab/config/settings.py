@@ -113,19 +113,19 @@ class Variant:
         label: the name of the method and the settings in which its variants differ, such as "lora rank=8".
         learning_rates: the candidates, in the order of the study file; of a searched range only the middle.
         space: the searched ranges, by key of the section.
-        regime: the epochs and the stride that the section sets.
+        overrides: the epochs and the stride that the section sets.
     """
 
     method: Method
     label: str
     learning_rates: tuple[float, ...]
     space: tuple[tuple[str, Range], ...] = ()
-    regime: TrainOverrides = TrainOverrides()
+    overrides: TrainOverrides = TrainOverrides()
 
     @property
     def tried_as(self) -> tuple[Method, int | None]:
         """What a trial depends on: the method and the stride. All trials have the same epochs."""
-        return self.method, self.regime.stride
+        return self.method, self.overrides.stride
 
 
 @final
@@ -176,5 +176,5 @@ def resolved(study: Study) -> dict[str, Any]:
 
 def _as_written(variant: Variant) -> dict[str, object]:
     own = asdict(replace(variant.method, learning_rate=variant.learning_rates))
-    regime = {key: value for key, value in asdict(variant.regime).items() if value is not None}
-    return {"label": variant.label, **own, **regime, **{key: asdict(value) for key, value in variant.space}}
+    overrides = {key: value for key, value in asdict(variant.overrides).items() if value is not None}
+    return {"label": variant.label, **own, **overrides, **{key: asdict(value) for key, value in variant.space}}

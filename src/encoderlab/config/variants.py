@@ -92,7 +92,7 @@ def read_variants(
                 label=_label(choice.method, own, same),
                 learning_rates=_rates(choice.method, search) if rates is None else (rates.middle,),
                 space=tuple(choice.space.items()),
-                regime=choice.overrides,
+                overrides=choice.overrides,
             )
         )
     if len(reader.problems) == so_far:
@@ -232,7 +232,7 @@ def _short(value: object) -> str:
 
 
 def _check_different(reader: Reader, variants: Sequence[Variant], usual: TrainOverrides) -> None:
-    settings = [(replace(v.method, learning_rate=None), v.space, v.regime.over(usual)) for v in variants]
+    settings = [(replace(v.method, learning_rate=None), v.space, v.overrides.over(usual)) for v in variants]
     for i, variant in enumerate(variants):
         if settings.index(settings[i]) < i:
             reader.problem(

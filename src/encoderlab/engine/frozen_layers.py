@@ -39,7 +39,7 @@ class Reached(Exception):
 def frozen_layers(encoder: EncoderModel) -> int:
     """Count the leading layers that nothing trains: all under a head alone, none where the embeddings train."""
     paths = encoder.layer_paths()
-    trained = {name.removeprefix(encoder.base_prefix) for name, _ in encoder.trainable() if _in_trunk(encoder, name)}
+    trained = {name.removeprefix(encoder.base_prefix) for name, _ in encoder.trainable() if _in_encoder(encoder, name)}
     inside = [i for i, path in enumerate(paths) if any(name.startswith(f"{path}.") for name in trained)]
     others = [name for name in trained if not any(name.startswith(f"{path}.") for path in paths)]
     if others:
@@ -47,11 +47,11 @@ def frozen_layers(encoder: EncoderModel) -> int:
     return min(inside, default=len(paths))
 
 
-def _in_trunk(encoder: EncoderModel, name: str) -> bool:
+def _in_encoder(encoder: EncoderModel, name: str) -> bool:
     return name.startswith(encoder.base_prefix) and not encoder.in_pooler(name)
 
 
-class Trunk:
+class FrozenLayers:
     """The leading frozen layers of a model. In a pass of `owner` that has `states`, those stand in for them.
 
     Args:
@@ -61,7 +61,7 @@ class Trunk:
         owner: as in `ForwardCall`.
 
     Attributes:
-        frozen: the modules that run as in inference.
+        modules: the modules that run as in inference.
         whole: whether these are all layers, so that nothing but a head trains.
         kept: states by the fingerprint of their rows; a row of an array for each token, or each sequence if `whole`.
     """
@@ -70,9 +70,9 @@ class Trunk:
         layers = encoder.layers()
         self.count, self.whole, self.owner = count, count == len(layers), owner
         children = encoder.base_model.named_children()
-        self.frozen: list[nn.Module] = [*layers[:resting]]
+        self.modules: list[nn.Module] = [*layers[:resting]]
         if resting:
-            self.frozen += [m for name, m in children if name != encoder.family.pooler and not _holds(m, layers)]
+            self.modules += [m for name, m in children if name != encoder.family.pooler and not _holds(m, layers)]
         self.kept: dict[str, np.ndarray] = {}
         if count == 0:
             return
@@ -93,7 +93,7 @@ class Trunk:
         A method may have changed how their weights are stored, and with it what they give.
         """
         digest = hashlib.sha256()
-        for module in self.frozen:
+        for module in self.modules:
             for name, tensor in itertools.chain(module.named_parameters(), module.named_buffers()):
                 digest.update(f"{name}{tuple(tensor.shape)}{tensor.dtype}".encode())
                 digest.update(fingerprints.buffer(tensor))
@@ -101,7 +101,7 @@ class Trunk:
 
     def rest(self) -> None:
         """Let frozen layers run as in inference. Called after every `train()`."""
-        for module in self.frozen:
+        for module in self.modules:
             module.eval()
 
     def _through(self, own: Callable[..., Any], hidden_states: Tensor, *args: Any, **kwargs: Any) -> Any:

@@ -96,7 +96,7 @@ class LastLayer:
         narrowed = self.residual is not None  # then it is (1, sequences, hidden)
         return replaced(output, lambda x: (x[0] if narrowed else x[0].index_select(0, starts)).unsqueeze(1))
 
-    def _pick(self, trunk: nn.Module, args: Any, output: Any) -> Any:
+    def _pick(self, encoder: nn.Module, args: Any, output: Any) -> Any:
         """Give the head the chosen places alone: (batch, tokens, hidden) -> (1, n, hidden)."""
         call = active(self.owner)
         if call is None or call.places is None:

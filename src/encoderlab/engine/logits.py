@@ -69,7 +69,7 @@ def logits(
     pad_id: int,
     budget: int,
     device: torch.device,
-    tick: Any = None,
+    on_progress: Any = None,
     ranks: Ranks = ALONE,
 ) -> np.ndarray:
     """Compute the scores of all rows, without dropout. Masked tokens are the same in every call.
@@ -83,7 +83,7 @@ def logits(
         pad_id: the token that fills a batch.
         budget: tokens of a batch.
         device: where the model is.
-        tick: gets the tokens of each batch after it.
+        on_progress: gets the tokens of each batch after it.
         ranks: the processes that share the work.
 
     Returns:
@@ -97,8 +97,8 @@ def logits(
     for number in ranks.deal([int(tokens[chosen].sum()) for chosen in groups]):
         found = scores(model, task, tokenized, groups[number], pad_id=pad_id, device=device, draw=(0, 0))
         mine.append((number, found.float().cpu().numpy()))
-        if tick is not None:
-            tick(int(tokens[groups[number]].sum()))
+        if on_progress is not None:
+            on_progress(int(tokens[groups[number]].sum()))
     for number, result in (one for some in ranks.all(mine) for one in some):
         if out is None:
             width = result.shape[1] if tokenized.groups is None else widest

@@ -26,7 +26,7 @@ from encoderlab.engine import frozen_layers, state_cache
 from encoderlab.engine.batches import collate, first_tokens, full_batches, micro_batches, pack
 from encoderlab.engine.call import ForwardCall
 from encoderlab.engine.last_layer import LastLayer
-from encoderlab.engine.state_cache import TrunkCache, as_tensor
+from encoderlab.engine.state_cache import StateCache, as_tensor
 from encoderlab.model import positions
 from encoderlab.model.dropout import DropoutRNG
 from encoderlab.model.encoder import EncoderModel
@@ -52,7 +52,7 @@ class ModelRunner(nn.Module):
 
     Attributes:
         packs: whether the sequences of a batch lie end to end in one row.
-        trunk: the frozen leading layers, and the states that are kept of them.
+        frozen: the frozen leading layers, and the states that are kept of them.
     """
 
     def __init__(
@@ -86,15 +86,15 @@ class ModelRunner(nn.Module):
             hidden: int = encoder.model.config.hidden_size
             self.group_cost = GROUP_MULTIPLIES / hidden**2 if device.type == "cpu" else GROUP_ON_GPU
         self.owner = object()  # of the calls: a model may be wrapped more than once
-        # Its hooks come before those of the trunk, because the states that are kept are those that the head reads.
+        # Its hooks come before those of the frozen layers: the kept states are those that the head reads.
         self.last_layer = LastLayer(encoder, self.packs, self.owner)
         resting = frozen_layers.frozen_layers(encoder) if frozen is None else frozen
-        self.trunk = frozen_layers.Trunk(encoder, resting if self.packs else 0, resting, self.owner)
+        self.frozen = frozen_layers.FrozenLayers(encoder, resting if self.packs else 0, resting, self.owner)
 
     def train(self, mode: bool = True) -> ModelRunner:
         """Switch dropout on for passes that have a `DropoutRNG`, but not in front of what trains."""
         super().train(mode)
-        self.trunk.rest()
+        self.frozen.rest()
         return self
 
     def forward(
@@ -161,8 +161,8 @@ class ModelRunner(nn.Module):
         Returns:
             (sequences, c); or, where the task reads tokens, of each masked token or first token of a word, (n, c).
         """
-        kept = self.trunk.kept.get(tokenized.fingerprint) if cached and masked is None else None
-        if kept is not None and self.trunk.whole:
+        kept = self.frozen.kept.get(tokenized.fingerprint) if cached and masked is None else None
+        if kept is not None and self.frozen.whole:
             # Of each sequence the first token's states, (sequences, hidden): a batch of sequences of one token.
             states = as_tensor(kept[tokenized.sequences(rows)], self.dtype, device)
             return self(states=states.unsqueeze(1), rng=rng, **first_tokens(self.typed(tokenized), rows, device))
@@ -197,7 +197,7 @@ class ModelRunner(nn.Module):
 
     def states_shape(self, tokenized: TokenizedRows) -> tuple[int, int]:
         """Return the shape of a split's kept states: (tokens, hidden), or (sequences, hidden) if only a head trains."""
-        rows = len(tokenized.lengths) if self.trunk.whole else int(tokenized.offsets[-1])
+        rows = len(tokenized.lengths) if self.frozen.whole else int(tokenized.offsets[-1])
         return rows, int(self.model.config.hidden_size)
 
     def states_bytes(self, tokenized: TokenizedRows) -> int:
@@ -206,14 +206,14 @@ class ModelRunner(nn.Module):
 
     @torch.no_grad()
     def keep(
-        self, tokenized: TokenizedRows, cache: TrunkCache, pad_id: int, budget: int, device: torch.device
+        self, tokenized: TokenizedRows, cache: StateCache, pad_id: int, budget: int, device: torch.device
     ) -> float:
         """Read the frozen layers' states of these rows from the cache, or compute and write them if there is room.
 
         Returns:
             The seconds that they took to compute, now or in another run; 0 where they are not kept.
         """
-        kept = self.trunk
+        kept = self.frozen
         if not kept.count or tokenized.vocabulary is not None:  # tokens that are masked are others each time
             return 0.0
         if kept.whole and tokenized.places is not None:  # what is kept then are first tokens
@@ -243,7 +243,7 @@ class ModelRunner(nn.Module):
                 raise AssertionError("the pass went by the states")
             except frozen_layers.Reached as reached:
                 states = reached.states  # (1, tokens, hidden); if whole, (sequences, 1, hidden)
-            if self.trunk.whole:
+            if self.frozen.whole:
                 yield tokenized.sequences(chosen), states[:, 0]
             else:
                 yield source[source >= 0], states[0, torch.from_numpy(source >= 0).to(device)]  # without padding

@@ -26,7 +26,7 @@ from torch import Tensor
 from encoderlab.core.errors import InputError
 from encoderlab.core.files import read_json, write_atomically, write_json
 from encoderlab.data.tokenized import TokenizedRows
-from encoderlab.engine.frozen_layers import Trunk
+from encoderlab.engine.frozen_layers import FrozenLayers
 
 log = logging.getLogger(__name__)
 
@@ -36,7 +36,7 @@ NUMPY = {torch.float32: np.dtype(np.float32), torch.bfloat16: np.dtype(np.uint16
 
 @final
 @dataclass(frozen=True, kw_only=True)
-class TrunkCache:
+class StateCache:
     """Where states are kept, and how much of the disk they may take together.
 
     Attributes:
@@ -50,21 +50,21 @@ class TrunkCache:
     since: float = -math.inf
 
 
-def path_of(cache: TrunkCache, model: str, trunk: Trunk, tokenized: TokenizedRows, dtype: torch.dtype) -> Path:
+def path_of(cache: StateCache, model: str, frozen: FrozenLayers, tokenized: TokenizedRows, dtype: torch.dtype) -> Path:
     """Name the file of a split's states after everything that they depend on.
 
     Args:
         cache: where the files lie.
         model: the fingerprint of the base, config included.
-        trunk: the frozen layers.
+        frozen: the frozen layers.
         tokenized: the split.
         dtype: the run's precision.
     """
-    key = f"{model}:{trunk.fingerprint}:{tokenized.fingerprint}:{trunk.count}:{trunk.whole}:{dtype}"
+    key = f"{model}:{frozen.fingerprint}:{tokenized.fingerprint}:{frozen.count}:{frozen.whole}:{dtype}"
     return cache.folder / f"{hashlib.sha256(key.encode()).hexdigest()[:16]}.npy"
 
 
-def room(cache: TrunkCache, size: int) -> bool:
+def room(cache: StateCache, size: int) -> bool:
     """Return whether a file of `size` bytes fits, after removing files of earlier commands for it, the oldest first.
 
     Files that are being written count as well. A process that still reads a removed file can go on reading it. The

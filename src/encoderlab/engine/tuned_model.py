@@ -23,7 +23,7 @@ from encoderlab.engine.distributed import ALONE, Ranks
 from encoderlab.engine.frozen_layers import frozen_layers
 from encoderlab.engine.logits import logits as forward_logits
 from encoderlab.engine.runner import ModelRunner
-from encoderlab.engine.state_cache import TrunkCache
+from encoderlab.engine.state_cache import StateCache
 from encoderlab.methods.base import Method
 from encoderlab.model import load
 from encoderlab.model.encoder import EncoderModel
@@ -124,16 +124,16 @@ def assemble(
 def logits(
     loaded: Loaded,
     tokenized: TokenizedRows,
-    tick: Callable[[int], None] | None = None,
+    on_progress: Callable[[int], None] | None = None,
     ranks: Ranks = ALONE,
-    cache: TrunkCache | None = None,
+    cache: StateCache | None = None,
 ) -> np.ndarray:
     """Compute the logits of a split, without dropout.
 
     Args:
         loaded: the tuned model.
         tokenized: the split.
-        tick: gets the tokens of each batch after it.
+        on_progress: gets the tokens of each batch after it.
         ranks: the processes that share the work.
         cache: where the states of frozen layers are kept; None: every layer runs.
 
@@ -153,7 +153,7 @@ def logits(
             pad_id=pad_id,
             budget=budget,
             device=loaded.device,
-            tick=tick,
+            on_progress=on_progress,
             ranks=ranks,
         )
     return found if loaded.mean is None else found.astype(np.float64) + loaded.mean
@@ -166,7 +166,7 @@ def seconds_without_cache(loaded: Loaded, tokenized: TokenizedRows) -> float | N
     states were cached: then the pass that scored the rows has already measured it.
     """
     model = loaded.model
-    if not model.trunk.kept:
+    if not model.frozen.kept:
         return None
     rows = np.arange(min(TIMED_ROWS, len(tokenized)))
     start = time.perf_counter()

@@ -16,12 +16,12 @@ class WorkItem:
     Attributes:
         name: Identifies the work in every command. Letters, digits, "-" and "." only.
         rank: The priority. Pieces with a smaller rank start first.
-        ask: The argument of the work. It is pickled, so keep it small.
+        payload: The argument of the work. It is pickled, so keep it small.
     """
 
     name: str
     rank: tuple[int, ...]
-    ask: Any
+    payload: Any
 
 
 @final
@@ -30,19 +30,19 @@ class Done:
     """The result of a piece of work.
 
     Attributes:
-        piece: The piece.
+        item: The piece.
         value: The value that the work returned, as read from JSON. None if the work did not end.
         seconds: The time that the work took.
         died: Why the work did not end, as far as the log of its worker tells. None if it ended.
     """
 
-    piece: WorkItem
+    item: WorkItem
     value: Any
     seconds: float
     died: str | None = None
 
 
-Work = Callable[[Any], Any]  # maps the `ask` of a piece to a value that JSON can hold
+Work = Callable[[Any], Any]  # maps the `payload` of a piece to a value that JSON can hold
 
 
 class Executor(Protocol):
@@ -57,7 +57,7 @@ class Executor(Protocol):
         """The number of workers that run at the same time."""
         ...
 
-    def submit(self, piece: WorkItem) -> None:
+    def submit(self, item: WorkItem) -> None:
         """Add a piece to the work."""
         ...
 
@@ -79,16 +79,16 @@ class Here:
         self.waiting: list[tuple[tuple[int, ...], int, WorkItem]] = []
         self.count = 0
 
-    def submit(self, piece: WorkItem) -> None:
+    def submit(self, item: WorkItem) -> None:
         """Add a piece to the work."""
-        heapq.heappush(self.waiting, (piece.rank, self.count, piece))
+        heapq.heappush(self.waiting, (item.rank, self.count, item))
         self.count += 1
 
     def finished(self) -> Iterator[Done]:
         """Run the pieces, and yield each result when it is there."""
         while self.waiting:
-            piece = heapq.heappop(self.waiting)[2]
-            yield Done(piece=piece, value=self.work(piece.ask), seconds=0.0)
+            item = heapq.heappop(self.waiting)[2]
+            yield Done(item=item, value=self.work(item.payload), seconds=0.0)
 
     def __enter__(self) -> Self:
         return self

@@ -53,12 +53,12 @@ def open_executor(settings: Launch, folder: Path, work: Work, *, known: Work, cu
     queue = Queue(folder.absolute())
     gpus = _gpus() if cuda and settings.on == "processes" else ()
     workers, threads = shares(settings, len(gpus))
-    crew: WorkerBackend
+    backend: WorkerBackend
     if settings.on == "processes":
-        crew = Processes(queue, threads, gpus)
+        backend = Processes(queue, threads, gpus)
     else:
-        crew = Slurm(queue, threads, _options(settings))
-    return Pool(work, known, queue, crew, workers)
+        backend = Slurm(queue, threads, _options(settings))
+    return Pool(work, known, queue, backend, workers)
 
 
 def shares(settings: Launch, gpus: int = 0) -> tuple[int, int]:

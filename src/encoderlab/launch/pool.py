@@ -30,12 +30,12 @@ class Pool:
         work: the function that does a piece of work.
         known: returns the value of a piece that was done before, or None.
         queue: the queue; it is opened here.
-        crew: starts the workers and knows which ones live.
+        backend: starts the workers and knows which ones live.
         workers: the maximum number of workers.
     """
 
-    def __init__(self, work: Work, known: Work, queue: Queue, crew: WorkerBackend, workers: int) -> None:
-        self.known, self.queue, self.crew, self.workers = known, queue, crew, workers
+    def __init__(self, work: Work, known: Work, queue: Queue, backend: WorkerBackend, workers: int) -> None:
+        self.known, self.queue, self.backend, self.workers = known, queue, backend, workers
         queue.open()
         self.digest = queue.keep(work)
         self.asked: dict[str, list[WorkItem]] = {}
@@ -43,15 +43,15 @@ class Pool:
         self.looked = float("-inf")
         self.fruitless, self.died = 0, False
 
-    def submit(self, piece: WorkItem) -> None:
+    def submit(self, item: WorkItem) -> None:
         """Queue a piece, unless its value is known already."""
-        if (value := self.known(piece.ask)) is not None:
-            self.ready.append(Done(piece=piece, value=value, seconds=0.0))
+        if (value := self.known(item.payload)) is not None:
+            self.ready.append(Done(item=item, value=value, seconds=0.0))
             return
-        same = self.asked.setdefault(piece.name, [])
-        same.append(piece)
+        same = self.asked.setdefault(item.name, [])
+        same.append(item)
         if len(same) == 1:
-            self.queue.put(piece, self.digest)
+            self.queue.put(item, self.digest)
 
     def finished(self) -> Iterator[Done]:
         """Yield each result when it is there; start and replace workers meanwhile.
@@ -69,20 +69,20 @@ class Pool:
                 if "problems" in account:
                     raise InputError(*account["problems"])
                 yield from self._settle(name, value=account["value"], seconds=account["seconds"])
-            if time.monotonic() - self.looked >= self.crew.interval:
+            if time.monotonic() - self.looked >= self.backend.interval:
                 yield from self._look_after()
                 self.looked = time.monotonic()
             if not found:
-                time.sleep(0.02 if self.crew.interval < 1 else 0.2)
+                time.sleep(0.02 if self.backend.interval < 1 else 0.2)
 
     def _settle(self, name: str, **outcome: object) -> Iterator[Done]:
-        for piece in self.asked.pop(name):
-            yield Done(piece=piece, **outcome)  # type: ignore[arg-type]
+        for item in self.asked.pop(name):
+            yield Done(item=item, **outcome)  # type: ignore[arg-type]
 
     def _look_after(self) -> Iterator[Done]:
         """Queue the pieces of dead workers again, or give them up, and start missing workers."""
         taken = self.queue.taken()  # read before `alive`, so a worker that starts in between is not taken for dead
-        alive = self.crew.alive()
+        alive = self.backend.alive()
         if alive is None:
             return
         self.fruitless = 0 if taken else self.fruitless
@@ -96,7 +96,7 @@ class Pool:
             self.queue.drop(ticket)
             if ticket.name not in self.asked:  # a piece of an earlier command with another study, or finished by now
                 continue
-            value = self.known(self.asked[ticket.name][0].ask)  # the worker may have died after it saved it
+            value = self.known(self.asked[ticket.name][0].payload)  # the worker may have died after it saved it
             died = None if value is not None else self._last_words(ticket)
             yield from self._settle(ticket.name, value=value, seconds=0.0, died=died)
         open_ = sum(ticket.name in self.asked for ticket in [*self.queue.waiting(), *self.queue.taken()])
@@ -104,11 +104,11 @@ class Pool:
         if missing > 0:
             if self.fruitless >= FRUITLESS * self.workers:
                 raise EncoderlabError(self._cannot_start())
-            if self.crew.start(missing):
+            if self.backend.start(missing):
                 self.fruitless += missing
 
     def _last_words(self, ticket: Ticket) -> str:
-        log = self.crew.log(ticket.worker)
+        log = self.backend.log(ticket.worker)
         text = log.read_text(encoding="utf-8", errors="replace") if log.is_file() else ""
         lines = [line.strip() for line in text.rpartition(marker(ticket.name))[2].splitlines() if line.strip()]
         said = " | ".join(lines[-LAST_LINES:]) or "none; killed from outside, perhaps for lack of memory"
@@ -128,13 +128,13 @@ class Pool:
         if kind is not None:
             if kind is not KeyboardInterrupt:
                 self.queue.close()
-                self.crew.dismiss()
-            print(self.crew.interrupt(), file=sys.stderr)
+                self.backend.dismiss()
+            print(self.backend.interrupt(), file=sys.stderr)
             return
         self.queue.close()
-        self.crew.dismiss()
+        self.backend.dismiss()
         end = time.monotonic() + 60  # on a busy machine, processes take long to end
-        while self.crew.alive() and time.monotonic() < end:
-            time.sleep(0.05 if self.crew.interval < 1 else 0.5)
+        while self.backend.alive() and time.monotonic() < end:
+            time.sleep(0.05 if self.backend.interval < 1 else 0.5)
         if not self.died:  # otherwise the logs help to find the cause
             shutil.rmtree(self.queue.folder, ignore_errors=True)

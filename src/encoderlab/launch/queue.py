@@ -1,7 +1,7 @@
 """A queue of pieces of work in a folder that all workers see. A worker takes a piece by renaming its file.
 
     work/DIGEST                         the pickled work, once for all its pieces
-    queue/RANK~NAME~DEATHS              a waiting piece: (digest, ask), pickled
+    queue/RANK~NAME~DEATHS              a waiting piece: (digest, payload), pickled
     taken/RANK~NAME~DEATHS~WORKER       the same file while a worker has it
     done/NAME.json                      {"value", "seconds"}, or {"problems": [line, ...]} of an InputError
     workers/WORKER                      process id, number and host; locked (flock) while the worker lives
@@ -90,13 +90,13 @@ class Queue:
             write_atomically(path, lambda beside: beside.write_bytes(data))
         return digest
 
-    def put(self, piece: WorkItem, digest: str) -> None:
+    def put(self, item: WorkItem, digest: str) -> None:
         """Queue a piece, unless a worker has it already or it is done."""
-        if any(ticket.name == piece.name for ticket in self.taken()) or (self.done / f"{piece.name}.json").exists():
+        if any(ticket.name == item.name for ticket in self.taken()) or (self.done / f"{item.name}.json").exists():
             return
-        ticket = Ticket(rank="-".join(f"{number:06d}" for number in piece.rank), name=piece.name)
-        data = pickle.dumps((digest, piece.ask))
-        beside = self.folder / "work" / f".{piece.name}.part"
+        ticket = Ticket(rank="-".join(f"{number:06d}" for number in item.rank), name=item.name)
+        data = pickle.dumps((digest, item.payload))
+        beside = self.folder / "work" / f".{item.name}.part"
         beside.write_bytes(data)
         os.rename(beside, self.queue / ticket.file)
 
@@ -124,7 +124,7 @@ class Queue:
             patience: seconds to wait for a piece.
 
         Returns:
-            The ticket, the digest of its work and its `ask`. None if the queue is closed, or empty for too long.
+            The ticket, the digest of its work and its `payload`. None if the queue is closed, or empty for too long.
         """
         end = time.monotonic() + patience
         while self.queue.is_dir() and time.monotonic() < end:

@@ -56,7 +56,7 @@ class Worker:
     def _work(self, queue: Queue, name: str) -> None:
         digest, work = "", None
         while (found := queue.take(name, PATIENCE)) is not None:
-            ticket, needed, ask = found
+            ticket, needed, payload = found
             print(marker(ticket.name), flush=True)
             start = time.perf_counter()
             if needed != digest or work is None:
@@ -64,7 +64,7 @@ class Worker:
                 _use_threads(self.threads)
                 gc.freeze()  # as in `training.run.frozen_objects`; needs no unfreeze, because the process ends with it
             try:
-                value = work(ask)
+                value = work(payload)
             except InputError as error:  # the command shows it to the user
                 queue.finish(ticket, {"problems": list(error.lines)})
             else:

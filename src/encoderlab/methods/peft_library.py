@@ -194,14 +194,14 @@ class _Draws:
     def __init__(self) -> None:
         self.kept: dict[int, Tensor] = {}  # by thread, the generator's state before the call
 
-    def begin(self, trunk: nn.Module, args: Any) -> None:
+    def begin(self, encoder: nn.Module, args: Any) -> None:
         self.turns.acquire()
         self.kept[get_ident()] = torch.random.get_rng_state()
-        rng = active_rng() if trunk.training else None
+        rng = active_rng() if encoder.training else None
         bits = [] if rng is None else rng.mask(torch.empty(48), 0.5).ne(0).tolist()
         torch.manual_seed(sum(bit << i for i, bit in enumerate(bits)))
 
-    def end(self, trunk: nn.Module, args: Any, output: Any) -> None:
+    def end(self, encoder: nn.Module, args: Any, output: Any) -> None:
         if (state := self.kept.pop(get_ident(), None)) is not None:  # None: the call failed before `begin`
             torch.random.set_rng_state(state)
             self.turns.release()

@@ -18,38 +18,38 @@ from torch import Tensor, nn
 from encoderlab.core.errors import InputError
 
 
-def arguments(trunk: nn.Module, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> dict[str, Any]:
+def arguments(encoder: nn.Module, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> dict[str, Any]:
     """Return the arguments of a call of the encoder by name, without those that are None."""
-    given = {**dict(zip(inspect.signature(trunk.forward).parameters, args, strict=False)), **kwargs}
+    given = {**dict(zip(inspect.signature(encoder.forward).parameters, args, strict=False)), **kwargs}
     return {name: value for name, value in given.items() if value is not None}
 
 
-def table(trunk: nn.Module) -> nn.Embedding | None:
+def table(encoder: nn.Module) -> nn.Embedding | None:
     """Return the embedding of learned absolute positions, (positions, hidden); None where the model has none."""
-    words, rows = trunk.get_input_embeddings(), trunk.config.max_position_embeddings  # type: ignore[operator, union-attr]
-    embeddings = (m for m in trunk.modules() if isinstance(m, nn.Embedding) and m is not words)
+    words, rows = encoder.get_input_embeddings(), encoder.config.max_position_embeddings  # type: ignore[operator, union-attr]
+    embeddings = (m for m in encoder.modules() if isinstance(m, nn.Embedding) and m is not words)
     return next((embedding for embedding in embeddings if embedding.num_embeddings == rows), None)
 
 
-def usable(trunk: nn.Module) -> int:
+def usable(encoder: nn.Module) -> int:
     """Return how many tokens the model has positions for: rows of the table, or the config's number without one."""
-    rows: int = trunk.config.max_position_embeddings  # type: ignore[union-attr, assignment]
-    found = table(trunk)
+    rows: int = encoder.config.max_position_embeddings  # type: ignore[union-attr, assignment]
+    found = table(encoder)
     return rows if found is None or found.padding_idx is None else rows - found.padding_idx - 1
 
 
-def counted(trunk: nn.Module, given: Mapping[str, Any], before: int = 0) -> Tensor:
+def counted(encoder: nn.Module, given: Mapping[str, Any], before: int = 0) -> Tensor:
     """Count the positions of a call's tokens as the family does.
 
     Args:
-        trunk: the encoder.
+        encoder: the encoder.
         given: the arguments of the call, with `input_ids` (batch, tokens) or `inputs_embeds` (batch, tokens, hidden).
         before: positions that are taken in front of the tokens.
 
     Returns:
         int64 (batch, tokens), or (1, tokens) where all rows have the same positions.
     """
-    found = table(trunk)
+    found = table(encoder)
     padding = None if found is None else found.padding_idx
     if padding is not None and "input_ids" in given:
         real = given["input_ids"].ne(padding).long()
@@ -84,14 +84,14 @@ def mark(ids: np.ndarray, padding: int | None) -> str:
     return "" if padding is None or not (ids == padding).any() else ":padding inside"
 
 
-def fit(trunk: nn.Module, tokens: int, taken: int) -> None:
+def fit(encoder: nn.Module, tokens: int, taken: int) -> None:
     """Check that the model has positions for `tokens` and the `taken` ones in front of them.
 
     Raises:
         InputError: they are more than the model has.
     """
-    if tokens + taken > usable(trunk):
+    if tokens + taken > usable(encoder):
         raise InputError(
-            f"{tokens} tokens and {taken} learned positions in front of them: the model has {usable(trunk)} positions; "
-            f"use a max_length of at most {usable(trunk) - taken}"
+            f"{tokens} tokens and {taken} learned positions in front of them: the model has {usable(encoder)} "
+            f"positions; use a max_length of at most {usable(encoder) - taken}"
         )

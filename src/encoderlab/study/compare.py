@@ -122,7 +122,7 @@ class _Conductor:
         for spec in specs:
             if spec.kind is Kind.TRIAL and spec.nth >= len(spec.variant.learning_rates if spec.variant else ()):
                 self.meter.more(self.work.work(spec))  # beyond the candidates that were planned
-            self.executor.submit(WorkItem(name=self.work.name(spec), rank=self.account.place(spec), ask=spec))
+            self.executor.submit(WorkItem(name=self.work.name(spec), rank=self.account.place(spec), payload=spec))
 
     def _advance(self) -> None:
         """Submit the next trials, and the runs of the variants whose settings are chosen by now."""
@@ -141,7 +141,7 @@ class _Conductor:
 
     def _take(self, done: Done) -> None:
         """Take the record of a finished job, and submit what it makes possible."""
-        spec: JobSpec = done.piece.ask
+        spec: JobSpec = done.item.payload
         if done.died is None:
             record = RunRecord.from_json(done.value)
         else:

@@ -42,7 +42,7 @@ def open_context(study: Study, splits: Splits, class_names: list[str]) -> RunCon
         for name, rows in splits.items()
     }
     base, anew = head_units.settle(base, study.task, tokenized["train"])
-    strides = {stride for variant in study.variants if (stride := variant.regime.stride) is not None}
+    strides = {stride for variant in study.variants if (stride := variant.overrides.stride) is not None}
     strided = {
         stride: replace(study.task, stride=stride).tokenize(  # type: ignore[type-var]
             splits.train, base.tokenizer, study.train.max_length, class_names, cache

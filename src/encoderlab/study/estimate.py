@@ -60,7 +60,7 @@ class _Speed:
         trained: Seconds per token of training.
         forward: Seconds per token of inference.
         memory_mb: Peak memory.
-        trunk: Which frozen leading layers are run once and their states kept. None if there are none.
+        frozen: Which frozen leading layers are run once and their states kept. None if there are none.
         states: Seconds to run them over all rows.
     """
 
@@ -68,7 +68,7 @@ class _Speed:
     trained: float
     forward: float
     memory_mb: float | None
-    trunk: Hashable | None
+    frozen: Hashable | None
     states: float
 
     def seconds(self, work: Work) -> float:
@@ -92,8 +92,8 @@ def estimate(path: Path, overrides: Sequence[str] = ()) -> Estimate:
     for label in dict.fromkeys(one.group for one in work):
         mine, speed = [one for one in work if one.group == label], speeds.get(label, plain)
         seconds = sum(speed.seconds(one) for one in mine)
-        if label in speeds and speed.trunk is not None and speed.trunk not in made:  # the first one's, for all
-            made.add(speed.trunk)
+        if label in speeds and speed.frozen is not None and speed.frozen not in made:  # the first one's, for all
+            made.add(speed.frozen)
             seconds += speed.states
         costs.append(Cost(label=label, runs=len(mine), seconds=seconds, memory_mb=speed.memory_mb))
     known = [cost.memory_mb for cost in costs if cost.memory_mb is not None]
@@ -137,7 +137,7 @@ def _measure(study: Study, context: RunContext, variant: Variant) -> _Speed:
             )
             forward = (time.perf_counter() - start) / int(held_out.offsets[-1])
     memory = machine.peak_memory_mb(context.device)
-    return _Speed(load=load, trained=seconds / tokens, forward=forward, memory_mb=memory, trunk=kept, states=states)
+    return _Speed(load=load, trained=seconds / tokens, forward=forward, memory_mb=memory, frozen=kept, states=states)
 
 
 def _keep(
@@ -148,14 +148,14 @@ def _keep(
     Returns:
         Which layers they are, and the seconds that the `whole` splits take. None and 0 if a run keeps none.
     """
-    trunk, cache = trainer.model.trunk, trainer.cache
+    frozen, cache = trainer.model.frozen, trainer.cache
     if cache is None or sum(map(trainer.model.states_bytes, whole)) > cache.bytes:
         return None, 0.0
     budget = without_gradients(trainer.settings.token_budget)
     start = time.perf_counter()
     for rows in some:
         trainer.model.keep(rows, cache, trainer.pad_id, budget, trainer.device)
-    if not trunk.kept:
+    if not frozen.kept:
         return None, 0.0
     each = (time.perf_counter() - start) / sum(int(rows.offsets[-1]) for rows in some)
-    return (trunk.fingerprint, trunk.count), each * sum(int(rows.offsets[-1]) for rows in whole)
+    return (frozen.fingerprint, frozen.count), each * sum(int(rows.offsets[-1]) for rows in whole)

@@ -173,9 +173,9 @@ def run_job(study: Study, context: RunContext, variant: Variant, rate: float, se
         method=variant.method,
         learning_rate=rate,
         seed=seed,
-        settings=replace(study.train, epochs=variant.regime.epochs or study.train.epochs),
-        train=context.train if variant.regime.stride is None else context.strided[variant.regime.stride],
-        stride=variant.regime.stride,
+        settings=replace(study.train, epochs=variant.overrides.epochs or study.train.epochs),
+        train=context.train if variant.overrides.stride is None else context.strided[variant.overrides.stride],
+        stride=variant.overrides.stride,
     )
 
 

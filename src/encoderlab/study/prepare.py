@@ -101,7 +101,7 @@ def _unlike(study: Study) -> list[str]:
     for key in ("epochs", "stride"):
         of_method: dict[str, list[str]] = {}
         for variant in study.variants:
-            value = str(getattr(variant.regime.over(usual), key) or "a whole window")
+            value = str(getattr(variant.overrides.over(usual), key) or "a whole window")
             known = of_method.setdefault(variant.method.name, [])
             known += [] if value in known else [value]
         if len({frozenset(values) for values in of_method.values()}) > 1:
@@ -245,7 +245,7 @@ def _stride_problems(encoder: EncoderModel, train: Train | None, variants: Itera
             f"use at most {window}",
         )
         for variant in variants
-        if (stride := variant.regime.stride) is not None and stride > window
+        if (stride := variant.overrides.stride) is not None and stride > window
     ]
 
 

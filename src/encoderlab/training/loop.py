@@ -26,7 +26,7 @@ from encoderlab.engine.batches import epoch_batches, without_gradients
 from encoderlab.engine.distributed import ALONE, Ranks
 from encoderlab.engine.logits import logits, scores
 from encoderlab.engine.runner import ModelRunner
-from encoderlab.engine.state_cache import TrunkCache
+from encoderlab.engine.state_cache import StateCache
 from encoderlab.methods.base import Method
 from encoderlab.model import heads
 from encoderlab.model.dropout import DropoutRNG
@@ -75,7 +75,7 @@ class Trainer:
     dtype: torch.dtype
     device: torch.device
     folder: Path
-    cache: TrunkCache | None = None
+    cache: StateCache | None = None
     on_progress: OnProgress = ignore
     on_epoch: OnEpoch = ignore
     ranks: Ranks = ALONE
@@ -289,7 +289,7 @@ class Trainer:
             pad_id=self.pad_id,
             budget=without_gradients(self.settings.token_budget),
             device=self.device,
-            tick=lambda tokens: self.on_progress(tokens, None),
+            on_progress=lambda tokens: self.on_progress(tokens, None),
             ranks=self.ranks,
         )
         if self.scale is not None:

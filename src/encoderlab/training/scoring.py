@@ -13,17 +13,17 @@ from encoderlab.core import machine
 from encoderlab.core.errors import RunFailed
 from encoderlab.data.tokenized import TokenizedRows
 from encoderlab.engine import tuned_model
-from encoderlab.engine.state_cache import TrunkCache
+from encoderlab.engine.state_cache import StateCache
 from encoderlab.training.epochs import OnProgress
 from encoderlab.training.run_context import Job, RunContext
 from encoderlab.training.run_folder import RunFolder
 from encoderlab.training.run_record import ParameterCounts, RunRecord, SplitScores
 
 
-def cache_of(context: RunContext) -> TrunkCache:
+def cache_of(context: RunContext) -> StateCache:
     """Return the cache of frozen layers' states, which all runs of the study share."""
     size = int(context.settings.trunk_cache * 1e9)
-    return TrunkCache(folder=context.folder.parent / "trunk", bytes=size, since=context.since)
+    return StateCache(folder=context.folder.parent / "trunk", bytes=size, since=context.since)
 
 
 def assemble(context: RunContext, job: Job, tensors: Mapping[str, Tensor], folder: RunFolder) -> tuned_model.Loaded:

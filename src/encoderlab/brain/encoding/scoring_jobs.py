@@ -73,24 +73,24 @@ class Scoring:
     sources: tuple[Source, ...]
     device: str
 
-    def __call__(self, ask: JobSpec) -> list[str]:
+    def __call__(self, spec: JobSpec) -> list[str]:
         """Make the file of a job, and return lines for the user."""
-        person, sources = self.person(ask.subject), self.used(ask.label)
-        title = f"{person.name}: {ask.label}"
+        person, sources = self.person(spec.subject), self.used(spec.label)
+        title = f"{person.name}: {spec.label}"
         try:
-            made = _made(self.study, person, sources, title, ask, self.device)
+            made = _made(self.study, person, sources, title, spec, self.device)
         except InputError as error:
             raise InputError(*(problem.at(title) for problem in error.problems)) from None
-        score.write(self.path(ask), made)
-        return [] if ask.stop is not None else told(title, made)
+        score.write(self.path(spec), made)
+        return [] if spec.stop is not None else told(title, made)
 
-    def known(self, ask: JobSpec) -> list[str] | None:
+    def known(self, spec: JobSpec) -> list[str] | None:
         """Return an empty list if the job is done, None if it is not."""
-        return None if self.saved(ask) is None else []
+        return None if self.saved(spec) is None else []
 
-    def saved(self, ask: JobSpec) -> score.Scores | None:
+    def saved(self, spec: JobSpec) -> score.Scores | None:
         """Read the scores of a job from its file, if that is up to date."""
-        return score.read(self.path(ask), self.key(ask))
+        return score.read(self.path(spec), self.key(spec))
 
     def person(self, name: str) -> Person:
         """Open a subject."""
@@ -100,16 +100,16 @@ class Scoring:
         """List the feature spaces that a label needs."""
         return list(self.sources) if label == BANDED else [source for source in self.sources if source.label == label]
 
-    def key(self, ask: JobSpec) -> str:
+    def key(self, spec: JobSpec) -> str:
         """Hash everything that the numbers of a job depend on."""
-        return score_key(self.study, self.person(ask.subject), self.used(ask.label))
+        return score_key(self.study, self.person(spec.subject), self.used(spec.label))
 
-    def path(self, ask: JobSpec) -> Path:
+    def path(self, spec: JobSpec) -> Path:
         """The file of a job."""
-        folder = self.study.out / "scores" / ask.subject
-        if ask.stop is None:
-            return folder / f"{slug(ask.label)}.h5"
-        return folder / "pieces" / f"{slug(ask.label)}-{ask.start}-{ask.stop}.h5"
+        folder = self.study.out / "scores" / spec.subject
+        if spec.stop is None:
+            return folder / f"{slug(spec.label)}.h5"
+        return folder / "pieces" / f"{slug(spec.label)}-{spec.start}-{spec.stop}.h5"
 
 
 def told(title: str, made: score.Scores) -> list[str]:
@@ -155,19 +155,19 @@ def score_all(
             continue
         cut = {pair: list(_cut(study, everything.used(pair.label), pair, voxels[pair.subject])) for pair in mine}
         with _executor(study, everything if here else sent, here) as executor:
-            for pair, asks in cut.items():
+            for pair, specs in cut.items():
                 key = everything.key(pair)[:16]  # a worker of an earlier command may run the job with other settings
-                for number, ask in enumerate(asks):
-                    executor.submit(WorkItem(name=f"{ask.name}-{key}", rank=(places[pair], number), ask=ask))
-            left = {pair: len(asks) for pair, asks in cut.items()}
+                for number, spec in enumerate(specs):
+                    executor.submit(WorkItem(name=f"{spec.name}-{key}", rank=(places[pair], number), payload=spec))
+            left = {pair: len(specs) for pair, specs in cut.items()}
             for done in executor.finished():
-                ask: JobSpec = done.piece.ask
+                spec: JobSpec = done.item.payload
                 if done.died is not None:
-                    raise EncoderlabError(f"{ask.subject}: {ask.label}: {done.died}")
-                pair = JobSpec(subject=ask.subject, label=ask.label)
+                    raise EncoderlabError(f"{spec.subject}: {spec.label}: {done.died}")
+                pair = JobSpec(subject=spec.subject, label=spec.label)
                 left[pair] -= 1
                 lines = done.value
-                if not left[pair] and ask.stop is not None:
+                if not left[pair] and spec.stop is not None:
                     lines = _put_together(everything, pair, cut[pair])
                 for line in lines:
                     print(line, file=sys.stderr)
@@ -180,7 +180,7 @@ def score_all(
 
 def _executor(study: EncodingStudy, work: Scoring, here: bool) -> Executor:
     if here or study.launch.on == "here":
-        return Here(lambda ask: work(ask) if (lines := work.known(ask)) is None else lines)
+        return Here(lambda spec: work(spec) if (lines := work.known(spec)) is None else lines)
     return open_executor(study.launch, study.out / "launch", work, known=work.known, cuda=work.device == "cuda")
 
 
@@ -195,18 +195,18 @@ def _cut(study: EncodingStudy, sources: Sequence[Source], pair: JobSpec, voxels:
         yield replace(pair, start=start, stop=min(start + size, voxels))
 
 
-def _put_together(work: Scoring, pair: JobSpec, asks: Sequence[JobSpec]) -> list[str]:
+def _put_together(work: Scoring, pair: JobSpec, specs: Sequence[JobSpec]) -> list[str]:
     """Write the pair's file from those of its jobs, and return lines for the user."""
     parts = []
-    for ask in asks:
-        part = work.saved(ask)
+    for spec in specs:
+        part = work.saved(spec)
         if part is None:
-            raise _gone(work.path(ask))
+            raise _gone(work.path(spec))
         parts.append(part)
-    whole = joined(parts, [f"voxels {ask.start} to {ask.stop}" for ask in asks])
+    whole = joined(parts, [f"voxels {spec.start} to {spec.stop}" for spec in specs])
     score.write(work.path(pair), whole)
-    for ask in asks:
-        work.path(ask).unlink()
+    for spec in specs:
+        work.path(spec).unlink()
     return told(f"{pair.subject}: {pair.label}", whole)
 
 
@@ -250,12 +250,12 @@ def joined(parts: Sequence[score.Scores], names: Sequence[str]) -> score.Scores:
 
 
 def _made(
-    study: EncodingStudy, person: Person, sources: Sequence[Source], title: str, ask: JobSpec, device: str
+    study: EncodingStudy, person: Person, sources: Sequence[Source], title: str, spec: JobSpec, device: str
 ) -> score.Scores:
     settings = study.encode
     folds = folds_of(settings, len(person.stories))
     about = score.About(
-        feature=ask.label,
+        feature=spec.label,
         subject=person.name,
         key=score_key(study, person, sources),
         convention=settings.convention,
@@ -266,7 +266,7 @@ def _made(
     )
     pipeline = study.reference is not None
     responses, left_out = person.scored(settings, huth_pipeline=pipeline), person.censored.rows
-    responses = responses if ask.stop is None else _some(responses, ask.start, ask.stop)
+    responses = responses if spec.stop is None else _some(responses, spec.start, spec.stop)
     common = (person.stories, responses, settings)
     with tqdm(total=100, desc=title, unit="%", file=sys.stderr, disable=None, leave=False) as bar:
         if study.reference is not None:

@@ -169,7 +169,7 @@ class Run:
                     precision=ridge.precision,
                     works=outer if inner == outer else [*outer, *inner],
                     memory=self.memory,
-                    tick=self._tick,
+                    on_progress=self._on_progress,
                 )
             self.promoted |= ridge.precision == "float32" and engine.dtype == torch.float64
             # As many voxels at a time as half of the memory holds; responses are kept if they fit into a quarter.
@@ -239,7 +239,7 @@ class Run:
     def _models(self) -> int:
         return len(self.inner) + (0 if self.reuse else len(self.outer))
 
-    def _tick(self, voxels: int) -> None:
+    def _on_progress(self, voxels: int) -> None:
         self.done += voxels
         if self.progress is not None:
             self.progress(self.done, self._models() * self.responses.voxels)

@@ -40,7 +40,7 @@ class Engine:
         precision: "float32" or "float64", of the products; float32 becomes float64 where rounding would grow too much.
         works: every model that will be run.
         memory: bytes for a batch.
-        tick: called with the number of voxels after each model.
+        on_progress: called with the number of voxels after each model.
     """
 
     def __init__(
@@ -53,10 +53,10 @@ class Engine:
         precision: str,
         works: Sequence[Work],
         memory: float,
-        tick: Callable[[int], None],
+        on_progress: Callable[[int], None],
     ) -> None:
         self.basis, self.penalties, self.method, self.intercept = basis, tuple(penalties), method, intercept
-        self.works, self.memory, self.tick = works, memory, tick
+        self.works, self.memory, self.on_progress = works, memory, on_progress
         single = precision == "float32" and not any(
             amplifies(basis, work.held, self.penalties[0], AMPLIFICATION) for work in works
         )
@@ -192,7 +192,7 @@ class Engine:
                 training -= cross(story)
             model.fit(training)
             yield work, model
-            self.tick(len(batch))
+            self.on_progress(len(batch))
 
     def _model(self, held: Sequence[int], voxels: int) -> Downdated | Identity:
         """Make the model that trains without `held`, by the cheaper method if it is free to choose."""

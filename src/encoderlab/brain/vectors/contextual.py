@@ -79,7 +79,7 @@ def story_vectors(
     *,
     layers: Sequence[int] = (-1,),
     windows: Windows | None = None,
-    tick: Callable[[int], object] | None = None,
+    on_progress: Callable[[int], object] | None = None,
 ) -> Iterator[WordVectors]:
     """Yield the vectors of the words of each story, for several layers from one pass.
 
@@ -90,7 +90,7 @@ def story_vectors(
         encoder: an encoder without a head.
         layers: as `layer` of `word_vectors`.
         windows: how stories are cut.
-        tick: tick(words) is called after each story.
+        on_progress: on_progress(words) is called after each story.
 
     Raises:
         InputError: the encoder does not have a layer, or cannot read such windows.
@@ -103,10 +103,10 @@ def story_vectors(
         reader.queue += [(story, span) for span in story.spans]
         reader.flush(all_of_them=len(waiting) > PATIENCE)
         while waiting and waiting[0].left == 0:
-            yield _finished(waiting.pop(0), tick)
+            yield _finished(waiting.pop(0), on_progress)
     reader.flush(all_of_them=True)
     for story in waiting:
-        yield _finished(story, tick)
+        yield _finished(story, on_progress)
 
 
 def layer_numbers(encoder: EncoderModel, layers: Sequence[int]) -> tuple[int, ...]:
@@ -164,13 +164,13 @@ class _Story:
         self.left -= 1
 
 
-def _finished(story: _Story, tick: Callable[[int], object] | None) -> WordVectors:
+def _finished(story: _Story, on_progress: Callable[[int], object] | None) -> WordVectors:
     """Return the vectors of a story whose windows are all read."""
     vectors = story.sum.astype(np.float32)
     words = story.tokens.words
     assert vectors.shape[1] == words, (vectors.shape, words)
-    if tick is not None:
-        tick(words)
+    if on_progress is not None:
+        on_progress(words)
     return WordVectors(
         vectors=vectors,
         empty=int((story.start == story.stop).sum()),

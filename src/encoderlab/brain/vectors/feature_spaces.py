@@ -30,7 +30,7 @@ from encoderlab.model import load
 from encoderlab.model.encoder import EncoderModel
 from encoderlab.model.prepacked_linear import prepack
 
-Tick = Callable[[int], object]
+OnProgress = Callable[[int], object]
 Counts = dict[str, int]
 
 
@@ -58,8 +58,8 @@ class Spaces(ABC):
         """
 
     @abstractmethod
-    def vectors(self, stories: Sequence[Story], tick: Tick) -> Iterator[tuple[list[np.ndarray], Counts]]:
-        """Yield for each story one (words, dimensions) array per label, and counts; call `tick(words)` after each."""
+    def vectors(self, stories: Sequence[Story], on_progress: OnProgress) -> Iterator[tuple[list[np.ndarray], Counts]]:
+        """Yield for each story one (words, dimensions) array per label, and counts; then call `on_progress(words)`."""
 
     def release(self) -> None:
         """Free an encoder that was read; it is read again if it is needed again."""
@@ -104,12 +104,12 @@ class Vocabulary(Spaces):
         digest = hashlib.sha256(words.encode("utf-8", "surrogatepass")).hexdigest()
         return {"kind": "bag-of-words", "units": "index into vocabulary, -1: no word", "vocabulary_sha256": digest}
 
-    def vectors(self, stories: Sequence[Story], tick: Tick) -> Iterator[tuple[list[np.ndarray], Counts]]:
+    def vectors(self, stories: Sequence[Story], on_progress: OnProgress) -> Iterator[tuple[list[np.ndarray], Counts]]:
         """See `Spaces`."""
         index = {word: i for i, word in enumerate(vocabulary(stories))}
         for story in stories:
             rows = np.array([index.get(normal(word), -1) for word in story.words], dtype=np.int32).reshape(-1, 1)
-            tick(len(story))
+            on_progress(len(story))
             yield [rows], {"empty": int((rows < 0).sum())}
 
 
@@ -123,12 +123,12 @@ class OneColumn(Spaces):
         rate = isinstance(self.feature, WordRate)
         return {"kind": "word-rate" if rate else "word-length", "units": "words" if rate else "letters"}
 
-    def vectors(self, stories: Sequence[Story], tick: Tick) -> Iterator[tuple[list[np.ndarray], Counts]]:
+    def vectors(self, stories: Sequence[Story], on_progress: OnProgress) -> Iterator[tuple[list[np.ndarray], Counts]]:
         """See `Spaces`."""
         make = word_rate if isinstance(self.feature, WordRate) else word_length
         for story in stories:
             rows = make(story)
-            tick(len(story))
+            on_progress(len(story))
             yield [rows], {"empty": int((rows == 0).sum())}
 
 
@@ -151,12 +151,12 @@ class LookedUp(Spaces):
             raise InputError(f"{self.file}: no such file; expected GloVe or word2vec vectors") from None
         return {"kind": "vectors", "units": "as in the file", "file": self.file.name, "file_sha256": digest}
 
-    def vectors(self, stories: Sequence[Story], tick: Tick) -> Iterator[tuple[list[np.ndarray], Counts]]:
+    def vectors(self, stories: Sequence[Story], on_progress: OnProgress) -> Iterator[tuple[list[np.ndarray], Counts]]:
         """See `Spaces`."""
         table = read_vectors(self.file, set(vocabulary(stories)))
         for story in stories:
             rows, missing = table.of(story)
-            tick(len(story))
+            on_progress(len(story))
             yield [rows], {"missing": missing}
 
 
@@ -218,10 +218,12 @@ class Contextual(Spaces):
             "precision": self.settings.precision,
         }
 
-    def vectors(self, stories: Sequence[Story], tick: Tick) -> Iterator[tuple[list[np.ndarray], Counts]]:
+    def vectors(self, stories: Sequence[Story], on_progress: OnProgress) -> Iterator[tuple[list[np.ndarray], Counts]]:
         """See `Spaces`."""
         words = (story.words for story in stories)
-        for story in story_vectors(words, self.encoder, layers=self.layers, windows=self.windows, tick=tick):
+        for story in story_vectors(
+            words, self.encoder, layers=self.layers, windows=self.windows, on_progress=on_progress
+        ):
             counts = {"empty": story.empty, "unknown": story.unknown, "windows": story.windows, "tokens": story.tokens}
             yield list(story.vectors), counts
 
