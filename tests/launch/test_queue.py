@@ -75,6 +75,15 @@ def test_what_another_study_left_undone_is_not_done(tmp_path: Path) -> None:
     assert done.value == 8 and backend.names == ["wanted"]
 
 
+def test_the_piece_of_a_worker_of_another_version_is_written_anew(tmp_path: Path) -> None:
+    """Its pickle names a module that this version lacks."""
+    queue = Queue(tmp_path / "launch")
+    left_taken(queue, "wanted", 0)
+    (queue.at / "000000~wanted~0~dead").write_bytes(b"cencoderlab.jobs\nJob\n.")
+    (done,) = results(queue, AtOnce(queue))
+    assert done.value == 8 and done.died is None
+
+
 def test_a_run_whose_third_worker_died_after_its_result_is_done(tmp_path: Path) -> None:
     queue = Queue(tmp_path / "launch")
     left_taken(queue, "wanted", DEATHS - 1)

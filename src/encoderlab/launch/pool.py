@@ -91,7 +91,7 @@ class Pool:
                 continue
             self.died = True
             if ticket.name in self.asked and ticket.deaths + 1 < DEATHS:
-                self.queue.release(ticket, died=True)
+                self.queue.again(ticket, self.asked[ticket.name][0], self.digest)
                 continue
             self.queue.drop(ticket)
             if ticket.name not in self.asked:  # a piece of an earlier command with another study, or finished by now

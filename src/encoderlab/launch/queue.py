@@ -90,11 +90,11 @@ class Queue:
             write_atomically(path, lambda beside: beside.write_bytes(data))
         return digest
 
-    def put(self, item: WorkItem, digest: str) -> None:
-        """Queue a piece, unless a worker has it already or it is done."""
+    def put(self, item: WorkItem, digest: str, deaths: int = 0) -> None:
+        """Queue a piece, unless a worker has it already or it is done. deaths: the workers that died over it."""
         if any(ticket.name == item.name for ticket in self.taken()) or (self.done / f"{item.name}.json").exists():
             return
-        ticket = Ticket(rank="-".join(f"{number:06d}" for number in item.rank), name=item.name)
+        ticket = Ticket(rank="-".join(f"{number:06d}" for number in item.rank), name=item.name, deaths=deaths)
         data = pickle.dumps((digest, item.payload))
         beside = self.folder / "work" / f".{item.name}.part"
         beside.write_bytes(data)
@@ -161,13 +161,14 @@ class Queue:
         """Put all pieces of a worker back into the queue. died: whether the worker died over them."""
         for ticket in self.taken():
             if ticket.worker == worker:
-                self.release(ticket, died=died)
+                waits = replace(ticket, worker="", deaths=ticket.deaths + died)
+                with contextlib.suppress(FileNotFoundError):
+                    os.rename(self.at / ticket.file, self.queue / waits.file)
 
-    def release(self, ticket: Ticket, *, died: bool) -> None:
-        """Put a taken piece back into the queue. died: whether its worker died over it."""
-        with contextlib.suppress(FileNotFoundError):
-            waits = replace(ticket, worker="", deaths=ticket.deaths + died)
-            os.rename(self.at / ticket.file, self.queue / waits.file)
+    def again(self, ticket: Ticket, item: WorkItem, digest: str) -> None:
+        """Queue the piece of a dead worker again, as a new file: another version may have written the old one."""
+        self.drop(ticket)
+        self.put(item, digest, ticket.deaths + 1)
 
     def drop(self, ticket: Ticket) -> None:
         """Remove a taken piece."""
