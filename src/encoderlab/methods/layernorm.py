@@ -1,10 +1,10 @@
-"""LayerNorm tuning (Qi et al. 2022, arXiv:2211.08682): the gain and the bias of every LayerNorm train.
+"""LayerNorm tuning (Qi et al. 2022, arXiv:2211.08682): train the gain and the bias of every LayerNorm.
 
     LN(x) = g * x^ + b          every g and b trains; the rest of the encoder is frozen
 
-Zhao et al. 2023 (arXiv:2312.11420) do the same to language models that learn to see. Nothing is added, so there is
-nothing to merge and inference costs what it cost before. A LayerNorm without bias trains its gain. On BERT-base 25
-LayerNorms (two a layer and the embeddings') of 2 * 768 values train: 38,400, or 0.035 %.
+Zhao et al. 2023 (arXiv:2312.11420) tune multimodal language models in the same way. Nothing is added, so there is
+nothing to merge, and inference costs as much as before. A LayerNorm without bias trains its gain. BERT-base has 25
+LayerNorms (two per layer, one behind the embeddings) of 2 * 768 values each: 38,400 trained values, or 0.035 %.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from encoderlab.model.encoder import EncoderModel
 @final
 @dataclass(frozen=True, kw_only=True)
 class LayerNorm(Method):
-    """Every LayerNorm of the encoder trains, those of the embeddings included."""
+    """Train every LayerNorm of the encoder, including that of the embeddings."""
 
     name: Literal["layernorm"] = "layernorm"
     # The rate of BitFit, for the same reason: short runs of few values. No paper is known to have searched it for BERT.
