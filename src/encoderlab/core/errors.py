@@ -9,7 +9,7 @@ EncoderlabError          exit 1
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import final
@@ -86,7 +86,7 @@ def _one_line(problem: str) -> str:
 
 
 @contextmanager
-def collecting(problems: list[Problem], place: str = "") -> Iterator[None]:
+def collecting(problems: list[Problem], place: str = "") -> Generator[None]:
     """Collect the problems of an InputError that is raised inside, and continue after the block.
 
     Args:

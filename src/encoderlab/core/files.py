@@ -12,9 +12,9 @@ import shutil
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Generator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from safetensors import SafetensorError
 
@@ -98,7 +98,7 @@ def append_text(path: Path, text: str) -> None:
 
 
 @contextlib.contextmanager
-def one_line(path: Path) -> Iterator[None]:
+def one_line(path: Path) -> Generator[None]:
     """Turn an error of the system while `path` is written into an InputError of one line."""
     try:
         yield
@@ -155,7 +155,12 @@ def build(classes: tuple[type, ...], key: str, section: Mapping[str, Any]) -> An
         section: the values of the section.
     """
     cls = next(c for c in classes if getattr(c, key, None) == section[key])
-    return cls(**{name: tuple(value) if isinstance(value, list) else value for name, value in section.items()})
+    return cls(**{name: _as_field(value) for name, value in section.items()})
+
+
+def _as_field(value: Any) -> Any:
+    """Return a tuple for a JSON list: the dataclasses of sections have tuples."""
+    return tuple(cast(list[object], value)) if isinstance(value, list) else value
 
 
 def out_problem(out: Path) -> str | None:

@@ -20,7 +20,7 @@ import shlex
 import socket
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Sequence
 from datetime import datetime
 from pathlib import Path
 
@@ -38,7 +38,7 @@ log = logging.getLogger(__name__)
 
 
 @contextlib.contextmanager
-def hold(folder: Path, *, advice: str, inner: Sequence[str] = (), wait: float = 0.0) -> Iterator[None]:
+def hold(folder: Path, *, advice: str, inner: Sequence[str] = (), wait: float = 0.0) -> Generator[None]:
     """Hold the lock of a folder, which is created if needed. Removes half-written files of killed processes.
 
     Args:

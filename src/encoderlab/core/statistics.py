@@ -17,7 +17,8 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from scipy.stats import t as student_t
+
+from encoderlab.core.distributions import t as student_t
 
 RESAMPLES = 2000
 LEVEL = 0.95

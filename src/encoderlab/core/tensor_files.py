@@ -1,4 +1,6 @@
 """Write tensors to a safetensors file atomically."""
+# safetensors annotates a path as `PathLike` without its type argument, which leaves `save_file` partly unknown.
+# pyright: reportUnknownVariableType=false
 
 from __future__ import annotations
 

@@ -8,7 +8,7 @@ from collections.abc import Iterable
 from dataclasses import fields
 from functools import cache
 from types import NoneType, UnionType
-from typing import Annotated, Any, Literal, Union, get_args, get_origin, get_type_hints
+from typing import Annotated, Any, Literal, Union, cast, get_args, get_origin, get_type_hints
 
 from annotated_types import DocInfo, Ge, Gt, Le, MinLen
 from pydantic import TypeAdapter
@@ -55,7 +55,7 @@ def rest(section: type) -> str | None:
 
 
 @cache
-def _adapter(kind: Any) -> TypeAdapter:
+def _adapter(kind: Any) -> TypeAdapter[Any]:
     return TypeAdapter(kind)
 
 
@@ -126,7 +126,7 @@ def show(raw: Any) -> str:
     if isinstance(raw, str | bool) or raw is None:
         return json.dumps(raw, ensure_ascii=False)
     if isinstance(raw, list | tuple):
-        return f"[{', '.join(map(show, raw))}]"
+        return f"[{', '.join(map(show, cast(Iterable[object], raw)))}]"
     if isinstance(raw, float) and not math.isfinite(raw):
         return str(raw)
     return "a table" if isinstance(raw, dict) else str(raw)

@@ -29,8 +29,8 @@ from functools import cache
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from scipy import stats as distributions
 
+from encoderlab.core import distributions
 from encoderlab.core.statistics import LEVEL
 
 FloatArray = NDArray[np.float64]

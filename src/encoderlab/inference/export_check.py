@@ -15,10 +15,10 @@ from pathlib import Path
 import numpy as np
 import torch
 from safetensors import SafetensorError
-from safetensors.numpy import load_file
 from torch import Tensor
 
 from encoderlab.core import files
+from encoderlab.core.array_files import load_arrays
 from encoderlab.core.rng import numpy_generator
 from encoderlab.data.tokenized import TokenizedRows
 from encoderlab.engine.batches import collate
@@ -166,7 +166,7 @@ def _predictions(run: Path, rows: int) -> np.ndarray | None:
 
 def _stored(run: Path, name: str) -> np.ndarray | None:
     try:
-        return load_file(RunFolder(run).predictions("test"))[name]
+        return load_arrays(RunFolder(run).predictions("test"))[name]
     except (OSError, KeyError, SafetensorError):
         return None
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from typing import cast
 
 from encoderlab.results.comparison import Comparison, Variant
 from encoderlab.training.run_record import RunRecord
@@ -51,7 +52,9 @@ def mixed(runs: Iterable[RunRecord]) -> list[str]:
         seen: dict[str, dict[str, int]] = {}
         for run in done:
             for key, value in (run.versions if what == "versions" else run.hardware).items():
-                shown = ", ".join(map(str, value)) or "none" if isinstance(value, list) else str(value)
+                shown = (
+                    ", ".join(map(str, cast(list[object], value))) or "none" if isinstance(value, list) else str(value)
+                )
                 counts = seen.setdefault(key, {})
                 counts[shown] = counts.get(shown, 0) + 1
         different = [

@@ -33,7 +33,7 @@ class Variant:
     done: tuple[RunRecord, ...]
     failed: tuple[RunRecord, ...]
     test: Predicted
-    others: Mapping[str, Predicted] = field(default_factory=dict)
+    others: Mapping[str, Predicted] = field(default_factory=dict[str, Predicted])
 
     @property
     def is_trained(self) -> bool:

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from encoderlab.training.run_record import RunRecord
 
@@ -49,7 +51,7 @@ def confusion(variant: str, runs: Sequence[RunRecord]) -> Confusion | None:
         return None
     labels = tuple(str(one["label"]) for one in tests[0]["per_class"])
     matrices = [test["confusion"] for test in tests if test.get("confusion")]
-    total = np.sum(matrices, axis=0) if matrices else np.zeros((len(labels), len(labels)), dtype=int)
+    total: NDArray[Any] = np.sum(matrices, axis=0) if matrices else np.zeros((len(labels), len(labels)), dtype=int)
     share = total / np.maximum(total.sum(axis=1, keepdims=True), 1)
     cells = None
     if matrices and len(labels) <= MOST_CLASSES:
@@ -58,7 +60,7 @@ def confusion(variant: str, runs: Sequence[RunRecord]) -> Confusion | None:
         )
     wrong = total * (1 - np.eye(len(labels), dtype=int))
     top = np.argsort(-wrong, axis=None, kind="stable")[:MOST_PAIRS]
-    places = [tuple(map(int, np.unravel_index(i, wrong.shape))) for i in top]
+    places = [divmod(int(i), len(labels)) for i in top]
     classes: list[ClassScores] = []
     for k, label in enumerate(labels):
         scores = [test["per_class"][k] for test in tests]

@@ -34,7 +34,8 @@ def read_curve(folders: Sequence[Path], key: str) -> Curve | None:
         if not epochs:
             continue
         for event in epochs:
-            score = (event.get("validation") or {}).get(key)
+            validation: Mapping[str, float | None] = event.get("validation") or {}
+            score = validation.get(key)
             if score is not None:
                 scores.setdefault(float(event["epoch"]), []).append(score)
         steps_per_epoch = epochs[-1]["step"] / epochs[-1]["epoch"]

@@ -11,8 +11,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 from safetensors import SafetensorError
-from safetensors.numpy import load_file
 
+from encoderlab.core.array_files import load_arrays
 from encoderlab.core.errors import InputError
 from encoderlab.tasks.metric import Metric
 from encoderlab.training.run_folder import RunFolder
@@ -55,7 +55,7 @@ def read_predictions(folder: Path, split: str, metrics: Iterable[Metric]) -> Pre
     if not path.is_file():
         return None
     try:
-        tensors = load_file(path)
+        tensors = load_arrays(path)
         order = np.argsort(tensors["index"], kind="stable")
         logits, labels = tensors["logits"][order], tensors["labels"][order]
     except (OSError, SafetensorError, KeyError) as error:

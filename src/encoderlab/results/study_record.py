@@ -24,7 +24,7 @@ class SplitData:
     origin: str
     rows: int
     fingerprint: str = ""
-    labels: Mapping[str, float] = field(default_factory=dict)
+    labels: Mapping[str, float] = field(default_factory=dict[str, float])
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -75,7 +75,8 @@ class Candidate:
     def from_json(cls, value: Mapping[str, Any]) -> Candidate:
         """Build a candidate from its JSON object, which has the metrics beside the other keys."""
         others = {key: part for key, part in value.items() if key not in _OF_CANDIDATE}
-        return cls(**{**known_keys(cls, value), "metrics": others, "status": Status(value["status"])})
+        known: Mapping[str, Any] = {**known_keys(cls, value), "metrics": others, "status": Status(value["status"])}
+        return cls(**known)
 
     def to_json(self) -> Mapping[str, Any]:
         """Return the JSON object: learning rate, metrics, run, status, settings."""
@@ -152,15 +153,15 @@ class StudyRecord:
     study: Mapping[str, Any]
     warnings: tuple[str, ...] = ()
     reference: str | None = None
-    data: Mapping[str, SplitData] = field(default_factory=dict)
-    truncation: Mapping[str, Truncation] = field(default_factory=dict)
+    data: Mapping[str, SplitData] = field(default_factory=dict[str, SplitData])
+    truncation: Mapping[str, Truncation] = field(default_factory=dict[str, Truncation])
     precision: Precision | None = None
-    versions: Mapping[str, Any] = field(default_factory=dict)
-    hardware: Mapping[str, Any] = field(default_factory=dict)
+    versions: Mapping[str, Any] = field(default_factory=dict[str, object])
+    hardware: Mapping[str, Any] = field(default_factory=dict[str, object])
     runs: tuple[str, ...] = ()
-    labels: Mapping[str, Label] = field(default_factory=dict)
+    labels: Mapping[str, Label] = field(default_factory=dict[str, Label])
     search: tuple[SearchRecord, ...] = ()
-    extra: Mapping[str, Any] = field(default_factory=dict)
+    extra: Mapping[str, Any] = field(default_factory=dict[str, object])
 
     @classmethod
     def read(cls, out: Path) -> StudyRecord:

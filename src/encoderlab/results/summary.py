@@ -88,7 +88,7 @@ class VariantSummary:
     interval: MetricInterval | None
     spreads: Mapping[str, MetricSpread]
     means: Mapping[str, float | None]
-    other_tests: Mapping[str, OtherTest] = field(default_factory=dict)
+    other_tests: Mapping[str, OtherTest] = field(default_factory=dict[str, OtherTest])
     comparison: Comparison | None = None
     holm_p: float | None = None
     parameters: ParameterCounts

@@ -16,8 +16,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from encoderlab.core.array_files import save_arrays
 from encoderlab.core.errors import InputError
-from encoderlab.core.files import remove_parts, write_atomically
+from encoderlab.core.files import remove_parts
 from encoderlab.data.rows import Rows
 from encoderlab.data.tokenized import TokenizedRows
 
@@ -178,8 +179,7 @@ def _load(file: Path) -> dict[str, np.ndarray] | None:
 def _save(file: Path, arrays: dict[str, np.ndarray]) -> None:
     """Write a cache file. A cache that cannot be written only costs time later, so errors are ignored."""
     from safetensors import SafetensorError
-    from safetensors.numpy import save_file
 
     with suppress(InputError, OSError, SafetensorError):
         remove_parts(file.parent, older=24 * 3600)
-        write_atomically(file, lambda beside: save_file(arrays, beside))
+        save_arrays(file, arrays)

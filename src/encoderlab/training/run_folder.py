@@ -14,9 +14,9 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from safetensors.numpy import save_file as save_numpy
 
 from encoderlab.core import files, locks
+from encoderlab.core.array_files import save_arrays
 from encoderlab.core.errors import InputError
 from encoderlab.training import integrity, run_record
 from encoderlab.training.run_record import RunRecord
@@ -128,4 +128,4 @@ class RunFolder:
         """
         kind = np.float64 if logits.dtype == np.float64 else np.float32
         tensors = {"logits": np.ascontiguousarray(logits, kind), "labels": labels, "index": index}
-        files.write_atomically(self.predictions(split), lambda beside: save_numpy(tensors, beside))
+        save_arrays(self.predictions(split), tensors)

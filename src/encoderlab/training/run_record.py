@@ -6,13 +6,13 @@ reads the record. The order of the fields below is the order of the keys in the 
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Generator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field, fields, replace
 from enum import StrEnum
 from pathlib import Path
 from types import UnionType
-from typing import Any
+from typing import Any, cast
 
 from encoderlab.core import files
 from encoderlab.core.errors import InputError
@@ -48,8 +48,8 @@ class SplitScores:
     """
 
     rows: int
-    metrics: Mapping[str, float] = field(default_factory=dict)
-    tables: Mapping[str, Any] = field(default_factory=dict)
+    metrics: Mapping[str, float] = field(default_factory=dict[str, float])
+    tables: Mapping[str, Any] = field(default_factory=dict[str, object])
 
     @classmethod
     def of(cls, rows: int, reported: Mapping[str, Any]) -> SplitScores:
@@ -121,9 +121,9 @@ class RunRecord:
     variant: str
     seed: int | None = None
     learning_rate: float | None = None
-    config: Mapping[str, Any] = field(default_factory=dict)
+    config: Mapping[str, Any] = field(default_factory=dict[str, object])
     class_names: tuple[str, ...] = ()
-    splits: Mapping[str, SplitScores] = field(default_factory=dict)
+    splits: Mapping[str, SplitScores] = field(default_factory=dict[str, SplitScores])
     parameters: ParameterCounts = ParameterCounts()
     train_seconds: float = 0.0
     epochs: int = 0
@@ -134,11 +134,11 @@ class RunRecord:
     adapter_bytes: int | None = None
     precision: Precision = Precision()
     warnings: tuple[str, ...] = ()
-    versions: Mapping[str, Any] = field(default_factory=dict)
-    hardware: Mapping[str, Any] = field(default_factory=dict)
+    versions: Mapping[str, Any] = field(default_factory=dict[str, object])
+    hardware: Mapping[str, Any] = field(default_factory=dict[str, object])
     try_again: bool = False
     predictions: Mapping[str, str] | None = None
-    extra: Mapping[str, Any] = field(default_factory=dict)
+    extra: Mapping[str, Any] = field(default_factory=dict[str, object])
 
     @property
     def is_done(self) -> bool:
@@ -233,11 +233,12 @@ def without_nulls(value: Any) -> dict[str, Any]:
     """
     if not isinstance(value, dict):
         raise ValueError("expected an object")
-    return {key: part for key, part in value.items() if part is not None}
+    found = cast(Mapping[str, Any], value)  # the keys of a JSON object are strings
+    return {key: part for key, part in found.items() if part is not None}
 
 
 @contextmanager
-def decoding() -> Iterator[None]:
+def decoding() -> Generator[None]:
     """Turn what a wrong JSON object raises, while a record is built from it, into a ValueError with a message."""
     try:
         yield
