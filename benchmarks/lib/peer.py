@@ -44,7 +44,7 @@ PREFIXED = "benchmark_prefix"
 def build(model: str, task: Classification, class_names: Sequence[str], method: Method) -> nn.Module:
     """The peer's model in fp32, what it trains marked."""
     if isinstance(method, Lora):
-        return _peft(model, class_names, method)
+        return _peft(model, task, class_names, method)
     encoder = load.load(model, head=task.head, class_names=class_names, seed=0)
     for module in list(encoder.model.modules()):
         for name, child in list(module.named_children()):
@@ -55,12 +55,18 @@ def build(model: str, task: Classification, class_names: Sequence[str], method: 
     return encoder.model
 
 
-def _peft(model: str, class_names: Sequence[str], method: Lora) -> nn.Module:
+def _peft(model: str, task: Classification, class_names: Sequence[str], method: Lora) -> nn.Module:
+    """Return PEFT's model. It trains the same newly initialized modules as encoderlab.
+
+    PEFT alone trains the classifier only. A pooler that the checkpoint lacks would keep its random weights.
+    """
     from peft import LoraConfig, TaskType, get_peft_model
 
-    family = load.load(model, head="AutoModel", class_names=[], seed=0).family
-    places = [getattr(family, role) for role in method.target]
+    encoder = load.load(model, head=task.head, class_names=class_names, seed=0)
+    places = [getattr(encoder.family, role) for role in method.target]
+    anew = {name.rpartition(".")[0] for name in encoder.newly_initialized if name.startswith(encoder.base_prefix)}
     settings: dict[str, Any] = {"r": method.rank, "lora_alpha": method.alpha, "target_modules": places}
+    settings["modules_to_save"] = sorted(anew) or None
     if method.layers == "last":
         settings["layers_to_transform"] = [
             AutoModelForSequenceClassification.from_pretrained(model).config.num_hidden_layers - 1

@@ -6,7 +6,7 @@ import pickle
 
 import pytest
 
-from encoderlab.core.errors import InputError, Problem, collecting
+from encoderlab.core.errors import InputError, Problem, collecting, first_line
 
 
 def test_a_problem_prints_where_it_is_what_is_wrong_and_what_to_do() -> None:
@@ -37,3 +37,9 @@ def test_problems_are_collected_with_their_place() -> None:
     assert list(map(str, found)) == ["a: first", "study.toml: b: second", "study.toml: third"]
     with pytest.raises(ValueError), collecting(found):
         raise ValueError
+
+
+def test_an_error_of_another_library_in_one_line() -> None:
+    error = OSError("\n no such file \r\nsee the manual\n")
+    assert first_line(error) == "no such file" and first_line(error, named=True) == "OSError: no such file"
+    assert first_line(ValueError(" \n")) == first_line(ValueError(), named=True) == "ValueError"

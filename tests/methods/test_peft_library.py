@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -224,6 +225,7 @@ def test_bf16(type_name: str, make: Make) -> None:
             "peft's BOFT has no such field; did you mean boft_block_size",
         ),
         (Peft(type="BOFT", options={"boft_block_size": "4"}), "boft_block_size = '4': peft's BOFT expects int"),
+        (Peft(type="LORA", options={"lora_dropout": math.nan}), "lora_dropout = nan: peft's LORA expects float"),
         (Peft(type="BOFT", options={"modules_to_save": ["pooler"]}), "modules_to_save: encoderlab sets it"),
         (Peft(type="LOHA", options={"target_modules": ["querry"]}), "no module 'querry'.*did you mean query"),
         (Peft(type="LOHA", options={"target_modules": "nothing.*"}), "peft does not accept these settings: Target"),

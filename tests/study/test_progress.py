@@ -8,7 +8,7 @@ from dataclasses import replace
 import pytest
 
 from encoderlab.study import progress
-from encoderlab.study.progress import TRAINING_COST, Meter, Work, words
+from encoderlab.study.progress import TRAINING_COST, Meter, Work
 from encoderlab.training.run_record import Kind, RunRecord, Status
 
 
@@ -42,11 +42,6 @@ def test_a_trial_that_two_variants_share_is_timed_once() -> None:
         meter.collect(work, 6.0)
     assert meter.seconds_left() == pytest.approx(6.0)
     meter.close()
-
-
-def test_durations_as_people_say_them() -> None:
-    said = [words(s) for s in (12.4, 89, 600, 5399, 9000, math.nan)]
-    assert said == ["12 s", "89 s", "10 min", "90 min", "2.5 h", "unknown time"]
 
 
 def test_a_warning_of_a_run_is_said_once_below_its_line(capsys: pytest.CaptureFixture[str]) -> None:

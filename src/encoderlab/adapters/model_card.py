@@ -28,7 +28,7 @@ class Scores(Protocol):
 
     @property
     def rows(self) -> int:
-        """How many rows were scored."""
+        """The number of scored rows."""
         ...
 
     @property
@@ -71,7 +71,7 @@ class Result(Protocol):
 
     @property
     def epochs(self) -> int:
-        """How many epochs the run trained."""
+        """The number of epochs that the run trained."""
         ...
 
     @property
@@ -81,7 +81,7 @@ class Result(Protocol):
 
     @property
     def steps(self) -> int:
-        """How many optimizer steps the run made."""
+        """The number of optimizer steps."""
         ...
 
     @property
@@ -190,7 +190,7 @@ def _loading(about: Mapping[str, Any]) -> str:
 
 
 def _text(value: Any) -> str:
-    """A value of the user's as Markdown text on one line."""
+    """Format a value of the user as Markdown text on one line."""
     words = json.dumps(value, ensure_ascii=False) if isinstance(value, list | dict | bool) else str(value)
     line = " ".join("".join(c if c.isprintable() else " " for c in words).split())
     return "".join(f"\\{c}" if c in "\\`*_[]<>|#" else c for c in line)

@@ -16,7 +16,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor
 
-from encoderlab.core.errors import InputError
+from encoderlab.core.errors import InputError, first_line
 from encoderlab.model.encoder import EncoderModel
 from encoderlab.model.families import ROLES
 
@@ -93,8 +93,7 @@ def load_tensors(folder: Path, *names: str) -> dict[str, Tensor]:
         safe = path.suffix == ".safetensors"
         tensors = load_file(path) if safe else torch.load(path, map_location="cpu", weights_only=True)
     except (OSError, RuntimeError, EOFError, SafetensorError, pickle.UnpicklingError) as error:
-        reason = str(error).partition("\n")[0] or type(error).__name__
-        raise InputError(f"{path}: damaged, or not a file of tensors ({reason})") from None
+        raise InputError(f"{path}: damaged, or not a file of tensors ({first_line(error)})") from None
     if not isinstance(tensors, dict) or not all(isinstance(t, Tensor) for t in tensors.values()):
         raise InputError(f"{path}: expected a dict of tensors, as torch.save(model.state_dict()) writes it")
     for name, tensor in tensors.items():

@@ -16,7 +16,7 @@ import typer
 from encoderlab import __version__
 from encoderlab.cli import brain_commands, run_commands, study_commands
 from encoderlab.cli.output import is_beside, quieten_libraries, say
-from encoderlab.core.errors import EncoderlabError, InputError
+from encoderlab.core.errors import EncoderlabError, InputError, first_line
 
 app = typer.Typer(
     name="encoderlab",
@@ -49,7 +49,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         sys.exit(1)
     except OSError as error:
         where = f"{error.filename}: " if error.filename else ""
-        what = error.strerror or str(error).partition("\n")[0] or type(error).__name__
+        what = error.strerror or first_line(error)
         kept = "; finished work is kept, run the same command again to resume" if error.errno in WRITING else ""
         say(f"{where}{what}{kept}")
         sys.exit(1)

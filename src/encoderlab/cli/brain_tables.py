@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 from encoderlab.brain.stories.read import noticed
 from encoderlab.brain.stories.story import Story
 from encoderlab.cli.tables import table
+from encoderlab.core import durations
 from encoderlab.report.text import correlation, p_value, percent
-from encoderlab.study.progress import words as duration
 
 if TYPE_CHECKING:  # these modules import the libraries for brain data, which other commands do not need
     from encoderlab.brain.encoding.check import EncodingReport
@@ -47,7 +47,7 @@ def embedded(stories: Sequence[Story], made: Sequence[Embedded]) -> None:
     for one in made:
         file = one.file
         zero = " + ".join(f"{count:,} {name}" for name in ("empty", "missing") if (count := file.counts.get(name)))
-        took = "up to date" if one.seconds is None else duration(one.seconds)
+        took = "up to date" if one.seconds is None else durations.rough(one.seconds)
         rows.append((file.label, file.kind, f"{file.dimensions:,}", f"{file.words:,}", zero, took, str(file.path)))
     table("", ("feature", "kind", "dimensions", "words", "zero vectors", "time", "file"), rows, text=2)
     for line in dict.fromkeys(f"warning: {line}" for one in made for line in one.notes):

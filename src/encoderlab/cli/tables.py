@@ -11,11 +11,11 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
+from encoderlab.core import durations
 from encoderlab.report.text import gain, score
 from encoderlab.study.check import CheckReport
 from encoderlab.study.estimate import Estimate
 from encoderlab.study.inspect import Anatomy
-from encoderlab.study.progress import words as duration
 from encoderlab.tasks.metric import MetricInfo
 from encoderlab.tasks.score_names import SCORE_NAMES
 
@@ -66,7 +66,7 @@ def summary(out: Path, reference: str) -> None:
                 _p(row["holm_p"]),
                 _count(row["adapter_parameters"]),
                 _count(row["head_parameters"]),
-                duration(_number(row["train_seconds"], 0.0)) if _number(row["train_seconds"], 0.0) else "",
+                durations.rough(_number(row["train_seconds"], 0.0)) if _number(row["train_seconds"], 0.0) else "",
             )
             for row in rows
         ],
@@ -141,12 +141,12 @@ def estimated(estimate: Estimate) -> None:
     table(
         "estimate for this machine",
         ("variant", "runs", "time", "peak memory"),
-        [(one.label, str(one.runs), duration(one.seconds), _memory(one.memory_mb)) for one in estimate.costs]
+        [(one.label, str(one.runs), durations.rough(one.seconds), _memory(one.memory_mb)) for one in estimate.costs]
         + [
             (
                 "whole study",
                 str(sum(one.runs for one in estimate.costs)),
-                duration(estimate.seconds),
+                durations.rough(estimate.seconds),
                 _memory(estimate.memory_mb),
             )
         ],

@@ -46,7 +46,7 @@ class SettableKeys:
         return [*types(self.header), *paths]
 
     def allows(self, path: str) -> bool:
-        """Whether `-s` may set a path, known or in an open section."""
+        """Return whether `-s` may set a path, known or in an open section."""
         section, _, key = path.rpartition(".")
         return path in self.known or (section in self.open_sections and key != "" and not self._is_name(section, key))
 

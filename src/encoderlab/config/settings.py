@@ -124,7 +124,7 @@ class Variant:
 
     @property
     def tried_as(self) -> tuple[Method, int | None]:
-        """What a trial depends on: the method and the stride. All trials have the same epochs."""
+        """The settings that a trial depends on: the method and the stride. All trials have the same epochs."""
         return self.method, self.overrides.stride
 
 

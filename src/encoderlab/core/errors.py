@@ -85,6 +85,19 @@ def _one_line(problem: str) -> str:
     return shown if len(shown) <= LONGEST else f"{shown[: LONGEST // 2]} … {shown[-LONGEST // 4 :]}"
 
 
+def first_line(error: BaseException, *, named: bool = False) -> str:
+    """Return the first line of the message of an exception. Without a message, its type stands for it.
+
+    Args:
+        error: an exception, usually of another library.
+        named: whether the type comes before the message.
+    """
+    kind, lines = type(error).__name__, str(error).strip().splitlines()
+    if not lines:
+        return kind
+    return f"{kind}: {lines[0].rstrip()}" if named else lines[0].rstrip()
+
+
 @contextmanager
 def collecting(problems: list[Problem], place: str = "") -> Generator[None]:
     """Collect the problems of an InputError that is raised inside, and continue after the block.

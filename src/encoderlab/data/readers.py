@@ -10,7 +10,7 @@ from typing import Any, final
 
 import numpy as np
 
-from encoderlab.core.errors import InputError
+from encoderlab.core.errors import InputError, first_line
 from encoderlab.data import arrow, delimited, records
 from encoderlab.data.conll import read_conll
 from encoderlab.data.records import Columns
@@ -174,7 +174,7 @@ def _read_arrow(path: Path, kind: str, read_table: Callable[[Path], Any]) -> Col
         table = read_table(path)
         columns = table.to_pydict()
     except (pyarrow.ArrowException, OSError, ValueError, OverflowError) as error:
-        raise InputError(f"{path}: not a readable {kind} file: {_first_line(error)}") from None
+        raise InputError(f"{path}: not a readable {kind} file: {first_line(error, named=True)}") from None
     for name, cells in columns.items():
         if cells and isinstance(cells[0], bytes):
             columns[name] = _decoded(cells)
@@ -207,7 +207,7 @@ def _read_folder(path: Path, split: str | None) -> Columns:
     try:
         loaded = load_from_disk(str(path))
     except Exception as error:  # a damaged folder raises many kinds of exceptions
-        raise InputError(f"{path}: `datasets` cannot load this folder: {_first_line(error)}") from None
+        raise InputError(f"{path}: `datasets` cannot load this folder: {first_line(error, named=True)}") from None
     return _from_datasets(loaded, split, str(path))
 
 
@@ -238,7 +238,7 @@ def _read_hub(source: Source) -> Columns:
                 f"{where} is not in the local cache, and the hub cannot be reached; connect to the network, or copy "
                 "the cache (HF_HOME) from a machine that has one, or use a file with `path`"
             ) from None
-        raise InputError(f"{where} cannot be loaded: {_first_line(error)}") from None
+        raise InputError(f"{where} cannot be loaded: {first_line(error, named=True)}") from None
     return _from_datasets(loaded, source.split, _hub_origin(source))
 
 
@@ -286,9 +286,3 @@ def _label_name(feature: Any, value: Any) -> Any:
 def _word_label(feature: Any, value: Any) -> Any:
     """Return the name of the label of a word. The numbers -1 and -100 mean that the word has no label."""
     return IGNORED if value in (-1, IGNORED) else _label_name(feature, value)
-
-
-def _first_line(error: Exception) -> str:
-    """Return the type and the first line of an exception."""
-    lines = str(error).strip().splitlines()
-    return f"{type(error).__name__}: {lines[0]}" if lines else type(error).__name__

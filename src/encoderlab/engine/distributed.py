@@ -180,7 +180,7 @@ ALONE = Ranks()
 
 
 def started_as_several() -> bool:
-    """Whether torchrun or `accelerate launch` started this process as one of several."""
+    """Return whether torchrun or `accelerate launch` started this process as one of several."""
     return int(os.environ.get("WORLD_SIZE", "1")) > 1 and "RANK" in os.environ
 
 

@@ -264,7 +264,7 @@ def _read(tokenized: TokenizedRows, rows: np.ndarray, masked: Masked | None) -> 
 
 
 def _packs(encoder: EncoderModel) -> bool:
-    """Whether the sequences of a batch can lie end to end in one row.
+    """Return whether the sequences of a batch can lie end to end in one row.
 
     That needs a family whose code depends on `position_ids` alone, and a method that allows it. The head has to read
     first tokens or single tokens, and not the mean of a sequence.

@@ -14,7 +14,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from encoderlab.core.errors import InputError
+from encoderlab.core.errors import InputError, first_line
 from encoderlab.engine.tuned_model import Loaded
 from encoderlab.inference.export_check import Answer
 from encoderlab.inference.export_merged import config_of, save_tokenizer
@@ -66,8 +66,9 @@ def write_onnx(loaded: Loaded, example: Mapping[str, Tensor], folder: Path) -> A
                 verbose=False,
             )
         except torch.onnx.OnnxExporterError as error:
-            said = str(error).strip().partition("\n")[0]
-            raise InputError(f"--to onnx: torch cannot export this model ({said}); use --to merged") from None
+            raise InputError(
+                f"--to onnx: torch cannot export this model ({first_line(error)}); use --to merged"
+            ) from None
     assert program is not None
     for node in program.model.graph.all_nodes():
         node.metadata_props.clear()  # where in our sources each node comes from

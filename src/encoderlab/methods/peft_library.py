@@ -29,11 +29,11 @@ from typing import Annotated, Any, ClassVar, Literal, final
 import torch
 from torch import Tensor, nn
 
-from encoderlab.core.errors import InputError
+from encoderlab.core.errors import InputError, first_line
 from encoderlab.core.rng import derive
-from encoderlab.core.types import Doc
+from encoderlab.core.types import Doc, fits
 from encoderlab.methods.base import Method
-from encoderlab.methods.peft_types import OURS, closest_names, configs, fits, layers, settable, type_name
+from encoderlab.methods.peft_types import OURS, closest_names, configs, layers, settable, type_name
 from encoderlab.model.dropout import active_rng, replace_dropout
 from encoderlab.model.encoder import EncoderModel
 from encoderlab.model.families import ROLES
@@ -128,8 +128,8 @@ class Peft(Method):
                 config = configs()[self.type](**copy.deepcopy(dict(options)))
                 PEFT_TYPE_TO_TUNER_MAPPING[config.peft_type](base_model, config, "default")
             except Exception as error:  # each type has its own exceptions
-                message = (str(error).strip() or type(error).__name__).splitlines()[0]
-                raise InputError(f"type = {self.type!r}: peft does not accept these settings: {message}") from None
+                message = f"type = {self.type!r}: peft does not accept these settings: {first_line(error)}"
+                raise InputError(message) from None
 
     def _targets(self, encoder: EncoderModel) -> list[str]:
         """Return the paths of the default modules, in most types query and value."""

@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import difflib
-import json
 from collections.abc import Sequence
 from dataclasses import fields
 from functools import cache
 from typing import Any, get_type_hints
 
-from pydantic import TypeAdapter, ValidationError
 from torch import nn
 
 OURS = {"task_type", "peft_type", "auto_mapping", "peft_version", "base_model_name_or_path", "revision"}
@@ -37,15 +35,6 @@ def layers(base_model: nn.Module) -> dict[str, Any]:
     from peft.tuners.tuners_utils import BaseTunerLayer
 
     return {path: module for path, module in base_model.named_modules() if isinstance(module, BaseTunerLayer)}
-
-
-def fits(kind: Any, value: Any) -> bool:
-    """Return whether a value of a study file has the type of a config field."""
-    try:
-        TypeAdapter(kind).validate_json(json.dumps(value), strict=True)
-    except (ValidationError, TypeError):  # TypeError: a date, which no field takes
-        return False
-    return True
 
 
 def type_name(kind: Any) -> str:

@@ -86,7 +86,7 @@ def attention(
 
 
 def _fused(key: Tensor, groups: Sequence[Group], bias: Tensor | None) -> bool:
-    """Whether to train with torch's kernel, which is faster for these groups but gives no gradient to a bias."""
+    """Return whether to train with torch's kernel, which is faster for these groups but gives no gradient to a bias."""
     quicker = key.device.type != "cpu" or packing.typical(groups) >= LONG.get(key.dtype, 0)
     return quicker and not (bias is not None and bias.requires_grad)
 

@@ -18,7 +18,7 @@ from typing import Any, final
 
 import transformers
 
-from encoderlab.core.errors import InputError
+from encoderlab.core.errors import InputError, first_line
 from encoderlab.model.families import FAMILIES, Family
 
 ADAPTER = "adapter_config.json"  # a file of PEFT, and of the adapters library
@@ -103,11 +103,7 @@ def one_line(name: str, before: str, after: str = "") -> Iterator[None]:
     except (InputError, MemoryError):
         raise
     except Exception as error:
-        raise InputError(f"model {name!r}: {before}{_first_line(error)}{after}") from None
-
-
-def _first_line(error: Exception) -> str:
-    return (str(error).strip() or type(error).__name__).splitlines()[0]
+        raise InputError(f"model {name!r}: {before}{first_line(error)}{after}") from None
 
 
 class quiet:

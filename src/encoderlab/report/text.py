@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 
+from encoderlab.core import durations
 from encoderlab.tasks.metric import MetricInfo
 
 NOTHING = "–"
@@ -90,13 +91,7 @@ def p_value(value: float | None) -> str:
 
 def duration(seconds: float | None) -> str:
     """Format seconds: '4.2 s', '3 min 05 s', '2 h 07 min'."""
-    if seconds is None:
-        return NOTHING
-    if seconds < 60:
-        return f"{seconds:.0f} s" if seconds >= 10 or seconds == 0 else f"{seconds:.1f} s"
-    minutes, rest = divmod(round(seconds), 60)
-    hours, minutes = divmod(minutes, 60)
-    return f"{hours} h {minutes:02d} min" if hours else f"{minutes} min {rest:02d} s"
+    return NOTHING if seconds is None else durations.measured(seconds)
 
 
 def size(number: float | None) -> str:

@@ -15,6 +15,7 @@ from dataclasses import dataclass
 
 from tqdm import tqdm
 
+from encoderlab.core.durations import rough as words
 from encoderlab.tasks.metric import plain
 from encoderlab.training.epochs import OnProgress
 from encoderlab.training.run_record import Kind, RunRecord, Status
@@ -156,12 +157,3 @@ class Meter:
     def close(self) -> None:
         """Remove the bar."""
         self.bar.close()
-
-
-def words(seconds: float) -> str:
-    """Return a duration as people say it: 40 s, 12 min, 2.5 h."""
-    if seconds != seconds:
-        return "unknown time"
-    if seconds < 90:
-        return f"{seconds:.0f} s"
-    return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"

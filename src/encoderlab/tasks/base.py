@@ -121,7 +121,7 @@ class Task(ABC):
         return float(np.mean(values)) if values else None
 
     def compared_by(self, class_names: Sequence[str]) -> str:
-        """The metric in words, with what it takes the labels for where that was found out from them."""
+        """Return the metric in words. If encoderlab inferred the meaning of the labels, the words include it."""
         return self.metric(class_names).label
 
     def cut_warning(self, tokenized: TokenizedRows, rows: int, max_length: int) -> str | None:
@@ -138,7 +138,7 @@ class Task(ABC):
         return []
 
     def value(self, metrics: Mapping[str, Any]) -> float:
-        """What picks checkpoints and learning rates on validation: higher is better."""
+        """Return the score that selects epochs and learning rates on validation: higher is better."""
         return metrics["accuracy"]
 
     def scale(self, labels: np.ndarray) -> tuple[float, float] | None:

@@ -277,7 +277,7 @@ class MaskedLM(Task):
         return MASKED_ACCURACY
 
     def value(self, metrics: Mapping[str, Any]) -> float:
-        """The loss says more than the share of tokens guessed right: it knows how near a guess was."""
+        """Return minus the loss, which also measures how near a wrong guess was; the accuracy does not."""
         return -metrics["loss"]
 
     def mean_score(self, key: str, runs: Sequence[Mapping[str, float]]) -> float | None:

@@ -22,7 +22,7 @@ import torch
 from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
-from encoderlab.core.errors import InputError
+from encoderlab.core.errors import InputError, first_line
 from encoderlab.core.tensor_files import save_tensors
 from encoderlab.training.epochs import Epoch
 
@@ -175,7 +175,7 @@ def _read(path: Path) -> tuple[Mapping[str, Any], dict[str, Tensor]]:
     except FileNotFoundError:
         reason = "it is missing"
     except (OSError, SafetensorError, KeyError, TypeError, ValueError) as error:
-        reason = str(error).partition("\n")[0]
+        reason = first_line(error)
     raise InputError(f"checkpoint/{path.name} is damaged ({reason})")
 
 

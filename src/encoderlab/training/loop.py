@@ -277,7 +277,7 @@ class Trainer:
         return {**tensors, weight: tensors[weight] * spread, bias: answer}
 
     def _should_stop(self, progress: checkpoint.Progress) -> bool:
-        """Whether the best epoch is `patience` epochs ago; never before a method has settled."""
+        """Return whether the best epoch is `patience` epochs ago; never before a method has settled."""
         patience, settled = self.settings.patience, progress.best_score[:1] != (0.0,)
         return patience is not None and settled and progress.epoch - progress.best_epoch >= patience
 

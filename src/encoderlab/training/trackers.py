@@ -18,7 +18,7 @@ from typing import Any, final
 
 from accelerate import tracking
 
-from encoderlab.core.errors import InputError, Problem
+from encoderlab.core.errors import InputError, Problem, first_line
 
 
 def problems(names: Sequence[str]) -> list[Problem]:
@@ -65,7 +65,9 @@ class Tracking:
                 if name != "tensorboard":  # which makes a folder named after the time of it
                     tracker.store_init_configuration(dict(self.about))
             except Exception as error:  # a server, an account, a disk: theirs to say
-                raise InputError(f"track: {name} cannot start ({_line(error)}); mend that, or leave it out") from None
+                raise InputError(
+                    f"track: {name} cannot start ({first_line(error)}); mend that, or leave it out"
+                ) from None
             opened[name] = tracker
         return Trackers(opened)
 
@@ -103,14 +105,10 @@ class Trackers:
                 tracker.log(flat, step=step)
             except Exception as error:
                 del self.opened[name]
-                self.warnings.append(f"{name} was told nothing after step {step - 1} ({_line(error)})")
+                self.warnings.append(f"{name} was told nothing after step {step - 1} ({first_line(error)})")
 
     def close(self) -> None:
         """End the trackers; one that cannot end is left alone."""
         for tracker in self.opened.values():
             with contextlib.suppress(Exception):
                 tracker.finish()
-
-
-def _line(error: Exception) -> str:
-    return str(error).strip().partition("\n")[0] or type(error).__name__

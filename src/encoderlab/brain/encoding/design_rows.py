@@ -39,7 +39,7 @@ class Source(ABC):
     @property
     @abstractmethod
     def key(self) -> str:
-        """What the rows depend on, apart from the stories."""
+        """The settings that the rows depend on, apart from the stories."""
 
     @property
     @abstractmethod

@@ -78,7 +78,7 @@ def _found(stories: Sequence[Story], responses: StoryResponses, trim: tuple[int,
 
 
 def _clearly(other: Diagnosis, stands: Diagnosis) -> bool:
-    """Whether the responses follow the words by the usual time beyond chance only in the other arrangement."""
+    """Return whether the responses follow the words by the usual time beyond chance only in the other arrangement."""
     return other.clear and _better(other, stands)
 
 
@@ -93,7 +93,7 @@ def _better(other: Diagnosis, stands: Diagnosis) -> bool:
 def _closer(
     stories: Sequence[Story], stands: StoryResponses, other: StoryResponses, which: list[int], trim: tuple[int, int]
 ) -> bool:
-    """Whether some stories by themselves follow the words better in the other arrangement, possibly by chance."""
+    """Return whether some stories by themselves follow the words better the other way round, possibly by chance."""
     some = [stories[story] for story in which]
     return _better(_found(some, _chosen(other, which), trim), _found(some, _chosen(stands, which), trim))
 
@@ -101,7 +101,7 @@ def _closer(
 def _right(
     stories: Sequence[Story], stands: StoryResponses, other: StoryResponses, which: list[int], trim: tuple[int, int]
 ) -> bool:
-    """Whether the other arrangement of some stories is right beyond chance.
+    """Return whether the other arrangement of some stories is right beyond chance.
 
     It is if these stories are clear by themselves. It also is if all stories together are clear, and only in this
     arrangement the same voxels follow the words in these stories and in the others.

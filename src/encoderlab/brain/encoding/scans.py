@@ -221,7 +221,7 @@ def _explained(
 
 
 def _begins_right(stories: Sequence[Story], responses: StoryResponses, settings: Encode, scans: Scans) -> bool:
-    """Whether the trimmed responses clearly follow the words by the usual time."""
+    """Return whether the trimmed responses clearly follow the words by the usual time."""
     counts = [len(story.tr_times) for story in stories]
     trs = [length + sum(settings.trim) for length in responses.lengths]
     if min(trs) < 2:

@@ -105,7 +105,7 @@ class Scoring:
         return score_key(self.study, self.person(spec.subject), self.used(spec.label))
 
     def path(self, spec: JobSpec) -> Path:
-        """The file of a job."""
+        """Return the file of a job."""
         folder = self.study.out / "scores" / spec.subject
         if spec.stop is None:
             return folder / f"{slug(spec.label)}.h5"

@@ -136,7 +136,7 @@ class _Scans:
         return float(np.abs(np.median(more)))
 
     def corrected(self, before: float | None, trim: tuple[int, int], tr: float) -> bool:
-        """Whether the peak is clear and at a usual lag with these settings."""
+        """Return whether the peak is clear and at a usual lag with these settings."""
         trs = list(self.tr_times)
         if before is not None:
             trs = [times - (before - old) for times, old in zip(trs, self.recorded.before, strict=True)]
@@ -188,7 +188,7 @@ def _correlate(times: Times, tr_times: Times, responses: StoryResponses, trim: t
 
 
 def _stands_out(curve: NDArray, voxels: int) -> bool:
-    """Whether the peak of a curve is well above its median."""
+    """Return whether the peak of a curve is well above its median."""
     # White noise has its peak at 1.05 to 1.15 times the median over 200 voxels; with fewer voxels it is higher.
     return bool(curve.max() > max(1.4, 1 + 3 / np.sqrt(voxels)) * np.median(curve))
 

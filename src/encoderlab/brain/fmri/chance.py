@@ -47,7 +47,7 @@ class Chance:
         return float(np.sort(self.peaks)[-1 - ABOVE]) * (1.0 if self.ways >= ENOUGH else WIDER)
 
     def exceeded(self, each: NDArray) -> bool:
-        """Whether the peak of (stories, lags, voxels) correlations is beyond chance."""
+        """Return whether the peak of (stories, lags, voxels) correlations is beyond chance."""
         return bool(curve_of(each[..., :: self.step]).max() > self.level)
 
     def exceeded_alone(self, each: NDArray) -> NDArray[np.bool_]:

@@ -146,7 +146,7 @@ class Identity:
 
 
 def amplifies(basis: Basis, held: Sequence[int], penalty: float, limit: float) -> bool:
-    """Whether the rounding error of W - W_U can grow more than `limit` times in the predictions of U.
+    """Return whether the rounding error of W - W_U can grow more than `limit` times in the predictions of U.
 
     It grows at most by 1 / (smallest eigenvalue of I - H). That is within the limit if (1 - 1 / limit) I - H has a
     Cholesky factor.

@@ -37,7 +37,7 @@ _WHOLE = re.compile(r"\[[^\[\]]*\]|\{[^{}]*\}|<[^<>]*>")
 
 
 def is_mark(word: str, *, bare: bool = True) -> bool:
-    """Whether a lower-case word is on the list; with `bare`, the short codes also count without brackets."""
+    """Return whether a lower-case word is on the list; with `bare`, the short codes also count without brackets."""
     inner = word.strip(_BRACKETS)
     return inner.strip() in _KIND_IN_BRACKETS if inner != word else bare and word in _KIND_OF_CODE
 

@@ -10,7 +10,7 @@ import pyarrow.parquet as pq
 
 from encoderlab.brain.stories.content import content
 from encoderlab.brain.stories.story import Story, checked
-from encoderlab.core.errors import InputError
+from encoderlab.core.errors import InputError, first_line
 from encoderlab.core.files import write_atomically
 
 _SCHEMA = pa.schema(
@@ -42,7 +42,7 @@ def read_parquet(path: Path) -> list[Story]:
         columns, rows = table.column_names, table.to_pylist() if table.schema.equals(_SCHEMA) else None
     except (pa.ArrowException, OSError, UnicodeDecodeError) as error:  # pyarrow raises OSError for a damaged file
         raise InputError(
-            f"{path}: not readable as Parquet ({str(error).splitlines()[0]}); write it again with `encoderlab stories`"
+            f"{path}: not readable as Parquet ({first_line(error)}); write it again with `encoderlab stories`"
         ) from None
     if rows is None:
         raise InputError(

@@ -200,7 +200,7 @@ def _sections(
 
 
 def _is_gentle(cells: list[str]) -> bool:
-    """Whether a first line is a row of Gentle's CSV: two texts, then two times or two empty cells."""
+    """Return whether a first line is a row of Gentle's CSV: two texts, then two times or two empty cells."""
     if len(cells) != 4:
         return False
     return all(cell.strip() == "" or number_of(cell) is not None for cell in cells[2:]) and number_of(cells[0]) is None

@@ -51,7 +51,7 @@ class Tier:
 
 
 def names_phones(tier: str) -> bool:
-    """Whether a tier with this name holds phones."""
+    """Return whether a tier with this name holds phones."""
     return _PHONE_NAMES.search(tier.strip().lower()) is not None
 
 

@@ -181,7 +181,7 @@ class Contextual(Spaces):
 
     @cached_property
     def windows(self) -> Windows:
-        """How stories are cut into windows."""
+        """The way in which stories are cut into windows."""
         return Windows(window=self.settings.window, stride=self.settings.stride, combine=self.settings.combine)
 
     @cached_property

@@ -163,7 +163,7 @@ def _entries(path: Path, first: bytes, stream: BinaryIO) -> Iterator[tuple[str, 
 
 
 def _is_text(start: bytes, width: int) -> bool:
-    """Whether a line of text (a word, then numbers) follows a word2vec header."""
+    """Return whether a line of text (a word, then numbers) follows a word2vec header."""
     try:
         return len([float(part) for part in start.split(b"\n")[0].split()[1:] or [b"no"]][: width + 1]) > 0
     except ValueError:

@@ -66,7 +66,7 @@ class VectorsFile:
 
 
 def up_to_date(path: Path, wanted: str, label: str, stories: Sequence[Story]) -> bool:
-    """Whether the file holds the vectors of exactly these stories, with this label and the key `wanted`."""
+    """Return whether the file holds the vectors of exactly these stories, with this label and the key `wanted`."""
     try:
         with h5py.File(path, "r") as file:
             saved = {name: data.attrs["words_sha256"] for name, data in file["stories"].items()}  # type: ignore[union-attr]
