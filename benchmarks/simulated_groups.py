@@ -1,8 +1,8 @@
 """How often claims are wrong where test rows belong together, with and without `group`: two equal methods, simulated.
 
 The model is that of simulated_studies.py. Here a share of a row's difficulty, and of what a method makes of the row, is
-common to the rows of one text: `alike` is the correlation of two rows of a text. All runs of a method have the same true
-accuracy, so that only rows and texts vary.
+common to the rows of one text: `alike` is that share, the correlation of two rows of a text. All runs have the same
+true accuracy, so that only rows and texts vary.
 
     python benchmarks/simulated_groups.py [--studies 2000] [--out FILE.json]
 """
@@ -49,11 +49,11 @@ def false_claims(studies: int) -> list[dict[str, float]]:
                     effect += clusters.design_effect(right[0].mean(axis=0), groups) / studies
                     a, b = study(right)
                     for i, belong in enumerate((None, groups)):
-                        pair = [with_groups(one, belong) for one in (a, b)]
-                        pooled = comparison.pooled_seed_variance(pair, ACCURACY)
-                        gap = comparison.compare(*pair, ACCURACY, pooled)
+                        ours, theirs = with_groups(a, belong), with_groups(b, belong)
+                        pooled = comparison.pooled_seed_variance([ours, theirs], ACCURACY)
+                        gap = comparison.compare(ours, theirs, ACCURACY, pooled)
                         claimed[i] += gap.p is not None and gap.p < 0.05
-                        runs = predictions.stacked(list(pair[0].test.values()), ACCURACY)
+                        runs = predictions.stacked(list(ours.test.values()), ACCURACY)
                         one = ACCURACY.estimate(runs, belong)
                         covered[i] += one.low <= ACCURATE <= one.high
                 found.append(
@@ -63,10 +63,10 @@ def false_claims(studies: int) -> list[dict[str, float]]:
                         "alike": alike,
                         "seeds": seeds,
                         "design effect": effect,
-                        "false without group": claimed[0] / studies,
-                        "false with group": claimed[1] / studies,
-                        "coverage without group": covered[0] / studies,
-                        "coverage with group": covered[1] / studies,
+                        "false without group": float(claimed[0]) / studies,
+                        "false with group": float(claimed[1]) / studies,
+                        "coverage without group": float(covered[0]) / studies,
+                        "coverage with group": float(covered[1]) / studies,
                     }
                 )
                 print(found[-1], flush=True)
