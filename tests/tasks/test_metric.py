@@ -8,7 +8,9 @@ from collections.abc import Sequence
 
 import numpy as np
 import pytest
+import scipy.stats
 from sklearn.metrics import balanced_accuracy_score, f1_score
+from statsmodels.stats.proportion import proportion_confint
 
 from encoderlab.core.variation import SeedVariance
 from encoderlab.tasks.class_metrics import ACCURACY, BalancedAccuracy, MacroF1
@@ -103,6 +105,46 @@ def test_any_metric_has_an_interval_and_a_paired_test(metric: Metric) -> None:
     assert gap.value == pytest.approx(wanted)
     same = metric.difference(good, good, UNKNOWN)
     assert (same.value, same.p) == (0.0, 1.0)
+
+
+GROUPED = [ACCURACY, MacroF1(classes=3), BalancedAccuracy(classes=3)]
+
+
+@pytest.mark.parametrize("metric", GROUPED, ids=lambda metric: metric.key)
+def test_rows_in_groups_of_copies_tell_as_much_as_one_row_of_each(metric: Metric) -> None:
+    labels = rng(4).integers(0, 3, 200)
+    good, bad = (
+        np.array([metric.row_statistics(answers(seed, right, labels, 3), labels) for seed in seeds])
+        for seeds, right in (((5, 6), 0.8), ((7, 8), 0.6))
+    )
+    many, groups = [runs.repeat(4, axis=1) for runs in (good, bad)], np.arange(200).repeat(4)
+    once, copies = metric.estimate(good), metric.estimate(many[0], groups)
+    assert copies.value == pytest.approx(once.value) and copies.se == pytest.approx(once.se, rel=0.01)
+    gap = metric.difference(good, bad, UNKNOWN)
+    gaps = metric.difference(many[0], many[1], UNKNOWN, groups=groups)
+    assert gaps.value == pytest.approx(gap.value)
+    assert (gaps.low, gaps.high) == pytest.approx((gap.low, gap.high), abs=0.05 * (gap.high - gap.low))
+    rows, drawn = metric.interval_over_rows(good), metric.interval_over_rows(many[0], groups)
+    assert (drawn.low, drawn.high) == pytest.approx((rows.low, rows.high), abs=0.1 * (rows.high - rows.low))
+
+
+def test_a_share_in_groups_has_wilsons_interval_of_the_effective_rows() -> None:
+    right = np.repeat([True] * 19 + [False], 10)[None, :, None]
+    groups = np.arange(20).repeat(10)
+    found = ACCURACY.estimate(right, groups)
+    low, high = (float(end) for end in proportion_confint(19, 20, method="wilson"))  # pyright: ignore[reportArgumentType]
+    assert found.low < low + 0.01 and found.high >= high - 0.01  # 20 groups of copies: 20 rows, and a little fewer
+    every = ACCURACY.estimate(np.ones((1, 200, 1), dtype=bool), groups)
+    assert every.low == pytest.approx(proportion_confint(20, 20, method="wilson")[0], abs=0.02)
+
+
+def test_a_single_pair_in_groups_is_tested_by_t_over_the_groups() -> None:
+    left, right = (rng(key).random((1, 300, 1)) < 0.8 for key in (1, 2))
+    groups = np.arange(30).repeat(10)
+    found = ACCURACY.difference(left, right, UNKNOWN, groups=groups)
+    gaps = (left[0, :, 0].astype(float) - right[0, :, 0]).reshape(30, 10).mean(axis=1)
+    assert found.df == 29 and found.se >= scipy.stats.sem(gaps)
+    assert found.p == pytest.approx(2 * scipy.stats.t.sf(abs(gaps.mean()) / found.se, 29))
 
 
 def test_what_a_constant_answer_reaches_by_luck() -> None:

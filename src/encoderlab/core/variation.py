@@ -17,7 +17,8 @@ For a mean over rows, C is exact; for an F1 or a correlation it is the covarianc
 for the given runs, not for the methods. docs/statistics.md has the derivation and simulations.
 
 Sources: Bouthillier et al. 2021 (arXiv:2103.03098), Sellam et al. 2022 (Multi-Bootstrap, arXiv:2106.16163),
-Satterthwaite 1946; Wilson 1927; Agresti & Min 2005; Fagerland et al. 2013 (mid-p McNemar); Hsu 1996.
+Satterthwaite 1946; Wilson 1927; Agresti & Min 2005; Fagerland et al. 2013 (mid-p McNemar); Hsu 1996; Miller 2024
+(groups, arXiv:2411.00640).
 """
 
 from __future__ import annotations
@@ -178,8 +179,13 @@ def _studentized_quantile(methods: int, df: float) -> float:
     return float(distributions.studentized_range.ppf(LEVEL, methods, df))  # a seventh of a second each
 
 
-def wilson(right: float, n: int) -> tuple[float, float]:
-    """Return Wilson's 95 % interval (1927) of a share of n rows: never of zero width, never outside [0, 1]."""
+def wilson(right: float, n: float) -> tuple[float, float]:
+    """Return Wilson's 95 % interval (1927) of a share of n rows: never of zero width, never outside [0, 1].
+
+    Args:
+        right: The share.
+        n: The number of rows, or of groups of rows the `clusters.effective_rows`.
+    """
     z2 = float(distributions.norm.ppf((1 + LEVEL) / 2)) ** 2
     middle = (right + z2 / (2 * n)) / (1 + z2 / n)
     half = math.sqrt(z2 * (right * (1 - right) / n + z2 / (4 * n**2))) / (1 + z2 / n)

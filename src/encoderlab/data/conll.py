@@ -8,6 +8,7 @@ column that numbers the words of each sentence (GermEval, CoNLL-U) is not the wo
 from __future__ import annotations
 
 import re
+from bisect import bisect
 from collections import Counter
 from dataclasses import dataclass
 from typing import final
@@ -19,6 +20,7 @@ from encoderlab.data.text import TextFile
 _SPACES = re.compile(r"[ \t]+")
 _BETWEEN = re.compile(r"\d+[-.]\d+")  # CoNLL-U: a word of several tokens, or an empty node
 Line = tuple[int, list[str]]
+DOCUMENT = "document"  # the column with the number of each sentence's document
 
 
 @final
@@ -30,11 +32,13 @@ class Sentences:
         words: The words of each sentence.
         tags: The label of each word; None if the file has no labels.
         notes: One line for each thing that was detected or left out.
+        documents: The number of each sentence's document, if lines with -DOCSTART- begin several; otherwise None.
     """
 
     words: list[list[str]]
     tags: list[list[str]] | None
     notes: tuple[str, ...]
+    documents: list[int] | None = None
 
 
 def read_conll(file: TextFile, columns: tuple[int, int] | None = None, *, labelled: bool = True) -> Sentences:
@@ -53,10 +57,12 @@ def read_conll(file: TextFile, columns: tuple[int, int] | None = None, *, labell
     tabs = _apart_by_tabs([line for _, line in lines])
     blocks: list[list[Line]] = [[]]
     hashed: list[Hashed] = []
+    starts: list[int] = []  # of documents
     for number, line in lines:
         fields = line.rstrip(" " if tabs else " \t").split("\t") if tabs else _SPACES.split(line.strip(" \t"))
         if not line.strip() or fields[0] == "-DOCSTART-":
             blocks.append([])
+            starts += [number] if fields[0] == "-DOCSTART-" else []
         elif line.startswith("#") and not blocks[-1]:
             hashed.append(Hashed(number, line, fields))
             blocks.append([])
@@ -67,6 +73,7 @@ def read_conll(file: TextFile, columns: tuple[int, int] | None = None, *, labell
     blocks, said = _with_words_of(hashed, [block for block in blocks if block], width, columns)
     notes += said
     _check_widths(file, blocks, width, tabs=tabs, labelled=labelled)
+    documents = [bisect(starts, block[0][0]) for block in blocks]
     counted = width > 1 and _counts(blocks)
     if counted:
         blocks = [[line for line in block if not _BETWEEN.fullmatch(line[1][0])] for block in blocks]
@@ -78,7 +85,7 @@ def read_conll(file: TextFile, columns: tuple[int, int] | None = None, *, labell
     tags = None if label is None else [[fields[label] for _, fields in block] for block in blocks]
     if tags is not None and columns is None and (said := _turned(words, tags)):
         notes.append(said)
-    return Sentences(words, tags, tuple(notes))
+    return Sentences(words, tags, tuple(notes), documents if len(set(documents)) > 1 else None)
 
 
 def _turned(words: list[list[str]], tags: list[list[str]]) -> str | None:

@@ -12,7 +12,7 @@ import numpy as np
 
 from encoderlab.core.errors import InputError, first_line
 from encoderlab.data import arrow, delimited, records
-from encoderlab.data.conll import read_conll
+from encoderlab.data.conll import DOCUMENT, read_conll
 from encoderlab.data.records import Columns
 from encoderlab.data.rows import IGNORED, Rows
 from encoderlab.data.source import Source, file_format, path_problem
@@ -117,7 +117,8 @@ def _read_file(path: Path, source: Source, labelled: bool) -> _Read:
     if form == "conll":
         found = read_conll(file, source.columns, labelled=labelled)
         tags = {} if found.tags is None else {"tags": found.tags}
-        return _Read({"tokens": found.words, **tags}, found.notes)
+        documents = {DOCUMENT: found.documents} if labelled and found.documents is not None else {}
+        return _Read({"tokens": found.words, **tags, **documents}, found.notes)
     if form in ("csv", "tsv"):
         return _read_table(file, source.delimiter)
     if form == "jsonl" and records.by_lines(file):

@@ -226,6 +226,13 @@ class DataConfig:
         Mapping[str, Source],
         Doc("test sets by name that are reported beside `test`; methods are ranked and compared on `test` alone"),
     ] = field(default_factory=dict)
+    group: Annotated[
+        str | None,
+        Doc(
+            "column of the test rows that belong together (texts of one author, rows of one premise or document); "
+            "intervals and tests draw whole groups"
+        ),
+    ] = None
 
     @property
     def sources(self) -> dict[str, Source]:
@@ -240,6 +247,8 @@ class DataConfig:
             base: the folder that relative paths start at.
         """
         found = self.train.problems(f"{where}.train", base, may_cut=False)
+        if self.group == "":
+            found.append(Problem(f"{where}.group", "is empty", "name a column of the test rows, or remove the key"))
         for name in self.other_tests:
             if name in ("train", "validation", "test") or not re.fullmatch(r"[\w-]+", name):
                 message = "expected another name, of letters, digits, - and _"

@@ -22,6 +22,7 @@ from typing import final
 import numpy as np
 
 from encoderlab.core.errors import InputError, Problem
+from encoderlab.data.groups import Groups, Names, groups_of, names_of, ungrouped_texts
 from encoderlab.data.labels import class_order
 from encoderlab.data.prepare import prepare as prepare_columns
 from encoderlab.data.readers import read
@@ -42,6 +43,7 @@ class Splits:
         test: The test rows.
         warnings: One line for each thing that the user should know about the data.
         others: Further test sets by name.
+        groups: {test set: which of its rows belong together}. A test set without groups is absent.
     """
 
     train: Rows
@@ -49,6 +51,7 @@ class Splits:
     test: Rows
     warnings: tuple[str, ...] = ()
     others: Mapping[str, Rows] = field(default_factory=dict)
+    groups: Mapping[str, Groups] = field(default_factory=dict)
 
     def items(self) -> tuple[tuple[str, Rows], ...]:
         """Return (name, rows) of all splits: train, validation, test, then the other test sets."""
@@ -80,24 +83,35 @@ def load_splits(
     prepare = prepare or partial(prepare_columns, text=text, label=label)
     if problems := config.problems("data", base):
         raise InputError(*problems)
-    rows = _read_sources(config, label, base, prepare)
+    rows, names = _read_sources(config, label, base, prepare)
     warnings = [note for part in rows.values() for note in part.notes]
     warnings += _cut_and_sample(config, rows, label if stratify else None)
     for name in ("validation", "test", *config.other_tests):
         if config.sources[name].same_as(config.train, base):
             warnings.append(f"{place(name)} is the same data as data.train: its scores measure memory, not skill")
+    groups, doubts = groups_of(config, rows, names)
+    warnings += doubts
     warnings += text_warnings(rows, text)
+    if config.group is None:
+        warnings += ungrouped_texts(rows, text, groups)
     if stratify:
         warnings += several_labels(rows, text, label)
     warnings += one_label(rows, label)
     others = {name: rows[name] for name in config.other_tests}
-    return Splits(rows["train"], rows["validation"], rows["test"], tuple(dict.fromkeys(warnings)), others)
+    return Splits(rows["train"], rows["validation"], rows["test"], tuple(dict.fromkeys(warnings)), others, groups)
 
 
-def _read_sources(config: DataConfig, label: str, base: Path, prepare: Callable[[Rows], Rows]) -> dict[str, Rows]:
-    """Read the splits that have a source of their own. Raises InputError with the problems of all of them."""
+def _read_sources(
+    config: DataConfig, label: str, base: Path, prepare: Callable[[Rows], Rows]
+) -> tuple[dict[str, Rows], dict[str, Names | None]]:
+    """Read the splits that have a source of their own, and the groups of their rows.
+
+    Raises:
+        InputError: with the problems of all of them.
+    """
     problems: list[Problem] = []
     rows: dict[str, Rows] = {}
+    names: dict[str, Names | None] = {}
     totals: dict[str, int] = {}
     for name, source in config.sources.items():
         if source.fraction is None:
@@ -105,12 +119,13 @@ def _read_sources(config: DataConfig, label: str, base: Path, prepare: Callable[
                 whole = read(source, base)
                 totals[name] = len(whole)
                 rows[name] = _part(prepare(whole), source)
+                names[name] = names_of(whole, name, config)
             except InputError as error:
                 problems += [problem.at(place(name)) for problem in error.problems]
     problems += _without_labels(rows, label, totals)
     if problems:
         raise InputError(*problems)
-    return rows
+    return rows, names
 
 
 def _cut_and_sample(config: DataConfig, rows: dict[str, Rows], label: str | None) -> list[str]:

@@ -25,6 +25,7 @@ def take(tokenized: TokenizedRows, rows: np.ndarray) -> TokenizedRows:
         labels=tokenized.labels[rows],
         index=None if tokenized.index is None else tokenized.index[rows],
         places=None if tokenized.places is None else tokenized.places[rows],
+        texts=None if tokenized.texts is None else tokenized.texts[rows],
         fingerprint=f"{tokenized.fingerprint}:{hashing.array_hash(rows)}",
     )
 
@@ -79,6 +80,7 @@ class TokenizedRows:
         read: The number of tokens covered by a window, if rows are windows, which may overlap. None: all tokens.
         places: The position of the first token of each word in the sequence of its row, -1 for a word without a token,
             int32 (n, w), if each of up to w words of a row has a label. `labels` is then (n, w).
+        texts: The position of each row's text in its split, int64 (n,), if rows are windows of texts.
     """
 
     ids: np.ndarray
@@ -93,6 +95,7 @@ class TokenizedRows:
     vocabulary: MaskVocabulary | None = None
     read: int | None = None
     places: np.ndarray | None = None
+    texts: np.ndarray | None = None
 
     def __len__(self) -> int:
         return len(self.labels)

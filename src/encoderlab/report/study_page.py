@@ -55,6 +55,7 @@ def _context(table: Table) -> Mapping[str, Any]:
         "reference": study.reference,
         "reference_seeds": next((row.seeds for row in summary if row.variant == study.reference), 0),
         "caveats": table.caveats,
+        "groups": table.groups,
         "summary": summary,
         "metric": metric,
         "title": text.heading(metric),

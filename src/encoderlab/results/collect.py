@@ -18,6 +18,7 @@ import numpy as np
 
 from encoderlab.core.files import build, write_text
 from encoderlab.core.report_settings import Report
+from encoderlab.results import row_groups
 from encoderlab.results.caveats import mixed, one_seed, uncompared
 from encoderlab.results.columns import COLUMNS, SPLIT_SCORES, SPLITS, new_columns, result_columns, summary_columns
 from encoderlab.results.comparison import compare_all, read_variants
@@ -46,9 +47,10 @@ def collect(out: Path) -> Table:
     table = read_table(Path(out))
     measures, others = table.measures, table.others
     rows = result_rows(table.runs, measures, others)
-    summary = [row.cells(measures) for row in table.summary]
+    grouped = table.groups is not None
+    summary = [row.cells(measures, grouped=grouped) for row in table.summary]
     write_text(table.out / "results.csv", _csv(result_columns(measures), rows))
-    write_text(table.out / "summary.csv", _csv(summary_columns(measures, others), summary))
+    write_text(table.out / "summary.csv", _csv(summary_columns(measures, others, grouped), summary))
     write_text(table.out / "summary.json", json.dumps(_structured(table, summary), indent=1, ensure_ascii=False) + "\n")
     return table
 
@@ -87,6 +89,7 @@ def read_table(out: Path) -> Table:
         rule=rule,
         caveats=(*one_seed(variants), *uncompared(variants, study.reference, compared), *mixed(runs)),
         warnings=_warnings(study, runs),
+        groups=row_groups.read(out).get("test"),
         test_scores={name: _scores(done[name], "test", key) for name in done},
         levels={
             row.variant: float(np.mean(validation[row.variant]))

@@ -34,8 +34,14 @@ def result_columns(measures: Measures) -> tuple[str, ...]:
     return (*COLUMNS, *new_columns((measures.metric.key, *measures.extra_keys), COLUMNS))
 
 
-def summary_columns(measures: Measures, others: Sequence[str] = ()) -> tuple[str, ...]:
-    """Return the columns of summary.csv. others: names of further test sets."""
+def summary_columns(measures: Measures, others: Sequence[str] = (), grouped: bool = False) -> tuple[str, ...]:
+    """Return the columns of summary.csv.
+
+    Args:
+        measures: The metrics of the study.
+        others: The names of further test sets.
+        grouped: Whether the test rows have groups.
+    """
     key, task = measures.metric.key, measures.task
     columns = [key + part for part in (*SPREAD, *INTERVAL)]
     columns += [f"{name}_{key}{part}" for name in others for part in SPREAD]
@@ -43,6 +49,7 @@ def summary_columns(measures: Measures, others: Sequence[str] = ()) -> tuple[str
     for metric in measures.extra_metrics:  # one after another, so that a new metric moves no column of an older one
         columns += [metric.key + part for part in SPREAD]
         columns += [f"{name}_{metric.key}" for name in others]
+    columns += ["groups"] * grouped
     return (*SUMMARY_COLUMNS, *new_columns(columns, SUMMARY_COLUMNS))
 
 

@@ -11,7 +11,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from encoderlab.core.variation import Estimate, SeedVariance
-from encoderlab.results.predictions import Predicted, disagreeing, on_common_rows, read_predictions, stacked
+from encoderlab.results import row_groups
+from encoderlab.results.predictions import Predicted, disagreeing, groups_of, on_common_rows, read_predictions, stacked
 from encoderlab.tasks.metric import Metric
 from encoderlab.training.run_record import Kind, RunRecord
 
@@ -93,7 +94,7 @@ def read_variants(
     groups: dict[str, list[RunRecord]] = {}
     for run in runs:
         groups.setdefault(run.variant, []).append(run)
-    metrics = tuple(metrics)
+    metrics, belonging = tuple(metrics), row_groups.read(out)
     variants: list[Variant] = []
     for name, group in groups.items():
         done = tuple(run for run in group if run.is_done)
@@ -101,7 +102,8 @@ def read_variants(
             {
                 run.seed: predictions
                 for run in done
-                if (predictions := read_predictions(out / "runs" / run.id, split, metrics)) is not None
+                if (predictions := read_predictions(out / "runs" / run.id, split, metrics, belonging.get(split)))
+                is not None
             }
             for split in ("test", *others)
         )
@@ -161,4 +163,4 @@ def compare(a: Variant, b: Variant, metric: Metric, seeds: SeedVariance) -> Comp
     if disagree := disagreeing(matched):
         return Comparison(obstacle=f"the labels of {disagree:,} of {rows:,} test rows differ between their runs")
     left, right = stacked(matched[::2], metric), stacked(matched[1::2], metric)
-    return Comparison(estimate=metric.difference(left, right, seeds, constant=constant))
+    return Comparison(estimate=metric.difference(left, right, seeds, constant=constant, groups=groups_of(matched)))

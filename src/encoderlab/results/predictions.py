@@ -14,6 +14,7 @@ from safetensors import SafetensorError
 
 from encoderlab.core.array_files import load_arrays
 from encoderlab.core.errors import InputError
+from encoderlab.results.row_groups import RowGroups
 from encoderlab.tasks.metric import Metric
 from encoderlab.training.run_folder import RunFolder
 
@@ -26,11 +27,13 @@ class Predictions:
         index: The source row of each answer, int64 (n,), ascending.
         labels: The gold labels as the task has them, (n, ...).
         statistics: {key of a metric: its row statistics, (n, k)}.
+        groups: The group of each row, int64 (n,). None: rows are independent.
     """
 
     index: NDArray[np.int64]
     labels: NDArray[Any]
     statistics: Mapping[str, NDArray[Any]]
+    groups: NDArray[np.int64] | None = None
 
     def at(self, rows: NDArray[np.int64]) -> Predictions:
         """Return the answers for some source rows. All of them must be in `index`."""
@@ -39,14 +42,23 @@ class Predictions:
             index=rows,
             labels=self.labels[where],
             statistics={key: statistics[where] for key, statistics in self.statistics.items()},
+            groups=None if self.groups is None else self.groups[where],
         )
 
 
 Predicted = Mapping[int | None, Predictions]  # by seed; a baseline without seeds has the key None
 
 
-def read_predictions(folder: Path, split: str, metrics: Iterable[Metric]) -> Predictions | None:
+def read_predictions(
+    folder: Path, split: str, metrics: Iterable[Metric], groups: RowGroups | None = None
+) -> Predictions | None:
     """Read predictions/<split>.safetensors of a run's folder. None if the run has none.
+
+    Args:
+        folder: The run's folder.
+        split: The name of the split.
+        metrics: The metrics whose row statistics are needed.
+        groups: Which rows of the split belong together.
 
     Raises:
         InputError: The file is damaged.
@@ -66,6 +78,7 @@ def read_predictions(folder: Path, split: str, metrics: Iterable[Metric]) -> Pre
         index=tensors["index"][order],
         labels=labels,
         statistics={metric.key: metric.row_statistics(logits, labels) for metric in metrics},
+        groups=None if groups is None else groups.of(tensors["index"][order]),
     )
 
 
@@ -82,6 +95,12 @@ def disagreeing(matched: Sequence[Predictions]) -> int:
         return len(first)
     wrong = np.array([one.labels != first for one in matched])
     return int(wrong.any(axis=(0, *range(2, wrong.ndim))).sum())
+
+
+def groups_of(matched: Sequence[Predictions]) -> NDArray[np.int64] | None:
+    """Return the groups of the rows that all of them have, (n,). None without groups, or if there is a single one."""
+    groups = matched[0].groups if matched else None
+    return None if groups is None or len(np.unique(groups)) < 2 else groups
 
 
 def stacked(matched: Sequence[Predictions], metric: Metric) -> NDArray[Any]:

@@ -12,7 +12,7 @@ from encoderlab.core import statistics
 from encoderlab.results.columns import DIFFERENCE, INTERVAL, MEANS, METRICS, SPREAD, summary_columns
 from encoderlab.results.comparison import Comparison, Variant
 from encoderlab.results.measures import Measures
-from encoderlab.results.predictions import Predicted, Predictions, disagreeing, on_common_rows, stacked
+from encoderlab.results.predictions import Predicted, Predictions, disagreeing, groups_of, on_common_rows, stacked
 from encoderlab.tasks.metric import Metric
 from encoderlab.training.run_record import Kind, ParameterCounts, RunRecord
 
@@ -68,6 +68,7 @@ class VariantSummary:
         seeds: The number of finished runs.
         failed: The number of the others.
         rows: The number of test rows.
+        groups: The number of groups that they are in. None if they are independent.
         metric: The metric on `test`.
         interval: Its interval for other seeds and rows. None if predictions are missing.
         spreads: {key: spread} of the metric and of the metrics beside it.
@@ -91,6 +92,7 @@ class VariantSummary:
     other_tests: Mapping[str, OtherTest] = field(default_factory=dict[str, OtherTest])
     comparison: Comparison | None = None
     holm_p: float | None = None
+    groups: int | None = None
     parameters: ParameterCounts
     train_seconds: float | None
     inference_ms_per_example: float | None
@@ -102,8 +104,13 @@ class VariantSummary:
         """Whether it is a method, not a baseline."""
         return self.kind is Kind.RUN
 
-    def cells(self, measures: Measures) -> dict[str, Cell]:
-        """Return the row of summary.csv and summary.json: {column: value}."""
+    def cells(self, measures: Measures, *, grouped: bool = False) -> dict[str, Cell]:
+        """Return the row of summary.csv and summary.json: {column: value}.
+
+        Args:
+            measures: The metrics of the study.
+            grouped: Whether the test rows have groups.
+        """
         cells: dict[str, Cell] = {
             **{key: getattr(self, key) for key in _COLUMNS},
             **{f"{part}_parameters": getattr(self.parameters, part) for part in ("adapter", "head", "total")},
@@ -119,11 +126,11 @@ class VariantSummary:
             cells |= {f"{name}_{key}": value for key, value in other.means.items()}
         if self.comparison is not None:
             cells |= {key: getattr(self.comparison, key) for key in DIFFERENCE}
-        return {column: cells.get(column) for column in summary_columns(measures, list(self.other_tests))}
+        return {column: cells.get(column) for column in summary_columns(measures, list(self.other_tests), grouped)}
 
 
 _COLUMNS = (
-    *("method", "variant", "kind", "seeds", "learning_rate", "rows", "holm_p", "failed"),
+    *("method", "variant", "kind", "seeds", "learning_rate", "rows", "holm_p", "failed", "groups"),
     *("train_seconds", "inference_ms_per_example", "peak_memory_mb", "adapter_bytes"),
 )
 
@@ -149,6 +156,7 @@ def summarize_one(variant: Variant, measures: Measures, comparison: Comparison |
         theirs = [_scores(run, name, predicted, measures) for run in done]
         means = {key: task.mean_score(key, theirs) for key in measures.extra_keys}
         others[name] = OtherTest(metric=_spread(metric.key, theirs, _matched(predicted), measures), means=means)
+    groups = groups_of(matched)
     tested = [run.splits["test"].rows for run in done if "test" in run.splits]
     return VariantSummary(
         method=variant.method,
@@ -158,6 +166,7 @@ def summarize_one(variant: Variant, measures: Measures, comparison: Comparison |
         failed=len(variant.failed),
         learning_rate=next((run.learning_rate for run in (*done, *variant.failed)), None),
         rows=next(iter(tested), None),
+        groups=None if groups is None else len(np.unique(groups)),
         metric=spreads[metric.key],
         interval=_interval(matched, metric),
         spreads=spreads,
@@ -207,7 +216,8 @@ def _spread(
     spread = statistics.seed_spread(values)
     # Student's t knows no bounds; a share has them.
     low, high = np.clip((spread.low, spread.high), *((0.0, 1.0) if metric is None else metric.bounds))
-    rows = None if metric is None or not values or not matched else metric.interval_over_rows(stacked(matched, metric))
+    known = metric is not None and values and matched
+    rows = metric.interval_over_rows(stacked(matched, metric), groups_of(matched)) if metric and known else None
     return MetricSpread(
         mean=_number(spread.mean),
         sd=_number(spread.sd),
@@ -222,7 +232,7 @@ def _interval(matched: Sequence[Predictions], metric: Metric) -> MetricInterval 
     """Return the interval for other seeds and rows. None without answers to the same rows."""
     if not matched:
         return None
-    estimate = metric.estimate(stacked(matched, metric))
+    estimate = metric.estimate(stacked(matched, metric), groups_of(matched))
     share = estimate.row / (estimate.row + estimate.seed) if estimate.row + estimate.seed > 0 else 1.0
     return MetricInterval(low=estimate.low, high=estimate.high, row_share=share)
 

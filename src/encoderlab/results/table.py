@@ -11,6 +11,7 @@ from encoderlab.results.confusion import Confusion
 from encoderlab.results.curves import Curve
 from encoderlab.results.measures import Measures
 from encoderlab.results.recommend import Recommendation
+from encoderlab.results.row_groups import RowGroups
 from encoderlab.results.searches import Search
 from encoderlab.results.study_record import StudyRecord
 from encoderlab.results.summary import VariantSummary
@@ -36,6 +37,7 @@ class Table:
         rule: What the recommendation weighs.
         caveats: What a reader must know before comparing, one sentence each.
         warnings: The warnings of the study and of its runs.
+        groups: Which test rows belong together. None: they are independent.
         test_scores: {variant: the metric of each finished run on test}.
         levels: {baseline or frozen encoder: mean metric on validation}.
         curves: {trained variant: its learning curve}.
@@ -55,6 +57,7 @@ class Table:
     rule: Report
     caveats: tuple[str, ...]
     warnings: tuple[str, ...]
+    groups: RowGroups | None
     test_scores: Mapping[str, tuple[float, ...]]
     levels: Mapping[str, float]
     curves: Mapping[str, Curve]

@@ -12,6 +12,8 @@ from encoderlab.config.settings import Study
 from encoderlab.core.variation import smallest_visible, what_halves_it
 from encoderlab.data.rows import example_rows
 from encoderlab.engine.device import choose_device, choose_precision
+from encoderlab.results.row_groups import RowGroups
+from encoderlab.study.groups import row_groups
 from encoderlab.study.prepare import SplitReport, _encode, _split_report, look, warnings_of
 from encoderlab.tasks.class_metrics import ACCURACY
 
@@ -110,12 +112,14 @@ def check(path: Path, overrides: Sequence[str] = ()) -> CheckReport:
             "runs": len(study.variants) * len(study.seeds),
             "baselines": (study.task.baseline is not None) + len(study.seeds),
         },
-        visible=_visible(study, len(found.splits.test), found.class_names),
+        visible=_visible(
+            study, len(found.splits.test), found.class_names, row_groups(found.splits, tokenized).get("test")
+        ),
         warnings=warnings_of(found, tokenized),
     )
 
 
-def _visible(study: Study, rows: int, class_names: Sequence[str]) -> str | None:
+def _visible(study: Study, rows: int, class_names: Sequence[str], groups: RowGroups | None) -> str | None:
     """Describe the smallest difference that the study can detect; None for a metric that is not a share of rows."""
     if study.task.metric(class_names) != ACCURACY or len(study.variants) < 2:
         return None
@@ -132,6 +136,17 @@ def _visible(study: Study, rows: int, class_names: Sequence[str]) -> str | None:
         f"with {rows:,} test rows and {seeds} seeds, the smallest detectable difference of two methods is {least:.1f} "
         f"points (80 % power, standard deviation between seeds {100 * sd:g} points); "
         f"{' or '.join(ways) or both} would halve it"
+        f"{_independent(groups)}"
+    )
+
+
+def _independent(groups: RowGroups | None) -> str:
+    """Return what the smallest detectable difference assumes about the groups of the test rows."""
+    if groups is None:
+        return ""
+    return (
+        f"; this takes the rows as independent, but they are in {groups.count:,} groups ({groups.by}): the more alike "
+        "the rows of a group are, the larger it is"
     )
 
 

@@ -23,9 +23,11 @@ from encoderlab.engine.device import choose_device
 from encoderlab.engine.distributed import Ranks, alike, open_ranks, started_as_several
 from encoderlab.launch.executor import Done, Executor, Here, WorkItem
 from encoderlab.launch.open_executor import open_executor, problems, shares
+from encoderlab.results import row_groups
 from encoderlab.results.collect import collect
 from encoderlab.study import check, prepare
 from encoderlab.study.context import open_context
+from encoderlab.study.groups import row_groups as row_groups_of
 from encoderlab.study.jobs import JobSpec, Runs, baselines, planned, seeded
 from encoderlab.study.progress import Meter
 from encoderlab.study.search import choice
@@ -73,6 +75,7 @@ def _compare(study: Study, splits: Splits, class_names: list[str], warnings: Seq
     work = Runs(study=study, context=context)
     workers = 1 if study.launch.on == "here" else shares(study.launch)[0]
     account = Account(study=study, header=header(study, splits, context, warnings), silent=not ranks.first)
+    ranks.on_first(lambda: row_groups.write(study.out, row_groups_of(splits, context.tokenized)))
     meter = Meter(planned(study, context), study.task.metric(class_names).key, workers, silent=not ranks.first)
     try:
         with frozen_objects(), _executor(work, meter) as executor:

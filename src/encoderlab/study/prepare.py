@@ -23,6 +23,7 @@ from encoderlab.engine import head_units
 from encoderlab.model import load
 from encoderlab.model.encoder import EncoderModel
 from encoderlab.model.positions import usable
+from encoderlab.study.groups import single_texts
 from encoderlab.tasks.base import Task
 from encoderlab.tasks.windows import window_size
 from encoderlab.training import trackers
@@ -91,7 +92,7 @@ def warnings_of(found: Findings, tokenized: dict[str, TokenizedRows]) -> list[st
     own = [f"{place(name)}: {line}" for name, split in tokenized.items() for line in task.warnings(split)]
     settled, _ = head_units.settle(found.encoder, task, tokenized["train"])
     model = [f"model: {line}" for line in settled.notes]
-    return [*found.splits.warnings, *model, *cut, *own, *_unlike(found.study)]
+    return [*found.splits.warnings, *model, *cut, *own, *single_texts(tokenized), *_unlike(found.study)]
 
 
 def _unlike(study: Study) -> list[str]:

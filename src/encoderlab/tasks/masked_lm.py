@@ -172,8 +172,9 @@ class MaskedLM(Task):
         size = window_size(tokenizer, max_length)
         stride = self.stride or size
         ids: list[np.ndarray] = []
+        texts: list[int] = []
         rows_cut = tokens_lost = read = 0
-        for text in rows.columns["text"]:
+        for position, text in enumerate(rows.columns["text"]):
             tokens = np.array(tokenizer(text, add_special_tokens=False, verbose=False)["input_ids"], dtype=np.int32)
             windows = spans(len(tokens), size, stride, SHORTEST)
             rest = len(tokens) - (windows[-1][1] if windows else 0)
@@ -181,6 +182,7 @@ class MaskedLM(Task):
             tokens_lost += rest
             read += len(tokens) - rest
             ids += [np.concatenate([before, tokens[start:stop], after]) for start, stop in windows]
+            texts += [position] * len(windows)
         if not ids:
             raise InputError(
                 f"{rows.origin}: no text has {SHORTEST} tokens; shorter ones have too little context to learn "
@@ -197,6 +199,7 @@ class MaskedLM(Task):
             tokens_lost=tokens_lost,
             fingerprint=hashlib.sha256(whole.tobytes() + offsets.tobytes()).hexdigest(),
             index=np.arange(len(ids)),
+            texts=np.array(texts, dtype=np.int64),
             vocabulary=_vocabulary(tokenizer),
             read=read,
         )

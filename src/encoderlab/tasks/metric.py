@@ -8,6 +8,9 @@ A metric turns the answers of a run into statistics of its rows, (rows, k), and 
     estimate              interval for other rows and other seeds
     difference            paired difference of two variants: interval and p-value
 
+The last three take the group of each row, (n,), where rows belong together (texts of one author). They then draw whole
+groups.
+
 Derive from the class that fits: the others need two methods or one.
 
     ShareMetric    a row is right or wrong (accuracy)           row_statistics
@@ -28,7 +31,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from encoderlab.core import statistics, variation
+from encoderlab.core import clusters, statistics, variation
 from encoderlab.core.statistics import LEVEL, RESAMPLES, Interval
 from encoderlab.core.variation import Estimate, SeedVariance
 
@@ -92,18 +95,38 @@ class Metric(MetricInfo, ABC):
         """Return the metric of row statistics (n, k), each row counted once."""
         return float(self.metric_from_weights(rows, np.ones((1, len(rows))))[0])
 
-    def interval_over_rows(self, runs: Array) -> Interval:
-        """Return the 95 % interval over rows of the mean over seeds. runs: (seeds, n, k)."""
+    def interval_over_rows(self, runs: Array, groups: Array | None = None) -> Interval:
+        """Return the 95 % interval over rows of the mean over seeds.
+
+        Args:
+            runs: The row statistics, (seeds, n, k).
+            groups: The group of each row, (n,). None: rows are independent.
+        """
         return statistics.bootstrap(
-            lambda weights: np.mean([self.metric_from_weights(rows, weights) for rows in runs], axis=0), runs.shape[1]
+            lambda weights: np.mean([self.metric_from_weights(rows, weights) for rows in runs], axis=0),
+            runs.shape[1],
+            groups=groups,
         )
 
-    def estimate(self, runs: Array) -> Estimate:
-        """Estimate the metric for other rows and other seeds. runs: (seeds, n, k)."""
-        estimate = variation.estimate_mean([self.value(rows) for rows in runs], *self._covariance(runs))
+    def estimate(self, runs: Array, groups: Array | None = None) -> Estimate:
+        """Estimate the metric for other rows and other seeds.
+
+        Args:
+            runs: The row statistics, (seeds, n, k).
+            groups: The group of each row, (n,). None: rows are independent.
+        """
+        estimate = variation.estimate_mean([self.value(rows) for rows in runs], *self._covariance(runs, groups))
         return variation.clipped(estimate, *self.bounds)
 
-    def difference(self, left: Array, right: Array, seeds: SeedVariance, *, constant: bool = False) -> Estimate:
+    def difference(
+        self,
+        left: Array,
+        right: Array,
+        seeds: SeedVariance,
+        *,
+        constant: bool = False,
+        groups: Array | None = None,
+    ) -> Estimate:
         """Estimate and test the difference of two variants, left minus right.
 
         Args:
@@ -111,6 +134,7 @@ class Metric(MetricInfo, ABC):
             right: Those of the other run on the same rows, (pairs, n, k).
             seeds: The variance over seeds of the study's trained variants.
             constant: Whether one of the two gives the same answers for every seed.
+            groups: The group of each row, (n,). None: rows are independent.
         """
 
         def gap(weights: Floats) -> Floats:
@@ -119,10 +143,9 @@ class Metric(MetricInfo, ABC):
                 [from_weights(x, weights) - from_weights(y, weights) for x, y in zip(left, right, strict=True)]
             )
 
-        units = left.shape[1]
-        covariance = np.atleast_2d(np.cov(statistics.bootstrap_draws(gap, units)))
+        covariance = clusters.bootstrap_covariance(gap, left.shape[1], groups)
         ours, theirs = ([self.value(rows) for rows in side] for side in (left, right))
-        return variation.difference(ours, theirs, covariance, units, seeds, constant=constant)
+        return variation.difference(ours, theirs, *covariance, seeds, constant=constant)
 
     def standard_error(self, value: float, rows: int) -> float | None:
         """Return the standard error over rows of a value that is known without its rows. None if there is none."""
@@ -132,11 +155,11 @@ class Metric(MetricInfo, ABC):
         """Return the value that a constant answer exceeds by luck in 1 of 40 samples. None if it is unknown."""
         return None
 
-    def _covariance(self, runs: Array) -> tuple[Floats, int]:
-        """Return the covariance of the seeds' metrics over samples of rows, (seeds, seeds), and the number of rows."""
-        units = runs.shape[1]
-        draws = statistics.bootstrap_draws(lambda w: np.array([self.metric_from_weights(x, w) for x in runs]), units)
-        return np.atleast_2d(np.cov(draws)), units
+    def _covariance(self, runs: Array, groups: Array | None) -> tuple[Floats, int]:
+        """Return the covariance (seeds, seeds) of the seeds' metrics over samples, and the number of rows or groups."""
+        return clusters.bootstrap_covariance(
+            lambda w: np.array([self.metric_from_weights(rows, w) for rows in runs]), runs.shape[1], groups
+        )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -146,20 +169,30 @@ class MeanMetric(Metric):
     def metric_from_weights(self, rows: Array, weights: Floats) -> Floats:
         return weights @ rows[:, 0] / weights.sum(axis=1)
 
-    def interval_over_rows(self, runs: Array) -> Interval:
-        return statistics.bootstrap_mean(runs[..., 0])
+    def interval_over_rows(self, runs: Array, groups: Array | None = None) -> Interval:
+        return statistics.bootstrap_mean(runs[..., 0]) if groups is None else super().interval_over_rows(runs, groups)
 
-    def difference(self, left: Array, right: Array, seeds: SeedVariance, *, constant: bool = False) -> Estimate:
-        return self._paired(left, right, seeds, constant, floor=0.0)
+    def difference(
+        self,
+        left: Array,
+        right: Array,
+        seeds: SeedVariance,
+        *,
+        constant: bool = False,
+        groups: Array | None = None,
+    ) -> Estimate:
+        return self._paired(left, right, seeds, constant, groups)
 
-    def _paired(self, left: Array, right: Array, seeds: SeedVariance, constant: bool, floor: float) -> Estimate:
+    def _paired(
+        self, left: Array, right: Array, seeds: SeedVariance, constant: bool, groups: Array | None, floor: float = 0.0
+    ) -> Estimate:
         """Estimate the difference. floor: the least variance over rows."""
         ours, theirs = ([self.value(rows) for rows in side] for side in (left, right))
-        covariance = variation.covariance_of_means(_gaps(left, right))
+        covariance = variation.covariance_of_means(_gaps(left, right), groups)
         return variation.difference(ours, theirs, *covariance, seeds, constant=constant, floor=floor)
 
-    def _covariance(self, runs: Array) -> tuple[Floats, int]:
-        return variation.covariance_of_means(runs[..., 0])
+    def _covariance(self, runs: Array, groups: Array | None) -> tuple[Floats, int]:
+        return variation.covariance_of_means(runs[..., 0], groups)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -167,21 +200,34 @@ class ShareMetric(MeanMetric):
     """The share of rows that are right, statistics (n, 1) of bool.
 
     A t interval is too narrow near 0 and 1, and has no width where all answers agree. Wilson's interval and the
-    variance of Agresti and Min are lower limits there, and a single pair of runs is tested by McNemar's test.
+    variance of Agresti and Min are lower limits there, and a single pair of runs is tested by McNemar's test. With
+    groups, the number of rows is divided by the design effect, and a single pair is tested by t over the groups.
     """
 
-    def estimate(self, runs: Array) -> Estimate:
-        estimate, rows = super().estimate(runs), runs.shape[1]
+    def estimate(self, runs: Array, groups: Array | None = None) -> Estimate:
+        estimate, rows = super().estimate(runs, groups), float(runs.shape[1])
+        if groups is not None:
+            rows = clusters.effective_rows(runs[..., 0].mean(axis=0), groups)
         if len(runs) == 1 or rows * min(estimate.value, 1 - estimate.value) < FEW:
             estimate = variation.clipped(
                 variation.widened(estimate, *variation.wilson(estimate.value, rows)), *self.bounds
             )
         return estimate
 
-    def difference(self, left: Array, right: Array, seeds: SeedVariance, *, constant: bool = False) -> Estimate:
+    def difference(
+        self,
+        left: Array,
+        right: Array,
+        seeds: SeedVariance,
+        *,
+        constant: bool = False,
+        groups: Array | None = None,
+    ) -> Estimate:
         gaps = _gaps(left, right)
-        estimate = self._paired(left, right, seeds, constant, floor=variation.agresti_min(gaps.mean(axis=0)))
-        if not estimate.general:
+        mean = gaps.mean(axis=0)
+        floor = variation.agresti_min(mean) * (1.0 if groups is None else clusters.design_effect(mean, groups))
+        estimate = self._paired(left, right, seeds, constant, groups, floor)
+        if not estimate.general and groups is None:
             estimate = replace(estimate, p=variation.mid_p_mcnemar(int((gaps > 0).sum()), int((gaps < 0).sum())))
         return estimate
 
@@ -205,7 +251,9 @@ class CountedMetric(Metric):
     Equal rows are interchangeable, so a bootstrap sample is a count of each kind of row, which is much faster.
     """
 
-    def interval_over_rows(self, runs: Array, *, resamples: int = RESAMPLES) -> Interval:
+    def interval_over_rows(self, runs: Array, groups: Array | None = None, *, resamples: int = RESAMPLES) -> Interval:
+        if groups is not None:
+            return super().interval_over_rows(runs, groups)
         seeds, rows, width = runs.shape
         of_all_seeds = runs.swapaxes(0, 1).reshape(rows, seeds * width)
         kinds, counts = np.unique(of_all_seeds, axis=0, return_counts=True)
