@@ -23,6 +23,7 @@ from encoderlab.engine import head_units
 from encoderlab.model import load
 from encoderlab.model.encoder import EncoderModel
 from encoderlab.model.positions import usable
+from encoderlab.study import confirm
 from encoderlab.tasks.base import Task
 from encoderlab.tasks.windows import window_size
 from encoderlab.training import trackers
@@ -75,6 +76,7 @@ def _encode(found: Findings) -> dict[str, TokenizedRows]:
     for name, rows in found.splits.items():
         with collecting(problems, f"{found.study.path}: {place(name)}"):
             tokenized[name] = task.tokenize(rows, tokenizer, max_length, found.class_names, cache)
+    problems += [problem.at(str(found.study.path)) for problem in confirm.problems(found.study, tokenized)]
     if problems:
         raise InputError(*problems)
     return tokenized
