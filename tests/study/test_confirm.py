@@ -96,7 +96,9 @@ def test_a_finished_study_is_confirmed_without_any_training(path: Path, choose, 
     accuracies = []
     for run in winners:
         seed = read_json(out / "runs" / run / "result.json")["seed"]
-        (twin,) = [one for one in runs_of(other, "lora") if read_json(other / "runs" / one / "config.json")["seed"] == seed]
+        (twin,) = [
+            one for one in runs_of(other, "lora") if read_json(other / "runs" / one / "config.json")["seed"] == seed
+        ]
         mine = load_file(out / "confirm" / run / "predictions" / "far.safetensors")
         theirs = load_file(other / "runs" / twin / "predictions" / "far.safetensors")
         for key, value in theirs.items():
@@ -155,7 +157,8 @@ def test_a_killed_command_goes_on(path: Path, choose, monkeypatch: pytest.Monkey
     (damaged,) = out.glob(f"confirm/{loaded[0]}/predictions/*")
     damaged.write_bytes(damaged.read_bytes()[:-3])
     compare.compare(path)
-    assert collect.collect(out).confirmed.seeds == 2 and len(ConfirmationRecord.read(out).uses) == 1
+    table = collect.collect(out)
+    assert table.confirmed and table.confirmed.seeds == 2 and len(ConfirmationRecord.read(out).uses) == 1
 
 
 def test_more_winners_are_counted(path: Path, choose) -> None:
@@ -164,7 +167,8 @@ def test_more_winners_are_counted(path: Path, choose) -> None:
     out = compare.compare(path).parent
     choose("lora")
     compare.compare(path, ["seeds=[0, 1, 2]"])
-    assert collect.collect(out).confirmed.winners == ("lora",), "more seeds of the same variant"
+    table = collect.collect(out)
+    assert table.confirmed and table.confirmed.winners == ("lora",), "more seeds of the same variant"
     choose("full")
     compare.compare(path, ["seeds=[0, 1, 2]"])
     table = collect.collect(out)
@@ -174,7 +178,8 @@ def test_more_winners_are_counted(path: Path, choose) -> None:
     assert "On far, full scores " in told and "chose nothing" not in told
     assert "far has scored 2 recommended variants by now (lora, full)" in told
     compare.compare(path, ["train.epochs=2"])
-    assert collect.collect(out).confirmed.winners == ("lora", "full", "full"), "trained with other settings"
+    table = collect.collect(out)
+    assert table.confirmed and table.confirmed.winners == ("lora", "full", "full"), "trained with other settings"
 
 
 def test_without_a_recommendation_the_set_stays_fresh(path: Path, choose) -> None:

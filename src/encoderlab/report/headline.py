@@ -61,13 +61,13 @@ def _rivals(choice: Recommendation, rows: Mapping[str, VariantSummary], table: T
     if len(choice.finalists) == 1:
         lines.append("No other method finished training.")
     elif chosen == best:
-        lines.append(f"It is {metric.best} of {len(choice.finalists)} methods.")
+        lines.append(_first(choice, metric))
     else:
         lines.append(_within(choice, rows, table))
     if not choice.general and compared:
         lines.append(
-            "Each method was trained with one seed, so the variation between seeds is unknown: the ranking holds for "
-            "these runs, not for the methods."
+            "Each method was trained with one seed, so the variation between seeds is unknown: nothing here says which "
+            "method is better, only which run was."
         )
     lines += [_cheaper(name, ends, choice, table) for name, ends in choice.cheaper.items()]
     if choice.worse:
@@ -86,6 +86,13 @@ def _rivals(choice: Recommendation, rows: Mapping[str, VariantSummary], table: T
     return " ".join(lines)
 
 
+def _first(choice: Recommendation, metric: MetricInfo) -> str:
+    """Say that the chosen variant had the best score. This is no claim about other rows or seeds."""
+    if choice.general:
+        return f"On these test rows, it was {metric.best} of {len(choice.finalists)} methods."
+    return f"On these test rows, its run was {metric.best} of {len(choice.finalists)} runs, one of each method."
+
+
 def _within(choice: Recommendation, rows: Mapping[str, VariantSummary], table: Table) -> str:
     metric, best = table.metric, rows[choice.best]
     sign = " %" if metric.percent else ""
@@ -94,7 +101,8 @@ def _within(choice: Recommendation, rows: Mapping[str, VariantSummary], table: T
     only = f" over {pairs} pair{'s' * (pairs > 1)} of seeds" if fewer else ""
     name = metric.best[0].upper() + metric.best[1:]
     return (
-        f"{name} method, {choice.best}, reached {text.score(best.metric.mean, metric)}{sign} at a higher cost. The "
+        f"{name} method on these test rows, {choice.best}, reached {text.score(best.metric.mean, metric)}{sign} at a "
+        "higher cost. The "
         f"difference is {text.gain(choice.difference, metric)}{_points(metric)}{only} (95 % interval: "
         f"{_between(choice, metric)}); being more than {margin(choice, metric)} worse is ruled out (one-sided 95 %)."
     )
