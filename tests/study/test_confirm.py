@@ -201,7 +201,12 @@ def test_a_set_that_is_not_fresh_is_refused(path: Path) -> None:
         with pytest.raises(InputError, match=r"report.confirm: 'far' is no fresh set: runs in .*\(.*lora") as refused:
             command(path)
         assert len(refused.value.lines) == 1
-    check.check(path, ["out=elsewhere"])
+    tests = (path.parent / "test.csv").read_text().splitlines()[1:]
+    said = "also occurs in test, on which the method that it confirms is chosen"
+    for rows, shared in ((["a new text,pos", "another one,neg"], 0), (["a new text,pos", tests[0], tests[1]], 2)):
+        (path.parent / "far.csv").write_text("\n".join(["text,label", *rows]) + "\n")
+        found = [line for line in check.check(path, ["out=elsewhere"]).warnings if said in line]
+        assert [f"the text of {shared} of 3 rows" in line for line in found] == [True] * (shared > 0)
     (path.parent / "far.csv").write_text((path.parent / "test.csv").read_text())
     with pytest.raises(InputError, match="report.confirm: 'far' has the texts of data.test; name a set of other rows"):
         check.check(path, ["out=elsewhere"])

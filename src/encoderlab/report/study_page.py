@@ -52,7 +52,7 @@ def _context(table: Table) -> Mapping[str, Any]:
     return {
         "name": study.study.get("name") or table.out.name,
         "headline": headline.sentences(table),
-        "chosen": choice.variant if choice else None,
+        "chosen": choice.variant if choice and choice.is_recommended else None,
         "reference": study.reference,
         "reference_seeds": next((row.seeds for row in summary if row.variant == study.reference), 0),
         "selection": selection.sentences(table),

@@ -18,7 +18,7 @@ import numpy as np
 
 from encoderlab.core.files import build, write_text
 from encoderlab.core.report_settings import Report
-from encoderlab.results.caveats import mixed, one_seed, uncompared
+from encoderlab.results.caveats import mixed, one_seed, single_runs, uncompared
 from encoderlab.results.columns import COLUMNS, SPLIT_SCORES, SPLITS, new_columns, result_columns, summary_columns
 from encoderlab.results.comparison import compare_all, read_variants
 from encoderlab.results.confirmed import read_confirmed
@@ -88,7 +88,12 @@ def read_table(out: Path) -> Table:
         recommendation=choice,
         confirmed=read_confirmed(out, study, choice, runs, measures),
         rule=rule,
-        caveats=(*one_seed(variants), *uncompared(variants, study.reference, compared), *mixed(runs)),
+        caveats=(
+            *one_seed(variants),
+            *single_runs(variants),
+            *uncompared(variants, study.reference, compared),
+            *mixed(runs),
+        ),
         warnings=_warnings(study, runs),
         test_scores={name: _scores(done[name], "test", key) for name in done},
         levels={

@@ -19,6 +19,8 @@ from encoderlab.config.settings import Study
 from encoderlab.core.errors import EncoderlabError, InputError, Problem
 from encoderlab.core.hashing import file_hash
 from encoderlab.data.source import place
+from encoderlab.data.split_warnings import shared_texts
+from encoderlab.data.splits import Splits
 from encoderlab.data.tokenized import TokenizedRows
 from encoderlab.engine.tuned_model import logits
 from encoderlab.inference.load_run import load_run
@@ -112,6 +114,18 @@ def problems(study: Study, tokenized: Mapping[str, TokenizedRows]) -> list[Probl
         return []
     message = f"{name!r} is no fresh set: runs in {study.out} are scored on it already ({', '.join(scored)})"
     return [Problem("report.confirm", message, "name another set, or choose another folder with `out`")]
+
+
+def warnings(study: Study, splits: Splits) -> list[str]:
+    """Warn if the set shares texts with the test rows, on which the recommended method is chosen."""
+    name = study.report.confirm
+    if name is None:
+        return []
+    rows = splits.others[name]
+    shared = shared_texts(rows, splits.test, study.task.text_columns)
+    share = f"{shared} of {len(rows)} rows ({100 * shared / len(rows):.1f} %)"
+    said = f"{place(name)}: the text of {share} also occurs in test, on which the method that it confirms is chosen"
+    return [said] if shared else []
 
 
 def _runs(out: Path) -> Iterator[RunRecord]:

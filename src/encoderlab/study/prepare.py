@@ -91,6 +91,7 @@ def warnings_of(found: Findings, tokenized: dict[str, TokenizedRows]) -> list[st
         if (line := task.cut_warning(tokenized[name], len(rows), max_length)) is not None
     ]
     own = [f"{place(name)}: {line}" for name, split in tokenized.items() for line in task.warnings(split)]
+    own += confirm.warnings(found.study, found.splits)
     settled, _ = head_units.settle(found.encoder, task, tokenized["train"])
     model = [f"model: {line}" for line in settled.notes]
     return [*found.splits.warnings, *model, *cut, *own, *_unlike(found.study)]
