@@ -380,3 +380,31 @@ def test_resolved_is_complete_and_as_written(write) -> None:
         ("lora rank=8", 8, 3),
         ("head", None, 3),
     ]
+
+
+OTHERS = f'{SHORT}[data.other_tests]\nfar = "test.csv"\nnear = "train.csv"\n'
+
+
+def test_the_report_s_keys_can_be_set_on_the_command_line(write) -> None:
+    study = load.load(write(OTHERS), ["report.margin=2", "report.cost=time", "report.seed_sd=0", "report.confirm=far"])
+    rule = study.report
+    assert (rule.margin, rule.cost, rule.seed_sd, rule.confirm) == (2.0, "time", 0.0, "far")
+    assert problems(write(OTHERS), "report.margins=2") == [
+        "-s report.margins=2: unknown key report.margins; did you mean 'report.margin'?"
+    ]
+
+
+def test_confirm_names_a_set_on_which_no_method_is_scored(write) -> None:
+    assert problems(write(OTHERS), "report.confirm=fra") == [
+        "-s report.confirm=fra: no set 'fra' under [data.other_tests]; did you mean 'far'?"
+    ]
+    assert problems(write(OTHERS), "report.confirm=x") == [
+        "-s report.confirm=x: no set 'x' under [data.other_tests]; it has far, near"
+    ]
+    assert problems(write(f'{SHORT}[report]\nconfirm = "far"\n')) == [
+        "report.confirm: no set 'far' under [data.other_tests]; add the set there"
+    ]
+    assert problems(write(OTHERS), "report.confirm=far", "data.test=test.csv") == [
+        "-s report.confirm=far: 'far' is the same data as data.test, on which every method is scored; "
+        "name a set of other rows"
+    ]

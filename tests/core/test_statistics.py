@@ -91,3 +91,13 @@ def test_rows_of_a_group_are_drawn_together() -> None:
     alone = statistics.bootstrap_draws(lambda w: w @ x / w.sum(axis=1), 200, resamples=4000)
     assert draws.std() == pytest.approx(x[::10].std() / math.sqrt(20), rel=0.06)
     assert draws.std() > 2.5 * alone.std()
+
+
+@pytest.mark.parametrize("digits", [1, 6])  # with one digit there are ties
+def test_the_share_of_pairs_is_mann_whitney_s_u(digits: int) -> None:
+    for n, m in ((5, 5), (5, 9), (12, 7), (1, 3)):
+        a, b = (np.round(rng(31, n, m, key).normal(0.1 * key, 0.3, size), digits) for key, size in ((1, n), (0, m)))
+        u = scipy.stats.mannwhitneyu(a, b).statistic
+        assert statistics.share_above(a, b) == pytest.approx(u / (n * m), abs=1e-12)
+        assert statistics.share_above(b, a) == pytest.approx(1 - u / (n * m), abs=1e-12)
+    assert statistics.share_above([1.0, 1.0], [1.0]) == 0.5

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from encoderlab.results import collect
-from encoderlab.results.columns import SPREAD, SUMMARY_COLUMNS, result_columns, summary_columns
+from encoderlab.results.columns import SHARE_BETTER, SPREAD, SUMMARY_COLUMNS, result_columns, summary_columns
 from encoderlab.results.measures import Measures
 from encoderlab.tasks.class_metrics import ACCURACY, MacroF1
 from encoderlab.tasks.classification import Classification
@@ -20,11 +20,12 @@ def test_a_new_metric_moves_no_column() -> None:
     old = MacroF1(classes=2)
     measures = Measures(task=Classification(), metric=ACCURACY, extra_metrics=(old,))
     more = replace(measures, extra_metrics=(old, replace(old, key="new")))
-    before, after = (summary_columns(one, ["near", "far"]) for one in (measures, more))
+    (*before, last), (*after, last_too) = (summary_columns(one, ["near", "far"]) for one in (measures, more))
+    assert last == last_too == SHARE_BETTER  # the one column that stays behind all others
     accuracy = [f"accuracy_{part}" for part in ("low", "high", "row_share")]
     others = [f"{name}_accuracy{part}" for name in ("near", "far") for part in SPREAD]
-    assert before == (*SUMMARY_COLUMNS, *accuracy, *others, "near_macro_f1", "far_macro_f1")
-    assert after == (*before, *(f"new{part}" for part in SPREAD), "near_new", "far_new")
+    assert before == [*SUMMARY_COLUMNS, *accuracy, *others, "near_macro_f1", "far_macro_f1"]
+    assert after == [*before, *(f"new{part}" for part in SPREAD), "near_new", "far_new"]
     assert result_columns(more) == (*result_columns(measures), "new")
 
 

@@ -111,6 +111,13 @@ def test_one_seed_has_no_spread_over_seeds(tmp_path: Path) -> None:
     assert "NaN" not in (out / "summary.json").read_text()
 
 
+def test_a_variant_with_one_finished_run_among_several_is_told(tmp_path: Path) -> None:
+    lost = [("lora rank=4", 0), ("lora rank=4", 2)]
+    caveats = collect.collect(write_study(tmp_path, specs=SPECS[:2], rows=200, failed=lost)).caveats
+    one = "One run alone is finished of lora rank=4: its interval covers other test rows, but no other seeds."
+    assert caveats[0] == one and not any(line.startswith("Every method") for line in caveats)
+
+
 def test_trials_stay_out_and_unfinished_runs_are_named(tmp_path: Path) -> None:
     out = write_study(tmp_path, specs=SPECS[:2], seeds=(0,), rows=200)
     result = out / "runs" / "full-0" / "result.json"

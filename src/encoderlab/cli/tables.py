@@ -73,6 +73,25 @@ def summary(out: Path, reference: str) -> None:
     )
     for line in said["caveats"]:
         print(f"warning: {line}")
+    if said["confirmed"] is not None:
+        _confirmed(said["confirmed"], metric)
+
+
+def _confirmed(found: Mapping[str, Any], metric: MetricInfo) -> None:
+    """Print what a set that chose nothing says of the recommended variant."""
+    name, variant = found["set"], found["variant"]
+    if variant is None:
+        print(f"confirmed on {name}: nothing, because no method is recommended")
+        return
+    if found["value"] is None:
+        print(f"confirmed on {name}: {variant} is not scored there yet")
+        return
+    sign, seeds = " %" if metric.percent else "", found["seeds"]
+    ends = [f"{score(end, metric)}" for end in (found["low"], found["high"]) if end is not None]
+    about = [*(["-".join(ends)] if ends else []), f"{found['rows']:,} rows, {seeds} seed{'s' * (seeds > 1)}"]
+    winners = len(found["winners"])
+    used = f"; it has scored {winners} recommended variants by now" if winners > 1 else ""
+    print(f"confirmed on {name}: {variant} {score(found['value'], metric)}{sign} ({'; '.join(about)}){used}")
 
 
 def _number(cell: str, absent: float) -> float:

@@ -18,7 +18,7 @@ from encoderlab.core.files import model_name
 from encoderlab.core.report_settings import Report
 from encoderlab.core.suggestions import did_you_mean
 from encoderlab.core.types import only, rest, show, types
-from encoderlab.data.source import DataConfig, Source
+from encoderlab.data.source import DataConfig, Source, place
 from encoderlab.launch.settings import Launch
 from encoderlab.methods.registry import METHODS
 from encoderlab.tasks.base import Task
@@ -96,6 +96,8 @@ def read(path: Path, overrides: Sequence[str] = ()) -> Draft:
     )
     known = bool(variants) and len(reader.problems) == so_far
     reference = _reference(reader, top.reference, variants) if top and known else ""
+    if data is not None and report is not None and report.confirm is not None:
+        _check_confirm(reader, report.confirm, data)
     if data is not None and (wrong := data.problems("data", path.parent)):
         reader.add(wrong)
         data = None
@@ -147,6 +149,7 @@ def _settable(raw: TomlTable, methods: Sequence[TomlTable], task: type[Task] | N
         "train": [Train],
         "search": [Search],
         "launch": [Launch],
+        "report": [Report],
     }
     sections |= {} if task is None else {"task": [task]}
     sections |= {f"data.{source}": [Source] for source in ("train", "validation", "test", *others)}
@@ -196,6 +199,20 @@ def _check_top(reader: Reader, top: StudyHeader) -> None:
     for key in ("model", "out"):
         if getattr(top, key) == "":
             reader.problem(key, "is empty")
+
+
+def _check_confirm(reader: Reader, name: str, data: DataConfig) -> None:
+    """Check the set that is to confirm the recommendation: it exists, and no method is scored on the same data."""
+    names = list(data.other_tests)
+    if name not in names:
+        hint = did_you_mean(name, names, "it has ") or "add the set there"
+        reader.problem("report.confirm", f"no set {name!r} under [data.other_tests]", hint)
+        return
+    base, scored = reader.file.parent, [other for other in ("test", *names) if other != name]
+    same = next((other for other in scored if data.sources[name].same_as(data.sources[other], base)), None)
+    if same is not None:
+        message = f"{name!r} is the same data as {place(same)}, on which every method is scored"
+        reader.problem("report.confirm", message, "name a set of other rows")
 
 
 def _reference(reader: Reader, written: str | None, variants: Sequence[Variant]) -> str:

@@ -37,6 +37,10 @@ class Report:
             "for a few thousand rows"
         ),
     ] = 1.0
+    confirm: Annotated[
+        str | None,
+        Doc("name of a set under [data.other_tests] that scores the recommended method alone, after all runs"),
+    ] = None
 
     @classmethod
     def read(cls, stored: Mapping[str, Any] | None) -> Report:

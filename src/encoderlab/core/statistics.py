@@ -118,6 +118,19 @@ def bootstrap_draws(
     return np.concatenate(values, axis=-1)
 
 
+def share_above(a: ArrayLike, b: ArrayLike) -> float:
+    """Return the share of pairs (x of a, y of b) in which x is the larger one; a tie counts half.
+
+    It estimates P(A > B), and is Mann and Whitney's U (1947) divided by the number of pairs.
+
+    Args:
+        a: (n,), at least one value.
+        b: (m,), at least one value.
+    """
+    gaps = np.subtract.outer(np.asarray(a, dtype=np.float64), np.asarray(b, dtype=np.float64))
+    return float((np.sign(gaps).mean() + 1) / 2)
+
+
 def holm(p_values: ArrayLike) -> NDArray[np.float64]:
     """Return Holm's step-down adjusted p-values (1979), in the given order.
 

@@ -31,6 +31,13 @@ def text_warnings(rows: Mapping[str, Rows], text: Sequence[str]) -> list[str]:
     return found
 
 
+def shared_texts(part: Rows, other: Rows, text: Sequence[str]) -> int:
+    """Count the rows whose text also occurs in other rows, without regard to white space. Empty texts do not count."""
+    known = {tuple(map(one_line, cells)) for cells in _records(other, text)}
+    texts = [tuple(map(one_line, cells)) for cells in _records(part, text)]
+    return _count(texts, lambda cells: any(cells) and cells in known)
+
+
 def several_labels(rows: Mapping[str, Rows], text: Sequence[str], label: str) -> list[str]:
     """Warn of texts that have different labels in different rows."""
     labels: dict[tuple, set[str]] = {}

@@ -22,7 +22,8 @@ def sentences(table: Table) -> list[str]:
     rows = {row.variant: row for row in table.summary}
     row = rows[choice.variant]
     lines = [_verdict(row, choice, table), _cost(row)]
-    lines += [_rivals(choice, rows, table), _certainty(row, table.metric), *_elsewhere(row, table)]
+    lines += [_rivals(choice, rows, table), _certainty(row, choice, table.metric), *_elsewhere(row, table)]
+    lines += _confirmed(table)
     if row.failed:
         lines.append(f"{row.failed} of its {row.failed + row.seeds} runs failed.")
     return lines
@@ -60,13 +61,13 @@ def _rivals(choice: Recommendation, rows: Mapping[str, VariantSummary], table: T
     if len(choice.finalists) == 1:
         lines.append("No other method finished training.")
     elif chosen == best:
-        lines.append(f"It is {metric.best} of {len(choice.finalists)} methods.")
+        lines.append(_first(choice, metric))
     else:
         lines.append(_within(choice, rows, table))
     if not choice.general and compared:
         lines.append(
-            "Each method was trained with one seed, so the variation between seeds is unknown: the ranking holds for "
-            "these runs, not for the methods."
+            "Each method was trained with one seed, so the variation between seeds is unknown: nothing here says which "
+            "method is better, only which run was."
         )
     lines += [_cheaper(name, ends, choice, table) for name, ends in choice.cheaper.items()]
     if choice.worse:
@@ -85,6 +86,13 @@ def _rivals(choice: Recommendation, rows: Mapping[str, VariantSummary], table: T
     return " ".join(lines)
 
 
+def _first(choice: Recommendation, metric: MetricInfo) -> str:
+    """Say that the chosen variant had the best score. This is no claim about other rows or seeds."""
+    if choice.general:
+        return f"On these test rows, it was {metric.best} of {len(choice.finalists)} methods."
+    return f"On these test rows, its run was {metric.best} of {len(choice.finalists)} runs, one of each method."
+
+
 def _within(choice: Recommendation, rows: Mapping[str, VariantSummary], table: Table) -> str:
     metric, best = table.metric, rows[choice.best]
     sign = " %" if metric.percent else ""
@@ -93,7 +101,8 @@ def _within(choice: Recommendation, rows: Mapping[str, VariantSummary], table: T
     only = f" over {pairs} pair{'s' * (pairs > 1)} of seeds" if fewer else ""
     name = metric.best[0].upper() + metric.best[1:]
     return (
-        f"{name} method, {choice.best}, reached {text.score(best.metric.mean, metric)}{sign} at a higher cost. The "
+        f"{name} method on these test rows, {choice.best}, reached {text.score(best.metric.mean, metric)}{sign} at a "
+        "higher cost. The "
         f"difference is {text.gain(choice.difference, metric)}{_points(metric)}{only} (95 % interval: "
         f"{_between(choice, metric)}); being more than {margin(choice, metric)} worse is ruled out (one-sided 95 %)."
     )
@@ -125,23 +134,51 @@ def _between(choice: Recommendation, metric: MetricInfo) -> str:
     return f"{text.gain(choice.difference_low, metric)} to {text.gain(choice.difference_high, metric)}"
 
 
-def _certainty(row: VariantSummary, metric: MetricInfo) -> str:
-    """Return the interval of the score in the first sentence, and where its variance comes from."""
+def _certainty(row: VariantSummary, choice: Recommendation, metric: MetricInfo) -> str:
+    """Return the interval of the score in the first sentence, where its variance comes from, and what it leaves out."""
     sign, points = " %" if metric.percent else "", _points(metric)
     if row.interval is None:
         return "Its test predictions are missing, so there is no interval."
     low, high = (text.score(end, metric) for end in (row.interval.low, row.interval.high))
     if row.seeds == 1:
-        return (
-            f"The 95 % interval of this run over other test rows is {low} to {high}{sign}. It was trained with one "
-            "seed, so the variation between seeds is unknown."
+        lines = [
+            f"The 95 % interval of this run over other test rows is {low} to {high}{sign}.",
+            "It was trained with one seed, so the variation between seeds is unknown.",
+        ]
+    else:
+        share, sd = row.interval.row_share, text.score(row.metric.sd, metric, 1)
+        lines = [
+            f"The 95 % interval of its mean over other seeds and other test rows is {low} to {high}{sign}.",
+            f"An estimated {100 * share:.0f} % of this variance is due to the test rows, the rest to its {row.seeds} "
+            f"seeds, which have a standard deviation of {sd}{points}.",
+        ]
+    if len(choice.finalists) > 1:
+        lines.append("It was chosen on these test rows, so its score may be slightly too good.")
+    return " ".join(lines)
+
+
+def _confirmed(table: Table) -> list[str]:
+    """Return what a set that chose nothing says of the recommended variant, and how often that set was used."""
+    found, metric = table.confirmed, table.metric
+    if found is None:
+        return []
+    if found.variant is None:
+        return [f"{found.set} confirms no method, because none is recommended."]
+    if found.value is None:
+        return [f"{found.variant} is not scored on {found.set} yet: run the study again."]
+    several = len(found.winners) > 1
+    sign = " %" if metric.percent else ""
+    ends = [text.score(end, metric) for end in (found.low, found.high)]
+    over = "other seeds and other rows" if found.seeds > 1 else "other rows"
+    interval = "" if found.low is None else f" ({' to '.join(ends)}; 95 % interval over {over})"
+    which = "" if several else ", which chose nothing"
+    line = f"On {found.set}{which}, {found.variant} scores {text.score(found.value, metric)}{sign}{interval}."
+    if several:
+        line += (
+            f" {found.set} has scored {len(found.winners)} recommended variants by now ({', '.join(found.winners)}): "
+            "if one score led to the next study, it is no longer a fresh set."
         )
-    share, sd = row.interval.row_share, text.score(row.metric.sd, metric, 1)
-    return (
-        f"The 95 % interval of its mean over other seeds and other test rows is {low} to {high}{sign}. The test rows "
-        f"cause {100 * share:.0f} % of this variance; its {row.seeds} seeds, with a standard deviation of "
-        f"{sd}{points}, cause the rest."
-    )
+    return [line]
 
 
 def _elsewhere(row: VariantSummary, table: Table) -> list[str]:

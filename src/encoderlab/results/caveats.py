@@ -20,6 +20,17 @@ def one_seed(variants: Sequence[Variant]) -> list[str]:
     ]
 
 
+def single_runs(variants: Sequence[Variant]) -> list[str]:
+    """Return a sentence on trained variants with one finished run, beside others that have several."""
+    trained = [variant for variant in variants if variant.is_trained and variant.done]
+    single = [variant.name for variant in trained if len(variant.done) == 1]
+    if not single or len(single) == len(trained):
+        return []
+    return [
+        f"One run alone is finished of {', '.join(single)}: its interval covers other test rows, but no other seeds."
+    ]
+
+
 def uncompared(variants: Sequence[Variant], reference: str | None, compared: Mapping[str, Comparison]) -> list[str]:
     """Return sentences on missing differences to the reference, and on differences over fewer seeds than the means."""
     finished = {v.name: len(v.done) for v in variants if v.done}

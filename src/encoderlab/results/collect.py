@@ -19,9 +19,10 @@ import numpy as np
 from encoderlab.core.files import build, write_text
 from encoderlab.core.report_settings import Report
 from encoderlab.results import row_groups
-from encoderlab.results.caveats import mixed, one_seed, uncompared
+from encoderlab.results.caveats import mixed, one_seed, single_runs, uncompared
 from encoderlab.results.columns import COLUMNS, SPLIT_SCORES, SPLITS, new_columns, result_columns, summary_columns
 from encoderlab.results.comparison import compare_all, read_variants
+from encoderlab.results.confirmed import read_confirmed
 from encoderlab.results.confusion import confusion
 from encoderlab.results.curves import read_curve
 from encoderlab.results.measures import Measures
@@ -63,7 +64,8 @@ def read_table(out: Path) -> Table:
     missing = tuple(number for number, folder in folders.items() if not folder.is_recorded)
     records = [_labelled(folder.record(), study) for number, folder in folders.items() if number not in missing]
     runs = tuple(record for record in records if record.kind is not Kind.TRIAL)
-    others = tuple(name for name in study.data if name not in ("train", *SPLITS))
+    rule = Report.read(study.study.get("report"))
+    others = tuple(name for name in study.data if name not in ("train", *SPLITS, rule.confirm))
     task = build(TASKS, "kind", study.study["task"])
     measures = Measures.of(task, next((record.class_names for record in records), ()))
     key = measures.metric.key
@@ -71,7 +73,7 @@ def read_table(out: Path) -> Table:
     reference = next((v for v in variants if v.name == study.reference), None)
     compared = compare_all(variants, reference, measures.metric)
     summary = summarize(variants, compared, measures)
-    rule = Report.read(study.study.get("report"))
+    choice = recommend(variants, summary, measures, rule)
     done = {variant.name: variant.done for variant in variants}
     validation = {name: _scores(done[name], "validation", key) for name in done}
     trained = [row.variant for row in summary if row.is_trained]
@@ -85,9 +87,15 @@ def read_table(out: Path) -> Table:
         measures=measures,
         others=others,
         summary=summary,
-        recommendation=recommend(variants, summary, measures, rule),
+        recommendation=choice,
+        confirmed=read_confirmed(out, study, choice, runs, measures),
         rule=rule,
-        caveats=(*one_seed(variants), *uncompared(variants, study.reference, compared), *mixed(runs)),
+        caveats=(
+            *one_seed(variants),
+            *single_runs(variants),
+            *uncompared(variants, study.reference, compared),
+            *mixed(runs),
+        ),
         warnings=_warnings(study, runs),
         groups=row_groups.read(out).get("test"),
         test_scores={name: _scores(done[name], "test", key) for name in done},
@@ -160,6 +168,7 @@ def _structured(table: Table, summary: Sequence[Mapping[str, Cell]]) -> Mapping[
         "metric": table.metric.to_json(),
         "other_tests": table.others,
         "recommendation": None if choice is None else choice.to_json(),
+        "confirmed": None if table.confirmed is None else table.confirmed.to_json(),
         "caveats": table.caveats,
         "summary": summary,
         "failed": failed,

@@ -19,6 +19,7 @@ METRICS = ("accuracy", "macro_f1")  # with their spread
 MEANS = ("perplexity",)  # alone
 SPREAD = ("", "_sd", "_seeds_low", "_seeds_high", "_rows_low", "_rows_high")
 INTERVAL = ("_low", "_high", "_row_share")  # of the metric over seeds and rows, and the rows' share of its variance
+SHARE_BETTER = "share_better"  # of pairs of runs, in which the variant is better than the reference
 DIFFERENCE = ("difference", "difference_low", "difference_high", "p", "pairs")
 SUMMARY_COLUMNS = (
     *("method", "variant", "kind", "seeds", "learning_rate", "rows"),
@@ -50,7 +51,7 @@ def summary_columns(measures: Measures, others: Sequence[str] = (), grouped: boo
         columns += [metric.key + part for part in SPREAD]
         columns += [f"{name}_{metric.key}" for name in others]
     columns += ["groups"] * grouped
-    return (*SUMMARY_COLUMNS, *new_columns(columns, SUMMARY_COLUMNS))
+    return (*SUMMARY_COLUMNS, *new_columns([*columns, SHARE_BETTER], SUMMARY_COLUMNS))
 
 
 def new_columns(names: Iterable[str], existing: Sequence[str]) -> list[str]:

@@ -10,11 +10,14 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from encoderlab.core.statistics import share_above
 from encoderlab.core.variation import Estimate, SeedVariance
 from encoderlab.results import row_groups
 from encoderlab.results.predictions import Predicted, disagreeing, groups_of, on_common_rows, read_predictions, stacked
 from encoderlab.tasks.metric import Metric
 from encoderlab.training.run_record import Kind, RunRecord
+
+SEEDS_OF_SHARE = 5  # with fewer, the share of pairs takes few values and says little
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -49,10 +52,13 @@ class Comparison:
     Attributes:
         estimate: The difference with its interval and p-value. None if the variants cannot be compared.
         obstacle: Why they cannot be compared.
+        share_better: The share of pairs of runs, one of each variant with any seeds, in which the first variant has the
+            better metric; a tie counts half. None with fewer than SEEDS_OF_SHARE runs of either.
     """
 
     estimate: Estimate | None = None
     obstacle: str | None = None
+    share_better: float | None = None
 
     @property
     def difference(self) -> float | None:
@@ -163,4 +169,16 @@ def compare(a: Variant, b: Variant, metric: Metric, seeds: SeedVariance) -> Comp
     if disagree := disagreeing(matched):
         return Comparison(obstacle=f"the labels of {disagree:,} of {rows:,} test rows differ between their runs")
     left, right = stacked(matched[::2], metric), stacked(matched[1::2], metric)
-    return Comparison(estimate=metric.difference(left, right, seeds, constant=constant, groups=groups_of(matched)))
+    estimate = metric.difference(left, right, seeds, constant=constant, groups=groups_of(matched))
+    return Comparison(estimate=estimate, share_better=_share_better(a, b, metric))
+
+
+def _share_better(a: Variant, b: Variant, metric: Metric) -> float | None:
+    """Return the share of pairs of runs in which `a` is better, on the rows that all of them have."""
+    if min(len(a.test), len(b.test)) < SEEDS_OF_SHARE:
+        return None
+    matched = on_common_rows([*a.test.values(), *b.test.values()])
+    if not len(matched[0].index) or disagreeing(matched):
+        return None
+    values = [metric.sign * metric.value(one.statistics[metric.key]) for one in matched]
+    return share_above(values[: len(a.test)], values[len(a.test) :])

@@ -62,6 +62,11 @@ class Recommendation:
     pairs: int
     beats_majority: bool | None
 
+    @property
+    def is_recommended(self) -> bool:
+        """Whether the variant is to be used. It is not, if it is not shown to be better than the constant baseline."""
+        return self.beats_majority is not False
+
     def to_json(self) -> Mapping[str, Any]:
         """Return the block of summary.json."""
         return asdict(self)

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 
 from encoderlab.core import statistics
-from encoderlab.results.columns import DIFFERENCE, INTERVAL, MEANS, METRICS, SPREAD, summary_columns
+from encoderlab.results.columns import DIFFERENCE, INTERVAL, MEANS, METRICS, SHARE_BETTER, SPREAD, summary_columns
 from encoderlab.results.comparison import Comparison, Variant
 from encoderlab.results.measures import Measures
 from encoderlab.results.predictions import Predicted, Predictions, disagreeing, groups_of, on_common_rows, stacked
@@ -125,7 +125,7 @@ class VariantSummary:
             cells |= other.metric.cells(f"{name}_{measures.metric.key}")
             cells |= {f"{name}_{key}": value for key, value in other.means.items()}
         if self.comparison is not None:
-            cells |= {key: getattr(self.comparison, key) for key in DIFFERENCE}
+            cells |= {key: getattr(self.comparison, key) for key in (*DIFFERENCE, SHARE_BETTER)}
         return {column: cells.get(column) for column in summary_columns(measures, list(self.other_tests), grouped)}
 
 

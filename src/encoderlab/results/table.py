@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from encoderlab.core.report_settings import Report
+from encoderlab.results.confirmed import Confirmed
 from encoderlab.results.confusion import Confusion
 from encoderlab.results.curves import Curve
 from encoderlab.results.measures import Measures
@@ -31,9 +32,10 @@ class Table:
         runs: The runs, trials excluded, in the study's order.
         missing: The ids of runs without a record.
         measures: The metric that variants are compared by, and what is shown beside it.
-        others: The names of further test sets.
+        others: The names of further test sets on which every variant is scored.
         summary: One row per variant, in the study's order.
         recommendation: Which variant to use. None if no run was trained to its end.
+        confirmed: What a set that chose nothing says of the recommended variant. None without such a set.
         rule: What the recommendation weighs.
         caveats: What a reader must know before comparing, one sentence each.
         warnings: The warnings of the study and of its runs.
@@ -54,6 +56,7 @@ class Table:
     others: tuple[str, ...]
     summary: tuple[VariantSummary, ...]
     recommendation: Recommendation | None
+    confirmed: Confirmed | None
     rule: Report
     caveats: tuple[str, ...]
     warnings: tuple[str, ...]

@@ -25,7 +25,9 @@ from encoderlab.launch.executor import Done, Executor, Here, WorkItem
 from encoderlab.launch.open_executor import open_executor, problems, shares
 from encoderlab.results import row_groups
 from encoderlab.results.collect import collect
+from encoderlab.results.confirmation import FOLDER
 from encoderlab.study import check, prepare
+from encoderlab.study.confirm import confirm
 from encoderlab.study.context import open_context
 from encoderlab.study.groups import row_groups as row_groups_of
 from encoderlab.study.jobs import JobSpec, Runs, baselines, planned, seeded
@@ -33,6 +35,7 @@ from encoderlab.study.progress import Meter
 from encoderlab.study.search import choice
 from encoderlab.study.study_json import Account, header
 from encoderlab.training.run import frozen_objects, give_up
+from encoderlab.training.run_context import RunContext
 from encoderlab.training.run_record import Kind, RunRecord
 
 
@@ -53,7 +56,9 @@ def compare(path: Path, overrides: Sequence[str] = ()) -> Path:
     splits, class_names, warnings = ranks.one_after_another(lambda: prepare.prepare(study))
     with ExitStack() as stack:
         advice = "wait until it is done, or stop it, or choose another folder with -s out=FOLDER"
-        inner = ("trunk",) if study.launch.on == "here" else ()  # workers of a killed command may be writing there
+        inner = [FOLDER, f"{FOLDER}/*/predictions"]
+        if study.launch.on == "here":  # workers of a killed command may be writing there
+            inner.append("trunk")
         ranks.on_first(lambda: stack.enter_context(locks.hold(study.out, advice=advice, inner=inner)))
         ranks.on_first(lambda: check.say(warnings))
         return _compare(study, splits, class_names, warnings, ranks)
@@ -83,7 +88,13 @@ def _compare(study: Study, splits: Splits, class_names: list[str], warnings: Seq
         account.keep()
     finally:
         meter.close()
-    return ranks.on_first(lambda: report.write(collect(study.out)))
+    return ranks.on_first(lambda: _reported(study, context))
+
+
+def _reported(study: Study, context: RunContext) -> Path:
+    """Confirm the recommendation, if the study names a set for it, and write the report."""
+    confirm(study, context)
+    return report.write(collect(study.out))
 
 
 def _executor(work: Runs, meter: Meter) -> Executor:

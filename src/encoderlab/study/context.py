@@ -51,17 +51,20 @@ def open_context(study: Study, splits: Splits, class_names: list[str]) -> RunCon
     }
     index = {name: numbers_of(tokenized[name], rows) for name, rows in splits.items()}
     origins = {name: rows.origin for name, rows in splits.items()}
-    hub = tuple(dict.fromkeys(source.hub for source in study.data.sources.values() if source.hub))
+    unscored = study.report.confirm  # no run may depend on this set
+    sources = [source for name, source in study.data.sources.items() if name != unscored]
+    hub = tuple(dict.fromkeys(source.hub for source in sources if source.hub))
     return RunContext(
         model=study.model,
-        fingerprint=fingerprint_of(base, tokenized.values()),
+        fingerprint=fingerprint_of(base, [rows for name, rows in tokenized.items() if name != unscored]),
         tokenizer=base.tokenizer,
         task=study.task,
         class_names=class_names,
         train=tokenized["train"],
         validation=tokenized["validation"],
         test=tokenized["test"],
-        other_tests={name: tokenized[name] for name in splits.others},
+        other_tests={name: tokenized[name] for name in splits.others if name != unscored},
+        kept_back={} if unscored is None else {unscored: tokenized[unscored]},
         strided=strided,
         index=index,
         settings=study.train,

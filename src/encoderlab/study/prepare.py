@@ -23,6 +23,7 @@ from encoderlab.engine import head_units
 from encoderlab.model import load
 from encoderlab.model.encoder import EncoderModel
 from encoderlab.model.positions import usable
+from encoderlab.study import confirm
 from encoderlab.study.groups import single_texts
 from encoderlab.tasks.base import Task
 from encoderlab.tasks.windows import window_size
@@ -76,6 +77,7 @@ def _encode(found: Findings) -> dict[str, TokenizedRows]:
     for name, rows in found.splits.items():
         with collecting(problems, f"{found.study.path}: {place(name)}"):
             tokenized[name] = task.tokenize(rows, tokenizer, max_length, found.class_names, cache)
+    problems += [problem.at(str(found.study.path)) for problem in confirm.problems(found.study, tokenized)]
     if problems:
         raise InputError(*problems)
     return tokenized
@@ -90,6 +92,7 @@ def warnings_of(found: Findings, tokenized: dict[str, TokenizedRows]) -> list[st
         if (line := task.cut_warning(tokenized[name], len(rows), max_length)) is not None
     ]
     own = [f"{place(name)}: {line}" for name, split in tokenized.items() for line in task.warnings(split)]
+    own += confirm.warnings(found.study, found.splits)
     settled, _ = head_units.settle(found.encoder, task, tokenized["train"])
     model = [f"model: {line}" for line in settled.notes]
     return [*found.splits.warnings, *model, *cut, *own, *single_texts(tokenized), *_unlike(found.study)]

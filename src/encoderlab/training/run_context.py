@@ -35,6 +35,7 @@ class RunContext:
         origins: {split: the name of its file or of its data set on the hub}.
         hub: The data sets on the hub among them.
         other_tests: {name: rows} of the test sets that are scored beside `test`.
+        kept_back: {name: rows} of the set that confirms the recommendation. No run is scored on it.
         strided: {stride: training rows} as windows of another stride than the task's.
         since: When the command began, in seconds, as `time.time`.
         anew: Why the last layer of the checkpoint's own head is not used, or "".
@@ -60,6 +61,7 @@ class RunContext:
     origins: Mapping[str, str] = field(default_factory=dict)
     hub: tuple[str, ...] = ()
     other_tests: Mapping[str, TokenizedRows] = field(default_factory=dict)
+    kept_back: Mapping[str, TokenizedRows] = field(default_factory=dict)
     strided: Mapping[int, TokenizedRows] = field(default_factory=dict)
     since: float = -math.inf
     anew: str = ""
@@ -67,12 +69,12 @@ class RunContext:
     @property
     def tokenized(self) -> dict[str, TokenizedRows]:
         """{split: rows} of every split."""
-        return {"train": self.train, "validation": self.validation, "test": self.test, **self.other_tests}
+        return {"train": self.train, **dict(self.held_out), **self.kept_back}
 
     @property
     def held_out(self) -> list[tuple[str, TokenizedRows]]:
-        """(name, rows) of every split that is scored: validation, test, the other test sets."""
-        return list(self.tokenized.items())[1:]
+        """(name, rows) of every split on which runs are scored: validation, test, the other test sets."""
+        return [("validation", self.validation), ("test", self.test), *self.other_tests.items()]
 
 
 @dataclass(frozen=True, kw_only=True)

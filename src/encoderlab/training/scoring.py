@@ -63,7 +63,7 @@ def score_untrained(
 def score_constant(context: RunContext, record: RunRecord, folder: RunFolder) -> RunRecord:
     """Complete the record of the baseline that gives every row the same answer."""
     splits = {
-        name: _score(context, name, rows, context.task.constant(context.train, rows, context.class_names), folder)
+        name: score_split(context, name, rows, context.task.constant(context.train, rows, context.class_names), folder)
         for name, rows in context.held_out
     }
     return replace(record, splits=splits, parameters=ParameterCounts(adapter=0, head=0, total=0))
@@ -82,12 +82,14 @@ def score_held_out(
             seconds = (time.perf_counter() - start) / len(rows)
             whole = tuned_model.seconds_without_cache(loaded, rows)
             milliseconds = 1000 * (seconds if whole is None else whole)
-        splits[name] = _score(context, name, rows, scores, folder)
+        splits[name] = score_split(context, name, rows, scores, folder)
     return replace(record, splits=splits, inference_ms_per_example=milliseconds)
 
 
-def _score(context: RunContext, name: str, rows: TokenizedRows, scores: np.ndarray, folder: RunFolder) -> SplitScores:
-    """Score one split, and write its predictions.
+def score_split(
+    context: RunContext, name: str, rows: TokenizedRows, scores: np.ndarray, folder: RunFolder
+) -> SplitScores:
+    """Score the logits of one split, and write them as its predictions.
 
     Raises:
         RunFailed: A logit is not finite.
