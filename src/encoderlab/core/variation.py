@@ -114,6 +114,19 @@ def covariance_of_means(scores: ArrayLike, groups: ArrayLike | None = None) -> t
     return centred @ centred.T * units / (units - 1) / x.shape[1] ** 2, units
 
 
+def covariance_of_ratios(parts: ArrayLike, groups: ArrayLike | None = None) -> tuple[FloatArray, int]:
+    """Return what `covariance_of_means` does, for a ratio of two sums over rows, to first order.
+
+    Args:
+        parts: What each row adds to the numerator and to the denominator, (S, n, 2).
+        groups: The group of each row, (n,). Rows of one group are drawn together.
+    """
+    x = np.asarray(parts, dtype=np.float64)
+    part, whole = np.moveaxis(x.mean(axis=1), 1, 0)
+    influence = (x[..., 0] - (part / whole)[:, None] * x[..., 1]) / whole[:, None]
+    return covariance_of_means(influence, groups)
+
+
 def estimate_mean(values: ArrayLike, covariance: FloatArray, units: int) -> Estimate:
     """Estimate the metric of one method for other rows and other seeds.
 
@@ -178,7 +191,7 @@ def _studentized_quantile(methods: int, df: float) -> float:
     return float(distributions.studentized_range.ppf(LEVEL, methods, df))  # a seventh of a second each
 
 
-def wilson(right: float, n: int) -> tuple[float, float]:
+def wilson(right: float, n: float) -> tuple[float, float]:
     """Return Wilson's 95 % interval (1927) of a share of n rows: never of zero width, never outside [0, 1]."""
     z2 = float(distributions.norm.ppf((1 + LEVEL) / 2)) ** 2
     middle = (right + z2 / (2 * n)) / (1 + z2 / n)

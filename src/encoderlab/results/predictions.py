@@ -84,6 +84,12 @@ def disagreeing(matched: Sequence[Predictions]) -> int:
     return int(wrong.any(axis=(0, *range(2, wrong.ndim))).sum())
 
 
+def answers_to_same_rows(predicted: Predicted) -> list[Predictions]:
+    """Return the answers to the rows that all seeds have. Empty if there are none, or labels disagree."""
+    matched = on_common_rows(list(predicted.values())) if predicted else []
+    return [] if not matched or not len(matched[0].index) or disagreeing(matched) else matched
+
+
 def stacked(matched: Sequence[Predictions], metric: Metric) -> NDArray[Any]:
     """Return the row statistics of runs on the same rows, (runs, n, k)."""
     return np.array([one.statistics[metric.key] for one in matched])

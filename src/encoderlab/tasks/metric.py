@@ -10,7 +10,7 @@ A metric turns the answers of a run into statistics of its rows, (rows, k), and 
 
 Derive from the class that fits: the others need two methods or one.
 
-    ShareMetric    a row is right or wrong (accuracy)           row_statistics
+    ShareMetric    a row is right, wrong or in part (accuracy)  row_statistics
     MeanMetric     mean of one score per row (squared error)    row_statistics
     RatioMetric    sum of one column / sum of another           row_statistics
     CountedMetric  of rows of few kinds (label and prediction)  row_statistics, metric_from_weights
@@ -164,10 +164,11 @@ class MeanMetric(Metric):
 
 @dataclass(frozen=True, kw_only=True)
 class ShareMetric(MeanMetric):
-    """The share of rows that are right, statistics (n, 1) of bool.
+    """The share of rows that are right, statistics (n, 1): bool, or a part in [0, 1] where answers tie.
 
     A t interval is too narrow near 0 and 1, and has no width where all answers agree. Wilson's interval and the
-    variance of Agresti and Min are lower limits there, and a single pair of runs is tested by McNemar's test.
+    variance of Agresti and Min are lower limits there, and a single pair of runs is tested by McNemar's test. That test
+    counts signs, so with a part of a row it is the t test over rows instead.
     """
 
     def estimate(self, runs: Array) -> Estimate:
@@ -181,7 +182,7 @@ class ShareMetric(MeanMetric):
     def difference(self, left: Array, right: Array, seeds: SeedVariance, *, constant: bool = False) -> Estimate:
         gaps = _gaps(left, right)
         estimate = self._paired(left, right, seeds, constant, floor=variation.agresti_min(gaps.mean(axis=0)))
-        if not estimate.general:
+        if not estimate.general and np.isin(gaps, (-1, 0, 1)).all():
             estimate = replace(estimate, p=variation.mid_p_mcnemar(int((gaps > 0).sum()), int((gaps < 0).sum())))
         return estimate
 
