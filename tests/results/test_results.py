@@ -18,7 +18,7 @@ from fixtures_runs import SPECS, Spec, write_study
 DESIGN = (
     "method variant seed split rows loss accuracy macro_f1 macro_precision macro_recall perplexity adapter_parameters "
     "head_parameters total_parameters train_seconds epochs peak_memory_mb inference_ms_per_example adapter_bytes run "
-    "balanced_accuracy"
+    "balanced_accuracy brier ece"
 )
 
 

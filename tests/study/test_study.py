@@ -36,7 +36,7 @@ def test_a_study_gives_its_table_its_page_and_repeats_nothing(write_study: Write
     assert page == out / "report.html" and page.is_file()
     with (out / "results.csv").open(encoding="utf-8", newline="") as file:
         rows = list(csv.DictReader(file))
-    assert tuple(rows[0]) == (*COLUMNS, "balanced_accuracy")  # extra metrics follow behind all others
+    assert tuple(rows[0]) == (*COLUMNS, "balanced_accuracy", "brier", "ece")  # extra metrics follow behind all others
     variants = {"majority", "untrained", "full", "lora rank=2", "lora rank=4", "head"}
     assert {row["variant"] for row in rows} == variants
     assert len(rows) == 2 * (1 + 2 + 2 * 4)  # splits x (majority, untrained and four variants with two seeds)

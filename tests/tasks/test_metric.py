@@ -5,16 +5,21 @@ from __future__ import annotations
 import math
 import warnings
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import pytest
 import scipy.stats
 from sklearn.metrics import balanced_accuracy_score, f1_score
+from statsmodels.stats.contingency_tables import mcnemar
 from statsmodels.stats.proportion import proportion_confint
 
+from encoderlab.core.statistics import bootstrap_draws
 from encoderlab.core.variation import SeedVariance
-from encoderlab.tasks.class_metrics import ACCURACY, BalancedAccuracy, MacroF1
-from encoderlab.tasks.metric import Metric
+from encoderlab.tasks.class_metrics import ACCURACY, CHOICE_ACCURACY, BalancedAccuracy, MacroF1, f1_of_class
+from encoderlab.tasks.masked_metrics import MASKED_LOSS
+from encoderlab.tasks.metric import CountedMetric, Metric
+from encoderlab.tasks.probability_metrics import Brier, CalibrationError, LogLoss
 from encoderlab.tasks.regression_metrics import METRICS
 
 UNKNOWN = SeedVariance(pooled=math.nan, df=0)
@@ -30,7 +35,8 @@ def test_bootstrap_of_macro_f1_agrees_with_resampled_scikit_learn() -> None:
     runs = np.stack([np.stack([labels, p], axis=1) for p in predicted])
     ours = MacroF1(classes=5).interval_over_rows(runs, resamples=4000)
     draws = rng(11).integers(0, 150, size=(600, 150))
-    scores = [np.mean([f1_score(labels[rows], p[rows], average="macro") for p in predicted]) for rows in draws]
+    kept = {"labels": np.unique(labels), "average": "macro", "zero_division": 0}  # also in samples that lack a class
+    scores = [np.mean([f1_score(labels[rows], p[rows], **kept) for p in predicted]) for rows in draws]
     assert (ours.low, ours.high) == pytest.approx(tuple(np.quantile(scores, [0.025, 0.975])), abs=0.015)
 
 
@@ -74,9 +80,30 @@ def test_the_interval_of_the_balanced_accuracy_agrees_with_resampled_scikit_lear
     runs = np.array([metric.row_statistics(logits, labels) for logits in seeds])
     draws = rng(11).integers(0, 150, size=(600, 150))
     scores = [np.mean([mean_recall(labels[rows], one.argmax(axis=1)[rows]) for one in seeds]) for rows in draws]
-    ours, direct = metric.interval_over_rows(runs), Metric.interval_over_rows(metric, runs)
-    assert (ours.low, ours.high) == pytest.approx(tuple(np.quantile(scores, [0.025, 0.975])), abs=0.015)
-    assert (ours.low, ours.high) == pytest.approx((direct.low, direct.high), abs=0.015)
+    drawn, direct = CountedMetric.interval_over_rows(metric, runs), Metric.interval_over_rows(metric, runs)
+    assert (drawn.low, drawn.high) == pytest.approx(tuple(np.quantile(scores, [0.025, 0.975])), abs=0.015)
+    assert (drawn.low, drawn.high) == pytest.approx((direct.low, direct.high), abs=0.015)
+    ours = metric.interval_over_rows(runs)  # the class of two rows makes it wider
+    assert ours.low < drawn.low and ours.high >= drawn.high
+
+
+@pytest.mark.parametrize("seeds", [1, 3])
+def test_the_interval_of_the_balanced_accuracy_combines_wilsons(seeds: int) -> None:
+    labels, metric = np.repeat([0, 1, 2], [120, 75, 5]), BalancedAccuracy(classes=4)
+    runs = np.array([metric.row_statistics(answers(20 + s, 0.9, labels, 3), labels) for s in range(seeds)])
+    recalls = np.array([[run[labels == one, 1].mean() for one in range(3)] for run in runs]).mean(axis=0)
+    below = above = 0.0
+    for recall, rows in zip(recalls, (120, 75, 5), strict=True):
+        low, high = proportion_confint(recall * rows, rows, method="wilson")
+        below, above = below + (recall - low) ** 2, above + (high - recall) ** 2
+    low, high = recalls.mean() - math.sqrt(below) / 3, recalls.mean() + math.sqrt(above) / 3
+    drawn, ours = CountedMetric.interval_over_rows(metric, runs), metric.interval_over_rows(runs)
+    assert (ours.low, ours.high) == pytest.approx((min(low, drawn.low), max(high, drawn.high)))
+    found = metric.estimate(runs)
+    assert found.low <= low + 1e-12 and found.high >= high - 1e-12
+    labels = np.repeat([0, 1, 2], 200)  # no class has few right or few wrong rows
+    many = metric.row_statistics(answers(30, 0.7, labels, 3), labels)[None]
+    assert metric.interval_over_rows(many) == CountedMetric.interval_over_rows(metric, many)
 
 
 def test_the_variance_of_the_balanced_accuracy_over_rows_is_that_of_independent_recalls() -> None:
@@ -147,6 +174,26 @@ def test_a_single_pair_in_groups_is_tested_by_t_over_the_groups() -> None:
     assert found.p == pytest.approx(2 * scipy.stats.t.sf(abs(gaps.mean()) / found.se, 29))
 
 
+@pytest.mark.parametrize("rows", [60, 600])
+def test_the_f1_of_a_class_has_the_interval_of_its_bootstrap_but_never_less_than_wilsons(rows: int) -> None:
+    labels = np.repeat([0, 1], [rows // 2, rows // 2])
+    metric, seeds = MacroF1(classes=2), [answers(seed, 0.8, labels, 2) for seed in (31, 32)]
+    statistics = [metric.row_statistics(logits, labels) for logits in seeds]
+    for k, runs in enumerate(np.array(one) for one in zip(*map(metric.by_class, statistics), strict=True)):
+        found = f1_of_class(runs)
+        wanted = [f1_score(labels, logits.argmax(1), labels=[k], average="macro") for logits in seeds]
+        assert found.value == pytest.approx(np.mean(wanted))
+        drawn = bootstrap_draws(lambda w, x=runs: np.mean([w @ one[:, 0] / (w @ one[:, 1]) for one in x], 0), rows)
+        assert found.row == pytest.approx(drawn.var(), rel=0.1)
+        right = np.mean([((labels == k) & (one.argmax(1) == k)).sum() for one in seeds])
+        either = np.mean([((labels == k) | (one.argmax(1) == k)).sum() for one in seeds])
+        low, high = map(float, proportion_confint(right, either, method="wilson"))
+        ends = 2 * low / (1 + low), 2 * high / (1 + high)
+        assert (min(right, either - right) < 10) == (rows == 60)
+        if rows == 60:
+            assert found.low <= ends[0] + 1e-12 and found.high >= ends[1] - 1e-12
+
+
 def test_what_a_constant_answer_reaches_by_luck() -> None:
     labels = np.array([0] * 64 + [1] * 36)
     assert ACCURACY.chance_bound(labels) == pytest.approx(0.64 + 2 * 0.048)
@@ -154,5 +201,62 @@ def test_what_a_constant_answer_reaches_by_luck() -> None:
     assert METRICS["mse"].chance_bound(np.arange(100.0)) is None
 
 
+def test_a_class_that_is_always_right_has_an_interval() -> None:
+    right = np.array([[[2.0, 2.0]] * 5 + [[0.0, 0.0]] * 195])
+    found = f1_of_class(right)
+    low, high = proportion_confint(5, 5, method="wilson")
+    assert (found.value, found.low, found.high) == (1.0, pytest.approx(2 * low / (1 + low)), pytest.approx(high))
+
+
+def test_a_part_of_a_row_is_not_tested_by_counting_signs() -> None:
+    draw = rng(41)
+    right = (draw.random((1, 800, 1)) < 0.28).astype(float)
+    tied = np.full((1, 800, 1), 0.25)  # four choices with equal logits in every row
+    found = CHOICE_ACCURACY.difference(right, tied, UNKNOWN)
+    assert found.p is not None and found.p > 0.05
+    assert found.p == pytest.approx(scipy.stats.ttest_rel(right[0, :, 0], tied[0, :, 0]).pvalue, rel=0.02)
+    whole = (draw.random((1, 800, 1)) < 0.3).astype(float)
+    gaps = (right - whole)[0, :, 0]
+    counts: Any = [[0, (gaps > 0).sum()], [(gaps < 0).sum(), 0]]
+    exact: Any = mcnemar(counts, exact=True)
+    found = CHOICE_ACCURACY.difference(right, whole, UNKNOWN)
+    assert found.p is not None and 0.8 * exact.pvalue < found.p < exact.pvalue  # mid-p
+    assert found == ACCURACY.difference(right.astype(bool), whole.astype(bool), UNKNOWN)
+
+
+@pytest.mark.parametrize("metric", [LogLoss(), Brier()], ids=lambda metric: metric.key)
+def test_the_interval_of_a_mean_of_row_scores_is_that_of_a_t_test(metric: Metric) -> None:
+    labels = rng(51).integers(0, 3, 300)
+    runs = np.array([metric.row_statistics(rng(52, seed).normal(size=(300, 3)), labels) for seed in range(3)])
+    found, mean = metric.interval_over_rows(runs), runs[..., 0].mean(axis=0)
+    wanted = scipy.stats.ttest_1samp(mean, 0).confidence_interval()
+    assert (found.low, found.high) == pytest.approx((wanted.low, wanted.high))
+
+
+def test_the_loss_of_words_has_the_interval_of_its_bootstrap() -> None:
+    words = rng(61).integers(1, 30, size=400)
+    parts = np.stack([rng(62).gamma(2.0, words / 2), words], axis=1)[None]
+    found, drawn = MASKED_LOSS.interval_over_rows(parts), Metric.interval_over_rows(MASKED_LOSS, parts)
+    assert (found.low, found.high) == pytest.approx((drawn.low, drawn.high), rel=0.02)
+
+
+def test_a_calibration_error_has_no_interval() -> None:
+    metric, labels = CalibrationError(), rng(71).integers(0, 3, 50)
+    interval = metric.interval_over_rows(metric.row_statistics(answers(72, 0.7, labels, 3), labels)[None])
+    assert math.isnan(interval.low) and math.isnan(interval.high)
+
+
 def test_the_json_of_a_metric_has_no_fields_of_its_statistics() -> None:
     assert list(MacroF1(classes=3).to_json()) == list(ACCURACY.to_json())
+
+
+def test_the_f1_of_a_class_in_groups_of_copies_has_the_interval_of_one_row_of_each() -> None:
+    labels = np.repeat([0, 1], [150, 150])
+    metric = MacroF1(classes=2)
+    once = np.array([metric.row_statistics(answers(seed, 0.8, labels, 2), labels) for seed in (31, 32)])
+    many, groups = once.repeat(4, axis=1), np.arange(300).repeat(4)
+    for alone, copies in zip(*(zip(*map(metric.by_class, runs), strict=True) for runs in (once, many)), strict=True):
+        one, four = f1_of_class(np.array(alone)), f1_of_class(np.array(copies), groups)
+        assert (four.value, four.low, four.high) == pytest.approx((one.value, one.low, one.high), abs=1e-6)
+        single = [f1_of_class(np.array(x[:1]), g) for x, g in ((alone, None), (copies, groups))]
+        assert (single[1].low, single[1].high) == pytest.approx((single[0].low, single[0].high), abs=0.002)

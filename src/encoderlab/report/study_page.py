@@ -26,6 +26,7 @@ from encoderlab.report import (
 )
 from encoderlab.results.columns import MEANS
 from encoderlab.results.table import Table
+from encoderlab.tasks.probability_metrics import OfProbabilities
 
 
 def write(table: Table) -> Path:
@@ -47,7 +48,8 @@ def _context(table: Table) -> Mapping[str, Any]:
     study, metric, choice, summary = table.study, table.metric, table.recommendation, table.ranked
     look = style.styles(table.summary, study.reference)
     searches = table.searches
-    extra_metrics = [one for one in table.measures.extra_metrics if one.key != metric.key]
+    others = [one for one in table.measures.extra_metrics if one.key != metric.key]
+    shown = [one for one in others if any(row.spreads[one.key].mean is not None for row in summary)]
     means = [key for key in dict.fromkeys((*MEANS, *table.task.extra_scores)) if key != metric.key]
     return {
         "name": study.study.get("name") or table.out.name,
@@ -67,7 +69,8 @@ def _context(table: Table) -> Mapping[str, Any]:
         "shares": any(row.comparison and row.comparison.share_better is not None for row in summary),
         "constant_baseline": table.task.constant_baseline_phrase,
         "others": table.others,
-        "extra_metrics": [m for m in extra_metrics if any(row.spreads[m.key].mean is not None for row in summary)],
+        "extra_metrics": [one for one in shown if not isinstance(one, OfProbabilities)],
+        "of_probabilities": [one for one in shown if isinstance(one, OfProbabilities)],
         "means": [key for key in means if any(row.means[key] is not None for row in summary)],
         "look": look,
         "figures": _figures(table, look),

@@ -105,7 +105,11 @@ def read_table(out: Path) -> Table:
             if validation[row.variant] and (not row.is_trained or row.method == "head")
         },
         curves={name: curve for name, curve in curves.items() if curve is not None},
-        confusions={name: one for name in trained if (one := confusion(name, done[name])) is not None},
+        confusions={
+            variant.name: one
+            for variant in variants
+            if variant.is_trained and (one := confusion(variant, measures.metrics.values())) is not None
+        },
         sweeps=sweeps(trained, done, key),
         searches=searches(study.search, measures.metric, validation_rows),
     )

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from encoderlab.training.run_record import RunRecord
+from encoderlab.core.variation import Estimate
+from encoderlab.results.comparison import Variant
+from encoderlab.results.predictions import Predicted, answers_to_same_rows, groups_of
+from encoderlab.tasks.class_metrics import OfClasses, f1_of_class
+from encoderlab.tasks.metric import Metric
 
 MOST_CLASSES = 20  # a larger matrix cannot be read; its most frequent confusions are listed instead
 MOST_PAIRS = 15
@@ -17,13 +21,21 @@ MOST_PAIRS = 15
 
 @dataclass(frozen=True, kw_only=True)
 class ClassScores:
-    """The scores of one class: means over seeds in [0, 1]. support: how many test rows have the label."""
+    """The scores of one class: means over seeds in [0, 1].
+
+    Attributes:
+        support: The number of test rows (or entities) that have the label.
+        f1_low, f1_high: The 95 % interval of the F1 for other seeds and rows. None without predictions, or if no row
+            has the label.
+    """
 
     label: str
     precision: float
     recall: float
     f1: float
     support: int
+    f1_low: float | None = None
+    f1_high: float | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -44,8 +56,14 @@ class Confusion:
     classes: tuple[ClassScores, ...]
 
 
-def confusion(variant: str, runs: Sequence[RunRecord]) -> Confusion | None:
-    """Return the per-class test scores, and the confusions if a row has one class. None if no run has them."""
+def confusion(variant: Variant, metrics: Iterable[Metric]) -> Confusion | None:
+    """Return the per-class test scores, and the confusions if a row has one class. None if no run has them.
+
+    Args:
+        variant: The variant with its predictions.
+        metrics: The metrics of the study. One of them may know the F1 of each class.
+    """
+    runs = variant.done
     tests = [tables for run in runs if "test" in run.splits and (tables := run.splits["test"].tables).get("per_class")]
     if not tests:
         return None
@@ -62,15 +80,35 @@ def confusion(variant: str, runs: Sequence[RunRecord]) -> Confusion | None:
     top = np.argsort(-wrong, axis=None, kind="stable")[:MOST_PAIRS]
     places = [divmod(int(i), len(labels)) for i in top]
     classes: list[ClassScores] = []
-    for k, label in enumerate(labels):
+    supports = [one["support"] for one in tests[0]["per_class"]]
+    for k, (label, estimate) in enumerate(zip(labels, _f1_scores(variant.test, metrics, supports), strict=True)):
         scores = [test["per_class"][k] for test in tests]
+        interval = {} if estimate is None else {"f1_low": estimate.low, "f1_high": estimate.high}
         means = {name: float(np.mean([score[name] for score in scores])) for name in ("precision", "recall", "f1")}
-        classes.append(ClassScores(label=label, **means, support=scores[0]["support"]))
+        classes.append(ClassScores(label=label, **means, support=supports[k], **interval))
     return Confusion(
-        variant=variant,
+        variant=variant.name,
         seeds=len(tests),
         labels=labels,
         cells=cells,
         pairs=tuple((labels[g], labels[p], int(wrong[g, p])) for g, p in places if wrong[g, p]),
         classes=tuple(classes),
     )
+
+
+def _f1_scores(test: Predicted, metrics: Iterable[Metric], supports: Sequence[int]) -> Iterator[Estimate | None]:
+    """Yield the estimate of each class's F1. None if the predictions do not tell, or no row has the label.
+
+    Args:
+        test: The predictions on `test`.
+        metrics: The metrics of the study.
+        supports: The number of rows or entities with each label.
+    """
+    metric = next((one for one in metrics if isinstance(one, OfClasses)), None)
+    answers = answers_to_same_rows(test)
+    if metric is None or not answers:
+        yield from [None] * len(supports)
+        return
+    of_seeds = (metric.by_class(one.statistics[metric.key]) for one in answers)
+    for support, *runs in zip(supports, *of_seeds, strict=True):
+        yield f1_of_class(np.array(runs), groups_of(answers)) if support else None

@@ -103,6 +103,12 @@ def groups_of(matched: Sequence[Predictions]) -> NDArray[np.int64] | None:
     return None if groups is None or len(np.unique(groups)) < 2 else groups
 
 
+def answers_to_same_rows(predicted: Predicted) -> list[Predictions]:
+    """Return the answers to the rows that all seeds have. Empty if there are none, or labels disagree."""
+    matched = on_common_rows(list(predicted.values())) if predicted else []
+    return [] if not matched or not len(matched[0].index) or disagreeing(matched) else matched
+
+
 def stacked(matched: Sequence[Predictions], metric: Metric) -> NDArray[Any]:
     """Return the row statistics of runs on the same rows, (runs, n, k)."""
     return np.array([one.statistics[metric.key] for one in matched])

@@ -12,11 +12,12 @@ from encoderlab.core import statistics
 from encoderlab.results.columns import DIFFERENCE, INTERVAL, MEANS, METRICS, SHARE_BETTER, SPREAD, summary_columns
 from encoderlab.results.comparison import Comparison, Variant
 from encoderlab.results.measures import Measures
-from encoderlab.results.predictions import Predicted, Predictions, disagreeing, groups_of, on_common_rows, stacked
+from encoderlab.results.predictions import Predicted, Predictions, answers_to_same_rows, groups_of, stacked
 from encoderlab.tasks.metric import Metric
 from encoderlab.training.run_record import Kind, ParameterCounts, RunRecord
 
 Cell = str | int | float | None
+SAME = 1e-6  # relative, of one number computed in two ways
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -147,7 +148,7 @@ def summarize(
 def summarize_one(variant: Variant, measures: Measures, comparison: Comparison | None) -> VariantSummary:
     """Summarize one variant over its seeds."""
     done, task, metric = variant.done, measures.task, measures.metric
-    matched = _matched(variant.test)
+    matched = answers_to_same_rows(variant.test)
     scores = [_scores(run, "test", variant.test, measures) for run in done]
     keys = dict.fromkeys((*METRICS, *(one.key for one in measures.extra_metrics), metric.key))
     spreads = {key: _spread(key, scores, matched, measures) for key in keys}
@@ -155,7 +156,9 @@ def summarize_one(variant: Variant, measures: Measures, comparison: Comparison |
     for name, predicted in variant.others.items():
         theirs = [_scores(run, name, predicted, measures) for run in done]
         means = {key: task.mean_score(key, theirs) for key in measures.extra_keys}
-        others[name] = OtherTest(metric=_spread(metric.key, theirs, _matched(predicted), measures), means=means)
+        others[name] = OtherTest(
+            metric=_spread(metric.key, theirs, answers_to_same_rows(predicted), measures), means=means
+        )
     groups = groups_of(matched)
     tested = [run.splits["test"].rows for run in done if "test" in run.splits]
     return VariantSummary(
@@ -184,20 +187,15 @@ def summarize_one(variant: Variant, measures: Measures, comparison: Comparison |
 def _scores(run: RunRecord, split: str, predicted: Predicted, measures: Measures) -> Mapping[str, float]:
     """Return the numbers of a split. Empty if the run has no such split.
 
-    A run that is older than a metric lacks it in result.json; the metric then follows from the run's predictions, so
-    that a mean covers the same seeds as its interval over rows.
+    A run that is older than an extra metric, or than its present definition, has no such value in result.json. The
+    metric then follows from the run's predictions, so a mean and its interval have the same seeds and definition.
     """
     scores, answers = run.splits.get(split), predicted.get(run.seed)
     if scores is None or answers is None:
         return {} if scores is None else scores.metrics
-    absent = {key: metric for key, metric in measures.metrics.items() if key not in scores.metrics}
-    return {**scores.metrics, **{key: metric.value(answers.statistics[key]) for key, metric in absent.items()}}
-
-
-def _matched(predicted: Predicted) -> list[Predictions]:
-    """Return the answers to the test rows that all seeds have. Empty if there are none, or labels disagree."""
-    matched = on_common_rows(list(predicted.values())) if predicted else []
-    return [] if not matched or not len(matched[0].index) or disagreeing(matched) else matched
+    current = {one.key: one.value(answers.statistics[one.key]) for one in measures.extra_metrics}
+    other = {k: v for k, v in current.items() if not math.isclose(scores.metrics.get(k, math.nan), v, rel_tol=SAME)}
+    return {**scores.metrics, **other}
 
 
 def _spread(

@@ -15,7 +15,7 @@ from encoderlab.engine.device import choose_device, choose_precision
 from encoderlab.results.row_groups import RowGroups
 from encoderlab.study.groups import row_groups
 from encoderlab.study.prepare import SplitReport, _encode, _split_report, look, warnings_of
-from encoderlab.tasks.class_metrics import ACCURACY
+from encoderlab.tasks.metric import ShareMetric
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -121,7 +121,7 @@ def check(path: Path, overrides: Sequence[str] = ()) -> CheckReport:
 
 def _visible(study: Study, rows: int, class_names: Sequence[str], groups: RowGroups | None) -> str | None:
     """Describe the smallest difference that the study can detect; None for a metric that is not a share of rows."""
-    if study.task.metric(class_names) != ACCURACY or len(study.variants) < 2:
+    if not isinstance(study.task.metric(class_names), ShareMetric) or len(study.variants) < 2:
         return None
     seeds, sd = len(study.seeds), study.report.seed_sd / 100
     if seeds == 1:

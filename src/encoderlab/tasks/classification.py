@@ -24,11 +24,15 @@ from encoderlab.data.tokenized import TokenizedRows
 from encoderlab.tasks.base import Task
 from encoderlab.tasks.class_metrics import BalancedAccuracy, MacroF1
 from encoderlab.tasks.metric import Metric
+from encoderlab.tasks.probability_metrics import Brier, CalibrationError, LogLoss, log_softmax
 from encoderlab.tasks.tokenization import tokenize
 
 if TYPE_CHECKING:
     from torch import Tensor
     from transformers import PreTrainedTokenizerBase
+
+
+OF_PROBABILITIES = (LogLoss(), Brier(), CalibrationError())
 
 
 @final
@@ -101,7 +105,7 @@ class Classification(Task):
 
     def extra_metrics(self, class_names: Sequence[str]) -> tuple[Metric, ...]:
         classes = len(class_names)
-        return (MacroF1(classes=classes), BalancedAccuracy(classes=classes))
+        return (MacroF1(classes=classes), BalancedAccuracy(classes=classes), *OF_PROBABILITIES)
 
     def losses(self, logits: Tensor, labels: Tensor) -> Tensor:
         from torch.nn.functional import cross_entropy
@@ -109,11 +113,10 @@ class Classification(Task):
         return cross_entropy(logits.float(), labels, reduction="none")
 
     def metrics(self, logits: np.ndarray, labels: np.ndarray, class_names: Sequence[str]) -> dict[str, Any]:
-        """Return loss, accuracy, macro_f1, macro_precision, macro_recall, balanced_accuracy and two tables.
+        """Return loss, accuracy, macro_f1, macro_precision, macro_recall, balanced_accuracy, brier, ece and two tables.
 
         The tables are per_class and confusion[gold][predicted]. The loss is the mean cross-entropy in nats, in float64.
-        Macro values average the classes with rows or predictions, as in scikit-learn. The balanced accuracy averages
-        the recalls of the classes with rows alone.
+        Macro values and the balanced accuracy average the classes that occur among the labels.
         """
         from sklearn.metrics import confusion_matrix, precision_recall_fscore_support
 
@@ -126,15 +129,16 @@ class Classification(Task):
             zero_division=0,  # pyright: ignore[reportArgumentType] (a number is documented, the stub says str)
         )
         precision, recall, f1, support = scores
-        seen = (support > 0) | np.isin(classes, predicted)
-        loss = -log_softmax(logits)[np.arange(len(labels)), labels].mean()
+        present = support > 0
+        of_probabilities = {one.key: one.value(one.row_statistics(logits, labels)) for one in OF_PROBABILITIES}
         return {
-            "loss": float(loss),
+            "loss": of_probabilities["loss"],
             "accuracy": float((predicted == labels).mean()),
-            "macro_f1": float(f1[seen].mean()),
-            "macro_precision": float(precision[seen].mean()),
-            "macro_recall": float(recall[seen].mean()),
-            "balanced_accuracy": float(recall[support > 0].mean()),
+            "macro_f1": float(f1[present].mean()),
+            "macro_precision": float(precision[present].mean()),
+            "macro_recall": float(recall[present].mean()),
+            "balanced_accuracy": float(recall[present].mean()),
+            **of_probabilities,
             "per_class": [
                 {"label": name, "precision": float(p), "recall": float(r), "f1": float(f), "support": int(n)}
                 for name, p, r, f, n in zip(class_names, precision, recall, f1, support, strict=True)
@@ -159,12 +163,6 @@ def pair_problems(text: Sequence[str], label: str) -> list[Problem]:
     if len(set(text)) < len(text):
         return [Problem("text", f"column {text[0]!r} is there twice", "name two columns, or one for a single text")]
     return []
-
-
-def log_softmax(logits: np.ndarray) -> np.ndarray:
-    """Return log softmax(logits), (n, c) -> (n, c), in float64."""
-    shifted = logits.astype(np.float64) - logits.max(axis=1, keepdims=True)
-    return shifted - np.log(np.exp(shifted).sum(axis=1, keepdims=True))
 
 
 def _unknown_labels(rows: Rows, label: str, classes: Sequence[str], owner: str) -> list[str]:

@@ -30,7 +30,8 @@ from encoderlab.data.rows import Rows, as_text
 from encoderlab.data.splits import Splits
 from encoderlab.data.tokenized import Masked, MaskVocabulary, TokenizedRows
 from encoderlab.tasks.base import MUCH, Task
-from encoderlab.tasks.metric import Metric, RatioMetric
+from encoderlab.tasks.masked_metrics import MASKED_ACCURACY, MASKED_LOSS
+from encoderlab.tasks.metric import Metric
 from encoderlab.tasks.windows import around, spans, window_size
 
 if TYPE_CHECKING:
@@ -42,24 +43,6 @@ if TYPE_CHECKING:
 
 SHORTEST = 32  # tokens; a shorter text, or the shorter rest of a text, has too little context to learn from
 LABEL = "masked"
-
-
-@final
-@dataclass(frozen=True, kw_only=True)
-class MaskedAccuracy(RatioMetric):
-    """The share of the masked tokens of all windows that are right. It is not the mean of the windows' shares."""
-
-    key: str = "accuracy"
-    label: str = "accuracy"
-    said: str = "{value} % of the masked tokens of {rows} test windows correct"
-    best: str = "the most accurate"
-
-    def row_statistics(self, logits: np.ndarray, labels: np.ndarray) -> np.ndarray:
-        """Return the right and all masked tokens of each window, (n, 2), from `masked_scores` (n, 3)."""
-        return logits[:, [2, 1]].astype(np.float64)
-
-
-MASKED_ACCURACY = MaskedAccuracy()
 
 
 @final
@@ -278,6 +261,9 @@ class MaskedLM(Task):
 
     def metric(self, class_names: Sequence[str]) -> Metric:
         return MASKED_ACCURACY
+
+    def extra_metrics(self, class_names: Sequence[str]) -> tuple[Metric, ...]:
+        return (MASKED_LOSS,)
 
     def value(self, metrics: Mapping[str, Any]) -> float:
         """Return minus the loss, which also measures how near a wrong guess was; the accuracy does not."""

@@ -13,7 +13,7 @@ groups.
 
 Derive from the class that fits: the others need two methods or one.
 
-    ShareMetric    a row is right or wrong (accuracy)           row_statistics
+    ShareMetric    a row is right, wrong or in part (accuracy)  row_statistics
     MeanMetric     mean of one score per row (squared error)    row_statistics
     RatioMetric    sum of one column / sum of another           row_statistics
     CountedMetric  of rows of few kinds (label and prediction)  row_statistics, metric_from_weights
@@ -197,11 +197,12 @@ class MeanMetric(Metric):
 
 @dataclass(frozen=True, kw_only=True)
 class ShareMetric(MeanMetric):
-    """The share of rows that are right, statistics (n, 1) of bool.
+    """The share of rows that are right, statistics (n, 1): bool, or a part in [0, 1] where answers tie.
 
     A t interval is too narrow near 0 and 1, and has no width where all answers agree. Wilson's interval and the
     variance of Agresti and Min are lower limits there, and a single pair of runs is tested by McNemar's test. With
-    groups, the number of rows is divided by the design effect, and a single pair is tested by t over the groups.
+    groups, the number of rows is divided by the design effect. McNemar's test counts the signs of independent rows, so
+    with groups, or with a part of a row, a single pair is tested by t.
     """
 
     def estimate(self, runs: Array, groups: Array | None = None) -> Estimate:
@@ -227,7 +228,7 @@ class ShareMetric(MeanMetric):
         mean = gaps.mean(axis=0)
         floor = variation.agresti_min(mean) * (1.0 if groups is None else clusters.design_effect(mean, groups))
         estimate = self._paired(left, right, seeds, constant, groups, floor)
-        if not estimate.general and groups is None:
+        if not estimate.general and groups is None and np.isin(gaps, (-1, 0, 1)).all():
             estimate = replace(estimate, p=variation.mid_p_mcnemar(int((gaps > 0).sum()), int((gaps < 0).sum())))
         return estimate
 

@@ -29,7 +29,9 @@ from encoderlab.data.splits import Splits
 from encoderlab.data.tokenized import TokenizedRows
 from encoderlab.tasks import choice_layouts as layouts
 from encoderlab.tasks.base import Task
-from encoderlab.tasks.classification import log_softmax
+from encoderlab.tasks.class_metrics import CHOICE_ACCURACY
+from encoderlab.tasks.metric import Metric
+from encoderlab.tasks.probability_metrics import LogLoss, log_softmax
 from encoderlab.tasks.tokenization import tokenize
 
 if TYPE_CHECKING:
@@ -179,14 +181,23 @@ class MultipleChoice(Task):
         return cross_entropy(logits.float(), labels, reduction="none")
 
     def metrics(self, logits: np.ndarray, labels: np.ndarray, class_names: Sequence[str]) -> dict[str, Any]:
-        """Return loss (mean cross-entropy in nats, float64) and accuracy. Positions are not classes with own scores."""
-        loss = -log_softmax(logits)[np.arange(len(labels)), labels].mean()
-        return {"loss": float(loss), "accuracy": float((logits.argmax(axis=1) == labels).mean())}
+        """Return loss (mean cross-entropy in nats, float64) and accuracy. Positions are not classes with own scores.
+
+        Each of k best choices with equal logits counts 1/k.
+        """
+        return {one.key: one.value(one.row_statistics(logits, labels)) for one in (LogLoss(), CHOICE_ACCURACY)}
+
+    def metric(self, class_names: Sequence[str]) -> Metric:
+        return CHOICE_ACCURACY
+
+    def extra_metrics(self, class_names: Sequence[str]) -> tuple[Metric, ...]:
+        return (LogLoss(),)
 
     def predictions(self, logits: np.ndarray, class_names: Sequence[str], rows: Rows) -> dict[str, list]:
         """Return answer (the label in the file), answer_text, probability, and probability_<letter> of each position.
 
-        The last is empty for a choice that the row does not have.
+        The last is empty for a choice that the row does not have. Of several best choices with equal logits, the answer
+        is the first.
 
         Raises:
             InputError: a row has more choices than `class_names`, because the columns are the same for all rows.

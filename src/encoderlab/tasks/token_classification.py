@@ -25,10 +25,11 @@ from encoderlab.data.splits import Splits
 from encoderlab.data.tokenized import TokenizedRows
 from encoderlab.tasks import entities, word_rows
 from encoderlab.tasks.base import Task
-from encoderlab.tasks.classification import log_softmax, similar_class
+from encoderlab.tasks.classification import similar_class
 from encoderlab.tasks.metric import Metric
+from encoderlab.tasks.probability_metrics import log_softmax
 from encoderlab.tasks.tokenization import tokenize
-from encoderlab.tasks.word_metrics import EntityF1, WordAccuracy, entity_counts, predicted_labels
+from encoderlab.tasks.word_metrics import WORD_LOSS, EntityF1, WordAccuracy, entity_counts, predicted_labels
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -156,6 +157,9 @@ class TokenClassification(Task):
     def metric(self, class_names: Sequence[str]) -> Metric:
         rule, unseen = entities.scheme(class_names), _unseen(class_names)
         return WordAccuracy(unseen=unseen) if rule is None else EntityF1(unseen=unseen, scheme=rule)
+
+    def extra_metrics(self, class_names: Sequence[str]) -> tuple[Metric, ...]:
+        return (WORD_LOSS,)
 
     def compared_by(self, class_names: Sequence[str]) -> str:
         rule, label = entities.scheme(class_names), self.metric(class_names).label

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import final
 
 import numpy as np
 
 from encoderlab.tasks import entities
-from encoderlab.tasks.metric import Array, RatioMetric
+from encoderlab.tasks.class_metrics import OfClasses
+from encoderlab.tasks.metric import Array, Floats, RatioMetric
+from encoderlab.tasks.probability_metrics import TokenLoss, log_softmax
 
 
 @final
@@ -29,7 +32,7 @@ class WordAccuracy(RatioMetric):
 
 @final
 @dataclass(frozen=True, kw_only=True)
-class EntityF1(RatioMetric):
+class EntityF1(RatioMetric, OfClasses):
     """The F1 of the entities of all rows and types (micro average)."""
 
     key: str = "entity_f1"
@@ -39,13 +42,36 @@ class EntityF1(RatioMetric):
     scheme: entities.Scheme
 
     def row_statistics(self, logits: Array, labels: Array) -> Array:
-        """Return twice the right entities, and the predicted plus the gold ones, of each row.
+        """Return twice the right entities, and the predicted plus the gold ones, of each row and type.
 
-        Shape (n, 2), from logits (n, w, c) and labels (n, w).
+        Shape (n, 2 x types), first the former of all types, from logits (n, w, c) and labels (n, w).
         """
         counts = entity_counts(self.scheme, predicted_labels(logits, self.unseen), labels)
-        right, ours, theirs = counts.sum(axis=1).T
-        return np.stack([2 * right, ours + theirs], axis=1).astype(np.float64)
+        right, ours, theirs = np.moveaxis(counts, 2, 0)
+        return np.concatenate([2 * right, ours + theirs], axis=1).astype(np.float64)
+
+    def metric_from_weights(self, rows: Array, weights: Floats) -> Floats:
+        of_all_types = rows.reshape(len(rows), 2, -1).sum(axis=2)
+        return super().metric_from_weights(of_all_types, weights)
+
+    def by_class(self, rows: Array) -> Iterator[Floats]:
+        yield from np.moveaxis(rows.reshape(len(rows), 2, -1), 2, 0)
+
+
+@final
+@dataclass(frozen=True, kw_only=True)
+class WordLoss(TokenLoss):
+    """The mean loss of the words that the model sees."""
+
+    def row_statistics(self, logits: Array, labels: Array) -> Array:
+        """Return the summed loss and the number of words: (n, 2) from logits (n, w, c) and labels (n, w)."""
+        seen = (labels >= 0) & np.isfinite(logits[..., 0])
+        losses, gold = np.zeros(labels.shape), labels[seen]
+        losses[seen] = -log_softmax(logits[seen])[np.arange(len(gold)), gold]
+        return np.stack([losses.sum(axis=1), seen.sum(axis=1)], axis=1)
+
+
+WORD_LOSS = WordLoss()
 
 
 def predicted_labels(logits: Array, unseen: int) -> Array:
