@@ -178,8 +178,8 @@ def summarize_one(variant: Variant, measures: Measures, comparison: Comparison |
 def _scores(run: RunRecord, split: str, predicted: Predicted, measures: Measures) -> Mapping[str, float]:
     """Return the numbers of a split. Empty if the run has no such split.
 
-    A run that is older than an extra metric, or than its present definition, has no such value in result.json. The metric
-    then follows from the run's predictions, so that a mean and its interval are of the same seeds and definition.
+    A run that is older than an extra metric, or than its present definition, has no such value in result.json. The
+    metric then follows from the run's predictions, so that a mean and its interval have the same seeds and definition.
     """
     scores, answers = run.splits.get(split), predicted.get(run.seed)
     if scores is None or answers is None:
