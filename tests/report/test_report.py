@@ -258,6 +258,23 @@ def test_the_terminal_shows_the_interval_and_what_to_know(tmp_path: Path, capsys
     assert f"warning: {table.caveats[0]}" in printed.splitlines()
 
 
+def test_the_page_shows_losses_and_intervals_of_classes(out: Path, page: Page) -> None:
+    table = collect.collect(out)
+    row = next(row for row in table.summary if row.variant == "lora rank=8")
+    for key in ("loss", "brier", "ece"):
+        spread = row.spreads[key]
+        assert spread.mean is not None and text.score(spread.mean, table.measures.metrics[key]) in page.words
+        if key == "ece":
+            assert spread.rows_low is None
+        else:
+            low, high = (text.score(end, table.measures.metrics[key]) for end in (spread.rows_low, spread.rows_high))
+            assert f"{low} to {high}" in page.words
+    assert "Brier score" in page.words and "Calibration error (ECE)" in page.words
+    scores = table.confusions["lora rank=8"].classes[0]
+    assert f"{text.percent(scores.f1_low)} to {text.percent(scores.f1_high)}" in page.words
+    assert "so its counts are test rows times seeds" in page.text
+
+
 def test_many_classes_list_their_confusions_instead_of_a_matrix(tmp_path: Path) -> None:
     labels = [f"intent {k}" for k in range(30)]
     out = write_study(tmp_path, specs=SPECS[:1], seeds=(0,), labels=labels, rows=900)

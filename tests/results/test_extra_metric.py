@@ -29,7 +29,8 @@ def test_a_new_metric_moves_no_column() -> None:
     assert result_columns(more) == (*result_columns(measures), "new")
 
 
-def test_a_run_that_lacks_a_metric_gets_it_from_its_predictions(tmp_path: Path) -> None:
+@pytest.mark.parametrize("earlier", [None, 0.25])  # 0.25: the value of an earlier definition
+def test_a_run_that_lacks_a_metric_gets_it_from_its_predictions(tmp_path: Path, earlier: float | None) -> None:
     out = write_study(tmp_path, specs=SPECS[:2], labels=("a", "b", "c"), rows=300)  # three seeds
 
     def spread() -> object:
@@ -40,5 +41,7 @@ def test_a_run_that_lacks_a_metric_gets_it_from_its_predictions(tmp_path: Path) 
         path = out / "runs" / f"full-{seed}" / "result.json"
         run = json.loads(path.read_text())
         del run["splits"]["test"]["macro_f1"]
+        if earlier is not None:
+            run["splits"]["test"]["macro_f1"] = earlier
         path.write_text(json.dumps(run))
     assert vars(spread()) == pytest.approx(vars(complete))

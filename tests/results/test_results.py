@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from safetensors.numpy import load_file, save_file
+from sklearn.metrics import f1_score
 
 from encoderlab.core import statistics
 from encoderlab.core.errors import InputError
@@ -213,3 +214,22 @@ def test_the_interval_over_seeds_stays_a_share(tmp_path: Path) -> None:
     result.write_text(json.dumps(run))
     row = collect.collect(out).summary[-1]
     assert row.metric.seeds_low is not None and row.metric.seeds_low < 0.9 and row.metric.seeds_high == 1.0
+
+
+def test_the_f1_of_each_class_has_an_interval(tmp_path: Path) -> None:
+    out = write_study(tmp_path, specs=SPECS[:2], labels=("a", "b", "c"), rows=300)
+    collect.collect(out)
+    classes = json.loads((out / "summary.json").read_text())["classes"]
+    assert list(classes) == ["full", "lora rank=4"]
+    runs = [load_file(out / "runs" / f"lora-rank4-{seed}" / "predictions" / "test.safetensors") for seed in range(3)]
+    for k, one in enumerate(classes["lora rank=4"]):
+        assert (one["label"], one["support"]) == (
+            "abc"[k],
+            int((runs[0]["labels"] == k).sum()),
+        )  # rows, not rows x seeds
+        f1 = [f1_score(run["labels"], run["logits"].argmax(1), labels=[k], average="macro") for run in runs]
+        assert one["f1"] == pytest.approx(np.mean(f1)) and 0 < one["f1_low"] < one["f1"] < one["f1_high"] < 1
+    for seed in range(3):
+        (out / "runs" / f"full-{seed}" / "predictions" / "test.safetensors").unlink()
+    first = collect.collect(out).confusions["full"].classes[0]
+    assert first.f1 > 0.5 and first.f1_low is None and first.f1_high is None

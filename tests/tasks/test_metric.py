@@ -187,8 +187,8 @@ def test_the_f1_of_a_class_has_the_interval_of_its_bootstrap_but_never_less_than
         assert found.row == pytest.approx(drawn.var(), rel=0.1)
         right = np.mean([((labels == k) & (one.argmax(1) == k)).sum() for one in seeds])
         either = np.mean([((labels == k) | (one.argmax(1) == k)).sum() for one in seeds])
-        low, high = map(float, proportion_confint(right, either, method="wilson"))
-        ends = 2 * low / (1 + low), 2 * high / (1 + high)
+        shares: Any = proportion_confint(right, either, method="wilson")
+        ends = [2 * end / (1 + end) for end in shares]
         assert (min(right, either - right) < 10) == (rows == 60)
         if rows == 60:
             assert found.low <= ends[0] + 1e-12 and found.high >= ends[1] - 1e-12

@@ -11,6 +11,7 @@ import csv
 import io
 import json
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -178,4 +179,5 @@ def _structured(table: Table, summary: Sequence[Mapping[str, Cell]]) -> Mapping[
         "failed": failed,
         "missing": table.missing,
         **{key: study[key] for key in FROM_STUDY},
+        "classes": {name: [asdict(one) for one in found.classes] for name, found in table.confusions.items()},
     }

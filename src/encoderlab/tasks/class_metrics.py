@@ -143,11 +143,11 @@ class BalancedAccuracy(CountedMetric):
         labels, right = runs[0, :, 0], runs[:, :, 1].mean(axis=0)
         supports = np.unique(labels, return_counts=True)[1]
         recalls = np.bincount(labels, weights=right)[np.unique(labels)] / supports
-        if (supports * np.minimum(recalls, 1 - recalls)).min() >= FEW:
-            return math.inf, -math.inf
         if groups is not None:
             found = (clusters.effective_rows(right[labels == one], groups[labels == one]) for one in np.unique(labels))
             supports = np.fromiter(found, np.float64)
+        if (supports * np.minimum(recalls, 1 - recalls)).min() >= FEW:
+            return math.inf, -math.inf
         ends = np.array([variation.wilson(share, rows) for share, rows in zip(recalls, supports, strict=True)])
         below, above = np.linalg.norm(ends - recalls[:, None], axis=0) / len(recalls)
         return float(recalls.mean() - below), float(recalls.mean() + above)
