@@ -321,7 +321,7 @@ def test_the_search_is_drawn_as_validation(out: Path, page: Page) -> None:
     look = {record.variant: style.Style("#000000", "o", "--") for record in records}
 
     def drawn(*records: SearchRecord) -> str | None:
-        return search_figure.draw(searches(records, ACCURACY, 100), look, ACCURACY)
+        return search_figure.draw(searches(records, ACCURACY, 100, {}), look, ACCURACY)
 
     several = drawn(*records)
     assert several is not None and all(f">{escape(variant)}<" in several for variant in look)

@@ -101,6 +101,8 @@ def read(path: Path, overrides: Sequence[str] = ()) -> Draft:
         data = None
     if top is not None:
         _check_top(reader, top)
+    if search is not None:
+        _check_search(reader, search)
     name, out = reader.results(top)
     model = model_name(top.model, path.parent) if top and top.model else None
     study = None
@@ -196,6 +198,14 @@ def _check_top(reader: Reader, top: StudyHeader) -> None:
     for key in ("model", "out"):
         if getattr(top, key) == "":
             reader.problem(key, "is empty")
+
+
+def _check_search(reader: Reader, search: Search) -> None:
+    if len(set(search.seeds)) < len(search.seeds):
+        reader.problem("search.seeds", f"expected different numbers, got {show(search.seeds)}")
+    elif len(search.seeds) > 1 and search.trials is not None:
+        message = f"{len(search.seeds)} seeds, but sampled settings (search.trials) are tried with one"
+        reader.problem("search.seeds", message, "give one seed, or remove search.trials")
 
 
 def _reference(reader: Reader, written: str | None, variants: Sequence[Variant]) -> str:
