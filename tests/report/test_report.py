@@ -391,12 +391,14 @@ def test_the_search_is_drawn_as_validation(out: Path, page: Page) -> None:
     look = {record.variant: style.Style("#000000", "o", "--") for record in records}
 
     def drawn(*records: SearchRecord) -> str | None:
-        return search_figure.draw(searches(records, ACCURACY, 100), look, ACCURACY)
+        return search_figure.draw(searches(records, ACCURACY, 100, {}), look, ACCURACY)
 
     several = drawn(*records)
     assert several is not None and all(f">{escape(variant)}<" in several for variant in look)
     single = [replace(record, candidates=record.candidates[:1]) for record in records]
     assert drawn(*single) is None, "nothing was searched"
+    at_edge = drawn(*[replace(record, edge=True) for record in records])
+    assert at_edge is not None and at_edge.count("<use") == several.count("<use") + len(records), "a square for each"
     sampled = [replace(record, trials=3, chosen_settings={"rank": 4}) for record in records]
     assert "stroke-dasharray" in several and "stroke-dasharray" not in (drawn(*sampled) or "")
 

@@ -186,7 +186,7 @@ def test_a_run_is_loaded_in_the_precision_it_was_scored_in(write_study: Write) -
 
 def test_trial_rows_have_every_class_in_its_share() -> None:
     labels = np.array([0] * 900 + [1] * 90 + [2] * 10)
-    rows = some_rows(labels, 100)
+    rows = some_rows(labels, 100, 0)
     assert len(set(rows)) == 100 and (np.diff(rows) > 0).all()
     assert np.bincount(labels[rows]).tolist() == [90, 9, 1]
-    assert math.isclose(len(some_rows(labels, 1000)), 1000)
+    assert math.isclose(len(some_rows(labels, 1000, 0)), 1000)

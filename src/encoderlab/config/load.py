@@ -103,6 +103,8 @@ def read(path: Path, overrides: Sequence[str] = ()) -> Draft:
         data = None
     if top is not None:
         _check_top(reader, top)
+    if search is not None:
+        _check_search(reader, search)
     name, out = reader.results(top)
     model = model_name(top.model, path.parent) if top and top.model else None
     study = None
@@ -213,6 +215,14 @@ def _check_confirm(reader: Reader, name: str, data: DataConfig) -> None:
     if same is not None:
         message = f"{name!r} is the same data as {place(same)}, on which every method is scored"
         reader.problem("report.confirm", message, "name a set of other rows")
+
+
+def _check_search(reader: Reader, search: Search) -> None:
+    if len(set(search.seeds)) < len(search.seeds):
+        reader.problem("search.seeds", f"expected different numbers, got {show(search.seeds)}")
+    elif len(search.seeds) > 1 and search.trials is not None:
+        message = f"{len(search.seeds)} seeds, but sampled settings (search.trials) are tried with one"
+        reader.problem("search.seeds", message, "give one seed, or remove search.trials")
 
 
 def _reference(reader: Reader, written: str | None, variants: Sequence[Variant]) -> str:

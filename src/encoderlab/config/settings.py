@@ -77,10 +77,18 @@ class Search:
     race: Annotated[
         bool,
         Doc(
-            "whether the best two candidates are trained at full length with the first seed, and the "
-            "better one is chosen; its run is kept"
+            "whether the best two candidates are trained at full length, with as many of the study's "
+            "seeds as a candidate has trials, and the better one is chosen; its runs are kept"
         ),
     ] = True
+    seeds: Annotated[
+        tuple[Annotated[int, Ge(0)], ...],
+        MinLen(1),
+        Doc(
+            "random seeds of the trials; every candidate is tried once with each of them, and judged "
+            "by its mean; a seed also chooses which training rows the trial uses"
+        ),
+    ] = (0,)
     rows: Annotated[Count, Doc("maximum number of training rows in a trial")] = 1000
     epochs: Annotated[Count, Doc("number of epochs of a trial")] = 2
     trials: Annotated[

@@ -32,7 +32,9 @@ TALL = 2.9  # inches, without the legend
 def draw(searches: Sequence[Search], look: Mapping[str, Style], metric: MetricInfo) -> str | None:
     """Draw the candidates of every variant; return None if no variant has two candidates with a score.
 
-    A ring marks the chosen candidate. If other settings were sampled as well, the points are not joined by a line.
+    A ring marks the chosen candidate, and a square the best one of a search that ended at an edge. Bars are the spread
+    over the trials of a rate, or the standard error over rows if there is one trial. If other settings were sampled as
+    well, the points are not joined by a line.
 
     Args:
         searches: the search of each variant.
@@ -66,12 +68,15 @@ def draw(searches: Sequence[Search], look: Mapping[str, Style], metric: MetricIn
             mew=0.6,
         )
         handles.append(line)
-        errors = [drawn(one.standard_error, metric) for one, _ in scored if one.standard_error is not None]
+        errors = [drawn(one.noise, metric) for one, _ in scored if one.noise is not None]
         if len(errors) == len(scored):
             axes.errorbar(rates, values, errors, fmt="none", ecolor=style.colour, alpha=0.4, lw=1)
         for (one, _), value in zip(scored, values, strict=True):
             if one.is_chosen:
                 axes.plot([one.learning_rate], [value], "o", mfc="none", mec=style.colour, ms=11, mew=1.2)
+        if search.at_edge:
+            rate, value = max((rates[0], values[0]), (rates[-1], values[-1]), key=lambda pair: metric.sign * pair[1])
+            axes.plot([rate], [value], "s", mfc="none", mec=style.colour, ms=13, mew=0.8)
     axes.set_xscale("log")
     ticks = _ticks([one.learning_rate for _, scored in drawable.values() for one, _ in scored])
     axes.set_xticks(ticks, [text.rate(tick) for tick in ticks])

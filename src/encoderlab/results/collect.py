@@ -28,7 +28,7 @@ from encoderlab.results.confusion import confusion
 from encoderlab.results.curves import read_curve
 from encoderlab.results.measures import Measures
 from encoderlab.results.recommend import recommend
-from encoderlab.results.searches import searches
+from encoderlab.results.searches import runs_of, searches
 from encoderlab.results.study_record import StudyRecord
 from encoderlab.results.summary import Cell, summarize
 from encoderlab.results.sweeps import sweeps
@@ -112,8 +112,14 @@ def read_table(out: Path) -> Table:
             if variant.is_trained and (one := confusion(variant, measures.metrics.values())) is not None
         },
         sweeps=sweeps(trained, done, key),
-        searches=searches(study.search, measures.metric, validation_rows),
+        searches=searches(study.search, measures.metric, validation_rows, _seconds(study, out)),
     )
+
+
+def _seconds(study: StudyRecord, out: Path) -> Mapping[str, float]:
+    """Return {id: seconds of training} of the runs of the searches, as far as their folders are there."""
+    folders = {run: RunFolder(out / "runs" / run) for record in study.search for run in runs_of(record)}
+    return {run: folder.record().train_seconds for run, folder in folders.items() if folder.is_recorded}
 
 
 def _labelled(record: RunRecord, study: StudyRecord) -> RunRecord:

@@ -50,9 +50,11 @@ class Candidate:
     """One setting that a search tried.
 
     Attributes:
-        metrics: {name: value} on validation; None where the trial has no score.
-        run: The id of its trial. None if there was no trial.
+        metrics: {name: value} on validation, the mean over its trials; None where a trial has no score.
+        run: The id of its trial, the first of several. None if there was no trial.
+        status: Of several trials, the first status that is not `done`.
         settings: The sampled settings of the method. None where only the learning rate was searched.
+        by_seed: Its trials, if they are several: one for each seed.
     """
 
     learning_rate: float
@@ -60,10 +62,16 @@ class Candidate:
     run: str | None
     status: Status
     settings: Mapping[str, Any] | None = None
+    by_seed: tuple[Candidate, ...] | None = None
+
+    @property
+    def trials(self) -> tuple[Candidate, ...]:
+        """The trials of the setting, one or several."""
+        return self.by_seed or (self,)
 
     @property
     def is_done(self) -> bool:
-        """Whether the trial came to its end."""
+        """Whether every trial came to its end."""
         return self.status is Status.DONE
 
     @property
@@ -75,16 +83,22 @@ class Candidate:
     def from_json(cls, value: Mapping[str, Any]) -> Candidate:
         """Build a candidate from its JSON object, which has the metrics beside the other keys."""
         others = {key: part for key, part in value.items() if key not in _OF_CANDIDATE}
-        known: Mapping[str, Any] = {**known_keys(cls, value), "metrics": others, "status": Status(value["status"])}
+        known: dict[str, Any] = {**known_keys(cls, value), "metrics": others, "status": Status(value["status"])}
+        if known.get("by_seed") is not None:
+            known["by_seed"] = tuple(map(cls.from_json, known["by_seed"]))
         return cls(**known)
 
     def to_json(self) -> Mapping[str, Any]:
-        """Return the JSON object: learning rate, metrics, run, status, settings."""
+        """Return the JSON object: learning rate, metrics, run, status, and what else there is."""
         content = {"learning_rate": self.learning_rate, **self.metrics, "run": self.run, "status": self.status}
-        return content if self.settings is None else content | {"settings": self.settings}
+        if self.settings is not None:
+            content["settings"] = self.settings
+        if self.by_seed is not None:
+            content["by_seed"] = [trial.to_json() for trial in self.by_seed]
+        return content
 
 
-_OF_CANDIDATE = ("learning_rate", "run", "status", "settings")
+_OF_CANDIDATE = ("learning_rate", "run", "status", "settings", "by_seed")
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -108,7 +108,7 @@ def check(path: Path, overrides: Sequence[str] = ()) -> CheckReport:
         reference=study.reference,
         metric=study.task.compared_by(found.class_names),
         runs={
-            "trials": grids if sampled is None else sampled * len(study.variants),
+            "trials": grids * len(study.search.seeds) if sampled is None else sampled * len(study.variants),
             "runs": len(study.variants) * len(study.seeds),
             "baselines": (study.task.baseline is not None) + len(study.seeds),
         },

@@ -18,7 +18,6 @@ from encoderlab.training.epochs import OnEpoch, OnProgress, ignore
 from encoderlab.training.run_context import Job, RunContext, folder_of
 from encoderlab.training.run_record import Kind, RunRecord
 
-TRIAL_SEED = 0
 ENDING = 120.0  # seconds; NFS keeps the lock of a host that crashed for 90
 
 
@@ -91,13 +90,13 @@ class Runs:
             return baseline_job(self.study, self.context, spec.name, spec.seed)
         assert spec.rate is not None and spec.seed is not None
         if spec.kind is Kind.TRIAL:
-            return trial_job(self.study, self.context, spec.variant, spec.rate, pruning=bool(spec.search))
+            return trial_job(self.study, self.context, spec.variant, spec.rate, spec.seed, pruning=bool(spec.search))
         return run_job(self.study, self.context, spec.variant, spec.rate, spec.seed)
 
     def work(self, spec: JobSpec) -> Work:
         """Return the work of a job: none of a trial that an earlier variant of the study has as well.
 
-        Trials differ neither in epochs nor by seed, so such a trial is taken from its folder.
+        All variants have the same epochs and seeds in their trials, so such a trial is taken from its folder.
         """
         work = work_of(self.job(spec), self.context)
         return replace(work, trained=0, forward=0) if spec.kind is Kind.TRIAL and self._tried_before(spec) else work
@@ -118,30 +117,47 @@ def baselines(study: Study) -> list[JobSpec]:
 
 
 def trials(study: Study, variant: Variant) -> list[JobSpec]:
-    """Return one job for each learning rate of the grid; none for a single rate, which needs no trial.
+    """Return the jobs of the learning rates of the grid; none for a single rate, which needs no trial.
 
     Where settings are sampled, return as many jobs as there will be, before it is known which.
     """
     rates = variant.learning_rates
     if study.search.trials is not None:
-        return [tried(variant, {}, rates[0], number, "") for number in range(study.search.trials)]
+        return [tried(study, variant, {}, rates[0], number, "") for number in range(study.search.trials)]
+    several = enumerate(rates if len(rates) > 1 else ())
+    return [spec for nth, rate in several for spec in trials_of(study, variant, rate, nth)]
+
+
+def trials_of(study: Study, variant: Variant, rate: float, nth: int) -> list[JobSpec]:
+    """Return the trials of one learning rate, one per seed of the search."""
     name = variant.method.name
     return [
-        JobSpec(kind=Kind.TRIAL, name=name, variant=variant, rate=rate, seed=TRIAL_SEED, nth=nth)
-        for nth, rate in enumerate(rates if len(rates) > 1 else ())
+        JobSpec(kind=Kind.TRIAL, name=name, variant=variant, rate=rate, seed=seed, nth=nth)
+        for seed in study.search.seeds
     ]
 
 
 def races(study: Study, variant: Variant, rates: Sequence[float]) -> list[JobSpec]:
-    """Return a run at full length with the study's first seed for each rate. The winner's is a run of the study."""
-    return [replace(seeded(study, variant, rate)[0], nth=nth, race=True) for nth, rate in enumerate(rates)]
+    """Return the runs at full length of each rate, with `race_seeds`. The winner's are runs of the study."""
+    return [
+        replace(spec, nth=nth, race=True)
+        for nth, rate in enumerate(rates)
+        for spec in seeded(study, variant, rate)[: len(race_seeds(study))]
+    ]
 
 
-def tried(variant: Variant, settings: Mapping[str, Any], rate: float, number: int, search: str) -> JobSpec:
+def race_seeds(study: Study) -> tuple[int, ...]:
+    """Return the seeds of the race: the study's first ones, as many as a candidate has trials."""
+    return study.seeds[: len(study.search.seeds)]
+
+
+def tried(
+    study: Study, variant: Variant, settings: Mapping[str, Any], rate: float, number: int, search: str
+) -> JobSpec:
     """Return the job of a sampled trial."""
     variant = replace(variant, method=replace(variant.method, **settings))
-    name = variant.method.name
-    return JobSpec(kind=Kind.TRIAL, name=name, variant=variant, rate=rate, seed=TRIAL_SEED, trial=number, search=search)
+    name, seed = variant.method.name, study.search.seeds[0]
+    return JobSpec(kind=Kind.TRIAL, name=name, variant=variant, rate=rate, seed=seed, trial=number, search=search)
 
 
 def seeded(study: Study, variant: Variant, rate: float) -> list[JobSpec]:
@@ -179,22 +195,24 @@ def run_job(study: Study, context: RunContext, variant: Variant, rate: float, se
     )
 
 
-def trial_job(study: Study, context: RunContext, variant: Variant, rate: float, *, pruning: bool = False) -> Job:
-    """Return the job of a short run on some of the training rows, the same rows for every method and rate.
+def trial_job(
+    study: Study, context: RunContext, variant: Variant, rate: float, seed: int, *, pruning: bool = False
+) -> Job:
+    """Return the job of a short run on some of the training rows: of one seed, the same rows for every method and rate.
 
     Windows of another stride are other rows: as many of them are taken.
     """
     settings = replace(study.train, epochs=study.search.epochs, patience=None)
-    job = run_job(study, context, variant, rate, TRIAL_SEED)
+    job = run_job(study, context, variant, rate, seed)
     count = min(study.search.rows, len(job.train))
     classes = job.train.labels if study.task.has_classes else np.zeros(len(job.train), dtype=np.int64)
-    rows = some_rows(classes, count)
+    rows = some_rows(classes, count, seed)
     return replace(job, kind=Kind.TRIAL, settings=settings, train=take(job.train, rows), pruning=pruning)
 
 
-def some_rows(labels: np.ndarray, count: int) -> np.ndarray:
-    """Return `count` row numbers, ascending, each class with its share; the same for every method and rate."""
-    order = numpy_generator(TRIAL_SEED, "trial rows").permutation(len(labels))
+def some_rows(labels: np.ndarray, count: int, seed: int) -> np.ndarray:
+    """Return `count` row numbers, ascending, each class with its share; of one seed, always the same."""
+    order = numpy_generator(seed, "trial rows").permutation(len(labels))
     share = np.empty(len(labels))  # how much of its class is taken before a row's turn
     for label in np.unique(labels):
         members = order[labels[order] == label]
@@ -211,7 +229,7 @@ def planned(study: Study, context: RunContext) -> list[Work]:
         tried, runs_of_it = trials(study, variant), seeded(study, variant, variant.learning_rates[0])
         raced = races(study, variant, variant.learning_rates[:2]) if tried and study.search.races else []
         found += [runs.work(spec) for spec in (*tried, *raced)]
-        repeated = 1 if raced else 0  # the winner of the race is there already
+        repeated = len(race_seeds(study)) if raced else 0  # those of the race's winner are there already
         found += [replace(runs.work(spec), trained=0, forward=0) for spec in runs_of_it[:repeated]]
         found += [runs.work(spec) for spec in runs_of_it[repeated:]]
     return found
@@ -224,6 +242,6 @@ def work_of(job: Job, context: RunContext) -> Work:
     if job.kind is not Kind.TRIAL and not job.is_constant:
         forward += sum(int(tokenized.offsets[-1]) for _, tokenized in context.held_out)
     trained = int(job.train.offsets[-1]) * job.settings.epochs if job.method else 0
-    seed = "" if job.seed is None or job.kind is Kind.TRIAL else f" seed {job.seed}"
+    seed = "" if job.seed is None else f" seed {job.seed}"
     rate = f" learning rate {job.learning_rate:.3g}" if job.kind is Kind.TRIAL else ""
     return Work(group=job.variant, title=f"{job.variant}{rate}{seed}", trained=trained, forward=forward)

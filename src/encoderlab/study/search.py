@@ -1,6 +1,6 @@
 """How the settings of a variant are chosen: on validation, by short trials, before any run of it.
 
-    Grid      every candidate learning rate once, more at the edge, then a race of the best two (`learning_rates`)
+    Grid      every candidate learning rate, more at the edge, then a race of the best two (`learning_rates`)
     Tuning    [search] trials: ranges sampled by the tree-structured Parzen estimator (Bergstra et al. 2011), trials
               below the median of the others after an epoch pruned (Golovin et al. 2017), both from Optuna
 
@@ -21,7 +21,7 @@ from encoderlab.config.settings import Study, Variant
 from encoderlab.core import hashing
 from encoderlab.core.rng import derive
 from encoderlab.results.study_record import Candidate, SearchRecord
-from encoderlab.study.jobs import TRIAL_SEED, JobSpec, trial_job, tried
+from encoderlab.study.jobs import JobSpec, trial_job, tried
 from encoderlab.study.learning_rates import Grid, best, candidate
 from encoderlab.study.pruning import JOURNAL, open_journal
 from encoderlab.training.run_context import RunContext, identify
@@ -93,7 +93,8 @@ class Tuning:
         while len(self.under_way) < room and (number := len(self.found) + len(self.under_way)) < self.wanted:
             settings = self._settings(self._drawn(number))
             rate = settings.pop("learning_rate", self.variant.learning_rates[0])
-            jobs.append(tried(self.variant, settings, rate, number, self.name if self.study.search.pruning else ""))
+            name = self.name if self.study.search.pruning else ""
+            jobs.append(tried(self.study, self.variant, settings, rate, number, name))
             self.under_way.add(number)
         return jobs
 
@@ -102,7 +103,7 @@ class Tuning:
         from optuna.trial import Trial
 
         space = {key: _distribution(value) for key, value in self.variant.space}
-        self.optuna.sampler = TPESampler(seed=derive(TRIAL_SEED, "search", number) % 2**32)
+        self.optuna.sampler = TPESampler(seed=derive(self.study.search.seeds[0], "search", number) % 2**32)
         known = self.optuna.get_trials(deepcopy=False)
         if number == len(known):
             return self.optuna.ask(space).params
@@ -174,7 +175,8 @@ def with_settings(variant: Variant, settings: Mapping[str, Any]) -> Variant:
 
 def _name(study: Study, context: RunContext, variant: Variant) -> str:
     """Return what Optuna calls the study of a variant: other rows, settings or ranges make another study."""
-    job = trial_job(study, context, variant, variant.learning_rates[0], pruning=study.search.pruning)
+    rate, seed = variant.learning_rates[0], study.search.seeds[0]
+    job = trial_job(study, context, variant, rate, seed, pruning=study.search.pruning)
     number = hashing.run_id(
         {"job": identify(context, job)[1], "space": hashing.as_json([[k, vars(r)] for k, r in variant.space])}
     )

@@ -38,11 +38,14 @@ class Account:
             return 0, 0, baselines(self.study).index(spec)
         number = self._number(spec.variant.label)
         if spec.kind is Kind.TRIAL:
-            return number, 0, spec.nth if spec.trial is None else spec.trial
-        if spec.race:
-            return number, 0, len(spec.variant.learning_rates) + self.study.search.extend + spec.nth
+            assert spec.seed is not None
+            nth = spec.nth if spec.trial is None else spec.trial
+            return number, 0, nth, self.study.search.seeds.index(spec.seed)
         assert spec.seed is not None
-        return number, 1, self.study.seeds.index(spec.seed)
+        seed = self.study.seeds.index(spec.seed)
+        if spec.race:
+            return number, 0, len(spec.variant.learning_rates) + self.study.search.extend + spec.nth, seed
+        return number, 1, seed
 
     def _number(self, label: str) -> int:
         return 1 + [variant.label for variant in self.study.variants].index(label)
