@@ -173,7 +173,8 @@ class Meter:
         else:
             parts.append(f"{'pruned' if record.status is Status.PRUNED else 'FAILED'}: {record.reason}")
         left = self.seconds_left()
-        parts += [f"{words(left)} left"] if left == left and self.count < self.total else []
+        if not self.rows and left == left and self.count < self.total:  # otherwise the bar says it
+            parts.append(f"{words(left)} left")
         self._print("  ".join(parts))
         self.said += 1
         warnings = () if record.kind is Kind.TRIAL else record.warnings
@@ -192,7 +193,7 @@ class Meter:
         completed = standings.add(record, chooses=chooses)
         if self.rows:
             self._draw()
-        elif completed and self.fresh and not standings.complete:
+        elif completed and self.fresh and record.kind is Kind.RUN and not standings.complete:
             lines = standings.lines(500, PRINTED, complete=True)
             if self.tabled + len(lines) <= self.said:
                 self.tabled += len(lines)
