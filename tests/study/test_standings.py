@@ -244,7 +244,8 @@ def test_the_table_of_a_study_and_of_the_study_again(write_study: Write, monkeyp
     final = rows[-1]
     assert re.fullmatch(r"lora +2/2 +\d+\.\d % +\d+\.\d-\d+\.\d( +\d+ s)?", final)
 
-    screen.truncate(0), screen.seek(0)
+    screen.truncate(0)
+    screen.seek(0)
     seen.clear()
     compare.compare(path)  # every run is there
     assert words([line for line in seen if re.match(r"lora +2/2 ", line)])[-1][:4] == words([final])[0][:4]
