@@ -213,6 +213,18 @@ def test_runs_that_were_done_before_bring_no_table(capsys: pytest.CaptureFixture
     assert [line[:3] for line in capsys.readouterr().err.splitlines()] == ["1/4", "2/4", "3/4", "4/4"]
 
 
+def test_the_winner_of_a_race_completes_its_variant(capsys: pytest.CaptureFixture[str]) -> None:
+    """Its run is there already when it becomes a run of the study, but it was trained since the last table."""
+    meter = Meter(WORK, standings=Standings({"a": 1, "b": 2}, ACCURACY))
+    for done_before in (False, True):
+        with meter.job(WORK[0]) as on_progress:
+            if not done_before:
+                on_progress(10, 0.5)
+        meter.say(run("a", 0, 0.6), validation=not done_before)
+    meter.close()
+    assert [line.split()[0] for line in capsys.readouterr().err.splitlines()] == ["1/4", "2/4", "method", "a"]
+
+
 def test_a_silent_meter_says_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     screen = terminal(monkeypatch)
     meter = Meter(WORK, silent=True, standings=Standings({"a": 2, "b": 2}, ACCURACY))

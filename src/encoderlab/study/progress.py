@@ -96,7 +96,6 @@ class Meter:
             doing: What the table says of the run while it is under way.
         """
         self.count += 1
-        self.fresh = False
         if self.standings is not None:
             self.standings.begin(work.group, doing)
             self._draw()
@@ -128,7 +127,7 @@ class Meter:
         The time of a run that had no work of its own left is another run's.
         """
         self.count += 1
-        self.fresh = bool(seconds)
+        self.fresh = self.fresh or bool(seconds)
         self.left[work.group] -= work.units
         if seconds and work.units:
             self.worked[work.group] += work.units
@@ -185,10 +184,10 @@ class Meter:
             self._tell(self.standings, record, chooses=validation)
 
     def _tell(self, standings: Standings, record: RunRecord, *, chooses: bool) -> None:
-        """Enter a run into the table. In a log, print the table where it says something new.
+        """Enter a run into the table. In a log, print the table if something was trained since the last one.
 
-        The tables of a log never take more lines than the runs do, however many variants there are. Runs that were done
-        before bring no table, and the last one brings none: the results follow.
+        The tables of a log never take more lines than the runs do, however many variants there are. The last variant
+        brings no table, because the results follow.
         """
         completed = standings.add(record, chooses=chooses)
         if self.rows:
@@ -196,7 +195,7 @@ class Meter:
         elif completed and self.fresh and record.kind is Kind.RUN and not standings.complete:
             lines = standings.lines(500, PRINTED, complete=True)
             if self.tabled + len(lines) <= self.said:
-                self.tabled += len(lines)
+                self.tabled, self.fresh = self.tabled + len(lines), False
                 self._print(*(f"    {line}" for line in lines))
 
     def _draw(self) -> None:
