@@ -131,6 +131,14 @@ def test_near_neutral_sentences_are_dropped() -> None:
     assert sorted(train) == [("no", "negative"), ("yes", "positive")]
 
 
+def test_long_sentences_are_left_out() -> None:
+    """The length is counted in words, so that no tokenizer is needed, and no row of the demo is truncated."""
+    words = ["fine"] * demo.LONGEST
+    rated = [(1.0, " ".join(words)), (-1.0, " ".join([*words, "not"])), (-1.0, "bad")]
+    train, _ = demo.split(rated, train_rows=4, test_rows=0)
+    assert sorted(train) == [("bad", "negative"), (" ".join(words), "positive")]
+
+
 KILLED = """
 import os, signal, sys
 from pathlib import Path
@@ -193,6 +201,8 @@ def test_the_study_is_valid_and_survives_odd_paths(tmp_path: Path) -> None:
     )
     assert study.out == tmp_path / "new" / "out"
     assert [variant.label for variant in study.variants] == ["full", "lora", "adapter", "prefix", "head"]
+    assert len(study.seeds) == 3 and not study.search.race
+    assert all(len(variant.learning_rates) == 2 for variant in study.variants)
 
 
 def test_the_encoder_is_there_for_other_studies(
@@ -217,6 +227,7 @@ def test_the_real_archives(tmp_path: Path) -> None:
     for path, total in ((files.train, demo.TRAIN_ROWS), (files.test, demo.TEST_ROWS)):
         with path.open(encoding="utf-8", newline="") as file:
             rows[path] = list(csv.DictReader(file))
+        assert max(len(row["text"].split()) for row in rows[path]) <= demo.LONGEST
         assert Counter(row["label"] for row in rows[path]) == {"positive": total // 2, "negative": total // 2}
     assert not {row["text"] for row in rows[files.train]} & {row["text"] for row in rows[files.test]}
     assert (files.model / "model.safetensors").stat().st_size == 90_868_376

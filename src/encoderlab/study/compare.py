@@ -33,6 +33,7 @@ from encoderlab.study.groups import row_groups as row_groups_of
 from encoderlab.study.jobs import JobSpec, Runs, baselines, planned, seeded
 from encoderlab.study.progress import Meter
 from encoderlab.study.search import choice
+from encoderlab.study.standings import Standings
 from encoderlab.study.study_json import Account, header
 from encoderlab.training.run import frozen_objects, give_up
 from encoderlab.training.run_context import RunContext
@@ -81,7 +82,9 @@ def _compare(study: Study, splits: Splits, class_names: list[str], warnings: Seq
     workers = 1 if study.launch.on == "here" else shares(study.launch)[0]
     account = Account(study=study, header=header(study, splits, context, warnings), silent=not ranks.first)
     ranks.on_first(lambda: row_groups.write(study.out, row_groups_of(splits, context.tokenized)))
-    meter = Meter(planned(study, context), study.task.metric(class_names).key, workers, silent=not ranks.first)
+    metric = study.task.metric(class_names)
+    shown = Standings(_counts(study), metric)
+    meter = Meter(planned(study, context), metric.key, workers, silent=not ranks.first, standings=shown)
     try:
         with frozen_objects(), _executor(work, meter) as executor:
             _Conductor(work, executor, account, meter).conduct()
@@ -97,11 +100,28 @@ def _reported(study: Study, context: RunContext) -> Path:
     return report.write(collect(study.out))
 
 
+def _counts(study: Study) -> Mapping[str, int]:
+    """Return {label: number of runs} of the variants, then of the baselines."""
+    names = [spec.name for spec in baselines(study)]
+    return {one.label: len(study.seeds) for one in study.variants} | {name: names.count(name) for name in names}
+
+
+def _doing(spec: JobSpec) -> str:
+    """Return what the table says of a job that is under way."""
+    if spec.trial is not None:
+        return f"trial {spec.trial + 1}"
+    if spec.kind is Kind.TRIAL:
+        return f"trying rate {spec.rate:.3g}"
+    if spec.race:
+        return f"rate {spec.rate:.3g} at full length"
+    return "" if spec.seed is None else f"seed {spec.seed}"
+
+
 def _executor(work: Runs, meter: Meter) -> Executor:
     launch = work.study.launch
 
     def metered(spec: JobSpec) -> Mapping[str, Any]:
-        with meter.job(work.work(spec)) as on_progress:
+        with meter.job(work.work(spec), _doing(spec)) as on_progress:
             return work.do(spec, on_progress).to_json()
 
     if launch.on == "here":
