@@ -139,8 +139,8 @@ def _certainty(row: VariantSummary, metric: MetricInfo) -> str:
     share, sd = row.interval.row_share, text.score(row.metric.sd, metric, 1)
     return (
         f"The 95 % interval of its mean over other seeds and other test rows is {low} to {high}{sign}. The test rows "
-        f"cause {100 * share:.0f} % of this variance; its {row.seeds} seeds, with a standard deviation of "
-        f"{sd}{points}, cause the rest."
+        f"cause {100 * share:.0f} % of this variance, and the seeds the rest. Its {row.seeds} seeds have a standard "
+        f"deviation of {sd}{points}."
     )
 
 

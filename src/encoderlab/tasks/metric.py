@@ -98,9 +98,14 @@ class Metric(MetricInfo, ABC):
             lambda weights: np.mean([self.metric_from_weights(rows, weights) for rows in runs], axis=0), runs.shape[1]
         )
 
-    def estimate(self, runs: Array) -> Estimate:
-        """Estimate the metric for other rows and other seeds. runs: (seeds, n, k)."""
-        estimate = variation.estimate_mean([self.value(rows) for rows in runs], *self._covariance(runs))
+    def estimate(self, runs: Array, *, seeds: SeedVariance | None = None) -> Estimate:
+        """Estimate the metric for other rows and other seeds.
+
+        Args:
+            runs: The row statistics, (seeds, n, k).
+            seeds: The variance over seeds of the study's trained variants. None if the runs are of none of them.
+        """
+        estimate = variation.estimate_mean([self.value(rows) for rows in runs], *self._covariance(runs), seeds)
         return variation.clipped(estimate, *self.bounds)
 
     def difference(self, left: Array, right: Array, seeds: SeedVariance, *, constant: bool = False) -> Estimate:
@@ -170,8 +175,8 @@ class ShareMetric(MeanMetric):
     variance of Agresti and Min are lower limits there, and a single pair of runs is tested by McNemar's test.
     """
 
-    def estimate(self, runs: Array) -> Estimate:
-        estimate, rows = super().estimate(runs), runs.shape[1]
+    def estimate(self, runs: Array, *, seeds: SeedVariance | None = None) -> Estimate:
+        estimate, rows = super().estimate(runs, seeds=seeds), runs.shape[1]
         if len(runs) == 1 or rows * min(estimate.value, 1 - estimate.value) < FEW:
             estimate = variation.clipped(
                 variation.widened(estimate, *variation.wilson(estimate.value, rows)), *self.bounds
