@@ -18,10 +18,13 @@ import json
 import math
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from functools import cache
 from pathlib import Path
 from unittest import mock
 
 import numpy as np
+from scipy import stats as distributions
+from scipy.interpolate import PchipInterpolator
 from scipy.optimize import brentq
 from scipy.stats import multivariate_normal, norm
 
@@ -122,11 +125,32 @@ def summary(right: np.ndarray) -> list[VariantSummary]:
 CELLS = tuple(itertools.product((0.0, 0.5, 1.0, 1.5), (2, 3, 5, 10)))
 
 
+KNOTS = (1, 1.5, 2, 2.5, 3, 4, 5, 6, 8, 10, 13, 17, 22, 30, 45, 70, 120, 250, 600, 2000, 1e5)  # of df
+
+
 @contextmanager
-def without_p() -> Iterator[None]:
-    """Leave out the p-value against the best, which no table below reads and which takes nine tenths of the time."""
-    with mock.patch.object(variation.distributions.studentized_range, "sf", lambda *_: math.nan):
+def fast_range() -> Iterator[None]:
+    """Make the studentized range a hundred times faster, which takes nearly all of the time otherwise.
+
+    The quantile is interpolated between exact ones, to four digits. The p-value against the best is left out, because
+    no table below reads it.
+    """
+    exact = distributions.studentized_range.ppf
+
+    @cache
+    def curve(methods: int) -> PchipInterpolator:
+        return PchipInterpolator([1 / df for df in KNOTS[::-1]], [exact(0.95, methods, df) for df in KNOTS[::-1]])
+
+    def quantile(methods: int, df: float) -> float:
+        return float(curve(methods)(1 / min(df, KNOTS[-1])))
+
+    patch = mock.patch.object
+    with patch(variation, "_studentized_quantile", quantile), patch(distributions.studentized_range, "sf", _no_p):
         yield
+
+
+def _no_p(*_: float) -> float:
+    return math.nan
 
 
 def false_claims(studies: int, cells: Iterable[tuple[float, int]] = CELLS, rows: int = 1000) -> list[dict[str, float]]:
@@ -196,7 +220,7 @@ def main() -> None:
     parser.add_argument("--cell", nargs=2, type=float, metavar=("SD", "SEEDS"))
     parser.add_argument("--out", type=Path)
     arguments = parser.parse_args()
-    with without_p():
+    with fast_range():
         if arguments.cell:
             tables = {"false claims": false_claims(arguments.studies, [(arguments.cell[0], int(arguments.cell[1]))])}
         else:
