@@ -91,6 +91,50 @@ def test_the_best_is_held_against_the_studentized_range() -> None:
         assert (against.low, against.high) == pytest.approx((low[k, 3], high[k, 3]), abs=1e-4)
 
 
+def test_against_the_best_the_part_of_rows_and_seeds_counts_once_in_df() -> None:
+    a, b = crossed(rng(8), 3, 40, sd=0.2), crossed(rng(9), 3, 40, sd=0.2)
+    seeds = SeedVariance.of([a.mean(axis=1), b.mean(axis=1)])
+    found = variation.difference(a.mean(axis=1), b.mean(axis=1), *variation.covariance_of_means(a - b), seeds)
+    assert found.se**2 < found.row + found.seed
+    df = found.se**4 / (found.row**2 / 39 + found.seed**2 / 4)
+    assert df < found.df
+    against = variation.against_best(found, 5)
+    half = scipy.stats.studentized_range.ppf(0.95, 5, df) * found.se / math.sqrt(2)
+    assert (against.low, against.high) == pytest.approx((found.value - half, found.value + half), rel=2e-3)
+
+
+def test_two_seeds_that_agree_take_the_variance_of_the_study() -> None:
+    x = crossed(rng(10), 2, 60)
+    x -= x.mean(axis=1, keepdims=True)  # both seeds have the same mean
+    covariance, units = variation.covariance_of_means(x)
+    seeds = SeedVariance(pooled=0.04, df=5)
+    alone = variation.estimate_mean(x.mean(axis=1), covariance, units)
+    pooled = variation.estimate_mean(x.mean(axis=1), covariance, units, seeds)
+    assert alone.seed == pytest.approx(0, abs=1e-30) and pooled.seed == pytest.approx(0.02)
+    row, both = covariance.mean(), (np.trace(covariance) - covariance.sum() / 2) / 2
+    assert pooled.se**2 == pytest.approx(row + 0.02 - both)
+    assert pooled.df == pytest.approx((row + 0.02) ** 2 / (row**2 / 59 + 0.02**2 / 5))
+    apart = np.array([0.0, 1.0])  # more than the study: its own variance
+    assert variation.estimate_mean(apart, covariance, units, seeds).seed == pytest.approx(0.25)
+    three = crossed(rng(11), 3, 60)  # three seeds keep their own
+    expected = variation.estimate_mean(three.mean(axis=1), *variation.covariance_of_means(three))
+    assert variation.estimate_mean(three.mean(axis=1), *variation.covariance_of_means(three), seeds) == expected
+
+
+def test_intervals_of_two_seeds_hold_their_level() -> None:
+    """Five equal methods with two seeds and a large sd over seeds: .89 with the method's own variance alone."""
+    draw, covered, studies = rng(12), np.zeros(2), 600
+    for _ in range(studies):
+        methods = [crossed(draw, 2, 100, sd=0.3) for _ in range(5)]
+        seeds = SeedVariance.of([x.mean(axis=1) for x in methods])
+        mine = methods[0].mean(axis=1), *variation.covariance_of_means(methods[0])
+        for place, lent in enumerate((None, seeds)):
+            found = variation.estimate_mean(*mine, lent)
+            covered[place] += found.low <= 0 <= found.high
+    assert 0.93 < covered[1] / studies < 0.97
+    assert covered[0] < covered[1]
+
+
 def test_interval_and_p_say_the_same() -> None:
     for key in range(30):
         a, b = crossed(rng(4, key), 3, 50), crossed(rng(5, key), 3, 50)

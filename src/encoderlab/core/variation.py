@@ -8,9 +8,11 @@ rows, or the difference D = X_A - X_B of two methods:
     row   = mean of C                                       variance of the mean over seeds, for the given S runs
     both  = (mean of C's diagonal - mean off it) / S        the part of `row` that changes with new seeds
     seed  = s^2 / S                                         of one method; s^2: variance of the metric over its seeds
+          = max(s^2, s_pool^2) / S                          of one method with two seeds
           = max(s_A^2 + s_B^2, 2 s_pool^2) / S              of a difference; s_pool^2: mean of s^2 over trained variants
     se^2  = max(row + seed - both, row, seed)
     df    = (row + seed)^2 / (row^2 / (n - 1) + seed^2 / df_seed)           Satterthwaite; df_seed: sum of S_v - 1
+          x (se^2 / (row + seed))^2                                         against the best, where `both` counts once
 
 For a mean over rows, C is exact; for an F1 or a correlation it is the covariance of bootstrap draws. Rows of one group
 (texts of one author, windows of one text) are drawn together. With one seed, `seed` is unknown: the result then holds
@@ -128,18 +130,24 @@ def covariance_of_ratios(parts: ArrayLike, groups: ArrayLike | None = None) -> t
     return covariance_of_means(influence, groups)
 
 
-def estimate_mean(values: ArrayLike, covariance: FloatArray, units: int) -> Estimate:
+def estimate_mean(values: ArrayLike, covariance: FloatArray, units: int, seeds: SeedVariance | None = None) -> Estimate:
     """Estimate the metric of one method for other rows and other seeds.
+
+    Two seeds hardly show a variance: where they happen to agree, the interval is far too narrow. Their variance is
+    therefore at least the pooled one, as in a difference.
 
     Args:
         values: The metric of each seed, (S,).
         covariance: Covariance of the seeds' metrics over samples of rows, (S, S).
         units: The number of rows, or of groups of rows.
+        seeds: The variance over seeds of the study's trained variants. None if the method is not one of them.
     """
     x = np.asarray(values, dtype=np.float64)
     row, both = _over_rows(covariance)
-    seed = float(x.var(ddof=1)) / x.size if x.size > 1 else 0.0
-    return _estimate(float(x.mean()), row, seed, both, units, max(x.size - 1, 0), x.size, largest=False)
+    variance, df = (float(x.var(ddof=1)), x.size - 1) if x.size > 1 else (0.0, 0)
+    if x.size == 2 and seeds is not None and seeds.df > df:
+        variance, df = max(variance, seeds.pooled), seeds.df
+    return _estimate(float(x.mean()), row, variance / max(x.size, 1), both, units, df, x.size, largest=False)
 
 
 def difference(
@@ -177,11 +185,14 @@ def difference(
 def against_best(difference: Estimate, compared: int) -> Estimate:
     """Return the difference to the best of `compared` methods, with interval and p-value of the studentized range.
 
-    A t test is too optimistic here, because the best method was picked by the scores that are compared.
+    A t test is too optimistic here, because the best method was picked by the scores that are compared. The quantile of
+    the range depends more on df than that of t. The df of `difference` are those of row + seed, which count `both`
+    twice; here they are those of se^2, which are fewer.
     """
     if difference.se == 0 or compared < 2:
         return difference
-    df = float(f"{difference.df:.3g}")
+    apart = difference.row + difference.seed
+    df = float(f"{difference.df * (difference.se**2 / apart) ** 2:.3g}") if apart else float(f"{difference.df:.3g}")
     p = float(distributions.studentized_range.sf(math.sqrt(2) * abs(difference.value) / difference.se, compared, df))
     half = _studentized_quantile(compared, df) * difference.se / math.sqrt(2)
     return replace(difference, low=difference.value - half, high=difference.value + half, p=p)

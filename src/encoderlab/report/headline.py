@@ -149,8 +149,8 @@ def _certainty(row: VariantSummary, choice: Recommendation, metric: MetricInfo) 
         share, sd = row.interval.row_share, text.score(row.metric.sd, metric, 1)
         lines = [
             f"The 95 % interval of its mean over other seeds and other test rows is {low} to {high}{sign}.",
-            f"An estimated {100 * share:.0f} % of this variance is due to the test rows, the rest to its {row.seeds} "
-            f"seeds, which have a standard deviation of {sd}{points}.",
+            f"An estimated {100 * share:.0f} % of this variance is due to the test rows, the rest to the seeds. "
+            f"Its {row.seeds} seeds have a standard deviation of {sd}{points}.",
         ]
     if len(choice.finalists) > 1:
         lines.append("It was chosen on these test rows, so its score may be slightly too good.")

@@ -9,8 +9,9 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 
 from encoderlab.core import statistics
+from encoderlab.core.variation import SeedVariance
 from encoderlab.results.columns import DIFFERENCE, INTERVAL, MEANS, METRICS, SHARE_BETTER, SPREAD, summary_columns
-from encoderlab.results.comparison import Comparison, Variant
+from encoderlab.results.comparison import Comparison, Variant, pooled_seed_variance
 from encoderlab.results.measures import Measures
 from encoderlab.results.predictions import Predicted, Predictions, answers_to_same_rows, groups_of, stacked
 from encoderlab.tasks.metric import Metric
@@ -140,13 +141,16 @@ def summarize(
     variants: Sequence[Variant], compared: Mapping[str, Comparison], measures: Measures
 ) -> tuple[VariantSummary, ...]:
     """Summarize the variants, in their order. compared: {name: its comparison with the reference}."""
-    summary = [summarize_one(variant, measures, compared.get(variant.name)) for variant in variants]
+    seeds = pooled_seed_variance(variants, measures.metric)
+    summary = [summarize_one(variant, measures, compared.get(variant.name), seeds) for variant in variants]
     p_values = [_p(row) if row.is_trained else math.nan for row in summary]  # baselines are not part of the family
     return tuple(replace(row, holm_p=_number(p)) for row, p in zip(summary, statistics.holm(p_values), strict=True))
 
 
-def summarize_one(variant: Variant, measures: Measures, comparison: Comparison | None) -> VariantSummary:
-    """Summarize one variant over its seeds."""
+def summarize_one(
+    variant: Variant, measures: Measures, comparison: Comparison | None, seeds: SeedVariance
+) -> VariantSummary:
+    """Summarize one variant over its seeds. seeds: the variance over seeds of the study's trained variants."""
     done, task, metric = variant.done, measures.task, measures.metric
     matched = answers_to_same_rows(variant.test)
     scores = [_scores(run, "test", variant.test, measures) for run in done]
@@ -171,7 +175,7 @@ def summarize_one(variant: Variant, measures: Measures, comparison: Comparison |
         rows=next(iter(tested), None),
         groups=None if groups is None else len(np.unique(groups)),
         metric=spreads[metric.key],
-        interval=_interval(matched, metric),
+        interval=_interval(matched, metric, seeds if variant.is_trained else None),
         spreads=spreads,
         means={key: task.mean_score(key, scores) for key in (*MEANS, *task.extra_scores) if key not in METRICS},
         other_tests=others,
@@ -226,11 +230,11 @@ def _spread(
     )
 
 
-def _interval(matched: Sequence[Predictions], metric: Metric) -> MetricInterval | None:
+def _interval(matched: Sequence[Predictions], metric: Metric, seeds: SeedVariance | None) -> MetricInterval | None:
     """Return the interval for other seeds and rows. None without answers to the same rows."""
     if not matched:
         return None
-    estimate = metric.estimate(stacked(matched, metric), groups_of(matched))
+    estimate = metric.estimate(stacked(matched, metric), groups_of(matched), seeds=seeds)
     share = estimate.row / (estimate.row + estimate.seed) if estimate.row + estimate.seed > 0 else 1.0
     return MetricInterval(low=estimate.low, high=estimate.high, row_share=share)
 

@@ -17,7 +17,7 @@ import numpy as np
 
 from encoderlab.core import clusters, variation
 from encoderlab.core.statistics import RESAMPLES, Interval
-from encoderlab.core.variation import Estimate
+from encoderlab.core.variation import Estimate, SeedVariance
 from encoderlab.tasks.metric import FEW, Array, CountedMetric, Floats, ShareMetric
 
 
@@ -131,9 +131,9 @@ class BalancedAccuracy(CountedMetric):
         low, high = self._of_recalls(runs, groups)
         return Interval(low=min(drawn.low, low), high=max(drawn.high, high))
 
-    def estimate(self, runs: Array, groups: Array | None = None) -> Estimate:
-        ends = self._of_recalls(runs, groups)
-        return variation.clipped(variation.widened(super().estimate(runs, groups), *ends), *self.bounds)
+    def estimate(self, runs: Array, groups: Array | None = None, *, seeds: SeedVariance | None = None) -> Estimate:
+        estimate = super().estimate(runs, groups, seeds=seeds)
+        return variation.clipped(variation.widened(estimate, *self._of_recalls(runs, groups)), *self.bounds)
 
     def _of_recalls(self, runs: Array, groups: Array | None) -> tuple[float, float]:
         """Return the interval of the mean over seeds that follows from Wilson's intervals of the recalls.

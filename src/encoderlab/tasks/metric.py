@@ -108,14 +108,15 @@ class Metric(MetricInfo, ABC):
             groups=groups,
         )
 
-    def estimate(self, runs: Array, groups: Array | None = None) -> Estimate:
+    def estimate(self, runs: Array, groups: Array | None = None, *, seeds: SeedVariance | None = None) -> Estimate:
         """Estimate the metric for other rows and other seeds.
 
         Args:
             runs: The row statistics, (seeds, n, k).
             groups: The group of each row, (n,). None: rows are independent.
+            seeds: The variance over seeds of the study's trained variants. None if the runs are of none of them.
         """
-        estimate = variation.estimate_mean([self.value(rows) for rows in runs], *self._covariance(runs, groups))
+        estimate = variation.estimate_mean([self.value(rows) for rows in runs], *self._covariance(runs, groups), seeds)
         return variation.clipped(estimate, *self.bounds)
 
     def difference(
@@ -205,8 +206,8 @@ class ShareMetric(MeanMetric):
     with groups, or with a part of a row, a single pair is tested by t.
     """
 
-    def estimate(self, runs: Array, groups: Array | None = None) -> Estimate:
-        estimate, rows = super().estimate(runs, groups), float(runs.shape[1])
+    def estimate(self, runs: Array, groups: Array | None = None, *, seeds: SeedVariance | None = None) -> Estimate:
+        estimate, rows = super().estimate(runs, groups, seeds=seeds), float(runs.shape[1])
         if groups is not None:
             rows = clusters.effective_rows(runs[..., 0].mean(axis=0), groups)
         if len(runs) == 1 or rows * min(estimate.value, 1 - estimate.value) < FEW:

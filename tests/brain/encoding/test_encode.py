@@ -124,6 +124,28 @@ def test_one_space_and_one_alpha_make_no_winner_and_no_picture(study: Path, caps
     assert account["best"]["S1"]["others"] == [] and account["best"]["S1"]["tested"] is False
 
 
+@pytest.mark.parametrize(
+    ("stories", "spaces", "headline"),
+    [
+        (7, ["true"], "true predicts S1 with a mean r of"),
+        (7, ["true", "same"], "true predicts S1 best, but is not shown to be better than same"),
+        (5, ["true", "other"], "true has the highest mean r in S1, not tested (5 stories, a test needs 6)"),
+        (101, ["true", "other"], "true predicts S1 best"),
+    ],
+)
+def test_the_headline_of_the_page(tmp_path: Path, stories: int, spaces: list[str], headline: str) -> None:
+    make_lab(tmp_path, stories)
+    shutil.copy(tmp_path / "true.txt", tmp_path / "same.txt")
+    head, encoding = STUDY[: STUDY.index("[[features]]")], STUDY[STUDY.index("[encode]") :]
+    paths = json.dumps([f"{name}.txt" for name in spaces])
+    file = tmp_path / "study.toml"
+    file.write_text(f'{head}[[features]]\nkind = "vectors"\npath = {paths}\n{encoding}')
+    page = encode(file, ["encode.permutations=0"]).read_text(encoding="utf-8")
+    shown = page.split("<h1>")[1].split("</h1>")[0]
+    assert shown == headline if len(spaces) > 1 else shown.startswith(headline)
+    assert len(spaces) > 1 or "best" not in shown
+
+
 def test_scores_of_an_earlier_format_are_made_anew(study: Path) -> None:
     """Their p values were counted, and end at 1 / (permutations + 1)."""
     out = encode(study).parent
