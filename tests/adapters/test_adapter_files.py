@@ -202,7 +202,10 @@ def test_another_tokenizer_is_another_base(make: Make, tmp_path: Path) -> None:
     [
         (lambda f: (f / "encoderlab.json").write_text("{"), "not readable as JSON"),
         (lambda f: (f / "encoderlab.json").write_text("{}"), "KeyError"),
-        (lambda f: (f / "encoderlab.json").write_text('{"format": "encoderlab/1", "base": {}}'), "train it again"),
+        (
+            lambda f: (f / "encoderlab.json").write_text('{"format": "encoderlab/1", "base": {}}'),
+            "train the adapter again",
+        ),
         (lambda f: (f / "adapter_model.safetensors").unlink(), "no adapter weights"),
         (lambda f: (f / "adapter_model.safetensors").write_bytes(b"1234567890"), "sha256 differs"),
         (lambda f: ((f / "encoderlab.json").unlink(), (f / "adapter_config.json").unlink()), "no adapter folder"),

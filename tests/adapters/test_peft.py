@@ -161,7 +161,10 @@ UNSUPPORTED: list[tuple[dict[str, Any], str]] = [
     ({"init_lora_weights": "olora"}, "init_lora_weights = 'olora'"),
     ({"target_modules": ["query", "word_embeddings"]}, "lora_embedding"),
     ({"peft_type": "LILY", "r": 2}, "LILY shares matrices"),
-    ({"peft_type": "IA3", "feedforward_modules": FF, "target_modules": ["key", *FF]}, "supported are those"),
+    (
+        {"peft_type": "IA3", "feedforward_modules": FF, "target_modules": ["key", *FF]},
+        "supports vectors on the outputs",
+    ),
     ({"modules_to_save": ["pooler", "classifier"]}, "not in the model, e.g. pooler"),
     ({"task_type": None}, "missing, e.g. head.classifier"),
 ]

@@ -188,7 +188,9 @@ def test_other_frozen_numbers_are_refused(make: Make, tmp_path: Path) -> None:
     tensors = load_file(path)
     tensors["base_model.vera_A"][0, 0] += 1
     save_file(tensors, path)
-    with pytest.raises(InputError, match="base_model.vera_A: frozen numbers of VERA that are not those drawn here"):
+    with pytest.raises(
+        InputError, match="base_model.vera_A: the frozen numbers of VERA differ from those that encoderlab draws"
+    ):
         adapters.load_adapter(make("bert"), tmp_path)
     config = json.loads((tmp_path / "adapter_config.json").read_text())
     (tmp_path / "adapter_config.json").write_text(json.dumps(config | {"peft_type": "NOVEL"}))

@@ -67,7 +67,7 @@ def test_a_study_with_a_job_cancelled_one_killed_and_the_controller_restarted(
     cancelled = training()[0]
     subprocess.run(["scancel", cancelled], env=environment, check=True)
     until(lambda: cancelled not in {ticket.worker for ticket in queue.taken()}, process)
-    assert died() == 0  # it gave its piece back
+    assert died() == 0  # it gave its item back
     until(lambda: any(worker != cancelled for worker in training()), process)
     killed = next(worker for worker in training() if worker != cancelled)
     os.kill(queue.alive()[killed], signal.SIGKILL)

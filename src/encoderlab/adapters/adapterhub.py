@@ -126,7 +126,10 @@ def read(encoder: EncoderModel, folder: Path, *, head: bool = True) -> tuple[Met
     adapter_config = read_json(folder / CONFIG)
     config = adapter_config.get("config") if isinstance(adapter_config, dict) else None
     if not isinstance(config, dict) or "name" not in adapter_config:
-        raise InputError(f"{folder / CONFIG}: neither PEFT's nor the adapters library's; expected peft_type or config")
+        raise InputError(
+            f"{folder / CONFIG}: neither a config of PEFT nor one of the adapters library; expected the key peft_type "
+            "or config"
+        )
     family = encoder.model.config.model_type
     if family not in PLACES or adapter_config.get("model_type", family) != family:
         theirs = adapter_config.get("model_type")
@@ -161,7 +164,9 @@ def _bottleneck(
     placement = next((p for p, keys in PLACEMENTS.items() if all(config.get(k, False) == keys[k] for k in keys)), None)
     if placement is None:
         wrong = [f"{key} = {config.get(key)}" for key in PLACEMENTS["pfeiffer"]]
-        raise InputError(f"{folder}: bottlenecks with {', '.join(wrong)} are none of {', '.join(PLACEMENTS)}")
+        raise InputError(
+            f"{folder}: bottlenecks with {', '.join(wrong)} match no placement of encoderlab ({', '.join(PLACEMENTS)})"
+        )
     _demand(config, BOTTLENECK, folder)
     scale, activation = config.get("scaling", 1.0), str(config.get("non_linearity")).lower()
     if not isinstance(scale, float | int) or activation not in ACTIVATIONS:

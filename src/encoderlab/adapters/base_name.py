@@ -1,7 +1,7 @@
 """Check the name of the base model in another library's adapter folder.
 
-Such a folder has no fingerprint, but a hub name, or a folder on the machine that trained it. If that folder exists
-here, its fingerprint decides. Otherwise two names mean the same model if their last parts are the same
+Such a folder has no fingerprint. It names a hub model, or a folder on the machine that trained the adapter. If that
+folder exists here, its fingerprint decides. Otherwise two names mean the same model if their last parts are the same
 ("google-bert/bert-base-uncased", "/models/bert-base-uncased").
 """
 

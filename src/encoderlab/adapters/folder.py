@@ -99,7 +99,12 @@ def save(
 
 
 def write_card(folder: Path, result: model_card.Result | None = None) -> None:
-    """Write the model card of a folder that `save` wrote. `result`: the run's record, if the run was scored."""
+    """Write the model card of a folder that `save` wrote.
+
+    Args:
+        folder: the folder.
+        result: the record of the run, if the run was scored.
+    """
     write_text(folder / "README.md", model_card.card(read_json(folder / OURS), result))
 
 
@@ -157,7 +162,7 @@ def _ours(encoder: EncoderModel, folder: Path, head: bool, force: bool) -> tuple
     contents = read_json(folder / OURS)
     if contents["format"] != FORMAT:
         raise InputError(
-            f"{folder}: its format is {contents['format']!r}, this version reads {FORMAT!r}; train it again"
+            f"{folder}: its format is {contents['format']!r}; this version reads {FORMAT!r}: train the adapter again"
         )
     base = contents["base"]
     parts = [
@@ -201,8 +206,10 @@ def _in_order(encoder: EncoderModel, tensors: dict[str, Tensor], classes: Any) -
 def _other_base(problem: str, otherwise: str, force: bool) -> None:
     """Raise InputError for an adapter of another base model, or log it with `force`.
 
-    `otherwise` is an alternative for the user; "" if there is none, as for a bare encoder, whose commands have no
-    --force.
+    Args:
+        problem: the difference between the two models.
+        otherwise: an alternative for the user; "" if there is none. Commands on a bare encoder have no --force.
+        force: whether to log the problem instead.
     """
     if not force:
         raise InputError(f"{problem}; give it the encoder it was trained on{otherwise and f', {otherwise}'}")

@@ -1,4 +1,7 @@
-"""The files of an adapter folder. What only asks for them, such as the tables of a study, imports no torch."""
+"""The names of the files of an adapter folder.
+
+Code that only looks for these files, such as the tables of a study, imports this module and no torch.
+"""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
 """The model card of an adapter folder: README.md with the front matter that the hub reads.
 
-Filled from what the run knows; a line that it does not know is left out. Values in the front matter are JSON, which is
-YAML too, so that no name of a class or a file can break it.
+The card is filled from the record of the run; lines without a value are left out. Values in the front matter are JSON.
+JSON is valid YAML, and no name of a class or a file can break it.
 """
 
 from __future__ import annotations
@@ -42,22 +42,22 @@ class Counts(Protocol):
 
     @property
     def adapter(self) -> int | None:
-        """The adapter's."""
+        """The parameters of the adapter."""
         ...
 
     @property
     def head(self) -> int | None:
-        """The head's."""
+        """The parameters of the head."""
         ...
 
     @property
     def total(self) -> int | None:
-        """The whole model's."""
+        """The parameters of the whole model."""
         ...
 
 
 class Result(Protocol):
-    """The part of a run's record that the card tells. `training.run_record.RunRecord` has it."""
+    """The part of a run's record that the card shows, as `training.run_record.RunRecord` has it."""
 
     @property
     def splits(self) -> Mapping[str, Scores]:
@@ -117,7 +117,7 @@ def _front(about: Mapping[str, Any], result: Result | None) -> str:
 
 
 def _yaml(value: Any) -> str:
-    """JSON whose strings YAML reads as they are: unprintable characters escaped, others left."""
+    """Write a value as JSON that YAML reads unchanged: unprintable characters are escaped, all others stay."""
     text = json.dumps(value, ensure_ascii=False)
     return "".join(c if c.isprintable() else f"\\U{ord(c):08x}" for c in text)
 
@@ -126,7 +126,9 @@ def _title(about: Mapping[str, Any]) -> str:
     method = about["method"]
     settings = ", ".join(f"{k} = {_text(v)}" for k, v in method.items() if k not in ("name", "learning_rate"))
     title = f"# `{method['name']}` on {_text(about['base']['name'])}"
-    said = f"What encoderlab's method `{method['name']}` trained" + (f" ({settings})." if settings else ".")
+    said = f"encoderlab trained this adapter with its method `{method['name']}`" + (
+        f" ({settings})." if settings else "."
+    )
     classes = about.get("class_names") or []
     named = f" Classes: {', '.join(map(_text, classes))}." if 1 < len(classes) <= 20 else ""
     return f"{title}\n\n{said}{named}"
@@ -164,10 +166,10 @@ def _facts(about: Mapping[str, Any], result: Result | None) -> Iterator[str]:
             f"the best: {result.best_epoch}"
         )
     if about.get("precision") == "bfloat16":
-        yield "computed in bf16, and scored so; in fp32 the logits differ in the third digit or so"
+        yield "precision: trained and scored in bf16; in fp32 the logits differ from about the third digit on"
     yield f"base model: {_text(about['base']['name'])}, fingerprint {about['base']['fingerprint'][:12]}"
     if about["method"]["name"] == "qlora":
-        yield "trained beside the base in four bits (NF4); beside a base in full precision it is another model"
+        yield "four bits: trained with the base model in NF4; with the base model in full precision, the answers differ"
 
 
 def _loading(about: Mapping[str, Any]) -> str:

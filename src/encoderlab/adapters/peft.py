@@ -5,9 +5,9 @@ It contains adapter_config.json and adapter_model.safetensors, with these names:
     base_model.model.bert.encoder.layer.0.attention.self.query.lora_A.weight      a tensor that the method inserts
     base_model.model.classifier.weight                                            a tensor of `modules_to_save`
 
-PEFT finds modules by the ends of their names, and does not report one too many. The names to write are therefore
-matched with the modules of the model by PEFT's rules: the short name ("query") if it means exactly our modules, else
-the exact paths. Every other trained or newly initialized tensor (head, pooler) is in `modules_to_save`.
+PEFT finds modules by the ends of their names, and does not report if it finds too many. `write` therefore matches the
+names with the modules of the model by PEFT's rules. It writes the short name ("query") if that means exactly our
+modules, else the exact paths. Every other trained or newly initialized tensor (head, pooler) is in `modules_to_save`.
 """
 
 from __future__ import annotations
@@ -123,7 +123,9 @@ def read(encoder: EncoderModel, folder: Path, *, head: bool = True) -> tuple[Met
     """
     config = read_json(folder / CONFIG)
     if not isinstance(config, dict) or "peft_type" not in config:
-        raise InputError(f"{folder / CONFIG}: not PEFT's, it says no peft_type; expected an adapter folder of PEFT")
+        raise InputError(
+            f"{folder / CONFIG}: the key peft_type is missing; expected the config of an adapter folder of PEFT"
+        )
     stored = tensor_names.load_tensors(folder, WEIGHTS, "adapter_model.bin")
     prefix = "base_model." if peft_methods.is_prompt(config["peft_type"]) else "base_model.model."
     shared = {name: tensor for name, tensor in stored.items() if not name.startswith(prefix)}  # outside the modules
@@ -132,9 +134,9 @@ def read(encoder: EncoderModel, folder: Path, *, head: bool = True) -> tuple[Met
         inside = {name: tensor for name, tensor in inside.items() if not name.startswith(tensor_names.HEAD)}
     elif in_head := [name for name in inside if name.startswith(tensor_names.HEAD) and peft_methods.is_inserted(name)]:
         raise InputError(
-            f"{folder}: it changes the head from inside, too ({min(in_head).removeprefix(tensor_names.HEAD)}); only "
-            "its encoder's part can be used, without the head (load_adapter(..., head=False), or `adapter` of an "
-            "encoding study)"
+            f"{folder}: it also changes modules inside the head ({min(in_head).removeprefix(tensor_names.HEAD)}); only "
+            "its tensors in the encoder can be used, without the head: load_adapter(..., head=False), or the key "
+            "`adapter` of an encoding study"
         )
     if config["peft_type"] not in peft_library.OUR_METHODS:
         return peft_library.from_peft_config(encoder, config, inside, shared, str(folder))

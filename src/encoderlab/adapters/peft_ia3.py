@@ -25,7 +25,7 @@ def ia3_fields(encoder: EncoderModel, inserted: Mapping[str, Tensor]) -> dict[st
 
 
 def ia3_whole(encoder: EncoderModel, inserted: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Return the vectors of PEFT, which in a fused query-key-value layer have ones for the query."""
+    """Return the vectors of PEFT. In a fused query-key-value layer they have ones for the query."""
     whole = {}
     for name, vector in inserted.items():
         out: int = encoder.base_model.get_submodule(name.removesuffix(".ia3_l")).out_features  # type: ignore[assignment]
@@ -51,7 +51,7 @@ def read_ia3(encoder: EncoderModel, inserted: Mapping[str, Tensor], origin: str)
     misplaced = [n for n, v in inserted.items() if (v.size(0) == 1) != (n.removesuffix(".ia3_l") in on_inputs)]
     if misplaced or not set(target) <= {*IA3_OUTPUTS, *IA3_INPUTS}:
         raise InputError(
-            f"{origin}: its vectors are at {', '.join(target)}; supported are those on the outputs of "
+            f"{origin}: its vectors are at {', '.join(target)}; encoderlab supports vectors on the outputs of "
             f"{' and '.join(IA3_OUTPUTS)} and on the inputs of {' and '.join(IA3_INPUTS)}"
         )
     tensors = {}

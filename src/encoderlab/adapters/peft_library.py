@@ -36,7 +36,8 @@ def refusal(method: Peft) -> str | None:
         return f"PEFT's {method.type} is written by our own method, name = {ours!r}"
     if method.type == "LILY":
         return (
-            "PEFT's LILY shares matrices among the layers that one name in target_modules means; these are paths here"
+            "PEFT's LILY shares matrices among all layers that match one name in target_modules; encoderlab names each "
+            "layer by its path, so that nothing would be shared"
         )
     if method.options.get("bias", "none") != "none":
         return (
@@ -115,8 +116,8 @@ def from_peft_config(
             tensors[our_names.get(name, name)] = tensor
         elif drawn[name].shape != tensor.shape or not torch.allclose(drawn[name].float(), tensor, rtol=1e-4, atol=1e-6):
             raise InputError(
-                f"{origin}: {name}: frozen numbers of {method.type} that are not those drawn here; have PEFT merge it "
-                "into the model instead"
+                f"{origin}: {name}: the frozen numbers of {method.type} differ from those that encoderlab draws; merge "
+                "the adapter into the model with PEFT instead"
             )
     return method, tensors
 
@@ -158,7 +159,7 @@ def _as_saved(
 
 
 def _options(encoder: EncoderModel, config: Mapping[str, Any], inside: Mapping[str, Tensor]) -> dict[str, Any]:
-    """Return the fields that differ from PEFT's defaults, and the modules, which the names of the tensors tell."""
+    """Return the fields that differ from PEFT's defaults, and the modules, read from the names of the tensors."""
     type_name = config["peft_type"]
     if type_name not in configs():
         return {}

@@ -94,7 +94,9 @@ def refuse_other_lora(config: Mapping[str, Any], inserted: Mapping[str, Tensor],
     if strange := [n for n in inserted if not re.search(r"\.(lora_[AB]\.weight|lora_magnitude_vector)$", n)]:
         problems.append(f"the tensor {min(strange)}")
     if problems:
-        raise InputError(f"{origin}: not supported: {'; '.join(problems)}; have PEFT merge it into the model instead")
+        raise InputError(
+            f"{origin}: not supported: {'; '.join(problems)}; merge the adapter into the model with PEFT instead"
+        )
 
 
 def pattern(pattern: Mapping[str, Any] | None, path: str, default: float) -> float:

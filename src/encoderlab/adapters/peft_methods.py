@@ -2,7 +2,7 @@
 
 LORA            lora (with rslora), lora_plus, qlora, dora: A (rank, in), B (out, rank); scale alpha/r or alpha/sqrt(r)
 ADALORA         adalora: A, E, B of the surviving ranks; scale alpha/init_r, whatever survives
-IA3             ia3: a vector per module, on its outputs, or on the inputs of those in `feedforward_modules`
+IA3             ia3: a vector per module: on its outputs, or on its inputs if `feedforward_modules` names it
 PREFIX_TUNING   prefix: (length, layers x (key, value) x heads x head size), one tensor for all layers
 PROMPT_TUNING   prompt: (length, embedding size)
 """
@@ -50,7 +50,7 @@ def refusal(encoder: EncoderModel, method: Method) -> str | None:
             return None
         case Prompt(placement=placement):
             if placement != "front":
-                return 'PEFT puts the virtual tokens in front of [CLS], this prompt has placement = "after_cls"'
+                return 'PEFT puts the virtual tokens in front of [CLS]; this prompt has placement = "after_cls"'
         case Prefix():
             return _refusal_of_prefix(encoder, method)
         case LayerNorm():
@@ -63,11 +63,11 @@ def refusal(encoder: EncoderModel, method: Method) -> str | None:
 def _refusal_of_prefix(encoder: EncoderModel, prefix: Prefix) -> str | None:
     """Return why PEFT cannot hold or run this prefix; None if it can."""
     if not prefix.shift_positions:
-        return "PEFT counts a prefix among the positions, this one does not (shift_positions = false)"
+        return "PEFT counts a prefix among the positions; this one does not (shift_positions = false)"
     if prefix.layers != "all":
         return "PEFT's prefix always covers all layers"
     if len(encoder.layer_paths()) != encoder.model.config.num_hidden_layers:
-        return "PEFT's prefix has keys of its own for every layer, and this model's layers share their weights"
+        return "PEFT's prefix has separate keys for every layer, but the layers of this model share their weights"
     if "past_key_values" not in inspect.signature(encoder.base_model.forward).parameters:
         return f"PEFT's prefix does not run on the family {encoder.model.config.model_type!r}"
     return None

@@ -72,7 +72,7 @@ def targets(encoder: EncoderModel, paths: Iterable[str]) -> tuple[tuple[str, ...
     wanted, every = set(paths), encoder.layer_numbers("all")
     by_role = {role: [path for i in every for path in encoder.linear_paths(role, [i])] for role in ROLES}
     if encoder.family.fused:
-        del by_role["key"], by_role["value"]  # one layer for the three, which "query" means
+        del by_role["key"], by_role["value"]  # "query" stands for the layer that computes all three
     roles = tuple(role for role in by_role if wanted & set(by_role[role]))
     layers = tuple(i for i in every if any(by_role[role][i] in wanted for role in roles))
     if wanted == {by_role[role][i] for role in roles for i in layers}:

@@ -55,20 +55,20 @@ class Ranks:
         return self.rank == 0
 
     def deal(self, costs: Sequence[int]) -> list[int]:
-        """Deal pieces of work out to the ranks, the most expensive first, each to the rank with the least work.
+        """Divide work items among the ranks, the most expensive first, each to the rank with the least work.
 
         Args:
-            costs: the cost of each piece, in any unit.
+            costs: the cost of each item, in any unit.
 
         Returns:
-            The numbers of this rank's pieces, in rising order.
+            The numbers of the items of this rank, in rising order.
         """
         loads, mine = np.zeros(self.size), []
-        for piece in sorted(range(len(costs)), key=lambda one: (-costs[one], one)):
+        for item in sorted(range(len(costs)), key=lambda one: (-costs[one], one)):
             taker = int(loads.argmin())
-            loads[taker] += costs[piece]
+            loads[taker] += costs[item]
             if taker == self.rank:
-                mine.append(piece)
+                mine.append(item)
         return sorted(mine)
 
     def add_gradients(self, parameters: Sequence[nn.Parameter], loss: float) -> float:

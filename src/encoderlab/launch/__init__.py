@@ -1,1 +1,1 @@
-"""Run independent pieces of work: in this process, in worker processes, or in SLURM jobs."""
+"""Run independent work items: in this process, in worker processes, or in SLURM jobs."""

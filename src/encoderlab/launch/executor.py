@@ -1,4 +1,4 @@
-"""A piece of work, its result, and the interface of everything that runs pieces of work."""
+"""A work item, its result, and the interface of everything that runs work items."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ from typing import Any, Protocol, Self, final
 @final
 @dataclass(frozen=True, kw_only=True)
 class WorkItem:
-    """One independent piece of work.
+    """One independent unit of work.
 
     Attributes:
         name: Identifies the work in every command. Letters, digits, "-" and "." only.
-        rank: The priority. Pieces with a smaller rank start first.
+        rank: The priority. Items with a smaller rank start first.
         payload: The argument of the work. It is pickled, so keep it small.
     """
 
@@ -27,10 +27,10 @@ class WorkItem:
 @final
 @dataclass(frozen=True, kw_only=True)
 class Done:
-    """The result of a piece of work.
+    """The result of a work item.
 
     Attributes:
-        item: The piece.
+        item: The item.
         value: The value that the work returned, as read from JSON. None if the work did not end.
         seconds: The time that the work took.
         died: Why the work did not end, as far as the log of its worker tells. None if it ended.
@@ -42,13 +42,13 @@ class Done:
     died: str | None = None
 
 
-Work = Callable[[Any], Any]  # maps the `payload` of a piece to a value that JSON can hold
+Work = Callable[[Any], Any]  # maps the `payload` of an item to a value that JSON can hold
 
 
 class Executor(Protocol):
-    """Runs pieces of work. Use it as a context manager.
+    """Runs work items. Use it as a context manager.
 
-    You can submit a piece at any time, also while you iterate over `finished`. An exception of the work ends the
+    You can submit an item at any time, also while you iterate over `finished`. An exception of the work ends the
     iteration.
     """
 
@@ -58,11 +58,11 @@ class Executor(Protocol):
         ...
 
     def submit(self, item: WorkItem) -> None:
-        """Add a piece to the work."""
+        """Add an item to the work."""
         ...
 
     def finished(self) -> Iterator[Done]:
-        """Yield each result when it is there, until no submitted piece is left."""
+        """Yield each result when it is there, until no submitted item is left."""
         ...
 
     def __enter__(self) -> Self: ...
@@ -70,7 +70,7 @@ class Executor(Protocol):
 
 
 class Here:
-    """The executor that runs pieces in this process, one after another, the smallest rank first."""
+    """The executor that runs items in this process, one after another, the smallest rank first."""
 
     workers = 1
 
@@ -80,12 +80,12 @@ class Here:
         self.count = 0
 
     def submit(self, item: WorkItem) -> None:
-        """Add a piece to the work."""
+        """Add an item to the work."""
         heapq.heappush(self.waiting, (item.rank, self.count, item))
         self.count += 1
 
     def finished(self) -> Iterator[Done]:
-        """Run the pieces, and yield each result when it is there."""
+        """Run the items, and yield each result when it is there."""
         while self.waiting:
             item = heapq.heappop(self.waiting)[2]
             yield Done(item=item, value=self.work(item.payload), seconds=0.0)

@@ -41,8 +41,8 @@ def open_executor(settings: Launch, folder: Path, work: Work, *, known: Work, cu
     Args:
         settings: the [launch] section; its `on` is not "here".
         folder: the folder of the queue, which every worker must see.
-        work: the function that does a piece of work.
-        known: returns the value of a piece that was done before, or None.
+        work: the function that does a work item.
+        known: returns the value of an item that was done before, or None.
         cuda: whether the work needs a GPU.
 
     Raises:

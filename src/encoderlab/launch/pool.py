@@ -1,7 +1,7 @@
 """The executor over a queue folder and its workers.
 
 The command that holds the executor only waits. It fills the queue, collects results and replaces workers that died. You
-can stop and restart the command: a piece that a worker is working on is not queued a second time.
+can stop and restart the command: an item that a worker is working on is not queued a second time.
 """
 
 from __future__ import annotations
@@ -18,17 +18,17 @@ from encoderlab.launch.queue import Queue, Ticket
 from encoderlab.launch.worker import marker
 from encoderlab.launch.worker_backends import WorkerBackend
 
-DEATHS = 3  # workers that may die over one piece before it is given up
-FRUITLESS = 3  # times that all workers may end without having taken a piece
+DEATHS = 3  # workers that may die over one item before it is given up
+FRUITLESS = 3  # times that all workers may end without having taken an item
 LAST_LINES = 4
 
 
 class Pool:
-    """An executor whose workers take pieces from a queue folder.
+    """An executor whose workers take items from a queue folder.
 
     Args:
-        work: the function that does a piece of work.
-        known: returns the value of a piece that was done before, or None.
+        work: the function that does a work item.
+        known: returns the value of an item that was done before, or None.
         queue: the queue; it is opened here.
         backend: starts the workers and knows which ones live.
         workers: the maximum number of workers.
@@ -44,7 +44,7 @@ class Pool:
         self.fruitless, self.died = 0, False
 
     def submit(self, item: WorkItem) -> None:
-        """Queue a piece, unless its value is known already."""
+        """Queue an item, unless its value is known already."""
         if (value := self.known(item.payload)) is not None:
             self.ready.append(Done(item=item, value=value, seconds=0.0))
             return
@@ -57,7 +57,7 @@ class Pool:
         """Yield each result when it is there; start and replace workers meanwhile.
 
         Raises:
-            InputError: a piece failed because of the user's input.
+            InputError: an item failed because of the user's input.
             EncoderlabError: no worker can be started.
         """
         while self.asked or self.ready:
@@ -80,7 +80,7 @@ class Pool:
             yield Done(item=item, **outcome)  # type: ignore[arg-type]
 
     def _look_after(self) -> Iterator[Done]:
-        """Queue the pieces of dead workers again, or give them up, and start missing workers."""
+        """Queue the items of dead workers again, or give them up, and start missing workers."""
         taken = self.queue.taken()  # read before `alive`, so a worker that starts in between is not taken for dead
         alive = self.backend.alive()
         if alive is None:
@@ -94,7 +94,7 @@ class Pool:
                 self.queue.again(ticket, self.asked[ticket.name][0], self.digest)
                 continue
             self.queue.drop(ticket)
-            if ticket.name not in self.asked:  # a piece of an earlier command with another study, or finished by now
+            if ticket.name not in self.asked:  # an item of an earlier command with another study, or finished by now
                 continue
             value = self.known(self.asked[ticket.name][0].payload)  # the worker may have died after it saved it
             died = None if value is not None else self._last_words(ticket)

@@ -1,12 +1,12 @@
-"""A queue of pieces of work in a folder that all workers see. A worker takes a piece by renaming its file.
+"""A queue of work items in a folder that all workers see. A worker takes an item by renaming its file.
 
-    work/DIGEST                         the pickled work, once for all its pieces
-    queue/RANK~NAME~DEATHS              a waiting piece: (digest, payload), pickled
+    work/DIGEST                         the pickled work, once for all its items
+    queue/RANK~NAME~DEATHS              a waiting item: (digest, payload), pickled
     taken/RANK~NAME~DEATHS~WORKER       the same file while a worker has it
     done/NAME.json                      {"value", "seconds"}, or {"problems": [line, ...]} of an InputError
     workers/WORKER                      process id, number and host; locked (flock) while the worker lives
 
-Renaming within a file system is atomic, also over NFS: no two workers take the same piece, and no piece is lost. The
+Renaming within a file system is atomic, also over NFS: no two workers take the same item, and no item is lost. The
 pickles only pass objects between processes of the same program. They are no format: the folder is removed when the
 command ends.
 """
@@ -37,13 +37,13 @@ except ImportError:  # not a POSIX system: runs are done in the command itself
 @final
 @dataclass(frozen=True, kw_only=True)
 class Ticket:
-    """A piece as the name of its file describes it.
+    """An item as the name of its file describes it.
 
     Attributes:
         rank: The priority as text; smaller ones come first.
-        name: The name of the piece.
-        deaths: The number of workers that died over the piece.
-        worker: The worker that has the piece, or "" while it waits.
+        name: The name of the item.
+        deaths: The number of workers that died over the item.
+        worker: The worker that has the item, or "" while it waits.
     """
 
     rank: str
@@ -71,14 +71,14 @@ class Queue:
         self.queue, self.at, self.done = folder / "queue", folder / "taken", folder / "done"
 
     def open(self) -> None:
-        """Create the folder, and remove the waiting pieces of an earlier command. Taken pieces stay."""
+        """Create the folder, and remove the waiting items of an earlier command. Taken items stay."""
         for name in ("work", "queue", "taken", "done", "workers"):
             (self.folder / name).mkdir(parents=True, exist_ok=True)
         for path in [*self.queue.iterdir(), *self.done.iterdir()]:
             path.unlink(missing_ok=True)
 
     def close(self) -> None:
-        """Close the queue, so that workers end when they look for the next piece."""
+        """Close the queue, so that workers end when they look for the next item."""
         shutil.rmtree(self.queue, ignore_errors=True)
 
     def keep(self, work: Work) -> str:
@@ -91,7 +91,7 @@ class Queue:
         return digest
 
     def put(self, item: WorkItem, digest: str, deaths: int = 0) -> None:
-        """Queue a piece, unless a worker has it already or it is done. deaths: the workers that died over it."""
+        """Queue an item, unless a worker has it already or it is done. deaths: the workers that died over it."""
         if any(ticket.name == item.name for ticket in self.taken()) or (self.done / f"{item.name}.json").exists():
             return
         ticket = Ticket(rank="-".join(f"{number:06d}" for number in item.rank), name=item.name, deaths=deaths)
@@ -101,11 +101,11 @@ class Queue:
         os.rename(beside, self.queue / ticket.file)
 
     def waiting(self) -> list[Ticket]:
-        """Return the waiting pieces, the smallest rank first."""
+        """Return the waiting items, the smallest rank first."""
         return self._tickets(self.queue)
 
     def taken(self) -> list[Ticket]:
-        """Return the pieces that workers have taken."""
+        """Return the items that workers have taken."""
         return self._tickets(self.at)
 
     @staticmethod
@@ -117,11 +117,11 @@ class Queue:
             return []
 
     def take(self, worker: str, patience: float) -> tuple[Ticket, str, Any] | None:
-        """Take the first piece from the queue.
+        """Take the first item from the queue.
 
         Args:
             worker: the name of the worker.
-            patience: seconds to wait for a piece.
+            patience: seconds to wait for an item.
 
         Returns:
             The ticket, the digest of its work and its `payload`. None if the queue is closed, or empty for too long.
@@ -143,12 +143,12 @@ class Queue:
         return pickle.loads((self.folder / "work" / digest).read_bytes())
 
     def finish(self, ticket: Ticket, account: dict[str, Any]) -> None:
-        """Write the result of a piece, then remove the piece."""
+        """Write the result of an item, then remove the item."""
         write_json(self.done / f"{ticket.name}.json", account)
         (self.at / ticket.file).unlink(missing_ok=True)
 
     def finished(self, names: Sequence[str]) -> Iterator[tuple[str, dict[str, Any]]]:
-        """Yield name and result of every piece in `names` that is done, each only once."""
+        """Yield name and result of every item in `names` that is done, each only once."""
         there = set(os.listdir(self.done))
         for name in names:
             if f"{name}.json" in there:
@@ -158,7 +158,7 @@ class Queue:
                 yield name, account
 
     def give_back(self, worker: str, *, died: bool) -> None:
-        """Put all pieces of a worker back into the queue. died: whether the worker died over them."""
+        """Put all items of a worker back into the queue. died: whether the worker died over them."""
         for ticket in self.taken():
             if ticket.worker == worker:
                 waits = replace(ticket, worker="", deaths=ticket.deaths + died)
@@ -166,12 +166,12 @@ class Queue:
                     os.rename(self.at / ticket.file, self.queue / waits.file)
 
     def again(self, ticket: Ticket, item: WorkItem, digest: str) -> None:
-        """Queue the piece of a dead worker again, as a new file: another version may have written the old one."""
+        """Queue the item of a dead worker again, as a new file: another version may have written the old one."""
         self.drop(ticket)
         self.put(item, digest, ticket.deaths + 1)
 
     def drop(self, ticket: Ticket) -> None:
-        """Remove a taken piece."""
+        """Remove a taken item."""
         (self.at / ticket.file).unlink(missing_ok=True)
 
     @contextlib.contextmanager

@@ -1,4 +1,4 @@
-"""The [launch] section: where the runs of a study, or the pieces of an encoding study, are done."""
+"""The [launch] section: where the runs of a study, or the work items of an encoding study, are done."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ class Launch:
     constraint: Annotated[str | None, Doc("SLURM constraint on the nodes")] = None
     voxels: Annotated[
         Count | None,
-        Doc("maximum number of voxels in one piece of an encoding study; default: all voxels of a subject"),
+        Doc("maximum number of voxels in one work item of an encoding study; default: all voxels of a subject"),
     ] = None
 
     @property

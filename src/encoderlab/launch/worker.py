@@ -1,8 +1,8 @@
-"""A worker: a process that takes pieces from a queue folder until none is left.
+"""A worker: a process that takes items from a queue folder until none is left.
 
-A worker imports torch once and not for every run. On SIGTERM (a cancelled job, a stopped command) it puts its piece
+A worker imports torch once and not for every run. On SIGTERM (a cancelled job, a stopped command) it puts its item
 back and ends. Shortly before the time limit of a SLURM job, or when the job is preempted, submitit calls `checkpoint`
-and queues the job again. The piece goes back into the queue, and the next worker continues from its checkpoint. If a
+and queues the job again. The item goes back into the queue, and the next worker continues from its checkpoint. If a
 worker dies without notice, the command finds out (`pool`).
 """
 
@@ -20,11 +20,11 @@ from typing import Any, final
 from encoderlab.core.errors import InputError
 from encoderlab.launch.queue import Queue
 
-PATIENCE = 30.0  # seconds without a piece after which a worker ends
+PATIENCE = 30.0  # seconds without an item after which a worker ends
 
 
 def marker(name: str) -> str:
-    """Return the line that separates the lines of a piece from earlier ones in the log of a worker."""
+    """Return the line that separates the lines of an item from earlier ones in the log of a worker."""
     return f"encoderlab: takes {name}"
 
 
@@ -44,7 +44,7 @@ class Worker:
     gpus: tuple[str, ...] = ()
 
     def __call__(self, number: int) -> None:
-        """Take pieces from the queue until none is left."""
+        """Take items from the queue until none is left."""
         if self.gpus:
             os.environ["CUDA_VISIBLE_DEVICES"] = self.gpus[number % len(self.gpus)]
         queue, name = Queue(self.folder), _name()
@@ -76,7 +76,7 @@ class Worker:
         sys.exit(128 + signal.SIGTERM)
 
     def checkpoint(self, number: int) -> Any:
-        """Put the piece back. submitit calls this before it queues the job again."""
+        """Put the item back. submitit calls this before it queues the job again."""
         from submitit.helpers import DelayedSubmission
 
         Queue(self.folder).give_back(_name(), died=False)
