@@ -148,7 +148,7 @@ class BalancedAccuracy(CountedMetric):
         return float(recalls.mean() - below), float(recalls.mean() + above)
 
 
-def f1_of_class(runs: Floats) -> Estimate:
+def f1_of_class(runs: Floats, groups: Array | None = None) -> Estimate:
     """Estimate the F1 of one class for other rows and other seeds.
 
     The variance over rows is that of a ratio of two sums. F1 = 2 J / (1 + J), where J is the share of right rows among
@@ -156,9 +156,10 @@ def f1_of_class(runs: Floats) -> Estimate:
 
     Args:
         runs: What `OfClasses.by_class` yields, of each seed on the same rows, (seeds, n, 2). Some rows have the class.
+        groups: The group of each row, (n,). None: rows are independent.
     """
     twice, whole = runs.sum(axis=1).T
-    estimate = variation.estimate_mean(twice / whole, *variation.covariance_of_ratios(runs))
+    estimate = variation.estimate_mean(twice / whole, *variation.covariance_of_ratios(runs, groups))
     right, either = float(twice.mean() / 2), float((whole - twice / 2).mean())
     if len(runs) == 1 or min(right, either - right) < FEW:
         low, high = (2 * end / (1 + end) for end in variation.wilson(right / either, either))

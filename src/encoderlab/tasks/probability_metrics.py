@@ -33,8 +33,8 @@ class RowScore(MeanMetric, OfProbabilities):
     percent: bool = False
     lower_is_better: bool = True
 
-    def interval_over_rows(self, runs: Array) -> Interval:
-        return _over_rows(self, runs, *variation.covariance_of_means(runs[..., 0]))
+    def interval_over_rows(self, runs: Array, groups: Array | None = None) -> Interval:
+        return _over_rows(self, runs, *variation.covariance_of_means(runs[..., 0], groups))
 
 
 @final
@@ -92,7 +92,7 @@ class CalibrationError(Metric, OfProbabilities):
         gaps = np.eye(BINS)[rows[:, 0].astype(np.int64)] * rows[:, 1:]
         return np.abs(weights @ gaps).sum(axis=1) / weights.sum(axis=1)
 
-    def interval_over_rows(self, runs: Array) -> Interval:
+    def interval_over_rows(self, runs: Array, groups: Array | None = None) -> Interval:
         return Interval(low=math.nan, high=math.nan)
 
 
@@ -107,8 +107,8 @@ class TokenLoss(RatioMetric, OfProbabilities):
     lower_is_better: bool = True
     bounds: tuple[float, float] = (0.0, math.inf)
 
-    def interval_over_rows(self, runs: Array) -> Interval:
-        return _over_rows(self, runs, *variation.covariance_of_ratios(runs))
+    def interval_over_rows(self, runs: Array, groups: Array | None = None) -> Interval:
+        return _over_rows(self, runs, *variation.covariance_of_ratios(runs, groups))
 
 
 def _over_rows(metric: Metric, runs: Array, covariance: Floats, units: int) -> Interval:
