@@ -208,6 +208,20 @@ def test_a_class_that_is_always_right_has_an_interval() -> None:
     assert (found.value, found.low, found.high) == (1.0, pytest.approx(2 * low / (1 + low)), pytest.approx(high))
 
 
+def test_rows_that_are_there_twice_count_once_as_a_group() -> None:
+    labels = rng(81).integers(0, 3, 120)
+    metric, loss = MacroF1(classes=3), LogLoss()
+    logits = rng(82).normal(size=(120, 3)) + 2 * np.eye(3)[labels]
+    runs = np.array([next(iter(metric.by_class(metric.row_statistics(logits, labels))))])
+    groups = np.arange(120).repeat(2)
+    single, twice = f1_of_class(runs), f1_of_class(runs.repeat(2, axis=1), groups)
+    assert (twice.value, twice.row, twice.df) == pytest.approx((single.value, single.row, single.df))
+    losses = loss.row_statistics(logits, labels)[None]
+    for one, parts in ((loss, losses), (MASKED_LOSS, np.concatenate([losses, losses + 1], axis=2))):
+        found, wanted = one.interval_over_rows(parts.repeat(2, axis=1), groups), one.interval_over_rows(parts)
+        assert (found.low, found.high) == pytest.approx((wanted.low, wanted.high))
+
+
 def test_a_part_of_a_row_is_not_tested_by_counting_signs() -> None:
     draw = rng(41)
     right = (draw.random((1, 800, 1)) < 0.28).astype(float)
