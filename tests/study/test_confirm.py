@@ -20,6 +20,7 @@ from encoderlab.report import headline
 from encoderlab.results import collect
 from encoderlab.results.confirmation import ConfirmationRecord, Use
 from encoderlab.study import check, compare, confirm
+from encoderlab.tasks.class_metrics import ACCURACY
 from encoderlab.training.run_record import SplitScores
 from fixtures_study import write_rows
 
@@ -93,7 +94,7 @@ def test_a_finished_study_is_confirmed_without_any_training(path: Path, choose, 
     # The oracle: the same study, which scores every method on that set.
     path.write_text(path.read_text().replace(CONFIRM, FAR))
     other = compare.compare(path, [f"out={out.parent / 'plain'}"]).parent
-    accuracies = []
+    right = []
     for run in winners:
         seed = read_json(out / "runs" / run / "result.json")["seed"]
         (twin,) = [
@@ -103,10 +104,12 @@ def test_a_finished_study_is_confirmed_without_any_training(path: Path, choose, 
         theirs = load_file(other / "runs" / twin / "predictions" / "far.safetensors")
         for key, value in theirs.items():
             assert np.array_equal(mine[key], value), key
-        accuracies.append((theirs["logits"].argmax(1) == theirs["labels"]).mean())
+        order = np.argsort(theirs["index"])
+        right.append((theirs["logits"].argmax(1) == theirs["labels"])[order, None])
     confirmed = read_json(out / "summary.json")["confirmed"]
-    assert confirmed["value"] == pytest.approx(np.mean(accuracies))
-    assert confirmed["low"] <= confirmed["value"] <= confirmed["high"]
+    expected = ACCURACY.estimate(np.array(right))
+    assert confirmed["value"] == pytest.approx(np.mean(right)) and expected.value == pytest.approx(np.mean(right))
+    assert (confirmed["low"], confirmed["high"]) == pytest.approx((expected.low, expected.high))
     assert {key: confirmed[key] for key in ("set", "variant", "seeds", "rows", "winners")} == {
         **{"set": "far", "variant": "lora", "seeds": 2, "rows": 30, "winners": ["lora"]},
     }  # fmt: skip

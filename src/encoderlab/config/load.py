@@ -203,20 +203,6 @@ def _check_top(reader: Reader, top: StudyHeader) -> None:
             reader.problem(key, "is empty")
 
 
-def _check_confirm(reader: Reader, name: str, data: DataConfig) -> None:
-    """Check the set that is to confirm the recommendation: it exists, and no method is scored on the same data."""
-    names = list(data.other_tests)
-    if name not in names:
-        hint = did_you_mean(name, names, "it has ") or "add the set there"
-        reader.problem("report.confirm", f"no set {name!r} under [data.other_tests]", hint)
-        return
-    base, scored = reader.file.parent, [other for other in ("test", *names) if other != name]
-    same = next((other for other in scored if data.sources[name].same_as(data.sources[other], base)), None)
-    if same is not None:
-        message = f"{name!r} is the same data as {place(same)}, on which every method is scored"
-        reader.problem("report.confirm", message, "name a set of other rows")
-
-
 def _check_search(reader: Reader, search: Search) -> None:
     if len(set(search.seeds)) < len(search.seeds):
         reader.problem("search.seeds", f"expected different numbers, got {show(search.seeds)}")
@@ -239,3 +225,17 @@ def _reference(reader: Reader, written: str | None, variants: Sequence[Variant])
     else:
         reader.problem("reference", f"no method {written!r}", did_you_mean(written, labels, "the study has "))
     return ""
+
+
+def _check_confirm(reader: Reader, name: str, data: DataConfig) -> None:
+    """Check the set that is to confirm the recommendation: it exists, and no method is scored on the same data."""
+    names = list(data.other_tests)
+    if name not in names:
+        hint = did_you_mean(name, names, "it has ") or "add the set there"
+        reader.problem("report.confirm", f"no set {name!r} under [data.other_tests]", hint)
+        return
+    base, scored = reader.file.parent, [other for other in ("test", *names) if other != name]
+    same = next((other for other in scored if data.sources[name].same_as(data.sources[other], base)), None)
+    if same is not None:
+        message = f"{name!r} is the same data as {place(same)}, on which every method is scored"
+        reader.problem("report.confirm", message, "name a set of other rows")

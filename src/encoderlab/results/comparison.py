@@ -7,7 +7,7 @@ predictions on different data are never compared. Where a comparison is impossib
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from encoderlab.core.statistics import share_above
@@ -132,7 +132,24 @@ def compare_all(variants: Sequence[Variant], other: Variant | None, metric: Metr
     if other is None or not other.done:
         return {}
     seeds = pooled_seed_variance(variants, metric)
-    return {one.name: compare(one, other, metric, seeds) for one in variants if one is not other and one.done}
+    compared: dict[str, Comparison] = {}
+    for one in variants:
+        if one is not other and one.done:
+            found = compare(one, other, metric, seeds)
+            share = None if found.estimate is None else _share_better(one, other, metric)
+            compared[one.name] = replace(found, share_better=share)
+    return compared
+
+
+def _share_better(a: Variant, b: Variant, metric: Metric) -> float | None:
+    """Return the share of pairs of runs in which `a` is better, on the rows that all of them have."""
+    if min(len(a.test), len(b.test)) < SEEDS_OF_SHARE:
+        return None
+    matched = on_common_rows([*a.test.values(), *b.test.values()])
+    if not len(matched[0].index) or disagreeing(matched):
+        return None
+    values = [metric.sign * metric.value(one.statistics[metric.key]) for one in matched]
+    return share_above(values[: len(a.test)], values[len(a.test) :])
 
 
 def pooled_seed_variance(variants: Sequence[Variant], metric: Metric) -> SeedVariance:
@@ -169,16 +186,4 @@ def compare(a: Variant, b: Variant, metric: Metric, seeds: SeedVariance) -> Comp
     if disagree := disagreeing(matched):
         return Comparison(obstacle=f"the labels of {disagree:,} of {rows:,} test rows differ between their runs")
     left, right = stacked(matched[::2], metric), stacked(matched[1::2], metric)
-    estimate = metric.difference(left, right, seeds, constant=constant, groups=groups_of(matched))
-    return Comparison(estimate=estimate, share_better=_share_better(a, b, metric))
-
-
-def _share_better(a: Variant, b: Variant, metric: Metric) -> float | None:
-    """Return the share of pairs of runs in which `a` is better, on the rows that all of them have."""
-    if min(len(a.test), len(b.test)) < SEEDS_OF_SHARE:
-        return None
-    matched = on_common_rows([*a.test.values(), *b.test.values()])
-    if not len(matched[0].index) or disagreeing(matched):
-        return None
-    values = [metric.sign * metric.value(one.statistics[metric.key]) for one in matched]
-    return share_above(values[: len(a.test)], values[len(a.test) :])
+    return Comparison(estimate=metric.difference(left, right, seeds, constant=constant, groups=groups_of(matched)))

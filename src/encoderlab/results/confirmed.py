@@ -7,6 +7,8 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from encoderlab.core.variation import SeedVariance
+from encoderlab.results import row_groups
 from encoderlab.results.comparison import Variant
 from encoderlab.results.confirmation import ConfirmationRecord, folder_of
 from encoderlab.results.measures import Measures
@@ -73,7 +75,8 @@ def read_confirmed(
     done = winning_runs(choice, runs)
     scores = {run: one for use in uses for run, one in use.scores.items()}
     metrics = tuple(measures.metrics.values())
-    found = {run.seed: read_predictions(folder_of(out, run.id).path, name, metrics) for run in done}
+    groups = row_groups.read(out).get(name)
+    found = {run.seed: read_predictions(folder_of(out, run.id).path, name, metrics, groups) for run in done}
     predicted = {seed: answers for seed, answers in found.items() if answers is not None}
     if not done or len(predicted) < len(done) or any(run.id not in scores for run in done):
         return nothing
@@ -88,6 +91,7 @@ def read_confirmed(
         ),
         measures,
         None,
+        SeedVariance.of([]),  # the set scores no other variant
     )
     return replace(
         nothing,

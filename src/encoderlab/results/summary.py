@@ -120,6 +120,7 @@ class VariantSummary:
         for key, spread in self.spreads.items():
             cells |= spread.cells(key)
         cells |= self.means
+        cells[SHARE_BETTER] = None if self.comparison is None else self.comparison.share_better
         if self.interval is not None:
             ends = (self.interval.low, self.interval.high, self.interval.row_share)
             cells |= {measures.metric.key + part: value for part, value in zip(INTERVAL, ends, strict=True)}
@@ -127,7 +128,7 @@ class VariantSummary:
             cells |= other.metric.cells(f"{name}_{measures.metric.key}")
             cells |= {f"{name}_{key}": value for key, value in other.means.items()}
         if self.comparison is not None:
-            cells |= {key: getattr(self.comparison, key) for key in (*DIFFERENCE, SHARE_BETTER)}
+            cells |= {key: getattr(self.comparison, key) for key in DIFFERENCE}
         return {column: cells.get(column) for column in summary_columns(measures, list(self.other_tests), grouped)}
 
 
