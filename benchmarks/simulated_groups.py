@@ -4,7 +4,7 @@ The model is that of simulated_studies.py. Here a share of a row's difficulty, a
 common to the rows of one text: `alike` is that share, the correlation of two rows of a text. All runs have the same
 true accuracy, so that only rows and texts vary.
 
-    python benchmarks/simulated_groups.py [--studies 2000] [--out FILE.json]
+    python benchmarks/simulated_groups.py [--studies 1000] [--out FILE.json]
 """
 
 from __future__ import annotations
@@ -88,7 +88,7 @@ def with_groups(variant: comparison.Variant, groups: np.ndarray | None) -> compa
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--studies", type=int, default=2000)
+    parser.add_argument("--studies", type=int, default=1000)
     parser.add_argument("--out", type=Path)
     arguments = parser.parse_args()
     table = false_claims(arguments.studies)

@@ -31,10 +31,11 @@ def mean_covariance(scores: ArrayLike, groups: ArrayLike | None) -> tuple[FloatA
         scores: One score per seed and row, (S, n).
         groups: The group of each row, (n,). None: rows are independent.
     """
-    covariance, units = covariance_of_means(scores, groups)
+    x = np.asarray(scores, dtype=np.float64)
+    covariance, units = covariance_of_means(x, groups)
     if groups is None:
         return covariance, units
-    return covariance, effective_groups(groups, design_effect(np.mean(scores, axis=0), groups))
+    return covariance, effective_groups(groups, design_effect(x.mean(axis=0), groups))
 
 
 def bootstrap_covariance(statistic: Statistic, rows: int, groups: ArrayLike | None) -> tuple[FloatArray, float]:
