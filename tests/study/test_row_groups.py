@@ -99,7 +99,10 @@ def test_the_intervals_are_those_of_the_prediction_files(study: Path) -> None:
     row = max(row, floor * max(1, effect))
     seed = sum(one.mean(axis=0).var(ddof=1) for one in scores) / 2  # of two variants, the pooled variance is the same
     total = max(row + seed - max(both, 0.0), row, seed)
-    df = (row + seed) ** 2 / (row**2 / 7 + seed**2 / 2)
+    sizes = np.unique(authors, return_counts=True)[1].astype(float)
+    alike = min(max((effect - 1) / ((sizes**2).sum() / 40 - 1), 0), 1)
+    each = sizes * (1 + (sizes - 1) * alike)
+    df = (row + seed) ** 2 / (row**2 / (each.sum() ** 2 / (each**2).sum() - 1) + seed**2 / 2)
     half = scipy.stats.t.ppf(0.975, df) * math.sqrt(total)
     found = summary(out)["head"]
     assert float(found["difference"]) == pytest.approx(gaps.mean())

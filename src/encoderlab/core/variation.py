@@ -130,7 +130,9 @@ def covariance_of_ratios(parts: ArrayLike, groups: ArrayLike | None = None) -> t
     return covariance_of_means(influence, groups)
 
 
-def estimate_mean(values: ArrayLike, covariance: FloatArray, units: int, seeds: SeedVariance | None = None) -> Estimate:
+def estimate_mean(
+    values: ArrayLike, covariance: FloatArray, units: float, seeds: SeedVariance | None = None
+) -> Estimate:
     """Estimate the metric of one method for other rows and other seeds.
 
     Two seeds hardly show a variance: where they happen to agree, the interval is far too narrow. Their variance is
@@ -139,7 +141,7 @@ def estimate_mean(values: ArrayLike, covariance: FloatArray, units: int, seeds: 
     Args:
         values: The metric of each seed, (S,).
         covariance: Covariance of the seeds' metrics over samples of rows, (S, S).
-        units: The number of rows, or of groups of rows.
+        units: The number of rows, or the effective number of groups of rows (`clusters`).
         seeds: The variance over seeds of the study's trained variants. None if the method is not one of them.
     """
     x = np.asarray(values, dtype=np.float64)
@@ -154,7 +156,7 @@ def difference(
     a: ArrayLike,
     b: ArrayLike,
     covariance: FloatArray,
-    units: int,
+    units: float,
     seeds: SeedVariance,
     *,
     constant: bool = False,
@@ -166,7 +168,7 @@ def difference(
         a: The metric of the runs of one method, (S,).
         b: The metric of their partners, (S,).
         covariance: Covariance of the pairs' differences over samples of rows, (S, S).
-        units: The number of rows, or of groups of rows.
+        units: The number of rows, or the effective number of groups of rows (`clusters`).
         seeds: The variance over seeds of the study's trained variants.
         constant: Whether one of the two gives the same answers for every seed; only the other's variance counts then.
         floor: The least variance over rows, such as `agresti_min`.
@@ -284,11 +286,11 @@ def _over_rows(covariance: FloatArray) -> tuple[float, float]:
 
 
 def _estimate(
-    value: float, row: float, seed: float, both: float, units: int, df_seed: int, seeds: int, *, largest: bool
+    value: float, row: float, seed: float, both: float, units: float, df_seed: int, seeds: int, *, largest: bool
 ) -> Estimate:
     total = max(row + seed - both, row, seed if largest else 0.0)
     parts = row**2 / max(units - 1, 1) + (seed**2 / df_seed if df_seed else 0.0)
-    df = (row + seed) ** 2 / parts if parts > 0 else float(max(units - 1, 1))
+    df = (row + seed) ** 2 / parts if parts > 0 else max(units - 1.0, 1.0)
     se = math.sqrt(total)
     half = float(distributions.t.ppf((1 + LEVEL) / 2, df)) * se
     return Estimate(

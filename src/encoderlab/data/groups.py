@@ -57,6 +57,8 @@ def names_of(rows: Rows, name: str, config: DataConfig) -> Names | None:
         InputError: `test` needs the column and lacks it, or a cell is a list or an object.
     """
     column = config.group
+    if name == "validation":  # no interval is of its rows
+        return None
     if column is None:
         column = DOCUMENT if file_format(Path(rows.origin)) == "conll" else None
     elif column not in rows.columns and name == ("train" if config.test.fraction is not None else "test"):

@@ -156,8 +156,8 @@ class Metric(MetricInfo, ABC):
         """Return the value that a constant answer exceeds by luck in 1 of 40 samples. None if it is unknown."""
         return None
 
-    def _covariance(self, runs: Array, groups: Array | None) -> tuple[Floats, int]:
-        """Return the covariance (seeds, seeds) of the seeds' metrics over samples, and the number of rows or groups."""
+    def _covariance(self, runs: Array, groups: Array | None) -> tuple[Floats, float]:
+        """Return the covariance (seeds, seeds) over samples of rows or groups, and their effective number."""
         return clusters.bootstrap_covariance(
             lambda w: np.array([self.metric_from_weights(rows, w) for rows in runs]), runs.shape[1], groups
         )
@@ -189,11 +189,11 @@ class MeanMetric(Metric):
     ) -> Estimate:
         """Estimate the difference. floor: the least variance over rows."""
         ours, theirs = ([self.value(rows) for rows in side] for side in (left, right))
-        covariance = variation.covariance_of_means(_gaps(left, right), groups)
+        covariance = clusters.mean_covariance(_gaps(left, right), groups)
         return variation.difference(ours, theirs, *covariance, seeds, constant=constant, floor=floor)
 
-    def _covariance(self, runs: Array, groups: Array | None) -> tuple[Floats, int]:
-        return variation.covariance_of_means(runs[..., 0], groups)
+    def _covariance(self, runs: Array, groups: Array | None) -> tuple[Floats, float]:
+        return clusters.mean_covariance(runs[..., 0], groups)
 
 
 @dataclass(frozen=True, kw_only=True)
