@@ -230,15 +230,21 @@ def main() -> None:
     parser.add_argument("--out", type=Path)
     options = parser.parse_args()
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
-    studies = []
-    for number in range(options.studies):
+    settings = {name: getattr(options, name) for name in ("rows", "epochs", "length", "rate", "deals")}
+    studies = finished(options.out, settings)[: options.studies]
+    for number in range(len(studies), options.studies):
         studies.append(one(number, options))
-        shown = {key: value for key, value in studies[-1].items() if key != "headline"}
-        print(json.dumps(shown), flush=True)
+        print(json.dumps({key: value for key, value in studies[-1].items() if key != "headline"}), flush=True)
         if options.out:
-            done = {"command": vars(options) | {"work": None, "out": None, "shared": None}, "studies": studies}
-            options.out.write_text(json.dumps(done | {"summary": summary(studies)}, indent=1), encoding="utf-8")
+            done = {"settings": settings, "studies": studies, "summary": summary(studies)}
+            options.out.write_text(json.dumps(done, indent=1), encoding="utf-8")
     print(json.dumps(summary(studies), indent=1))
+
+
+def finished(out: Path | None, settings: dict[str, Any]) -> list[dict[str, Any]]:
+    """The studies of an earlier command with these settings, as it wrote them."""
+    earlier = json.loads(out.read_text(encoding="utf-8")) if out and out.is_file() else {}
+    return list(earlier["studies"]) if earlier.get("settings") == settings else []
 
 
 if __name__ == "__main__":
