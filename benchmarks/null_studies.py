@@ -4,7 +4,8 @@ A study trains LoRA with 12 seeds on bert-tiny and IMDB. Its runs are then dealt
 methods of three seeds each: "lora a" has the first three seeds, "lora b" the next three. The four methods differ in
 name and seeds alone, so every claim about a difference is false. A study file cannot say this, because a study trains
 all methods with the same seeds. Dealing renames a run and renumbers its seed from 0, because runs are paired by seed.
-`collect` and the page then read the dealt folder like that of any study.
+`collect` and the page then read the dealt folder like that of any study. In memory, the runs of a study are also dealt
+at random in 200 other ways: the share of these deals with a claim is more exact, though the deals share their runs.
 
 Each study has training rows and seeds of its own: 600 reviews of its twentieth of the 25,000, of which a fifth
 validates. The 5,000 test reviews are five parts of 1,000; every part serves four studies. The baselines `untrained`
@@ -22,24 +23,30 @@ import json
 import os
 import shutil
 import time
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from scipy.stats import beta
+from simulated_studies import fast_range
 
 from encoderlab import report
 from encoderlab.config.load import load
+from encoderlab.core import statistics
+from encoderlab.core.rng import numpy_generator
 from encoderlab.core.variation import against_best
 from encoderlab.report import headline
 from encoderlab.results.collect import collect
-from encoderlab.results.comparison import compare_all, read_variants
+from encoderlab.results.comparison import Variant, compare_all, read_variants
 from encoderlab.results.study_record import Label, StudyRecord
 from encoderlab.results.table import Table
 from encoderlab.study import prepare
 from encoderlab.study.context import open_context
 from encoderlab.study.jobs import Runs, baselines, seeded
 from encoderlab.study.study_json import Account, header
+from encoderlab.tasks.metric import Metric
 from encoderlab.training.epochs import ignore
 from encoderlab.training.run_folder import RunFolder
 
@@ -145,6 +152,41 @@ def claims(table: Table) -> dict[str, Any]:
     }
 
 
+def redealt(table: Table, number: int, deals: int) -> dict[str, float]:
+    """Deal the runs of a study at random, and return the share of deals that claim a difference."""
+    variants = read_variants(table.out, table.runs, table.measures.metrics.values())
+    methods = [variant for variant in variants if variant.is_trained]
+    runs = [(record, method.test[record.seed]) for method in methods for record in method.done]
+    reference = best = either = 0
+    for deal_number in range(deals):
+        order = numpy_generator(number, "deal", deal_number).permutation(len(runs)).reshape(len(methods), SEEDS)
+        dealt = [
+            replace(
+                method,
+                done=tuple(replace(runs[i][0], seed=seed) for seed, i in enumerate(mine)),
+                test={seed: runs[i][1] for seed, i in enumerate(mine)},
+            )
+            for method, mine in zip(methods, order, strict=True)
+        ]
+        worse = [fails(dealt, table.metric), loses(dealt, table.metric)]
+        reference, best, either = reference + worse[0], best + worse[1], either + any(worse)
+    kinds = {"worse than the reference": reference, "worse than the best": best, "any of them": either}
+    return {kind: count / deals for kind, count in kinds.items()}
+
+
+def fails(methods: Sequence[Variant], metric: Metric) -> bool:
+    """Whether any method differs from the first one, by Holm's p."""
+    p = [one.p for one in compare_all(methods, methods[0], metric).values()]
+    return bool(min(statistics.holm([1.0 if one is None else one for one in p])) < 0.05)
+
+
+def loses(methods: Sequence[Variant], metric: Metric) -> bool:
+    """Whether any method is worse than the best, by the studentized range."""
+    means = [np.mean([metric.value(run.statistics[metric.key]) for run in m.test.values()]) for m in methods]
+    compared = compare_all(methods, methods[int(np.argmax(means))], metric).values()
+    return any(against_best(one.estimate, len(methods)).high < 0 for one in compared if one.estimate is not None)
+
+
 def exact(count: int, of: int) -> tuple[float, float]:
     """Clopper and Pearson's 95 % interval of a share."""
     low = float(beta.ppf(0.025, count, of - count + 1)) if count else 0.0
@@ -156,7 +198,9 @@ def summary(studies: list[dict[str, Any]]) -> dict[str, Any]:
     kinds = ("worse than the reference", "worse than the best", "headline claims a difference")
     found = {kind: sum(bool(study[kind]) for study in studies) for kind in kinds}
     found["any of them"] = sum(any(study[kind] for kind in kinds) for study in studies)
-    return {kind: {"studies": count, "interval": exact(count, len(studies))} for kind, count in found.items()}
+    counted = {kind: {"studies": count, "interval": exact(count, len(studies))} for kind, count in found.items()}
+    shares = {kind: float(np.mean([s["other deals"][kind] for s in studies])) for kind in studies[0]["other deals"]}
+    return {"of": len(studies), **counted, "share of other deals": shares}
 
 
 def one(number: int, options: argparse.Namespace) -> dict[str, Any]:
@@ -167,7 +211,10 @@ def one(number: int, options: argparse.Namespace) -> dict[str, Any]:
     deal(folder / "trained", folder / "dealt")
     table = collect(folder / "dealt")
     report.write(table)
-    return {"study": number, "seconds": round(time.perf_counter() - start, 1), **claims(table)}
+    seconds = round(time.perf_counter() - start, 1)
+    with fast_range():
+        other = redealt(table, number, options.deals)
+    return {"study": number, "seconds": seconds, **claims(table), "other deals": other}
 
 
 def main() -> None:
@@ -176,21 +223,28 @@ def main() -> None:
     parser.add_argument("--rows", type=int, default=600, help="training rows of a study, validation included")
     parser.add_argument("--epochs", type=int, default=2)
     parser.add_argument("--length", type=int, default=48, help="max_length of a row")
+    parser.add_argument("--deals", type=int, default=200, help="other deals of the runs of a study")
     parser.add_argument("--rate", type=float, default=3e-3)
     parser.add_argument("--shared", type=Path, default=SHARED)
     parser.add_argument("--work", type=Path, default=Path("null-studies"))
     parser.add_argument("--out", type=Path)
     options = parser.parse_args()
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
-    studies = []
-    for number in range(options.studies):
+    settings = {name: getattr(options, name) for name in ("rows", "epochs", "length", "rate", "deals")}
+    studies = finished(options.out, settings)[: options.studies]
+    for number in range(len(studies), options.studies):
         studies.append(one(number, options))
-        shown = {key: value for key, value in studies[-1].items() if key != "headline"}
-        print(json.dumps(shown), flush=True)
+        print(json.dumps({key: value for key, value in studies[-1].items() if key != "headline"}), flush=True)
         if options.out:
-            done = {"command": vars(options) | {"work": None, "out": None, "shared": None}, "studies": studies}
-            options.out.write_text(json.dumps(done | {"summary": summary(studies)}, indent=1), encoding="utf-8")
+            done = {"settings": settings, "studies": studies, "summary": summary(studies)}
+            options.out.write_text(json.dumps(done, indent=1), encoding="utf-8")
     print(json.dumps(summary(studies), indent=1))
+
+
+def finished(out: Path | None, settings: dict[str, Any]) -> list[dict[str, Any]]:
+    """The studies of an earlier command with these settings, as it wrote them."""
+    earlier = json.loads(out.read_text(encoding="utf-8")) if out and out.is_file() else {}
+    return list(earlier["studies"]) if earlier.get("settings") == settings else []
 
 
 if __name__ == "__main__":

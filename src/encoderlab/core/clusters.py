@@ -18,8 +18,8 @@ from __future__ import annotations
 
 import numpy as np
 from numpy.typing import ArrayLike
-from scipy import stats as distributions
 
+from encoderlab.core import distributions
 from encoderlab.core.statistics import LEVEL, Statistic, bootstrap_draws
 from encoderlab.core.variation import FloatArray, covariance_of_means
 
@@ -36,6 +36,19 @@ def mean_covariance(scores: ArrayLike, groups: ArrayLike | None) -> tuple[FloatA
     if groups is None:
         return covariance, units
     return covariance, effective_groups(groups, design_effect(x.mean(axis=0), groups))
+
+
+def ratio_covariance(parts: ArrayLike, groups: ArrayLike | None) -> tuple[FloatArray, float]:
+    """Return what `mean_covariance` does, for a ratio of two sums over rows, to first order.
+
+    Args:
+        parts: What each row adds to the numerator and to the denominator, (S, n, 2).
+        groups: The group of each row, (n,). None: rows are independent.
+    """
+    x = np.asarray(parts, dtype=np.float64)
+    part, whole = np.moveaxis(x.mean(axis=1), 1, 0)
+    influence = (x[..., 0] - (part / whole)[:, None] * x[..., 1]) / whole[:, None]
+    return mean_covariance(influence, groups)
 
 
 def bootstrap_covariance(statistic: Statistic, rows: int, groups: ArrayLike | None) -> tuple[FloatArray, float]:

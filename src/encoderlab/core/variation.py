@@ -117,19 +117,6 @@ def covariance_of_means(scores: ArrayLike, groups: ArrayLike | None = None) -> t
     return centred @ centred.T * units / (units - 1) / x.shape[1] ** 2, units
 
 
-def covariance_of_ratios(parts: ArrayLike, groups: ArrayLike | None = None) -> tuple[FloatArray, int]:
-    """Return what `covariance_of_means` does, for a ratio of two sums over rows, to first order.
-
-    Args:
-        parts: What each row adds to the numerator and to the denominator, (S, n, 2).
-        groups: The group of each row, (n,). Rows of one group are drawn together.
-    """
-    x = np.asarray(parts, dtype=np.float64)
-    part, whole = np.moveaxis(x.mean(axis=1), 1, 0)
-    influence = (x[..., 0] - (part / whole)[:, None] * x[..., 1]) / whole[:, None]
-    return covariance_of_means(influence, groups)
-
-
 def estimate_mean(
     values: ArrayLike, covariance: FloatArray, units: float, seeds: SeedVariance | None = None
 ) -> Estimate:

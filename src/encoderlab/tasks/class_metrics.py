@@ -164,7 +164,7 @@ def f1_of_class(runs: Floats, groups: Array | None = None) -> Estimate:
         groups: The group of each row, (n,). None: rows are independent.
     """
     twice, whole = runs.sum(axis=1).T
-    estimate = variation.estimate_mean(twice / whole, *variation.covariance_of_ratios(runs, groups))
+    estimate = variation.estimate_mean(twice / whole, *clusters.ratio_covariance(runs, groups))
     right, either = float(twice.mean() / 2), float((whole - twice / 2).mean())
     if len(runs) == 1 or min(right, either - right) < FEW:
         share = 1.0  # of the rows that would tell as much if they were independent

@@ -10,8 +10,9 @@ import h5py
 import numpy as np
 import pytest
 from scipy.signal import lfilter
+from scipy.stats import pearsonr
 
-from encoderlab.brain.fmri import align
+from encoderlab.brain.fmri import align, chance
 from encoderlab.brain.fmri.alignment_check import diagnose
 from encoderlab.brain.fmri.responses import StoryResponses
 from encoderlab.brain.fmri.subject import open_subject
@@ -61,6 +62,33 @@ def test_responses_of_something_else() -> None:
         times * 12, trs * 12, StoryResponses.from_arrays([noise.read(i % 3, slice(None)) for i in range(36)]), (10, 5)
     )
     assert not found.clear and "cannot be judged" in (found.warning or "")
+
+
+def test_chance_shifts_the_whole_word_rate_under_the_responses() -> None:
+    """Against scipy, for every shift. Two TRs are censored; a constant voxel and one with a gap have no r."""
+    rng = np.random.default_rng(11)
+    rate, y = rng.poisson(3, 60).astype(float), rng.normal(size=(45, 4))
+    y[:, 2], y[7, 3] = 5.0, np.nan
+    rows = np.delete(np.arange(45), [4, 30])
+    found = chance._circular(rate, y[rows], 10 + rows)
+    for k in range(60):
+        expected = [pearsonr(np.roll(rate, k)[10 + rows], y[rows, v]).statistic for v in (0, 1)]
+        np.testing.assert_allclose(found[k], [*expected, 0, 0], atol=1e-12)
+    silent = np.zeros(60)
+    silent[:3] = 1  # under the responses of many shifts there are no words
+    shifted = chance._circular(silent, y[rows], 10 + rows)
+    assert np.isfinite(shifted).all() and (shifted[0] == 0).all() and (shifted[20, :2] != 0).all()
+
+
+def test_the_silence_around_a_story_is_not_an_alignment() -> None:
+    """Slow noise that voxels do not share, in the silence that early and late lags bring to the responses."""
+    rng, clear, studies = np.random.default_rng(12), 0, 40
+    for _ in range(studies):
+        times = [np.sort(rng.uniform(0, 370, 600)) for _ in range(4)]
+        trs = [-9.0 + 2 * np.arange(200) for _ in range(4)]
+        noise = [np.asarray(lfilter([1.0], [1.0, -0.9], rng.normal(size=(285, 60)), axis=0))[100:] for _ in range(4)]
+        clear += diagnose(times, trs, StoryResponses.from_arrays(noise), (10, 5)).clear
+    assert clear <= 0.05 * studies
 
 
 @pytest.mark.parametrize(("share", "rows"), [(0.3, (150, 170, 160)), (0.6, (150, 170, 160)), (0.6, (110,))])

@@ -183,7 +183,7 @@ def _correlate(times: Times, tr_times: Times, responses: StoryResponses, trim: t
             rows = uncensored[low:high] if high > low else uncensored[:0]
             if rows.sum() >= 10:
                 each[story, k] = correlation(rate[first + low : first + high][rows], y[low:high][rows])
-        moved.add(rate[trim[0] : trim[0] + len(y)], y[: max(0, len(rate) - trim[0])], uncensored)
+        moved.add(rate, trim[0], y, uncensored)
     return _LagCorrelations(each, curve_of(each), moved.chance())
 
 

@@ -5,7 +5,9 @@
     chance    the largest c*(k) over all lags; a peak is clear if it is above the second largest of 200 (level 1 %)
 
 Shifted rates are as smooth as before, and responses do not change. So the null includes what voxels share, and their
-autocorrelation. Shifts at which a tested lag would meet a true one are left out, if a story is long enough.
+autocorrelation. The whole rate is shifted, with the silence before and after the story. A lag brings some of this
+silence to the responses, and slow noise correlates with silence more than with words. Shifts at which a tested lag
+would meet a true one are left out, if a story is long enough.
 """
 
 from __future__ import annotations
@@ -78,22 +80,22 @@ class Moved:
         self._alone: list[NDArray] = []
         self._draw = np.random.Generator(np.random.PCG64([SEED]))
 
-    def add(self, rate: NDArray, y: NDArray, uncensored: NDArray[np.bool_]) -> None:
+    def add(self, rate: NDArray, first: int, y: NDArray, uncensored: NDArray[np.bool_]) -> None:
         """Add one story.
 
         Args:
-            rate: (TRs,) number of words in each TR of the responses.
-            y: (TRs, voxels) responses.
-            uncensored: (TRs,) True for TRs that are not censored; the other TRs are left out.
+            rate: (TRs,) number of words in each TR of the story, before trimming.
+            first: the TR of the first response.
+            y: (rows, voxels) responses.
+            uncensored: (rows,) True for rows that are not censored; the other rows are left out.
         """
-        length = min(len(rate), len(y))
-        rows = uncensored[:length]
-        rate, y = rate[:length][rows], y[:length, :: self._step][rows]
-        if len(rate) < 10:
+        length = max(0, min(len(rate) - first, len(y)))
+        rows = np.flatnonzero(uncensored[:length])
+        if len(rows) < 10:
             self._alone.append(np.empty(0))
             return
-        # r at every circular shift, (T, V)
-        every = _circular(rate, y)
+        # r at every circular shift of the rate, (TRs, V)
+        every = _circular(rate, y[rows, :: self._step], first + rows)
         # shifts that keep all lags away from the true ones
         reach = int(np.ptp(self._lags)) + 1
         away = np.arange(reach, len(rate) - reach + 1) if len(rate) >= 3 * reach else np.arange(len(rate))
@@ -119,22 +121,39 @@ def curve_of(each: NDArray) -> NDArray:
     return np.sqrt(((np.nansum(each, axis=0) / np.maximum(counts, 1)) ** 2).mean(axis=1))
 
 
-def _circular(rate: NDArray, y: NDArray) -> NDArray:
-    """Correlate the responses with the rate shifted in a circle by k TRs, row k of (T, V); 0 as in `correlation`."""
-    a, b, defined = _standard(rate[:, None], y)
-    spectrum = np.conj(np.fft.rfft(a, axis=0)) * np.fft.rfft(b, axis=0)
-    return np.where(defined, np.fft.irfft(spectrum, len(rate), axis=0), 0.0)
+def _circular(rate: NDArray, y: NDArray, places: NDArray[np.intp]) -> NDArray:
+    """Correlate the responses with the whole rate, shifted in a circle.
+
+    Args:
+        rate: (T,) number of words in each TR.
+        y: (rows, V) responses.
+        places: (rows,) the TR of each response.
+
+    Returns:
+        (T, V): row k has Pearson's r with the rate shifted forward by k TRs, at the places of the responses; 0 as in
+        `correlation`.
+    """
+    a, total = rate - rate.mean(), len(rate)
+    b = y - y.mean(axis=0)
+    power = (b**2).sum(axis=0)
+    placed, there = np.zeros((total, y.shape[1])), np.zeros((total, 1))
+    placed[places], there[places] = np.where(np.isfinite(power), b, 0.0), 1.0
+    # sums over the places: of the shifted rate, of its square, and of its products with each response
+    first, second, products = _shifted_sums(a, there), _shifted_sums(a**2, there), _shifted_sums(a, placed)
+    size = np.sqrt(np.maximum(second - first**2 / len(places), 0.0) * power)
+    defined = np.isfinite(size) & (size > 1e-9 * np.sqrt((a @ a) * power))  # rounding of the transforms leaves less
+    return np.where(defined, products, 0.0) / np.where(defined, size, 1.0)
 
 
-def _standard(rate: NDArray, y: NDArray) -> tuple[NDArray, NDArray, NDArray[np.bool_]]:
-    """Centre both, and scale the responses so that products are r; the third array tells where r is defined, (V,)."""
-    a, b = rate - rate.mean(axis=0), y - y.mean(axis=0)
-    size = np.sqrt((a**2).sum(axis=0) * (b**2).sum(axis=0))
-    defined = np.isfinite(size) & (size > 0)
-    return a, np.where(defined, b, 0.0) / np.where(defined, size, 1.0), defined
+def _shifted_sums(a: NDArray, columns: NDArray) -> NDArray:
+    """Sum a[i - k] times columns[i] over i, in a circle, for every k: (T,), (T, V) -> (T, V)."""
+    spectrum = np.conj(np.fft.rfft(a))[:, None] * np.fft.rfft(columns, axis=0)
+    return np.fft.irfft(spectrum, len(a), axis=0)
 
 
 def correlation(rate: NDArray, y: NDArray) -> NDArray:
     """Compute Pearson's r of (T,) with each column of (T, V); 0 where one is constant or a number is missing."""
-    a, b, defined = _standard(rate[:, None], y)
-    return np.where(defined, a[:, 0] @ b, 0.0)
+    a, b = rate - rate.mean(), y - y.mean(axis=0)
+    size = np.sqrt((a @ a) * (b**2).sum(axis=0))
+    defined = np.isfinite(size) & (size > 0)
+    return np.where(defined, a @ np.where(defined, b, 0.0), 0.0) / np.where(defined, size, 1.0)
