@@ -7,7 +7,7 @@ same seeds. The gap is its mean test accuracy minus that of the wide grid's best
 the test rows, so the gap is too large rather than too small.
 
     python benchmarks/learning_rates.py OUT [--model FOLDER] [--data FOLDER] [--seeds 3] [--trial-seeds 3]
-                                        [--seeds-per-search 1] [--set KEY=VALUE ...] [--json FILE]
+                                        [--seeds-per-search 1] [--validation 500] [--set KEY=VALUE ...] [--json FILE]
 
 A run that is in OUT is not done again, so a stopped benchmark resumes.
 """
@@ -39,6 +39,7 @@ WIDE = {
     "full": (5e-5, 1.5e-4, 4.5e-4, 1.35e-3),
     "lora": (3.33e-4, 1e-3, 3e-3, 9e-3),
 }
+TRAINED = 2000  # rows
 CLOSE = 0.02  # of the best rate, with the first seed
 STUDY = """
 model = {model}
@@ -46,8 +47,8 @@ seeds = {seeds}
 out = {out}
 
 [data]
-train = {{ path = {train}, rows = 2500 }}
-validation = {{ fraction = 0.2 }}
+train = {{ path = {train}, rows = {rows} }}
+validation = {{ fraction = {fraction} }}
 test = {test}
 
 [train]
@@ -71,6 +72,7 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--trial-seeds", type=int, default=3)
     parser.add_argument("--seeds-per-search", type=int, default=1)
+    parser.add_argument("--validation", type=int, default=500, help="validation rows, beside 2,000 training rows")
     parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE")
     parser.add_argument("--json", type=Path)
     arguments = parser.parse_args()
@@ -83,7 +85,9 @@ def main() -> None:
         "test": arguments.data.resolve() / "test_5k.jsonl.gz",
     }
     quoted = {key: json.dumps(str(value)) for key, value in words.items()}
-    path.write_text(STUDY.format(**quoted, seeds=list(range(arguments.seeds))), encoding="utf-8")
+    rows = TRAINED + arguments.validation
+    numbers = {"seeds": list(range(arguments.seeds)), "rows": rows, "fraction": arguments.validation / rows}
+    path.write_text(STUDY.format(**quoted, **numbers), encoding="utf-8")
     wide = measure(path)
     each = arguments.seeds_per_search
     found = [

@@ -46,8 +46,8 @@ class Use:
     name: str
     fingerprint: str
     variant: str
-    scores: Mapping[str, SplitScores] = field(default_factory=dict)
-    predictions: Mapping[str, str] = field(default_factory=dict)
+    scores: Mapping[str, SplitScores] = field(default_factory=dict[str, SplitScores])
+    predictions: Mapping[str, str] = field(default_factory=dict[str, str])
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -108,4 +108,5 @@ class ConfirmationRecord:
 def _use(value: Any) -> Use:
     found = without_nulls(value)
     scores = {run: SplitScores.from_json(one) for run, one in found["scores"].items()}
-    return Use(**{**known_keys(Use, found), "scores": scores})
+    known: dict[str, Any] = {**known_keys(Use, found), "scores": scores}
+    return Use(**known)

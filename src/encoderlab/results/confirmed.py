@@ -62,7 +62,8 @@ def read_confirmed(
     Raises:
         InputError: A file of the confirmation is damaged.
     """
-    name = (study.study.get("report") or {}).get("confirm")
+    report: Mapping[str, Any] = study.study.get("report") or {}
+    name: str | None = report.get("confirm")
     if name is None or name not in study.data:
         return None
     uses = ConfirmationRecord.read(out).of(study.data[name].fingerprint)

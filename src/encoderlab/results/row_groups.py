@@ -10,15 +10,14 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import final
+from typing import Any, final
 
 import numpy as np
 from numpy.typing import NDArray
-from safetensors import SafetensorError, safe_open
-from safetensors.numpy import save_file
+from safetensors import SafetensorError
 
+from encoderlab.core.array_files import load_arrays, read_about, save_arrays
 from encoderlab.core.errors import InputError
-from encoderlab.core.files import write_atomically
 
 NAME = "groups.safetensors"
 
@@ -62,11 +61,10 @@ def write(out: Path, groups: Mapping[str, RowGroups]) -> None:
     if not groups:
         (out / NAME).unlink(missing_ok=True)
         return
-    tensors = {}
+    arrays: dict[str, NDArray[Any]] = {}
     for name, one in groups.items():
-        tensors |= {f"{name}/index": one.index.astype(np.int64), f"{name}/group": one.numbers.astype(np.int64)}
-    about = {name: one.by for name, one in groups.items()}
-    write_atomically(out / NAME, lambda path: save_file(tensors, path, metadata=about))
+        arrays |= {f"{name}/index": one.index.astype(np.int64), f"{name}/group": one.numbers.astype(np.int64)}
+    save_arrays(out / NAME, arrays, {name: one.by for name, one in groups.items()})
 
 
 def read(out: Path) -> dict[str, RowGroups]:
@@ -78,11 +76,11 @@ def read(out: Path) -> dict[str, RowGroups]:
     if not (out / NAME).is_file():
         return {}
     try:
-        with safe_open(out / NAME, framework="np") as file:
-            return {
-                name: RowGroups(by=by, index=file.get_tensor(f"{name}/index"), numbers=file.get_tensor(f"{name}/group"))
-                for name, by in (file.metadata() or {}).items()
-            }
+        arrays = load_arrays(out / NAME)
+        return {
+            name: RowGroups(by=by, index=arrays[f"{name}/index"], numbers=arrays[f"{name}/group"])
+            for name, by in read_about(out / NAME).items()
+        }
     except (OSError, SafetensorError, KeyError) as error:
         raise InputError(
             f"{out / NAME}: not readable as the groups of test rows ({error}); run the study again: its finished runs "

@@ -90,7 +90,8 @@ class Candidate:
 
     def to_json(self) -> Mapping[str, Any]:
         """Return the JSON object: learning rate, metrics, run, status, and what else there is."""
-        content = {"learning_rate": self.learning_rate, **self.metrics, "run": self.run, "status": self.status}
+        about = {"run": self.run, "status": self.status}
+        content: dict[str, Any] = {"learning_rate": self.learning_rate, **self.metrics, **about}
         if self.settings is not None:
             content["settings"] = self.settings
         if self.by_seed is not None:
