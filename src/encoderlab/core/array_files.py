@@ -1,5 +1,6 @@
 """Read and write NumPy arrays in safetensors files. torch is not needed."""
-# safetensors annotates a path as `PathLike` without its type argument, which leaves its functions partly unknown. `safe_open` has no types.
+# safetensors annotates a path as `PathLike` without its type argument, which leaves its functions partly unknown.
+# `safe_open` has no types.
 # pyright: reportUnknownVariableType=false, reportUnknownMemberType=false
 
 from __future__ import annotations
