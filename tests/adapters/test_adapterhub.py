@@ -151,7 +151,7 @@ def test_lora_of_an_old_version_has_scale_one(make: Make, tmp_path: Path) -> Non
         ({"phm_layer": True}, "phm_layer = True"),
         ({"inv_adapter": "nice"}, "inv_adapter = 'nice'"),
         ({"residual_before_ln": "post_add"}, "residual_before_ln"),
-        ({"mh_adapter": True}, "none of pfeiffer, houlsby, parallel"),
+        ({"mh_adapter": True}, r"match no placement of encoderlab \(pfeiffer, houlsby, parallel\)"),
         ({"non_linearity": "leakyrelu"}, "leakyrelu"),
         ({"scaling": "learned"}, "scaling = 'learned'"),
         ({"architecture": "prefix_tuning"}, "'prefix_tuning' of the adapters library"),
