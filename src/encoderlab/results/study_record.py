@@ -83,7 +83,7 @@ class Candidate:
     def from_json(cls, value: Mapping[str, Any]) -> Candidate:
         """Build a candidate from its JSON object, which has the metrics beside the other keys."""
         others = {key: part for key, part in value.items() if key not in _OF_CANDIDATE}
-        known = {**known_keys(cls, value), "metrics": others, "status": Status(value["status"])}
+        known: dict[str, Any] = {**known_keys(cls, value), "metrics": others, "status": Status(value["status"])}
         if known.get("by_seed") is not None:
             known["by_seed"] = tuple(map(cls.from_json, known["by_seed"]))
         return cls(**known)
