@@ -77,8 +77,8 @@ class Repeats:
         told: {(rate, seed): what came of it}.
     """
 
-    submitted: dict[float, tuple[int, ...]] = field(default_factory=dict)
-    told: dict[tuple[float, int], Candidate] = field(default_factory=dict)
+    submitted: dict[float, tuple[int, ...]] = field(default_factory=dict[float, tuple[int, ...]])
+    told: dict[tuple[float, int], Candidate] = field(default_factory=dict[tuple[float, int], Candidate])
 
     def submit(self, specs: Sequence[JobSpec]) -> None:
         """Take the specs that are submitted."""
