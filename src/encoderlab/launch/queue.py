@@ -91,7 +91,7 @@ class Queue:
         return digest
 
     def put(self, item: WorkItem, digest: str) -> None:
-        """Queue an item, unless a worker has it already or it is done."""
+        """Queue a piece, unless a worker has it already or it is done."""
         if any(ticket.name == item.name for ticket in self.taken()) or (self.done / f"{item.name}.json").exists():
             return
         ticket = Ticket(rank="-".join(f"{number:06d}" for number in item.rank), name=item.name)
@@ -158,19 +158,19 @@ class Queue:
                 yield name, account
 
     def give_back(self, worker: str, *, died: bool) -> None:
-        """Put all items of a worker back into the queue. died: whether the worker died over them."""
+        """Put all pieces of a worker back into the queue. died: whether the worker died over them."""
         for ticket in self.taken():
             if ticket.worker == worker:
                 self.release(ticket, died=died)
 
     def release(self, ticket: Ticket, *, died: bool) -> None:
-        """Put a taken item back into the queue. died: whether its worker died over it."""
+        """Put a taken piece back into the queue. died: whether its worker died over it."""
         with contextlib.suppress(FileNotFoundError):
             waits = replace(ticket, worker="", deaths=ticket.deaths + died)
             os.rename(self.at / ticket.file, self.queue / waits.file)
 
     def drop(self, ticket: Ticket) -> None:
-        """Remove a taken item."""
+        """Remove a taken piece."""
         (self.at / ticket.file).unlink(missing_ok=True)
 
     @contextlib.contextmanager
