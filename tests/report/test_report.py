@@ -399,6 +399,18 @@ def test_the_search_is_drawn_as_validation(out: Path, page: Page) -> None:
     assert drawn(*single) is None, "nothing was searched"
     at_edge = drawn(*[replace(record, edge=True) for record in records])
     assert at_edge is not None and at_edge.count("<use") == several.count("<use") + len(records), "a square for each"
+    tied = [
+        replace(
+            records[0],
+            edge=True,
+            candidates=tuple(
+                replace(one, metrics={"accuracy": 0.7, "loss": loss})
+                for one, loss in zip(records[0].candidates, losses, strict=False)
+            ),
+        )
+        for losses in ((0.5, 0.6), (0.6, 0.5))
+    ]
+    assert drawn(tied[0]) != drawn(tied[1]), "of equal scores, the lower loss has the square"
     sampled = [replace(record, trials=3, chosen_settings={"rank": 4}) for record in records]
     assert "stroke-dasharray" in several and "stroke-dasharray" not in (drawn(*sampled) or "")
 

@@ -75,8 +75,9 @@ def draw(searches: Sequence[Search], look: Mapping[str, Style], metric: MetricIn
             if one.is_chosen:
                 axes.plot([one.learning_rate], [value], "o", mfc="none", mec=style.colour, ms=11, mew=1.2)
         if search.at_edge:
-            rate, value = max((rates[0], values[0]), (rates[-1], values[-1]), key=lambda pair: metric.sign * pair[1])
-            axes.plot([rate], [value], "s", mfc="none", mec=style.colour, ms=13, mew=0.8)
+            # As the search ranks them: of equal scores, the lower loss is better.
+            end = max((0, -1), key=lambda i: (metric.sign * values[i], -(scored[i][0].loss or 0.0)))
+            axes.plot([rates[end]], [values[end]], "s", mfc="none", mec=style.colour, ms=13, mew=0.8)
     axes.set_xscale("log")
     ticks = _ticks([one.learning_rate for _, scored in drawable.values() for one, _ in scored])
     axes.set_xticks(ticks, [text.rate(tick) for tick in ticks])
