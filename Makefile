@@ -21,7 +21,7 @@ test: $(DEV) ## the default tests: no GPU, no long runs
 	@$(PYTEST) --durations 10
 
 slow: $(DEV) ## the tests that the default suite leaves out: whole matrices, many kills, many damaged files
-	@$(PYTEST) -m 'slow and not gpu' --durations 10
+	@$(PYTEST) -m 'slow and not gpu' --durations 10 $(FLAGS)
 
 check: $(DEV) ## formatting, lint and types
 	@$(BIN)/ruff format --check .

@@ -6,9 +6,11 @@ Every import counts: those inside a function or under TYPE_CHECKING name a depen
 from __future__ import annotations
 
 import ast
+import re
 import subprocess
 import sys
 from graphlib import TopologicalSorter
+from importlib import import_module
 from pathlib import Path
 
 import pytest
@@ -41,7 +43,7 @@ WINGS = {
     "brain.encoding": f"{RUNS} launch config results report study brain.stories brain.vectors brain.fmri brain.ridge",
 }
 TOP = {"cli", "api", "backbone", "__main__", "__init__"}  # they may import everything
-LOOSE = {"__init__", "__main__", "api", "backbone"}  # `backbone`: the name that model cards import from
+LOOSE = {"__init__", "__main__", "api"}
 LONGEST = 350
 
 
@@ -150,3 +152,13 @@ def test_torch_stays_out_at_import(names: list[str]) -> None:
     code = "import sys\n" + "\n".join(f"{line}\nassert 'torch' not in sys.modules, {line!r}" for line in lines)
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.parametrize("name", WINGS)
+def test_a_wing_lists_its_public_names_and_has_them(name: str) -> None:
+    package = f"encoderlab.{name}"
+    listed = re.findall(r"`([\w.]+)`", (import_module(package).__doc__ or "").partition("Public: ")[2])
+    assert listed, f"{package}: its docstring has no line `Public: ...`"
+    for one in listed:
+        module, _, attribute = one.rpartition(".")
+        assert hasattr(import_module(f"{package}.{module}" if module else package), attribute), one

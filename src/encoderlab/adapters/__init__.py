@@ -1,6 +1,6 @@
 """Adapter files: the folder of encoderlab, the formats of PEFT, AdapterHub and loralib, and the model card.
 
-Model cards that encoderlab wrote import `load_adapter` from here.
+Public: `load_adapter`, which model cards import from here, `save` and `read`.
 """
 
 from encoderlab.core.lazy import lazily

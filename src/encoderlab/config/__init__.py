@@ -1,1 +1,4 @@
-"""Study files: read into frozen dataclasses, or refused with every problem at once."""
+"""Study files: read into frozen dataclasses, or refused with every problem at once.
+
+Public: `load.load`, `settings.Study`.
+"""

@@ -1,1 +1,4 @@
-"""Run independent work items: in this process, in worker processes, or in SLURM jobs."""
+"""Run independent work items: in this process, in worker processes, or in SLURM jobs.
+
+Public: `executor.WorkItem`, `executor.Executor`, `open_executor.open_executor`.
+"""

@@ -8,3 +8,7 @@ from encoderlab.core.lazy import lazily
 PUBLIC = {"write": "study_page"}
 
 __getattr__ = lazily(__name__, PUBLIC)
+
+
+def __dir__() -> list[str]:
+    return sorted(PUBLIC)

@@ -1,1 +1,4 @@
-"""Run an encoding study, from its file to its page."""
+"""Run an encoding study, from its file to its page.
+
+Public: `load.load`, `encode.encode`, `embed.embed`, `check.check`.
+"""

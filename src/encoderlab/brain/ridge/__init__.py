@@ -1,1 +1,4 @@
-"""Fit ridge regressions to many voxels, and score them on held-out stories."""
+"""Fit ridge regressions to many voxels, and score them on held-out stories.
+
+Public: `ridge.Ridge`, `banded.banded_ridge`.
+"""
