@@ -16,6 +16,7 @@ from encoderlab.methods.low_rank import FixedRank
 from encoderlab.methods.qlora import Qlora
 from encoderlab.model import encoder as model_encoder
 from encoderlab.model import load as model_load
+from encoderlab.training.run_folder import RunFolder
 from encoderlab.training.run_record import RunRecord
 
 
@@ -35,7 +36,7 @@ def write_adapter(format: ModuleType, run: Path, loaded: Loaded, folder: Path, f
     Raises:
         InputError: the format cannot hold the method.
     """
-    source = run / "adapter"
+    source = RunFolder(run).adapter
     base = {"head": loaded.task.head, "class_names": loaded.class_names}
     encoder = model_load.load(loaded.encoder.name, **base, seed=0)
     method, tensors = adapters.read(encoder, source, force=force)

@@ -78,7 +78,7 @@ def read_table(out: Path) -> Table:
     done = {variant.name: variant.done for variant in variants}
     validation = {name: _scores(done[name], "validation", key) for name in done}
     trained = [row.variant for row in summary if row.is_trained]
-    curves = {name: read_curve([folders[run.id].path for run in done[name]], key) for name in trained}
+    curves = {name: read_curve([folders[run.id] for run in done[name]], key) for name in trained}
     validation_rows = study.data["validation"].rows if "validation" in study.data else None
     return Table(
         out=out,

@@ -10,6 +10,8 @@ from typing import Any
 
 import numpy as np
 
+from encoderlab.training.run_folder import RunFolder
+
 BINS = 30  # of the training loss: a long run's curve is neither noise nor megabytes
 
 
@@ -23,13 +25,13 @@ class Curve:
     loss: tuple[float, ...]
 
 
-def read_curve(folders: Sequence[Path], key: str) -> Curve | None:
+def read_curve(folders: Sequence[RunFolder], key: str) -> Curve | None:
     """Read the curve of the metric `key` from the runs in `folders`. None if no run has finished an epoch."""
     scores: dict[float, list[float]] = {}
     times: list[float] = []
     losses: list[float] = []
     for folder in folders:
-        events = _events(folder / "metrics.jsonl")
+        events = _events(folder.metrics_log)
         epochs = [event for event in events if event.get("event") == "epoch"]
         if not epochs:
             continue

@@ -35,6 +35,7 @@ from encoderlab.tasks.base import Task
 from encoderlab.training import checkpoint
 from encoderlab.training.epochs import Epoch, OnEpoch, OnProgress, ignore
 from encoderlab.training.metrics_log import Log
+from encoderlab.training.run_folder import RunFolder
 from encoderlab.training.settings import Train
 from encoderlab.training.trackers import Tracking
 
@@ -163,13 +164,13 @@ class Trainer:
     def run(self) -> Trained:
         """Train to the end or to the stopping rule."""
         tensors = adapter_tensors(self.encoder)
-        folder = self.folder / "checkpoint"
+        folder = RunFolder(self.folder).checkpoint
         state = self.method.state(self.encoder)
         progress, held = self.ranks.on_first(lambda: checkpoint.read(folder))
         checkpoint.restore(held, tensors, state, self.optimizer)
         del held
         self._keep(progress)
-        place = self.folder / "metrics.jsonl" if self.ranks.first else None
+        place = RunFolder(self.folder).metrics_log if self.ranks.first else None
         with Log(place, progress.log_lines, self.tracking, progress.step) as log:
             self._epochs(progress, log, tensors, state)
         return Trained(
@@ -226,7 +227,7 @@ class Trainer:
             log.write(event="epoch", **asdict(entry))
             progress.log_lines = log.lines
             if self.ranks.first:
-                checkpoint.save(self.folder / "checkpoint", progress, tensors, state, self.optimizer)
+                checkpoint.save(RunFolder(self.folder).checkpoint, progress, tensors, state, self.optimizer)
 
     def _idle(self) -> list[str]:
         """Warn if a step has fewer micro-batches than there are processes.
@@ -257,7 +258,7 @@ class Trainer:
 
     def best(self) -> dict[str, Tensor] | None:
         """Return the best epoch's tensors as the checkpoint has them. None before the end of the first epoch."""
-        folder = self.folder / "checkpoint"
+        folder = RunFolder(self.folder).checkpoint
         progress, held = self.ranks.on_first(lambda: checkpoint.read(folder))
         checkpoint.restore(held, adapter_tensors(self.encoder), self.method.state(self.encoder), self.optimizer)
         if not held:

@@ -43,6 +43,11 @@ class RunFolder:
         """The folder of the last epochs' states, from which an interrupted run resumes."""
         return self.path / "checkpoint"
 
+    @property
+    def metrics_log(self) -> Path:
+        """The events of training, one JSON object per line."""
+        return self.path / "metrics.jsonl"
+
     def predictions(self, split: str) -> Path:
         """Return the file of the logits of one split."""
         return integrity.predictions(self.path, split)
