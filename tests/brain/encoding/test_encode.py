@@ -1,11 +1,9 @@
-"""`encoderlab encode` from files to report: planted truth, leakage choices, what is refused, what is not done twice."""
+"""`encoderlab encode` from files to report: planted truth, what is done again, the pages and files it writes."""
 
 from __future__ import annotations
 
-import csv
 import json
 import shutil
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -13,77 +11,14 @@ import h5py
 import numpy as np
 import pytest
 
-from encoderlab.brain.encoding import adapter_sweep, score
-from encoderlab.brain.encoding.design_rows import Counted
+from encoderlab.brain.encoding import score
 from encoderlab.brain.encoding.encode import encode
 from encoderlab.brain.encoding.score import read
 from encoderlab.brain.fmri.design import Design
-from encoderlab.brain.stories.saved import save
-from encoderlab.brain.stories.story import Story
-from encoderlab.brain.vectors.features import BagOfWords
 from encoderlab.brain.vectors.static import read_vectors
-from encoderlab.brain.vectors.vectors_file import open_vectors
 from encoderlab.cli.app import main
 from encoderlab.core.errors import EncoderlabError, InputError
-from encoderlab.study.compare import compare
-
-WORDS = "the film was not very good and acting plot bad a".split()
-VOXELS = 12
-
-
-def make_lab(folder: Path, stories: int = 7) -> None:
-    """Stories of made-up words, vectors for these, and responses that follow the vectors of `true.txt`."""
-    rng = np.random.default_rng(0)
-    for name in ("true", "other"):
-        rows = [f"{word} " + " ".join(f"{x:.4f}" for x in rng.normal(size=4)) for word in WORDS]
-        (folder / f"{name}.txt").write_text("\n".join(rows) + "\n")
-    made, table = [], read_vectors(folder / "true.txt", set(WORDS))
-    weights = rng.normal(size=(16, VOXELS))
-    (folder / "S1").mkdir()
-    for number in range(stories):
-        trs = -9.0 + 2 * np.arange(75 + number)
-        times = np.sort(rng.uniform(0, trs[-1] - 12, 300))
-        story = Story(name=f"tale{number}", words=tuple(rng.choice(WORDS, 300)), times=times, tr_times=trs)
-        made.append(story)
-        design = Design()
-        (rows_,) = design.delayed([design.rows(story.name, table.of(story)[0], times, trs)])
-        signal = rows_ @ weights
-        np.save(folder / "S1" / f"{story.name}.npy", signal / signal.std() + rng.normal(size=signal.shape))
-    save(made, folder / "stories.parquet")
-
-
-STUDY = """
-[stories]
-path = "stories.parquet"
-[responses]
-S1 = "S1"
-[[features]]
-kind = "bag-of-words"
-size = 3
-rate = true
-[[features]]
-kind = "vectors"
-path = ["true.txt", "other.txt"]
-[[features]]
-kind = "word-length"
-[encode]
-permutations = 200
-groups = 3
-fitted = 3
-"""
-
-
-@pytest.fixture
-def study(tmp_path: Path) -> Path:
-    make_lab(tmp_path)
-    file = tmp_path / "study.toml"
-    file.write_text(STUDY)
-    return file
-
-
-def table(out: Path) -> dict[str, dict[str, str]]:
-    with (out / "encoding.csv").open(encoding="utf-8") as file:
-        return {row["feature"]: row for row in csv.DictReader(file)}
+from fixtures_encode import STUDY, VOXELS, WORDS, make_lab, study, table  # noqa: F401  (a fixture)
 
 
 def test_the_planted_space_is_found(study: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -202,203 +137,6 @@ def test_a_missing_voxel_costs_that_story_and_voxel_alone(study: Path) -> None:
     assert not np.isnan(held.mean).any() and any("1 (story, voxel) pairs are not measured" in n for n in held.notes)
 
 
-def test_a_vocabulary_is_of_the_training_stories(study: Path) -> None:
-    """A word that is common in one story only is no column when that story is held out."""
-    stories = [
-        Story(name=n, words=w, times=np.arange(30.0), tr_times=np.arange(-9.0, 40, 2))
-        for n, w in (("a", ("x",) * 20 + ("y",) * 10), ("b", ("y",) * 16 + ("z",) * 14), ("c", ("z",) * 30))
-    ]
-    save(stories, study.parent / "stories.parquet")
-    (study.parent / "few.toml").write_text(
-        'out = "few"\n[stories]\npath = "stories.parquet"\n[[features]]\nkind = "bag-of-words"\n'
-    )
-    with pytest.raises(SystemExit):
-        main(["embed", str(study.parent / "few.toml")])
-    file = open_vectors(study.parent / "few" / "vectors" / "bag-of-words.h5")
-    assert file.vocabulary == ["z", "y", "x"]
-    bag = Counted(label="bag", kind="bag-of-words", file=file, feature=BagOfWords(size=2))
-    numbers = [file.read(name)[:, 0] for name in "abc"]
-    assert [file.vocabulary[i] for i in bag.columns(numbers)] == ["z", "y"]
-    assert [file.vocabulary[i] for i in bag.columns([numbers[0], numbers[1]])] == ["y", "x"]
-    plain = Design(trim=(0, 0), delays=(0,), zscore=False, downsample="sum")
-    without = bag.rows(stories, plain, held_out=[2])
-    assert without[0].sum(axis=0).tolist() == [10, 20] and without[2].sum() == 0
-
-
-def test_the_rank_sweep_and_its_leakage_choices(
-    study: Path, tiny_masked_lm: Callable[[str], Path], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    model = tiny_masked_lm("bert")
-    (study.parent / "mlm.toml").write_text(
-        f"""
-model = "{model}"
-seeds = [0]
-[task]
-kind = "masked-lm"
-[data]
-train = {{ path = "stories.parquet" }}
-validation = {{ fraction = 0.2 }}
-test = {{ fraction = 0.2 }}
-[train]
-epochs = 1
-max_length = 40
-[search]
-candidates = 1
-[[method]]
-name = "lora"
-rank = [2, 4]
-"""
-    )
-    text = f"{STUDY}\n".replace(
-        '[[features]]\nkind = "word-length"', f'[[features]]\nkind = "encoder"\nmodel = "{model}"\nstudy = "mlm.toml"'
-    )
-    study.write_text(text)
-    with pytest.raises(InputError, match="no runs yet; run `encoderlab compare .*mlm.toml` first"):
-        encode(study)
-    compare(study.parent / "mlm.toml")
-    out = encode(study).parent
-    rows = table(out)
-    assert list(rows)[-3:] == ["bert", "bert + lora rank=2", "bert + lora rank=4"]
-    assert rows["bert + lora rank=2"]["mean"] != rows["bert"]["mean"]
-    assert "rank" in (out / "report.html").read_text(encoding="utf-8")
-
-    seen: list[set[str]] = []
-    original = adapter_sweep.retrain
-
-    def spy(adapted: Any, stories: Any, folder: Any) -> Any:
-        seen.append({story.name for story in stories})
-        return original(adapted, stories, folder)
-
-    monkeypatch.setattr("encoderlab.brain.encoding.encode.retrain", spy)
-    strict = encode(study, ["encode.adapt=without held-out", f"out={study.parent / 'strict'}"]).parent
-    everyone = {f"tale{i}" for i in range(7)}
-    left_out = [everyone - names for names in seen]
-    assert {frozenset(names) for names in left_out} == {
-        frozenset({"tale0", "tale3", "tale6"}), frozenset({"tale1", "tale4"}), frozenset({"tale2", "tale5"})
-    }  # fmt: skip
-    assert table(strict)["bert"]["mean"] == rows["bert"]["mean"]
-    assert table(strict)["bert + lora rank=4"]["mean"] != rows["bert + lora rank=4"]["mean"]
-
-
-def test_no_choice_sees_the_scored_story(study: Path) -> None:
-    """Through the command: other responses of a story leave its alpha where it was, whatever the feature space."""
-    before = read(encode(study).parent / "scores" / "S1" / "bag-of-words.h5")
-    path = study.parent / "S1" / "tale4.npy"
-    np.save(path, np.random.default_rng(5).normal(size=np.load(path).shape) * 7)
-    after = read(encode(study).parent / "scores" / "S1" / "bag-of-words.h5")
-    assert before is not None and after is not None
-    np.testing.assert_array_equal(before.alphas[4], after.alphas[4])
-    assert (before.scores[4] != after.scores[4]).all()
-
-
-@pytest.mark.parametrize(
-    ("change", "says"),
-    [
-        ("responses.S1=nowhere", "responses.S1: .*nowhere: no such file or folder"),
-        (
-            "encode.trim=[10, 4]",
-            r"S1: story 'tale0': 61 rows of features after leaving out the first 10 and the last 4",
-        ),
-        ('stories.names=["tale0", "tale1"]', "2 stories have words and responses; expected three"),
-        ("encode.reference=nothing", "no feature space"),
-        ("encode.folds=40", "k-fold: 40 folds of 7 stories"),
-    ],
-)
-def test_wrong_input_is_one_line(study: Path, change: str, says: str, capsys: pytest.CaptureFixture[str]) -> None:
-    with pytest.raises(SystemExit) as stop:
-        main(["encode", str(study), "-s", change])
-    assert stop.value.code == 2
-    import re
-
-    errors = [line for line in capsys.readouterr().err.splitlines() if line.startswith("encoderlab: ")]
-    assert re.search(says, "\n".join(errors)), errors
-
-
-def command(*words: str) -> int:
-    with pytest.raises(SystemExit) as stop:
-        main(words)
-    return int(stop.value.code or 0)
-
-
-def test_check_says_what_would_be_done(study: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert command("check", str(study), "-s", "encode.folds=3", "--json") == 0
-    said = json.loads(capsys.readouterr().out)
-    assert (said["stories"], said["words"], said["warnings"]) == (7, 2100, [])
-    assert said["subjects"] == {"S1": {"stories": 7, "trs": 7 * 60 + sum(range(7)), "voxels": VOXELS, "folds": 3}}
-    kinds = [("bag-of-words", "3 words and their number"), ("vectors", "true.txt"), ("vectors", "other.txt")]
-    assert [tuple(row[1:]) for row in said["features"]] == [*kinds, ("word-length", "")]
-    assert said["fits"] == 3 * 4 and said["delays"] == [1, 2, 3, 4] and said["alphas"] == [100, 1e8, 13]
-    assert command("check", str(study), "-s", "encode.banded=true") == 0
-    shown = capsys.readouterr().out
-    assert "all spaces, banded" in shown and f"{7 * 5} fits" in shown
-    assert not (study.parent / "results").exists()
-
-
-def test_check_without_responses_is_for_embed_alone(study: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    study.write_text(STUDY.replace('[responses]\nS1 = "S1"\n', ""))
-    assert command("check", str(study)) == 0
-    assert "warning: the study has no [responses]: `encoderlab embed` works without" in capsys.readouterr().out
-
-
-def test_what_was_settled_of_an_encoder_is_said(
-    study: Path, tiny_model: Callable[[str], Path], capsys: pytest.CaptureFixture[str], tmp_path: Path
-) -> None:
-    model = tmp_path / "decoder"
-    shutil.copytree(tiny_model("bert"), model)
-    config = json.loads((model / "config.json").read_text())
-    (model / "config.json").write_text(json.dumps(config | {"is_decoder": True}))
-    study.write_text(STUDY + f'[[features]]\nkind = "encoder"\nmodel = "{model}"\n')
-    assert command("embed", str(study)) == 0
-    assert "is_decoder" in next(line for line in capsys.readouterr().out.splitlines() if line.startswith("warning: "))
-
-
-def test_check_reports_every_problem_at_once(
-    study: Path, tiny_model: Callable[[str], Path], capsys: pytest.CaptureFixture[str]
-) -> None:
-    encoder = f'[[features]]\nkind = "encoder"\nmodel = "{tiny_model("bert")}"\n'
-    unread = f'{encoder}layer = 7\n{encoder}study = "mlm.toml"\n{encoder}adapter = "nowhere"\n'
-    study.write_text(
-        STUDY.replace('S1 = "S1"', 'S1 = "S1"\nS2 = "S2"').replace("other.txt", "gone.txt")
-        + "delay = 3\n[launch]\nvoxels = 0\n"
-        + unread
-    )
-    (study.parent / "S1" / "tale3.npy").unlink()
-    assert command("check", str(study), "-s", "stories.path=lost.parquet") == 2
-    err = capsys.readouterr().err
-    for said in (
-        *("encode.delay: unknown key", "launch.voxels: expected", "responses.S2: ", "lost.parquet: no such file"),
-        *("gone.txt: no such file", "mlm.toml: no such file", "layer", "nowhere"),
-    ):
-        assert said in err, (said, err)
-    assert all(line.startswith("encoderlab: ") for line in err.splitlines())
-
-    study.write_text(STUDY)
-    assert command("check", str(study), "-s", "encode.trim=[10, 4]", "-s", "encode.reference=nothing") == 2
-    lines = capsys.readouterr().err.splitlines()
-    assert ["no responses: tale3" in line for line in lines].count(True) == 1
-    assert any("story 'tale0': 61 rows of features" in line for line in lines)
-    assert any("encode.reference" in line for line in lines)
-
-
-def test_only_a_fine_tuning_study_is_timed(study: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert command("check", str(study), "--time") == 2
-    assert "--time: " in capsys.readouterr().err
-
-
-def test_adapters_without_held_out_stories_need_a_cut(study: Path, tiny_masked_lm: Callable[[str], Path]) -> None:
-    """Said before anything is computed."""
-    model = tiny_masked_lm("bert")
-    (study.parent / "mlm.toml").write_text(
-        f'model = "{model}"\n[task]\nkind = "masked-lm"\n[data]\ntrain = "stories.parquet"\n'
-        'test = "stories.parquet"\n[[method]]\nname = "lora"\n'
-    )
-    feature = f'[[features]]\nkind = "encoder"\nmodel = "{model}"\nstudy = "mlm.toml"\n'
-    study.write_text(STUDY.replace("[encode]", feature + '[encode]\nadapt = "without held-out"'))
-    with pytest.raises(InputError, match=r"mlm.toml: data.test names rows of its own; .*needs a cut"):
-        encode(study)
-    assert not (study.parent / "results").exists()
-
-
 def test_stories_without_responses(study: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (study.parent / "S1" / "tale6.npy").unlink()
     with pytest.raises(InputError, match=r"S1: 1 stories have no responses: tale6; .*encode.unmatched = \"leave out\""):
@@ -469,31 +207,6 @@ def test_the_reference_pipeline(study: Path) -> None:
         encode(study, ['reference.test=["nobody"]'])
 
 
-def test_adapters_leave_out_the_stories_of_each_subject(study: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Two subjects with different stories: nobody's scored story trains the adapter that predicts it."""
-    from encoderlab.brain.encoding.design_rows import Retrained
-    from encoderlab.brain.ridge.folds import Folds
-    from encoderlab.brain.stories.read import read as read_stories
-
-    stories = read_stories(study.parent / "stories.parquet")
-    asked: list[frozenset[str]] = []
-
-    class File:
-        def read(self, name: str) -> np.ndarray:
-            return np.random.default_rng(1).normal(size=(300, 2))
-
-    def files(names: frozenset[str]) -> Any:
-        asked.append(names)
-        return File()
-
-    source = Retrained(label="x", kind="encoder", files=files, size=2, depends="")
-    mine = [stories[i] for i in (1, 3, 4, 6)]
-    folds = Folds.leave_one_out(4)
-    for only in score.groups_of(folds, 2):
-        source.rows(mine, Design(), [story for fold in only for story in folds.held_out[fold]])
-    assert asked == [{"tale1", "tale4"}, {"tale3", "tale6"}]
-
-
 @pytest.mark.parametrize("level", [1.0, 1000.0])
 def test_the_level_of_the_responses_does_not_matter(study: Path, level: float) -> None:
     before = float(table(encode(study, ["encode.permutations=0"]).parent)["true"]["mean"])
@@ -501,14 +214,6 @@ def test_the_level_of_the_responses_does_not_matter(study: Path, level: float) -
         np.save(path, np.load(path) + level)
     after = float(table(encode(study, ["encode.permutations=0"]).parent)["true"]["mean"])
     assert after == pytest.approx(before, abs=1e-4)
-
-
-def test_labels_that_would_be_one_file(study: Path) -> None:
-    two = 'path = "true.txt"\nlabel = "a b"\n[[features]]\nkind = "vectors"\npath = "other.txt"\nlabel = "A/b"'
-    text = STUDY.replace('path = ["true.txt", "other.txt"]', two)
-    study.write_text(text)
-    with pytest.raises(InputError, match="the labels 'a b' and 'A/b' would be one file"):
-        encode(study)
 
 
 def test_the_scan_of_a_text_file_is_that_of_its_responses(study: Path) -> None:
