@@ -261,6 +261,7 @@ def _check_fair(reader: Reader, variants: Sequence[Variant]) -> None:
         ]
         reader.problem(
             "method",
-            f"not every method has as many learning rates ({'; '.join(groups)}), so the comparison would not be fair",
-            "give each `learning_rate` as many numbers, or set search.candidates for methods without one",
+            f"methods have different numbers of learning rates ({'; '.join(groups)}), "
+            "so the comparison would not be fair",
+            "give each `learning_rate` the same number of values, or set search.candidates for methods without one",
         )
