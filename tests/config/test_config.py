@@ -83,7 +83,7 @@ def test_learning_rates_are_candidates_and_as_many_for_every_method(write) -> No
     assert [variant.learning_rates for variant in one.variants] == [(1e-3,), (3e-3,)]
 
     (line,) = problems(write(SHORT + lora + "1e-3\n"))
-    assert line.startswith("method: not every method has as many learning rates (1 for lora; 3 for head)")
+    assert line.startswith("method: methods have different numbers of learning rates (1 for lora; 3 for head)")
     assert "search.candidates" in line
     for wrong in ("[1e-3, 1e-3, 2e-3]", "0", "[]", "-1e-3"):
         (line,) = problems(write(SHORT + lora + wrong), "search.candidates=1")

@@ -61,7 +61,7 @@ def test_the_reference_page_says_the_default_learning_rate(method: type[Method])
 
 
 @pytest.mark.parametrize(
-    "section", [sections.StudyHeader, sections.StoriesSection, *features.KINDS, sections.Reference, sections.Encode]
+    "section", [sections.EncodingHeader, sections.StoriesSection, *features.KINDS, sections.Reference, sections.Encode]
 )
 def test_the_encoding_page_lists_every_key(section: type) -> None:
     page = PAGE.with_name("encoding-study.md").read_text(encoding="utf-8")

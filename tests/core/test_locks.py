@@ -166,7 +166,9 @@ def test_a_run_that_another_process_does_is_not_done_twice(
     last = folders[-1]
     (last / "result.json").unlink()
     holder(last)
-    with pytest.raises(InputError, match=rf"{last.name}: in use by .*; it does this run: the same command goes on"):
+    with pytest.raises(
+        InputError, match=rf"{last.name}: in use by .*; that process is training this run; run the same command again"
+    ):
         compare.compare(path, QUICK)
     assert not (last / "result.json").exists() and (out / "report.html").exists()
 

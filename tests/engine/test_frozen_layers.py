@@ -139,7 +139,7 @@ def test_files_of_earlier_commands_make_room(tmp_path: Path, caplog: pytest.LogC
         return sorted(path.name for path in tmp_path.iterdir())
 
     assert room(4, since=50) and len(there()) == 6
-    assert not room(3) and len(there()) == 6 and caplog.text.count("fit into train.trunk_cache") == 1
+    assert not room(3) and len(there()) == 6 and caplog.text.count("train.trunk_cache is too small") == 1
     assert not room(0.5, since=50) and len(there()) == 6  # never, so nothing goes for it
     assert room(3, since=50)
     assert there() == ["now.json", "now.npy", "old.json", "old.npy"]

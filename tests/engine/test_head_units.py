@@ -1,4 +1,4 @@
-"""A regression head that answers in another unit than the labels is found out by its answers, and drawn anew."""
+"""A regression head that predicts in another unit than the labels is found by its predictions and reinitialized."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from encoderlab.study.compare import compare
 from encoderlab.tasks.regression import Regression
 from fixtures_heads import NUMBER, SEQUENCE, checkpoint, loaded, named, results, study
 
-SAME = "model: the checkpoint's own head is used: it answers with 'score', in the unit of the labels"
+SAME = "model: the checkpoint's own head is used: it predicts 'score', in the unit of the labels"
 
 
 def said_by(path: Path) -> list[str]:
@@ -37,7 +37,7 @@ def test_the_next_study_in_another_unit_starts_from_a_new_head(
     assert said_by(study(tmp_path / "same", merged, NUMBER)) == [SAME]
     other = study(tmp_path / "other", merged, NUMBER, unit=0.4, centre=4.5)
     (note,) = said_by(other)
-    assert "does not answer in the unit of the labels" in note and note.endswith("its last layer is drawn anew")
+    assert "does not predict in the unit of the labels" in note and note.endswith("its last layer is newly initialized")
     compare(other)
     after = {name: one["splits"]["test"]["mse"] for name, one in results(tmp_path / "other").items()}
     assert after["untrained"] < 5.5**2 and after["lora"] < 5.5**2  # a fresh head answers about 0, or near the labels
@@ -88,4 +88,4 @@ def test_what_the_answers_are_held_to(
             and settled.newly_initialized == made.newly_initialized
             and settled.head_fingerprint == made.head_fingerprint
         )
-        assert any("may answer in another unit" in line for line in settled.notes) == (becomes == "doubtful")
+        assert any("may predict in another unit" in line for line in settled.notes) == (becomes == "doubtful")

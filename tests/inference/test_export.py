@@ -200,9 +200,9 @@ def test_adapterhub_is_read_back(make_run: MakeRun, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("to", "method", "said"),
     [
-        ("merged", Prefix(), "no weights of the plain model do; use --to onnx"),
-        ("merged", Prompt(), "no weights of the plain model do; use --to onnx"),
-        ("merged", Adapter(), "no weights of the plain model do; use --to onnx"),
+        ("merged", Prefix(), "cannot be folded into the weights of the plain model; use --to onnx"),
+        ("merged", Prompt(), "cannot be folded into the weights of the plain model; use --to onnx"),
+        ("merged", Adapter(), "cannot be folded into the weights of the plain model; use --to onnx"),
         ("peft", Prefix(), "PEFT counts a prefix among the positions.*; use --to onnx"),
         ("peft", Full(), "PEFT has no method like 'full'; use --to merged"),
         ("peft", LayerNorm(), 'written by the method name = "peft" with type = "LN_TUNING"; use --to merged'),
@@ -257,7 +257,7 @@ def test_only_a_new_or_an_empty_folder_is_written(make_run: MakeRun, tmp_path: P
     (tmp_path / ".empty.part").mkdir()
     (tmp_path / ".empty.part" / "left").write_text("by an export that was killed")
     for target in (used, file):
-        with pytest.raises(InputError, match="is there already"):
+        with pytest.raises(InputError, match="already exists"):
             export.export(run, "merged", target)
     export.export(run, "merged", empty)
     assert not (empty / "left").exists() and not (tmp_path / ".empty.part").exists()

@@ -54,6 +54,7 @@ def test_a_mean_that_float32_cannot_hold_is_refused(
         with pytest.raises(InputError) as caught:
             export(folder, to, tmp_path / to)
         assert re.search(
-            r"not written: the model's answers lie around .* has steps of .*, too coarse", str(caught.value)
+            r"not written: the exported model predicts in float32, whose precision near .* is .*: too coarse",
+            str(caught.value),
         )
         assert "\n" not in str(caught.value) and not (tmp_path / to).exists()

@@ -117,7 +117,7 @@ def test_without_stored_predictions_it_says_so(tiny_model: Callable[[str], Path]
     run = run_of(tmp_path, tiny_model("bert"), "classification")
     (run / "predictions" / "test.safetensors").unlink()
     done = export(run, "merged")
-    assert done.stored_difference is None and "not held to stored predictions" in done.checks()[1]
+    assert done.stored_difference is None and "not compared with stored predictions" in done.checks()[1]
 
 
 def test_a_decoders_config_is_exported_as_the_encoder_that_was_scored(
@@ -193,4 +193,4 @@ def test_a_base_that_was_moved_is_named(
         *(capsys, "export", str(run), "--to", "merged", "--out", str(tmp_path / "forced")),
         *("--base", str(other), "--force"),
     )
-    assert code == 0 and "another base was forced, so they are not held to each other" in out
+    assert code == 0 and "not compared, because --force was used" in out

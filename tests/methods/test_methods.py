@@ -197,7 +197,7 @@ def test_draws_depend_on_the_seed_and_the_place_alone(make: Make) -> None:
     ("method", "said"),
     [
         (Lora(rank=33), "rank = 33: larger than the layer"),
-        (Lora(target=("querry",)), "closest: query"),
+        (Lora(target=("querry",)), "did you mean 'query'"),
         (Lora(target=("encoder.layer.0.attention.self.quer",)), "encoder.layer.0.attention.self.query"),
         (Lora(layers=(5,)), "has layers 0 to 1"),
         (Adapter(layers=(-3,)), "has layers 0 to 1"),

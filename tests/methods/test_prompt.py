@@ -145,7 +145,7 @@ def test_a_mean_over_tokens_and_a_token_wise_head_see_the_real_tokens(make: Make
             assert tuned.model(**rows).logits.shape[:2] == rows["input_ids"].shape
     tuned = make("modernbert", Prompt(length=4))
     tuned.model.config.classifier_pooling = "mean"
-    assert "averages over the real tokens" in Prompt(placement="front").problems(tuned)[0]
+    assert "averages over all tokens" in Prompt(placement="front").problems(tuned)[0]
     rows = batch(tuned)
     with torch.no_grad():
         states = tuned.base_model(**rows).last_hidden_state
@@ -180,7 +180,7 @@ def test_what_cannot_be_is_said_in_one_line(make: Make) -> None:
     assert "takes as many of the 64 positions" in Prompt(length=64, placement="front").problems(plain)[0]
     assert Prompt(length=64).problems(plain) == []
     masked = make("roberta", head="MaskedLM")
-    assert "answers token by token" in Prompt(placement="front").problems(masked)[0]
+    assert "predicts one label per token" in Prompt(placement="front").problems(masked)[0]
     tuned = make("roberta", Prompt(length=5, placement="front"))
     with torch.no_grad():
         tuned.model(input_ids=torch.full((1, 59), 7))

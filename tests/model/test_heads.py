@@ -1,4 +1,4 @@
-"""A checkpoint's own head: its classes in the study's order, its number in the labels' unit, or drawn anew; said."""
+"""A checkpoint's own head: its classes in the study's order, its number in the labels' unit, or a new layer; said."""
 
 from __future__ import annotations
 
@@ -101,10 +101,10 @@ def test_one_name_in_several_spellings(
         (SEQUENCE, 2, named("B-X", "O"), TOKEN, ["O", "B-X"], "is one of BertForSequenceClassification"),
         (SEQUENCE, 1, named("score"), CHOICE, ["A", "B"], "is one of BertForSequenceClassification"),
         (CHOICE, 1, {}, SEQUENCE, ["score"], "is one of BertForMultipleChoice"),
-        (SEQUENCE, 1, named("rating"), SEQUENCE, ["score"], "answers with 'rating', the study with 'score'"),
+        (SEQUENCE, 1, named("rating"), SEQUENCE, ["score"], "predicts 'rating', the study 'score'"),
         (
             *(SEQUENCE, 1, {"sbert_ce_default_activation_function": "torch.nn.modules.activation.Sigmoid"}, SEQUENCE),
-            *(["score"], "answers before Sigmoid"),
+            *(["score"], "applies Sigmoid, so"),
         ),
         (SEQUENCE, 3, named("a", "b", "c"), SEQUENCE, ["no", "yes"], "has 3 outputs (a, b, c), the study needs 2"),
         (SEQUENCE, 1, {}, SEQUENCE, ["no", "yes"], "has 1 outputs, the study needs 2"),
@@ -123,7 +123,7 @@ def test_another_head_is_drawn_anew_and_said(
     folder = checkpoint(tiny_model("bert"), tmp_path, head, outputs, **says)
     made, other = (loaded(folder, wanted, classes, seed) for seed in (0, 1))
     (note,) = made.notes
-    assert said in note and note.endswith("its last layer is drawn anew")
+    assert said in note and note.endswith("its last layer is newly initialized")
     lacking = {n for n in made.newly_initialized if made.in_pooler(n)}  # a checkpoint for words has no pooler
     assert bool(lacking) == (head == TOKEN and wanted == SEQUENCE)
     assert made.newly_initialized - lacking == {"classifier.weight", "classifier.bias"} and not made.head_fingerprint
@@ -155,7 +155,7 @@ def test_names_that_say_nothing_are_taken_in_their_order_with_a_warning(
     (note,) = made.notes
     assert (
         not made.newly_initialized
-        and "have no names (LABEL_0, LABEL_1): they are taken for no, yes in this order" in note
+        and "have no names (LABEL_0, LABEL_1): they are assumed to be no, yes in this order" in note
     )
 
 
@@ -178,7 +178,7 @@ def test_a_regression_goes_on_from_the_checkpoints_own_answers(
     assert done.stored_difference is not None and done.stored_difference < 1e-6 * centre
     second = study(tmp_path / "second", tmp_path / "merged", NUMBER, unit=unit, centre=centre)
     said = [line for line in check.check(second).warnings if "head" in line]
-    assert said == ["model: the checkpoint's own head is used: it answers with 'score', in the unit of the labels"]
+    assert said == ["model: the checkpoint's own head is used: it predicts 'score', in the unit of the labels"]
     compare(second)
     assert json.loads((tmp_path / "second" / "out" / "study.json").read_text())["warnings"][:1] == said
     after = results(tmp_path / "second")
@@ -204,7 +204,7 @@ def test_a_number_without_a_name_is_taken_in_the_labels_unit_with_a_warning(
 ) -> None:
     folder = checkpoint(tiny_model("bert"), tmp_path, SEQUENCE, 1)
     made = loaded(folder, SEQUENCE, ["score"])
-    assert not made.newly_initialized and "taken to answer with 'score' in the unit of the labels" in made.notes[0]
+    assert not made.newly_initialized and "assumed to predict 'score' in the unit of the labels" in made.notes[0]
     wanted = ours(made).double()
     task = Regression(text="text", label="score")
     table = Rows({"text": TEXTS, "score": [440.0, 450.0, 455.0, 470.0]}, "rows", np.arange(4))

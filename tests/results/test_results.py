@@ -115,7 +115,7 @@ def test_one_seed_has_no_spread_over_seeds(tmp_path: Path) -> None:
 def test_a_variant_with_one_finished_run_among_several_is_told(tmp_path: Path) -> None:
     lost = [("lora rank=4", 0), ("lora rank=4", 2)]
     caveats = collect.collect(write_study(tmp_path, specs=SPECS[:2], rows=200, failed=lost)).caveats
-    one = "One run alone is finished of lora rank=4: its interval covers other test rows, but no other seeds."
+    one = "Only one run of lora rank=4 has finished: its interval covers other test rows, but no other seeds."
     assert caveats[0] == one and not any(line.startswith("Every method") for line in caveats)
 
 

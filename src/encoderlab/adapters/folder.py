@@ -26,7 +26,7 @@ from torch import Tensor
 
 from encoderlab.adapters import adapterhub, base_name, model_card, peft, tensor_names, unfit
 from encoderlab.adapters.folder_files import OURS, WEIGHTS
-from encoderlab.core.errors import InputError
+from encoderlab.core.errors import InputError, first_line
 from encoderlab.core.files import build, read_json, write_json, write_text
 from encoderlab.core.hashing import as_json, file_hash
 from encoderlab.core.tensor_files import save_tensors
@@ -142,8 +142,8 @@ def _one_line(folder: Path) -> Iterator[None]:
     except MemoryError:
         raise
     except Exception as error:
-        reason = (str(error).strip() or "without a reason").splitlines()[0]
-        raise InputError(f"{folder}: a file of this adapter is damaged ({type(error).__name__}: {reason})") from None
+        reason = first_line(error, named=True)
+        raise InputError(f"{folder}: a file of this adapter is damaged ({reason}); copy the folder again") from None
 
 
 def _read(encoder: EncoderModel, folder: Path, head: bool, force: bool) -> tuple[Method, dict[str, Tensor]]:

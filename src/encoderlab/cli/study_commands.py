@@ -123,10 +123,10 @@ def inspect(
     The command also counts the parameters of the model by component. It trains nothing.
     """
     from encoderlab.cli import tables
-    from encoderlab.study import inspect as anatomy
+    from encoderlab.study import inspect as inspection
 
-    found = anatomy.inspect(model, method or (), settings or (), classes=task_classes)
-    print_json(found.as_dict()) if json else tables.anatomy(found)
+    found = inspection.inspect(model, method or (), settings or (), classes=task_classes)
+    print_json(found.as_dict()) if json else tables.inspection(found)
 
 
 def demo(

@@ -15,7 +15,7 @@ from encoderlab.core import durations
 from encoderlab.report.text import gain, score
 from encoderlab.study.check import CheckReport
 from encoderlab.study.estimate import Estimate
-from encoderlab.study.inspect import Anatomy
+from encoderlab.study.inspect import Inspection
 from encoderlab.tasks.metric import MetricInfo
 from encoderlab.tasks.score_names import SCORE_NAMES
 
@@ -206,7 +206,7 @@ def evaluated(result: Mapping[str, Any]) -> None:
     )
 
 
-def anatomy(found: Anatomy) -> None:
+def inspection(found: Inspection) -> None:
     """Print the parameters of a model by component, and those that each method would train."""
     size = f"{found.layers} layers, hidden size {found.hidden}"
     head = f"a head for {found.classes} classes"

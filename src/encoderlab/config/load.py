@@ -72,8 +72,8 @@ def read(path: Path, overrides: Sequence[str] = ()) -> Draft:
     raw = parse(path)
     reader = Reader(path)
     task_class = _task_class(raw.get("task", {}), overrides)
-    probe = task_class is None or task_class.has_probe
-    usual = [{"name": name} for name in DEFAULT if probe or name != "head"]
+    with_head = task_class is None or task_class.supports_head_method
+    usual = [{"name": name} for name in DEFAULT if with_head or name != "head"]
     methods = named_sections(reader, raw.get("method", usual))
     raw["method"] = methods
     override(reader, raw, overrides, _settable(raw, methods, task_class))
@@ -90,7 +90,7 @@ def read(path: Path, overrides: Sequence[str] = ()) -> Draft:
         reader,
         methods,
         search or Search(),
-        probe=probe,
+        with_head=with_head,
         windows=task_class is None or "stride" in types(task_class),
         usual=TrainOverrides.usual(train, task),
     )

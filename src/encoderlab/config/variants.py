@@ -58,7 +58,7 @@ def read_variants(
     raw: Sequence[TomlTable],
     search: Search,
     *,
-    probe: bool = True,
+    with_head: bool = True,
     windows: bool = False,
     usual: TrainOverrides = UNSAID,
 ) -> tuple[Variant, ...]:
@@ -68,7 +68,7 @@ def read_variants(
         reader: takes the problems.
         raw: the sections, from `named_sections`.
         search: the section [search].
-        probe: whether the baseline `head` is appended if the study does not have it.
+        with_head: whether the baseline `head` is appended if the study does not have it.
         windows: whether the rows of the task are windows, so that a method may set a stride.
         usual: the epochs and the stride of a section that does not set them.
     """
@@ -78,7 +78,7 @@ def read_variants(
         same = [j for j, other in enumerate(raw) if other["name"] == one["name"]]
         path = f"method.{one['name']}" + (f"[{same.index(i)}]" if len(same) > 1 else "")
         choices += _choices(reader, one, path, search, windows)
-    if probe and not any(one["name"] == only(Head, "name") for one in raw):
+    if with_head and not any(one["name"] == only(Head, "name") for one in raw):
         choices.append(_Choice(Head(), UNSAID, {}))
     choices = [replace(one, space=_with_rates(one.method, one.space, search)) for one in choices]
     settings = [one.settings(usual) for one in choices]
@@ -261,6 +261,7 @@ def _check_fair(reader: Reader, variants: Sequence[Variant]) -> None:
         ]
         reader.problem(
             "method",
-            f"not every method has as many learning rates ({'; '.join(groups)}), so the comparison would not be fair",
-            "give each `learning_rate` as many numbers, or set search.candidates for methods without one",
+            f"methods have different numbers of learning rates ({'; '.join(groups)}), "
+            "so the comparison would not be fair",
+            "give each `learning_rate` the same number of values, or set search.candidates for methods without one",
         )

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from difflib import get_close_matches
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from encoderlab.core.suggestions import did_you_mean
 from encoderlab.data.delimited import shown
 from encoderlab.data.source import file_format
 
@@ -26,8 +26,8 @@ def column_problems(rows: Rows, names: Sequence[str]) -> list[str]:
         ]
     found = []
     for name in missing:
-        near = get_close_matches(name, have, n=1) or [other for other in have if other.lower() == name.lower()]
-        hint = f"; did you mean {near[0]!r}?" if near else _elsewhere(rows, name)
+        near = did_you_mean(name, have)
+        hint = f"; {near}" if near else _elsewhere(rows, name)
         found.append(f"{rows.origin}: no column {name!r}; the columns are {shown(have)}{hint}")
     return found
 

@@ -9,11 +9,11 @@ import os
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from difflib import get_close_matches
 from pathlib import Path
 from typing import Annotated, final
 
 from encoderlab.core.errors import Problem
+from encoderlab.core.suggestions import did_you_mean
 from encoderlab.core.types import Doc
 from encoderlab.data.foreign import foreign
 
@@ -68,7 +68,7 @@ def path_problem(path: Path) -> str | None:
 def _no_file(path: Path) -> str:
     """Return why a path is not a file."""
     if address := _ADDRESS.search(str(path)):
-        return f"{address[1]}://{address[2]} is a URL; download the file and name it, or use `hub` for a data set"
+        return f"{address[1]}://{address[2]} is a URL; download the file and give its path, or use `hub` for a data set"
     if os.path.islink(path):
         return f"{path} is a link to {os.readlink(path)}, which does not exist"
     if os.path.lexists(path):
@@ -76,9 +76,8 @@ def _no_file(path: Path) -> str:
     if any(ord(letter) < 32 for letter in path.name):
         return f"no such file: {str(path)!r}; a backslash in double quotes is an escape: write the path with /"
     names = os.listdir(path.parent) if os.path.isdir(path.parent) else []
-    same = [name for name in names if name.lower() == path.name.lower()]
-    near = same or get_close_matches(path.name, names, n=1)
-    hint = f"; did you mean {near[0]!r}?" if near else ""
+    near = did_you_mean(path.name, names)
+    hint = f"; {near}" if near else ""
     made = f"; to make a file of stories, run: encoderlab stories FILE -o {path}"
     return f"no such file: {path}{hint}" + made * (path.suffix == ".parquet" and not near)
 

@@ -57,21 +57,21 @@ class FrozenLayers:
     Args:
         encoder: the model.
         count: how many layers states can stand in for; 0 leaves the model as it is.
-        resting: how many layers run as in inference, with what is in front of them.
+        eval_layers: how many leading layers stay in eval mode, with the modules in front of them.
         owner: as in `ForwardCall`.
 
     Attributes:
-        modules: the modules that run as in inference.
+        modules: the modules that stay in eval mode.
         whole: whether these are all layers, so that nothing but a head trains.
         kept: states by the fingerprint of their rows; a row of an array for each token, or each sequence if `whole`.
     """
 
-    def __init__(self, encoder: EncoderModel, count: int, resting: int, owner: object) -> None:
+    def __init__(self, encoder: EncoderModel, count: int, eval_layers: int, owner: object) -> None:
         layers = encoder.layers()
         self.count, self.whole, self.owner = count, count == len(layers), owner
         children = encoder.base_model.named_children()
-        self.modules: list[nn.Module] = [*layers[:resting]]
-        if resting:
+        self.modules: list[nn.Module] = [*layers[:eval_layers]]
+        if eval_layers:
             self.modules += [m for name, m in children if name != encoder.family.pooler and not _holds(m, layers)]
         self.kept: dict[str, np.ndarray] = {}
         if count == 0:
@@ -99,8 +99,8 @@ class FrozenLayers:
                 digest.update(fingerprints.buffer(tensor))
         return digest.hexdigest()
 
-    def rest(self) -> None:
-        """Let frozen layers run as in inference. Called after every `train()`."""
+    def set_eval(self) -> None:
+        """Put the frozen layers into eval mode. The runner calls it after every `train()`."""
         for module in self.modules:
             module.eval()
 

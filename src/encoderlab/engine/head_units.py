@@ -1,12 +1,12 @@
-"""Check whether a checkpoint's regression head answers in the unit of the labels.
+"""Check whether a checkpoint's regression head predicts in the unit of the labels.
 
-encoderlab compares its answers with the labels of some training rows:
+encoderlab compares its predictions with the labels of some training rows:
 
-    rmse = sqrt(mean((answer - label)^2))       s: standard deviation of the training rows' labels
+    rmse = sqrt(mean((prediction - label)^2))   s: standard deviation of the training rows' labels
 
 A head that was trained on these labels has an rmse of at most about s; a head that always gives their mean has s. A
-head far above s answers in another unit, or about another quantity of the same name. Training would then start out of
-reach of the labels, and correlations would hide it.
+head far above s predicts in another unit, or another quantity of the same name. Training would then start out of reach
+of the labels, and correlations would hide it.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ FAR, DOUBTFUL = 3.0, 1.5  # times the labels' standard deviation
 
 
 def settle(encoder: EncoderModel, task: Task, train: TokenizedRows) -> tuple[EncoderModel, str]:
-    """Draw the last layer of a checkpoint's head anew where it does not answer in the unit of the labels.
+    """Reinitialize the head's last layer if its predictions are not in the unit of the labels.
 
     Args:
         encoder: as `model.load.load` gives it, without a method.
@@ -36,7 +36,7 @@ def settle(encoder: EncoderModel, task: Task, train: TokenizedRows) -> tuple[Enc
         train: the training rows.
 
     Returns:
-        The encoder, loaded again with a note where the head is drawn anew.
+        The encoder, loaded again with a note if its last layer is newly initialized.
         That note, the `anew` of `model.load.load`; "" where the head is kept or was newly initialized.
     """
     scale = task.scale(train.labels)
@@ -48,14 +48,16 @@ def settle(encoder: EncoderModel, task: Task, train: TokenizedRows) -> tuple[Enc
     if not off > DOUBTFUL:
         return encoder, ""
     said = (
-        f"on {len(rows)} training rows it answers {answers.mean():.4g} on average, their labels are "
+        f"on {len(rows)} training rows it predicts {answers.mean():.4g} on average, their labels average "
         f"{labels.mean():.4g}: off by {off:.3g} standard deviations of the labels"
     )
     if off <= FAR:
         return replace(
-            encoder, notes=(*encoder.notes, f"the checkpoint's own head may answer in another unit: {said}")
+            encoder, notes=(*encoder.notes, f"the checkpoint's own head may predict in another unit: {said}")
         ), ""
-    anew = f"the checkpoint's head does not answer in the unit of the labels: {said}; its last layer is drawn anew"
+    anew = (
+        f"the checkpoint's head does not predict in the unit of the labels: {said}; its last layer is newly initialized"
+    )
     names = list(encoder.model.config.id2label.values())
     again = load.load(encoder.name, head=task.head, class_names=names, seed=0, tokenizer=encoder.tokenizer, anew=anew)
     return again, anew

@@ -88,13 +88,13 @@ class ModelRunner(nn.Module):
         self.owner = object()  # of the calls: a model may be wrapped more than once
         # Its hooks come before those of the frozen layers: the kept states are those that the head reads.
         self.last_layer = LastLayer(encoder, self.packs, self.owner)
-        resting = frozen_layers.frozen_layers(encoder) if frozen is None else frozen
-        self.frozen = frozen_layers.FrozenLayers(encoder, resting if self.packs else 0, resting, self.owner)
+        eval_layers = frozen_layers.frozen_layers(encoder) if frozen is None else frozen
+        self.frozen = frozen_layers.FrozenLayers(encoder, eval_layers if self.packs else 0, eval_layers, self.owner)
 
     def train(self, mode: bool = True) -> ModelRunner:
         """Switch dropout on for passes that have a `DropoutRNG`, but not in front of what trains."""
         super().train(mode)
-        self.frozen.rest()
+        self.frozen.set_eval()
         return self
 
     def forward(

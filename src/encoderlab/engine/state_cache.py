@@ -87,10 +87,10 @@ def room(cache: StateCache, size: int) -> bool:
     if cache.bytes and not fits and cache.folder not in _said:
         _said.add(cache.folder)
         log.warning(
-            "not all of frozen layers' states fit into train.trunk_cache, first %.3g of %.3g GB: those that do not are "
-            "computed in every epoch and run",
-            size / 1e9,
+            "train.trunk_cache is too small for all frozen-layer states (%.3g GB, and the next file needs %.3g GB); "
+            "the rest are recomputed in every epoch of every run",
             cache.bytes / 1e9,
+            size / 1e9,
         )
     return fits
 

@@ -5,8 +5,8 @@
     peft         the adapter folder of the `peft` library
     adapterhub   the adapter folder of the `adapters` library
 
-encoderlab writes the export beside its place, loads it again and runs it on rows of the run (`probe`). If its logits
-are the run's, it renames the folder. So the folder is complete and right, or it is not there.
+encoderlab writes the export to a temporary folder, loads it again and runs it on rows of the run (`export_check`). If
+its logits are the run's, encoderlab renames the folder. So the folder is complete and correct, or it does not exist.
 """
 
 from __future__ import annotations
@@ -80,9 +80,9 @@ class Exported:
             "computed again in fp32"
         ]
         if self.stored_difference is None:
-            return [*lines, "not held to stored predictions: there are none of these rows"]
+            return [*lines, "not compared with stored predictions: the run has none for these rows"]
         held = (
-            "another base was forced, so they are not held to each other"
+            "not compared, because --force was used"
             if self.stored_allowed is None
             else f"{self.stored_precision}, allowed {self.stored_allowed:.1e}"
         )
@@ -113,7 +113,7 @@ def export(run: Path, to: str, out: Path | None = None, *, force: bool = False, 
         raise InputError(f"--to {to}: unknown format; {did_you_mean(to, FORMATS, 'known formats: ')}")
     target = run / to if out is None else out
     if (target.exists() and not target.is_dir()) or (target.is_dir() and any(target.iterdir())):
-        raise InputError(f"{target}: is there already; expected a new or an empty folder, name one with --out")
+        raise InputError(f"{target}: already exists; expected a new or an empty folder; choose one with --out")
     loaded = load_run(run, device="cpu", precision="fp32", force=force, base=base)
     config = RunFolder(run).read_config()
     method = files.build(METHODS, "name", config["method"])
@@ -122,9 +122,9 @@ def export(run: Path, to: str, out: Path | None = None, *, force: bool = False, 
         rows = probe(run, loaded)
         if rows.spread is not None and rows.step > STORED * rows.spread:
             raise InputError(
-                f"{target}: not written: the model's answers lie around {rows.largest:.3g}, where float32, in which an "
-                f"exported model answers, has steps of {rows.step:.2g}, too coarse for these labels; train on labels "
-                "from which a constant is subtracted, or use `encoderlab predict`, which adds it in float64"
+                f"{target}: not written: the exported model predicts in float32, whose precision near "
+                f"{rows.largest:.3g} is {rows.step:.2g}: too coarse for these labels; subtract a constant from the "
+                "labels, or use `encoderlab predict`"
             )
         match to:
             case "merged":

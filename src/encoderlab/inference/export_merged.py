@@ -27,7 +27,7 @@ def merged_model(loaded: Loaded, method: Method, folder: Path) -> Answer:
         A function from inputs to logits, which runs the model as loaded from the folder.
 
     Raises:
-        InputError: the method computes something that no weights of the plain model do.
+        InputError: the method cannot be folded into the weights of the plain model.
     """
     tuned, task = loaded.encoder.model, loaded.task
     auto = getattr(transformers, task.head)
@@ -37,8 +37,7 @@ def merged_model(loaded: Loaded, method: Method, folder: Path) -> Answer:
     inserted = {name for name, _ in tuned.named_parameters()} - {name for name, _ in plain.named_parameters()}
     if wanted.keys() - there.keys() or (inserted and not method.merges):
         raise InputError(
-            f"--to merged: {method.name} computes something that no weights of the plain model do; use --to onnx, "
-            "which keeps it inside the model"
+            f"--to merged: {method.name} cannot be folded into the weights of the plain model; use --to onnx"
         )
     plain.load_state_dict({name: there[name].clone() for name in wanted}, assign=True)
     plain.save_pretrained(folder)

@@ -31,9 +31,10 @@ from torch import Tensor, nn
 
 from encoderlab.core.errors import InputError, first_line
 from encoderlab.core.rng import derive
+from encoderlab.core.suggestions import did_you_mean
 from encoderlab.core.types import Doc, fits
 from encoderlab.methods.base import Method
-from encoderlab.methods.peft_types import OURS, closest_names, configs, layers, settable, type_name
+from encoderlab.methods.peft_types import OURS, configs, layers, settable, type_name
 from encoderlab.model.dropout import active_rng, replace_dropout
 from encoderlab.model.encoder import EncoderModel
 from encoderlab.model.families import ROLES
@@ -160,17 +161,18 @@ class Peft(Method):
         if importlib.util.find_spec("peft") is None:
             return ["needs the peft library: pip install 'encoderlab[peft]'"]
         if self.type in INSTEAD:
-            return [f"type = {self.type!r}: use our own method, name = {INSTEAD[self.type]!r}, for this"]
+            return [f"type = {self.type!r}: encoderlab has its own method for this; set name = {INSTEAD[self.type]!r}"]
         supported = [name for name in configs() if name not in INSTEAD and name not in NOT_SUPPORTED]
         if self.type not in supported:
-            hint = closest_names(self.type, supported)
-            return [f"type = {self.type!r}: no such type among peft's single-adapter layers{hint}"]
+            hint = did_you_mean(self.type, supported, "known: ")
+            return [f"type = {self.type!r}: no such type among peft's single-adapter layers; {hint}"]
         problems, kinds = [], settable(self.type)
         for key, value in self.options.items():
             if key in OURS:
-                problems.append(f"{key}: encoderlab sets it (the head always trains); leave it out")
+                problems.append(f"{key}: encoderlab sets it (the head always trains); remove it")
             elif key not in kinds:
-                problems.append(f"{key}: peft's {self.type} has no such field{closest_names(key, list(kinds))}")
+                hint = did_you_mean(key, list(kinds), "known: ")
+                problems.append(f"{key}: peft's {self.type} has no such field; {hint}")
             elif not fits(kinds[key], value):
                 problems.append(f"{key} = {value!r}: peft's {self.type} expects {type_name(kinds[key])}")
         return problems
@@ -219,7 +221,8 @@ def _paths(encoder: EncoderModel, key: str, value: Any) -> Any:
         elif any(path == name or path.endswith(f".{name}") for path in modules):  # the rule of PEFT
             paths.append(name)
         else:
-            raise InputError(f"{key}: no module {name!r} in {encoder.name}{closest_names(name, [*ROLES, *modules])}")
+            hint = did_you_mean(name, [*ROLES, *modules], "known: ")
+            raise InputError(f"{key}: no module {name!r} in {encoder.name}; {hint}")
     return list(dict.fromkeys(paths))
 
 

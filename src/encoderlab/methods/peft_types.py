@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
-from collections.abc import Sequence
 from dataclasses import fields
 from functools import cache
 from typing import Any, get_type_hints
@@ -40,9 +38,3 @@ def layers(base_model: nn.Module) -> dict[str, Any]:
 def type_name(kind: Any) -> str:
     """Return the name of a field's type for a message."""
     return getattr(kind, "__name__", None) if isinstance(kind, type) else str(kind).replace("typing.", "")  # type: ignore[return-value]
-
-
-def closest_names(word: str, names: Sequence[str]) -> str:
-    """Return a hint with the closest names, or with the possible ones."""
-    close = difflib.get_close_matches(word, names, n=3) or difflib.get_close_matches(word.upper(), names, n=3)
-    return f"; did you mean {' or '.join(close)}?" if close else f"; known: {', '.join(names[:40])}"

@@ -74,12 +74,12 @@ class Prompt(Method):
             problems.append(f'length = {self.length}: placement "front" takes as many of the {limit} positions')
         if type(encoder.model).__name__.endswith(TOKEN_WISE):
             problems.append(
-                'placement = "front": leaves the virtual tokens in what the encoder returns, and this head answers '
-                'token by token; use placement = "after_cls"'
+                'placement = "front": the encoder also returns the virtual tokens, and this head predicts one label '
+                'per token; use placement = "after_cls"'
             )
         if getattr(encoder.model.config, "classifier_pooling", "cls") == "mean":
             problems.append(
-                'placement = "front": this head averages over the real tokens, and the virtual ones stay among them; '
+                'placement = "front": this head averages over all tokens, which would include the virtual ones; '
                 'use placement = "after_cls"'
             )
         return problems

@@ -68,14 +68,15 @@ def read(name: str) -> tuple[Any, Family, Settled, dict[str, Any]]:
             raise InputError(
                 f"model {name!r}: the folder holds an adapter ({ADAPTER})"
                 + (
-                    " beside the model, and transformers would put it in; move the adapter's files to a folder of "
-                    "their own, or name another copy of the model"
+                    " next to the model, and transformers would load it; move the adapter to its own folder"
                     if has_config
-                    else " and no config.json; name the model that it is for"
+                    else " and no config.json; name the model that the adapter was trained on"
                 )
             )
         if not has_config:
-            raise InputError(f"model {name!r}: the folder holds no config.json, so it is no model folder")
+            raise InputError(
+                f"model {name!r}: the folder has no config.json; expected a folder written by save_pretrained"
+            )
     elif name.startswith((".", "/", "~")) or name.count("/") > 1:
         raise InputError(f"model {name!r}: there is no such folder")
     where = "is it a model's config.json?" if folder.is_dir() else "not in the local cache, and the hub did not give it"
@@ -129,8 +130,8 @@ def tokenizer_form(tokenizer: Any) -> list[str]:
     """Return the problem with a tokenizer that encoderlab cannot use."""
     if getattr(tokenizer, "backend_tokenizer", None) is None:
         return [
-            f"its tokenizer, {type(tokenizer).__name__}, has no fast form (tokenizer.json, of the tokenizers library), "
-            "which says what text each token is of; name a checkpoint whose tokenizer has one"
+            f"its tokenizer, {type(tokenizer).__name__}, is not a fast tokenizer, so token offsets are unavailable; "
+            "use a checkpoint with tokenizer.json"
         ]
     return []
 
@@ -232,7 +233,8 @@ def _size_problems(config: Any, weight_bytes: int | None) -> list[str]:
     if not problems and weight_bytes is not None:
         room = max(weight_bytes, SMALL)
         problems += [
-            f"{key} = {n}: its weights ({weight_bytes // 2**20} MB) hold no such tensor; they do not belong together"
+            f"{key} = {n}: its weights ({weight_bytes // 2**20} MB) have no tensor of that size; "
+            "use the config.json that belongs to these weights"
             for key, n in defined.items()
             if n * width > room
         ]
@@ -253,17 +255,17 @@ def _problems(config: Any) -> list[str]:
     problems = []
     if getattr(config, "quantization_config", None):
         problems.append(
-            "quantization_config: the weights are quantised, and encoderlab reads whole ones; name the checkpoint "
-            'that they were made from (a method with name = "qlora" rounds it to four bits itself)'
+            "quantization_config: the weights are quantized, and encoderlab needs unquantized weights; "
+            'use the original checkpoint (a method with name = "qlora" quantizes it to four bits itself)'
         )
     kind = getattr(config, "position_embedding_type", None)
     if kind not in (None, "absolute"):
         problems.append(
-            f"position_embedding_type = {kind!r}: transformers 5 computes absolute positions only, so this encoder "
-            "would be another one than its weights are for; name one with absolute positions"
+            f"position_embedding_type = {kind!r}: transformers 5 computes absolute positions only, so the model would "
+            "not match its weights; choose a checkpoint with absolute positions"
         )
     if getattr(config, "pruned_heads", None):
         problems.append(
-            "pruned_heads: transformers 5 cannot build an encoder without some of its heads; name a whole one"
+            "pruned_heads: transformers 5 cannot build an encoder with pruned heads; choose a checkpoint with all heads"
         )
     return problems

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import inspect
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -10,7 +9,8 @@ from typing import Any
 
 from torch import nn
 
-from encoderlab.core.errors import InputError
+from encoderlab.core.errors import InputError, Problem
+from encoderlab.core.suggestions import did_you_mean
 from encoderlab.model.families import ROLES, Family
 
 
@@ -145,11 +145,9 @@ class EncoderModel:
         linear = [name for name, module in self.base_model.named_modules() if isinstance(module, nn.Linear)]
         if target in linear:
             return [target]
-        close = difflib.get_close_matches(target, [*ROLES, *linear], n=3, cutoff=0.5) or list(ROLES)
-        raise InputError(
-            f"target {target!r}: no linear layer of that name in {self.name}; "
-            f"closest: {', '.join(close)} (a role of {'/'.join(ROLES)}, or an exact module path)"
-        )
+        hint = f"expected a role ({', '.join(ROLES)}) or the exact path of a module"
+        message = f"no linear layer of that name in {self.name}; {hint}"
+        raise InputError(Problem(f"target {target!r}", message, did_you_mean(target, [*ROLES, *linear])))
 
     def layer_numbers(self, layers: str | Sequence[int]) -> list[int]:
         """Return the numbers of the chosen layers in ascending order.

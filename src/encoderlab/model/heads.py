@@ -26,7 +26,7 @@ AUTO = "AutoModel"
 UNIT = "in the unit of the labels"
 LABELLED = ("ForSequenceClassification", "ForTokenClassification")
 CHOICES = "ForMultipleChoice"
-ANEW = "its last layer is drawn anew"
+ANEW = "its last layer is newly initialized"
 
 
 @final
@@ -188,7 +188,7 @@ def _classes(theirs: list[str] | None, ours: Sequence[str]) -> Taken:
     if _unnamed(theirs):
         return Taken(
             note=f"the checkpoint's own head is used, but its classes have no names ({_listed(theirs)}): they are "
-            f"taken for {_listed(ours)} in this order; if that is wrong, correct id2label in its config.json"
+            f"assumed to be {_listed(ours)} in this order; if that is wrong, correct id2label in its config.json"
         )
     return Taken(
         anew=True,
@@ -204,18 +204,21 @@ def _number(config_json: Mapping[str, Any], label: str) -> Taken:
     if names is None:
         names = ["LABEL_0"]  # transformers' own configs name two classes for a head of one output
     if activation := _activation(config_json):
-        return Taken(anew=True, note=f"the checkpoint's head answers before {activation}, no number of labels; {ANEW}")
+        return Taken(
+            anew=True,
+            note=f"the checkpoint's head applies {activation}, so its output is not in the unit of the labels; {ANEW}",
+        )
     if _plain(names[0]) == _plain(label):
         return Taken(
-            number=True, note=f"the checkpoint's own head is used: it answers with {label!r}, in the unit of the labels"
+            number=True, note=f"the checkpoint's own head is used: it predicts {label!r}, in the unit of the labels"
         )
     if _unnamed(names):
         return Taken(
             number=True,
-            note=f"the checkpoint's own head is used, taken to answer with {label!r} in the unit of the labels, which "
-            "its config.json does not say; the row `untrained` shows how it answers",
+            note=f"the checkpoint's own head is used; its config.json names no label, so it is assumed to predict "
+            f"{label!r} in the unit of the labels; the row `untrained` shows its scores",
         )
-    return Taken(anew=True, note=f"the checkpoint's head answers with {names[0]!r}, the study with {label!r}; {ANEW}")
+    return Taken(anew=True, note=f"the checkpoint's head predicts {names[0]!r}, the study {label!r}; {ANEW}")
 
 
 def _activation(config_json: Mapping[str, Any]) -> str | None:

@@ -27,7 +27,7 @@ def single_runs(variants: Sequence[Variant]) -> list[str]:
     if not single or len(single) == len(trained):
         return []
     return [
-        f"One run alone is finished of {', '.join(single)}: its interval covers other test rows, but no other seeds."
+        f"Only one run of {', '.join(single)} has finished: its interval covers other test rows, but no other seeds."
     ]
 
 

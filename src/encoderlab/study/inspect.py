@@ -23,7 +23,7 @@ from encoderlab.config.reader import Reader
 from encoderlab.config.settings import Search, Variant
 from encoderlab.config.toml_file import toml_value
 from encoderlab.config.variants import read_variants
-from encoderlab.core.errors import InputError, Problem
+from encoderlab.core.errors import InputError, Problem, first_line
 from encoderlab.core.suggestions import did_you_mean
 from encoderlab.core.types import only
 from encoderlab.methods.registry import METHODS
@@ -76,7 +76,7 @@ class Share:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Anatomy:
+class Inspection:
     """The parts of a model, and what each variant would train of it.
 
     Attributes:
@@ -120,7 +120,7 @@ class Anatomy:
         }
 
 
-def inspect(name: str, methods: Sequence[str] = (), settings: Sequence[str] = (), *, classes: int = 2) -> Anatomy:
+def inspect(name: str, methods: Sequence[str] = (), settings: Sequence[str] = (), *, classes: int = 2) -> Inspection:
     """Count the parameters of a model, and those that methods would train.
 
     Args:
@@ -140,7 +140,7 @@ def inspect(name: str, methods: Sequence[str] = (), settings: Sequence[str] = ()
     shares = tuple(share(name, variant, classes, newly_initialized or ()) for variant in variants)
     if methods and (problems := [Problem(f"method.{one.variant}", line) for one in shares for line in one.problems]):
         raise InputError(*problems)
-    return Anatomy(
+    return Inspection(
         model=name,
         family=blank.model.config.model_type,
         layers=len(blank.layers()),
@@ -224,7 +224,7 @@ def fresh_in_encoder(name: str, classes: int) -> tuple[str, ...] | None:
         except OSError:
             return None
         except (ValueError, KeyError, TypeError, RuntimeError, SafetensorError) as error:
-            raise InputError(f"model {name!r}: its weights cannot be read: {str(error).splitlines()[0]}") from None
+            raise InputError(f"model {name!r}: its weights cannot be read: {first_line(error)}") from None
     return tuple(sorted(n for n in info["missing_keys"] if n.startswith(model.base_model_prefix + ".")))
 
 

@@ -32,7 +32,7 @@ class Task(ABC):
     head: the transformers Auto class that carries the prediction head
     problem_type: what a transformers config calls the task, where a plain model needs to be told
     has_classes: whether a row has one class, so that rows are drawn in proportion to the classes
-    has_probe: whether a trained head on the frozen encoder is a way to learn the task
+    supports_head_method: whether a trained head on the frozen encoder, the method `head`, can learn the task
     baseline: the name of the constant baseline, which answers the same for every row; None if there is none
     constant_baseline_phrase: that baseline in words
     extra_scores: scores of `metrics` that tables show beside the metric, as means over the seeds
@@ -41,7 +41,7 @@ class Task(ABC):
     head: ClassVar[str]
     problem_type: ClassVar[str | None] = None
     has_classes: ClassVar[bool] = True
-    has_probe: ClassVar[bool] = True
+    supports_head_method: ClassVar[bool] = True
     baseline: ClassVar[str | None] = "majority"
     constant_baseline_phrase: ClassVar[str] = "always predicting one label"
     extra_scores: ClassVar[tuple[str, ...]] = ()

@@ -1,8 +1,8 @@
 """Metrics of rows with one class each: accuracy, macro F1 and balanced accuracy, and the F1 of a single class.
 
 Macro values average the classes that occur among the labels of the whole split. A bootstrap sample keeps these classes,
-also if it lacks their rows. A class that is only predicted therefore costs precision where it takes rows away, but it
-is no class of its own with an F1 of 0.
+also if it lacks their rows. A class that occurs only among the predictions lowers the precision of others, but does
+not enter the mean.
 """
 
 from __future__ import annotations

@@ -8,13 +8,13 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
-from difflib import get_close_matches
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, final
 
 import numpy as np
 
 from encoderlab.core.errors import InputError, Problem
+from encoderlab.core.suggestions import did_you_mean
 from encoderlab.core.types import Doc
 from encoderlab.data.labels import class_order
 from encoderlab.data.rows import Rows
@@ -183,6 +183,5 @@ def _unknown_labels(rows: Rows, label: str, classes: Sequence[str], owner: str) 
 
 def similar_class(label: str, classes: Sequence[str]) -> str:
     """Return a hint at the class that differs in case or in one or two letters, or ""."""
-    folded = {name.casefold(): name for name in classes}
-    close = get_close_matches(label.casefold(), folded, n=1, cutoff=0.75)
-    return f"; did you mean {folded[close[0]]!r}?" if close else ""
+    hint = did_you_mean(label, classes, cutoff=0.75)
+    return f"; {hint}" if hint else ""

@@ -67,7 +67,7 @@ class MaskedLM(Task):
     head: ClassVar[str] = "AutoModelForMaskedLM"
     has_classes: ClassVar[bool] = False
     baseline: ClassVar[str | None] = None
-    has_probe: ClassVar[bool] = False  # the head is pretrained and stays frozen
+    supports_head_method: ClassVar[bool] = False  # the head is pretrained and stays frozen
 
     @property
     def text_columns(self) -> tuple[str, ...]:

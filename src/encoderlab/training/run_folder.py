@@ -24,7 +24,7 @@ from encoderlab.training.run_record import RunRecord
 log = logging.getLogger(__name__)
 
 INNER = ("checkpoint", "adapter", "predictions")  # folders in which the run's own process alone writes
-BUSY = "it does this run: the same command goes on when that has ended"
+BUSY = "that process is training this run; run the same command again when it has finished"
 
 
 @dataclass(frozen=True)

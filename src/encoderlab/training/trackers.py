@@ -1,10 +1,11 @@
-"""The numbers of metrics.jsonl, sent to experiment trackers as well, through those of accelerate.
+"""Send the numbers of metrics.jsonl to experiment trackers as well, through the trackers of accelerate.
 
     tensorboard   OUT/tensorboard/<run>, for `tensorboard --logdir OUT/tensorboard`
-    mlflow, trackio, wandb   a project (mlflow: an experiment) of the study's name with a run a run; where they keep it
-                             is their own settings' matter (MLFLOW_TRACKING_URI, TRACKIO_DIR, WANDB_MODE=offline, ...)
+    mlflow, trackio, wandb   a project (mlflow: an experiment) named after the study, with one entry for each run; their
+                             own settings decide where it is stored (MLFLOW_TRACKING_URI, TRACKIO_DIR,
+                             WANDB_MODE=offline, ...)
 
-A tracker is no part of what a run is. One that fails while the run trains is left out from then on, with a warning.
+Trackers do not affect a run or its id. If one fails during training, encoderlab warns and stops using it in that run.
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ from encoderlab.core.errors import InputError, Problem, first_line
 def problems(names: Sequence[str]) -> list[Problem]:
     """List the trackers whose package is not installed."""
     return [
-        Problem("track", f"{name} is not installed", f"pip install {name}, or leave it out")
+        Problem("track", f"{name} is not installed", f"pip install {name}, or remove it from `track`")
         for name in names
         if importlib.util.find_spec(name) is None
     ]
@@ -66,7 +67,7 @@ class Tracking:
                     tracker.store_init_configuration(dict(self.about))
             except Exception as error:  # a server, an account, a disk: theirs to say
                 raise InputError(
-                    f"track: {name} cannot start ({first_line(error)}); mend that, or leave it out"
+                    f"track: {name} cannot start ({first_line(error)}); fix this, or remove it from `track`"
                 ) from None
             opened[name] = tracker
         return Trackers(opened)

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import final
 
 from encoderlab.brain.encoding.feature_sections import CLASSES, read_features
-from encoderlab.brain.encoding.settings import Encode, Reference, StoriesSection, StudyHeader
+from encoderlab.brain.encoding.settings import Encode, EncodingHeader, Reference, StoriesSection
 from encoderlab.brain.vectors.features import Feature
 from encoderlab.config.overrides import SettableKeys, override
 from encoderlab.config.reader import Reader
@@ -44,7 +44,7 @@ class EncodingStudy:
     reference: Reference | None
     launch: Launch
     path: Path
-    top: StudyHeader = field(repr=False)
+    top: EncodingHeader = field(repr=False)
 
     @property
     def folder(self) -> Path:
@@ -107,7 +107,7 @@ def read(path: Path, overrides: Sequence[str] = (), *, responses: bool = True) -
     raw = parse(path)
     reader = Reader(path)
     override(reader, raw, overrides, _settable())
-    top = reader.header(StudyHeader, raw, SECTIONS)
+    top = reader.header(EncodingHeader, raw, SECTIONS)
     stories = reader.section(StoriesSection, raw.get("stories", {}), "stories")
     if stories and stories.names and len(set(stories.names)) < len(stories.names):
         reader.problem("stories.names", "a story is named twice")
@@ -159,7 +159,7 @@ def _settable() -> SettableKeys:
         "launch": [Launch],
     }
     return SettableKeys(
-        header=StudyHeader,
+        header=EncodingHeader,
         sections=sections | {f"features.{kind}": [cls] for kind, cls in CLASSES.items()},
         repeated="features",
         named_by="kind",

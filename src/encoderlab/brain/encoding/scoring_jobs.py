@@ -41,7 +41,7 @@ BANDED = "all spaces, banded"
 
 @final
 @dataclass(frozen=True, kw_only=True)
-class JobSpec:
+class ScoringSpec:
     """One job: a subject, a label, and the voxels from start to stop; `stop` None means all, in the pair's file."""
 
     subject: str
@@ -73,7 +73,7 @@ class Scoring:
     sources: tuple[Source, ...]
     device: str
 
-    def __call__(self, spec: JobSpec) -> list[str]:
+    def __call__(self, spec: ScoringSpec) -> list[str]:
         """Make the file of a job, and return lines for the user."""
         person, sources = self.person(spec.subject), self.used(spec.label)
         title = f"{person.name}: {spec.label}"
@@ -84,11 +84,11 @@ class Scoring:
         score.write(self.path(spec), made)
         return [] if spec.stop is not None else told(title, made)
 
-    def known(self, spec: JobSpec) -> list[str] | None:
+    def known(self, spec: ScoringSpec) -> list[str] | None:
         """Return an empty list if the job is done, None if it is not."""
         return None if self.saved(spec) is None else []
 
-    def saved(self, spec: JobSpec) -> score.Scores | None:
+    def saved(self, spec: ScoringSpec) -> score.Scores | None:
         """Read the scores of a job from its file, if that is up to date."""
         return score.read(self.path(spec), self.key(spec))
 
@@ -100,11 +100,11 @@ class Scoring:
         """List the feature spaces that a label needs."""
         return list(self.sources) if label == BANDED else [source for source in self.sources if source.label == label]
 
-    def key(self, spec: JobSpec) -> str:
+    def key(self, spec: ScoringSpec) -> str:
         """Hash everything that the numbers of a job depend on."""
         return score_key(self.study, self.person(spec.subject), self.used(spec.label))
 
-    def path(self, spec: JobSpec) -> Path:
+    def path(self, spec: ScoringSpec) -> Path:
         """Return the file of a job."""
         folder = self.study.out / "scores" / spec.subject
         if spec.stop is None:
@@ -144,7 +144,7 @@ def score_all(
     labels = [source.label for source in sources] + [BANDED] * joint
     trains = {source.label for source in sources if isinstance(source, Retrained)}
     local = {label for label in labels if label in trains or (label == BANDED and trains)}
-    pairs = [JobSpec(subject=person.name, label=label) for person in people for label in labels]
+    pairs = [ScoringSpec(subject=person.name, label=label) for person in people for label in labels]
     places = {pair: place for place, pair in enumerate(pairs)}
     voxels = {person.name: person.responses.voxels for person in people}
     results = {pair: saved for pair in pairs if (saved := everything.saved(pair)) is not None}
@@ -161,10 +161,10 @@ def score_all(
                     executor.submit(WorkItem(name=f"{spec.name}-{key}", rank=(places[pair], number), payload=spec))
             left = {pair: len(specs) for pair, specs in cut.items()}
             for done in executor.finished():
-                spec: JobSpec = done.item.payload
+                spec: ScoringSpec = done.item.payload
                 if done.died is not None:
                     raise EncoderlabError(f"{spec.subject}: {spec.label}: {done.died}")
-                pair = JobSpec(subject=spec.subject, label=spec.label)
+                pair = ScoringSpec(subject=spec.subject, label=spec.label)
                 left[pair] -= 1
                 lines = done.value
                 if not left[pair] and spec.stop is not None:
@@ -184,7 +184,7 @@ def _executor(study: EncodingStudy, work: Scoring, here: bool) -> Executor:
     return open_executor(study.launch, study.out / "launch", work, known=work.known, cuda=work.device == "cuda")
 
 
-def _cut(study: EncodingStudy, sources: Sequence[Source], pair: JobSpec, voxels: int) -> Iterator[JobSpec]:
+def _cut(study: EncodingStudy, sources: Sequence[Source], pair: ScoringSpec, voxels: int) -> Iterator[ScoringSpec]:
     """Yield the jobs of a pair; only one if its voxels depend on each other."""
     size = study.launch.voxels
     together = len(sources) > 1 or study.reference is not None or study.encode.shared_alpha
@@ -195,7 +195,7 @@ def _cut(study: EncodingStudy, sources: Sequence[Source], pair: JobSpec, voxels:
         yield replace(pair, start=start, stop=min(start + size, voxels))
 
 
-def _put_together(work: Scoring, pair: JobSpec, specs: Sequence[JobSpec]) -> list[str]:
+def _put_together(work: Scoring, pair: ScoringSpec, specs: Sequence[ScoringSpec]) -> list[str]:
     """Write the pair's file from those of its jobs, and return lines for the user."""
     parts = []
     for spec in specs:
@@ -250,7 +250,7 @@ def joined(parts: Sequence[score.Scores], names: Sequence[str]) -> score.Scores:
 
 
 def _made(
-    study: EncodingStudy, person: Person, sources: Sequence[Source], title: str, spec: JobSpec, device: str
+    study: EncodingStudy, person: Person, sources: Sequence[Source], title: str, spec: ScoringSpec, device: str
 ) -> score.Scores:
     settings = study.encode
     folds = folds_of(settings, len(person.stories))

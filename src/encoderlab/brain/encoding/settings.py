@@ -17,7 +17,7 @@ TRs = Annotated[int, Ge(0)]
 
 @final
 @dataclass(frozen=True, kw_only=True)
-class StudyHeader:
+class EncodingHeader:
     """The keys above the first section."""
 
     name: Annotated[str | None, Doc("name of the study; default: the name of its file")] = None

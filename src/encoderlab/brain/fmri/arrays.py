@@ -14,7 +14,7 @@ import h5py
 import numpy as np
 from numpy.typing import NDArray
 
-from encoderlab.core.errors import InputError
+from encoderlab.core.errors import InputError, first_line
 
 # Words in the name of an array that does not hold the responses to a story.
 ASIDE = frozenset(
@@ -127,7 +127,7 @@ def hdf5(path: Path) -> h5py.File:
     try:
         return h5py.File(path, "r")
     except OSError as error:
-        raise InputError(f"{path}: cannot be read as HDF5: {str(error).splitlines()[0]}; copy it again") from None
+        raise InputError(f"{path}: cannot be read as HDF5: {first_line(error)}; copy it again") from None
 
 
 def npz(path: Path) -> np.lib.npyio.NpzFile:
@@ -135,7 +135,7 @@ def npz(path: Path) -> np.lib.npyio.NpzFile:
     try:
         file = np.load(path, allow_pickle=False)
     except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
-        raise InputError(f"{path}: cannot be read as .npz: {str(error).splitlines()[0]}; copy it again") from None
+        raise InputError(f"{path}: cannot be read as .npz: {first_line(error)}; copy it again") from None
     if not isinstance(file, np.lib.npyio.NpzFile):
         raise InputError(f"{path}: a single array, not an .npz file; expected one array a story")
     return file
@@ -146,4 +146,4 @@ def member(path: Path, file: np.lib.npyio.NpzFile, name: str) -> NDArray[Any]:
     try:
         return file[name]
     except (OSError, ValueError, EOFError, KeyError, zipfile.BadZipFile, zlib.error) as error:
-        raise InputError(f"{path}: {name} cannot be read: {str(error).splitlines()[0]}") from None
+        raise InputError(f"{path}: {name} cannot be read: {first_line(error)}") from None

@@ -21,7 +21,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from encoderlab.brain.fmri.scores import Array, correlation
-from encoderlab.core.errors import InputError
+from encoderlab.core.errors import InputError, first_line
 
 ITERATIONS = 20
 CONCENTRATIONS = (0.1, 1.0)  # of the Dirichlet draws, in turn: near one space alone, and anywhere on the simplex
@@ -211,7 +211,7 @@ def _himalaya(name: str) -> Iterator[_Himalaya]:
     try:
         chosen = set_backend(name)
     except (ImportError, RuntimeError, ValueError) as error:
-        raise InputError(f"himalaya cannot use the backend {name!r}: {str(error).splitlines()[0]}") from None
+        raise InputError(f"himalaya cannot use the backend {name!r}: {first_line(error)}") from None
     try:
         yield _Himalaya(chosen)
     finally:

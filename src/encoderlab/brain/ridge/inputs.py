@@ -10,7 +10,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from encoderlab.brain.fmri.responses import StoryResponses
 from encoderlab.brain.ridge.folds import Folds
-from encoderlab.core.errors import InputError
+from encoderlab.core.errors import InputError, first_line
 
 
 def checked(features: Sequence[ArrayLike], responses: StoryResponses, folds: Folds) -> list[NDArray[np.floating]]:
@@ -57,6 +57,6 @@ def open_device(name: str) -> torch.device:
         torch.zeros(1, dtype=torch.float64, device=device)
     except (RuntimeError, TypeError, AssertionError) as error:
         raise InputError(
-            f"device {name!r}: cannot compute in float64 on this machine: {str(error).splitlines()[0]}; use another one"
+            f"device {name!r}: cannot compute in float64 on this machine: {first_line(error)}; use another one"
         ) from None
     return device

@@ -20,7 +20,7 @@ import numpy as np
 
 from encoderlab.brain.stories.content import content
 from encoderlab.brain.stories.story import Story, checked
-from encoderlab.core.errors import InputError
+from encoderlab.core.errors import InputError, first_line
 
 try:  # where numpy 2 keeps them; numpy 1 had them in numpy.core
     from numpy._core import multiarray, numeric
@@ -220,4 +220,4 @@ def _kind(value: Any) -> str:
 
 
 def _line(error: Exception) -> str:
-    return (str(error).strip() or type(error).__name__).splitlines()[0][:200]
+    return first_line(error)[:200]
