@@ -16,6 +16,7 @@ from encoderlab import report
 from encoderlab.cli import tables
 from encoderlab.core.errors import InputError
 from encoderlab.core.files import read_json
+from encoderlab.core.variation import SeedVariance
 from encoderlab.report import headline
 from encoderlab.results import collect
 from encoderlab.results.confirmation import ConfirmationRecord, Use
@@ -73,6 +74,12 @@ def times(out: Path, pattern: str) -> dict[str, int]:
     return {str(file.relative_to(out)): file.stat().st_mtime_ns for file in out.glob(pattern)}
 
 
+def accuracies(out: Path, variant: str) -> list[float]:
+    return [
+        read_json(out / "runs" / run / "result.json")["splits"]["test"]["accuracy"] for run in runs_of(out, variant)
+    ]
+
+
 def runs_of(out: Path, variant: str) -> list[str]:
     records = (read_json(file) for file in out.glob("runs/*/result.json"))
     return sorted(one["id"] for one in records if one["variant"] == variant and one["kind"] == "run")
@@ -107,7 +114,10 @@ def test_a_finished_study_is_confirmed_without_any_training(path: Path, choose, 
         order = np.argsort(theirs["index"])
         right.append((theirs["logits"].argmax(1) == theirs["labels"])[order, None])
     confirmed = read_json(out / "summary.json")["confirmed"]
-    expected = ACCURACY.estimate(np.array(right))
+    pooled = SeedVariance(
+        pooled=float(np.mean([np.var(accuracies(out, name), ddof=1) for name in ("lora", "full")])), df=2
+    )
+    expected = ACCURACY.estimate(np.array(right), seeds=pooled)
     assert confirmed["value"] == pytest.approx(np.mean(right)) and expected.value == pytest.approx(np.mean(right))
     assert (confirmed["low"], confirmed["high"]) == pytest.approx((expected.low, expected.high))
     assert {key: confirmed[key] for key in ("set", "variant", "seeds", "rows", "winners")} == {

@@ -22,9 +22,9 @@ from encoderlab.core.report_settings import Report
 from encoderlab.results import row_groups
 from encoderlab.results.caveats import mixed, one_seed, single_runs, uncompared
 from encoderlab.results.columns import COLUMNS, SPLIT_SCORES, SPLITS, new_columns, result_columns, summary_columns
-from encoderlab.results.comparison import compare_all, read_variants
+from encoderlab.results.comparison import compare_all, pooled_seed_variance, read_variants
 from encoderlab.results.confirmed import read_confirmed
-from encoderlab.results.confusion import confusion
+from encoderlab.results.confusion import confusions
 from encoderlab.results.curves import read_curve
 from encoderlab.results.measures import Measures
 from encoderlab.results.recommend import recommend
@@ -89,7 +89,7 @@ def read_table(out: Path) -> Table:
         others=others,
         summary=summary,
         recommendation=choice,
-        confirmed=read_confirmed(out, study, choice, runs, measures),
+        confirmed=read_confirmed(out, study, choice, runs, measures, pooled_seed_variance(variants, measures.metric)),
         rule=rule,
         caveats=(
             *one_seed(variants),
@@ -106,11 +106,7 @@ def read_table(out: Path) -> Table:
             if validation[row.variant] and (not row.is_trained or row.method == "head")
         },
         curves={name: curve for name, curve in curves.items() if curve is not None},
-        confusions={
-            variant.name: one
-            for variant in variants
-            if variant.is_trained and (one := confusion(variant, measures.metrics.values())) is not None
-        },
+        confusions=confusions(variants, measures.metrics.values()),
         sweeps=sweeps(trained, done, key),
         searches=searches(study.search, measures.metric, validation_rows, _seconds(study, out)),
     )
