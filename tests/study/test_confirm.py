@@ -85,7 +85,9 @@ def runs_of(out: Path, variant: str) -> list[str]:
     return sorted(one["id"] for one in records if one["variant"] == variant and one["kind"] == "run")
 
 
-def test_a_finished_study_is_confirmed_without_any_training(path: Path, choose, capsys) -> None:
+def test_a_finished_study_is_confirmed_without_any_training(
+    path: Path, choose, capsys, monkeypatch: pytest.MonkeyPatch
+) -> None:
     choose("lora")
     out = compare.compare(path).parent
     before = times(out, "runs/*/*") | times(out, "runs/*/predictions/*")
@@ -136,6 +138,13 @@ def test_a_finished_study_is_confirmed_without_any_training(path: Path, choose, 
     line = f"confirmed on far: lora {100 * confirmed['value']:.1f} % ({ends.replace(' to ', '-')}; 30 rows, 2 seeds)"
     assert told[-1] == line and "far" not in told[0]
     assert report.write(collect.collect(out)).read_text(encoding="utf-8") == page, "the folder alone says the same"
+
+    # With two seeds, the variance over seeds and its degrees of freedom are those of the study.
+    study = SeedVariance(pooled=0.001, df=6)
+    monkeypatch.setattr(collect, "pooled_seed_variance", lambda *_: study)
+    found, expected = collect.read_table(out).confirmed, ACCURACY.estimate(np.array(right), seeds=study)
+    assert found is not None and (found.low, found.high) == pytest.approx((expected.low, expected.high))
+    assert expected.high - expected.low != pytest.approx(confirmed["high"] - confirmed["low"])
 
 
 def test_a_killed_command_goes_on(path: Path, choose, monkeypatch: pytest.MonkeyPatch) -> None:
