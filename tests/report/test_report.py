@@ -96,6 +96,9 @@ def test_the_page_shows_losses_and_intervals_of_classes(out: Path, page: Page) -
             low, high = (text.score(end, table.measures.metrics[key]) for end in (spread.rows_low, spread.rows_high))
             assert f"{low} to {high}" in page.words
     assert "Brier score" in page.words and "Calibration error (ECE)" in page.words
+    assert "with 95 % intervals over rows for the loss and the Brier score" in page.text
+    assert "It has no interval: the error of a sample is larger" in page.text
+    assert "The interval of an F1 covers other seeds and other test rows." in page.text
     scores = table.confusions["lora rank=8"].classes[0]
     assert f"{text.percent(scores.f1_low)} to {text.percent(scores.f1_high)}" in page.words
     assert "so its counts are test rows times seeds" in page.text

@@ -64,6 +64,7 @@ def test_a_page_of_one_seed_claims_nothing_about_methods(tmp_path: Path) -> None
     assert "its run was the most accurate of 2 runs, one of each method" in words
     assert "Symbols: single runs. Lines: 95 % intervals over other test rows." in words
     assert "they hold for these runs, not for the methods" in words
+    assert "The interval of an F1 covers other test rows only." in words
 
 
 def test_the_sentences_on_selection_are_those_of_the_study(tmp_path: Path) -> None:

@@ -45,3 +45,22 @@ def test_a_run_that_lacks_a_metric_gets_it_from_its_predictions(tmp_path: Path, 
             run["splits"]["test"]["macro_f1"] = earlier
         path.write_text(json.dumps(run))
     assert vars(spread()) == pytest.approx(vars(complete))
+
+
+def test_the_ranking_metric_of_an_older_definition_is_that_of_the_predictions(tmp_path: Path) -> None:
+    """A run whose result.json has an earlier definition: its mean, interval and figure have the present one."""
+    out = write_study(tmp_path, specs=SPECS[:2], rows=300)
+
+    def shown() -> tuple[object, ...]:
+        table = collect.collect(out)
+        row = next(row for row in table.summary if row.variant == "full")
+        assert row.metric.mean == pytest.approx(sum(table.test_scores["full"]) / 3)
+        return row.metric, row.interval, table.test_scores["full"], table.recommendation
+
+    complete, path = shown(), out / "runs" / "full-1" / "result.json"
+    run = json.loads(path.read_text())
+    run["splits"]["test"]["accuracy"] -= 0.25
+    path.write_text(json.dumps(run))
+    assert shown() == complete
+    recorded = [row for row in (out / "results.csv").read_text().splitlines() if "full-1" in row and ",test," in row]
+    assert len(recorded) == 1 and repr(run["splits"]["test"]["accuracy"]) in recorded[0]  # as the run recorded it

@@ -13,7 +13,9 @@ from sklearn.metrics import f1_score
 
 from encoderlab.core import statistics
 from encoderlab.core.errors import InputError
+from encoderlab.core.variation import SeedVariance
 from encoderlab.results import collect
+from encoderlab.tasks.class_metrics import f1_of_class
 from fixtures_runs import SPECS, Spec, write_study
 
 DESIGN = (
@@ -208,10 +210,12 @@ def test_runs_of_other_versions_and_machines_are_told(tmp_path: Path) -> None:
 
 def test_the_interval_over_seeds_stays_a_share(tmp_path: Path) -> None:
     out = write_study(tmp_path, specs=[Spec("full", "", 0.97, 10, 1.0, 1e-4)], seeds=(0, 1), rows=200)
-    result = out / "runs" / "full-0" / "result.json"
-    run = json.loads(result.read_text())
-    run["splits"]["test"]["accuracy"] = 0.9
-    result.write_text(json.dumps(run))
+    path = out / "runs" / "full-0" / "predictions" / "test.safetensors"
+    tensors = load_file(path)
+    right = np.flatnonzero(tensors["logits"].argmax(1) == tensors["labels"])[:180]
+    wrong = np.setdiff1d(np.arange(200), right)
+    tensors["logits"][wrong] = np.eye(2, dtype=np.float32)[1 - tensors["labels"][wrong]]
+    save_file(tensors, path)  # an accuracy of .9
     row = collect.collect(out).summary[-1]
     assert row.metric.seeds_low is not None and row.metric.seeds_low < 0.9 and row.metric.seeds_high == 1.0
 
@@ -233,3 +237,28 @@ def test_the_f1_of_each_class_has_an_interval(tmp_path: Path) -> None:
         (out / "runs" / f"full-{seed}" / "predictions" / "test.safetensors").unlink()
     first = collect.collect(out).confusions["full"].classes[0]
     assert first.f1 > 0.5 and first.f1_low is None and first.f1_high is None
+
+
+def test_the_f1_of_a_class_with_two_seeds_has_the_variance_of_the_study(tmp_path: Path) -> None:
+    out = write_study(tmp_path, specs=SPECS[:3], seeds=(0, 1), labels=("a", "b", "c"), rows=300)
+    labels, predicted = {}, {}
+    for spec in SPECS[:3]:
+        for seed in (0, 1):
+            name = f"{spec.variant.replace(' ', '-').replace('=', '')}-{seed}"
+            run = load_file(out / "runs" / name / "predictions" / "test.safetensors")
+            order = np.argsort(run["index"])
+            labels[spec.variant], guess = run["labels"][order], run["logits"][order].argmax(1)
+            predicted.setdefault(spec.variant, []).append(guess)
+    confusions = collect.collect(out).confusions
+    for k in range(3):
+        of_class = {"labels": [k], "average": "macro"}
+        f1 = {name: [f1_score(labels[name], one, **of_class) for one in runs] for name, runs in predicted.items()}
+        pooled = SeedVariance(pooled=float(np.mean([np.var(one, ddof=1) for one in f1.values()])), df=3)
+        for name, runs in predicted.items():
+            right = [
+                np.stack([2.0 * ((labels[name] == k) & (p == k)), 1.0 * (labels[name] == k) + (p == k)], 1)
+                for p in runs
+            ]
+            expected, found = f1_of_class(np.array(right), seeds=pooled), confusions[name].classes[k]
+            assert (found.f1_low, found.f1_high) == pytest.approx((expected.low, expected.high))
+            assert expected.seed == pytest.approx(max(np.var(f1[name], ddof=1), pooled.pooled) / 2)

@@ -16,6 +16,7 @@ from encoderlab import report
 from encoderlab.cli import tables
 from encoderlab.core.errors import InputError
 from encoderlab.core.files import read_json
+from encoderlab.core.variation import SeedVariance
 from encoderlab.report import headline
 from encoderlab.results import collect
 from encoderlab.results.confirmation import ConfirmationRecord, Use
@@ -73,12 +74,20 @@ def times(out: Path, pattern: str) -> dict[str, int]:
     return {str(file.relative_to(out)): file.stat().st_mtime_ns for file in out.glob(pattern)}
 
 
+def accuracies(out: Path, variant: str) -> list[float]:
+    return [
+        read_json(out / "runs" / run / "result.json")["splits"]["test"]["accuracy"] for run in runs_of(out, variant)
+    ]
+
+
 def runs_of(out: Path, variant: str) -> list[str]:
     records = (read_json(file) for file in out.glob("runs/*/result.json"))
     return sorted(one["id"] for one in records if one["variant"] == variant and one["kind"] == "run")
 
 
-def test_a_finished_study_is_confirmed_without_any_training(path: Path, choose, capsys) -> None:
+def test_a_finished_study_is_confirmed_without_any_training(
+    path: Path, choose, capsys, monkeypatch: pytest.MonkeyPatch
+) -> None:
     choose("lora")
     out = compare.compare(path).parent
     before = times(out, "runs/*/*") | times(out, "runs/*/predictions/*")
@@ -107,7 +116,10 @@ def test_a_finished_study_is_confirmed_without_any_training(path: Path, choose, 
         order = np.argsort(theirs["index"])
         right.append((theirs["logits"].argmax(1) == theirs["labels"])[order, None])
     confirmed = read_json(out / "summary.json")["confirmed"]
-    expected = ACCURACY.estimate(np.array(right))
+    pooled = SeedVariance(
+        pooled=float(np.mean([np.var(accuracies(out, name), ddof=1) for name in ("lora", "full")])), df=2
+    )
+    expected = ACCURACY.estimate(np.array(right), seeds=pooled)
     assert confirmed["value"] == pytest.approx(np.mean(right)) and expected.value == pytest.approx(np.mean(right))
     assert (confirmed["low"], confirmed["high"]) == pytest.approx((expected.low, expected.high))
     assert {key: confirmed[key] for key in ("set", "variant", "seeds", "rows", "winners")} == {
@@ -126,6 +138,13 @@ def test_a_finished_study_is_confirmed_without_any_training(path: Path, choose, 
     line = f"confirmed on far: lora {100 * confirmed['value']:.1f} % ({ends.replace(' to ', '-')}; 30 rows, 2 seeds)"
     assert told[-1] == line and "far" not in told[0]
     assert report.write(collect.collect(out)).read_text(encoding="utf-8") == page, "the folder alone says the same"
+
+    # With two seeds, the variance over seeds and its degrees of freedom are those of the study.
+    study = SeedVariance(pooled=0.001, df=6)
+    monkeypatch.setattr(collect, "pooled_seed_variance", lambda *_: study)
+    found, expected = collect.read_table(out).confirmed, ACCURACY.estimate(np.array(right), seeds=study)
+    assert found is not None and (found.low, found.high) == pytest.approx((expected.low, expected.high))
+    assert expected.high - expected.low != pytest.approx(confirmed["high"] - confirmed["low"])
 
 
 def test_a_killed_command_goes_on(path: Path, choose, monkeypatch: pytest.MonkeyPatch) -> None:

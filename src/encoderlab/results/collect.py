@@ -22,9 +22,10 @@ from encoderlab.core.report_settings import Report
 from encoderlab.results import row_groups
 from encoderlab.results.caveats import mixed, one_seed, single_runs, uncompared
 from encoderlab.results.columns import COLUMNS, SPLIT_SCORES, SPLITS, new_columns, result_columns, summary_columns
-from encoderlab.results.comparison import compare_all, read_variants
+from encoderlab.results.comparison import Variant, compare_all, pooled_seed_variance, read_variants
 from encoderlab.results.confirmed import read_confirmed
-from encoderlab.results.confusion import confusion
+from encoderlab.results.confusion import confusions
+from encoderlab.results.current_scores import current_scores
 from encoderlab.results.curves import read_curve
 from encoderlab.results.measures import Measures
 from encoderlab.results.recommend import recommend
@@ -76,7 +77,7 @@ def read_table(out: Path) -> Table:
     summary = summarize(variants, compared, measures)
     choice = recommend(variants, summary, measures, rule)
     done = {variant.name: variant.done for variant in variants}
-    validation = {name: _scores(done[name], "validation", key) for name in done}
+    validation = {name: _recorded(done[name], "validation", key) for name in done}
     trained = [row.variant for row in summary if row.is_trained]
     curves = {name: read_curve([folders[run.id] for run in done[name]], key) for name in trained}
     validation_rows = study.data["validation"].rows if "validation" in study.data else None
@@ -89,7 +90,7 @@ def read_table(out: Path) -> Table:
         others=others,
         summary=summary,
         recommendation=choice,
-        confirmed=read_confirmed(out, study, choice, runs, measures),
+        confirmed=read_confirmed(out, study, choice, runs, measures, pooled_seed_variance(variants, measures.metric)),
         rule=rule,
         caveats=(
             *one_seed(variants),
@@ -99,18 +100,14 @@ def read_table(out: Path) -> Table:
         ),
         warnings=_warnings(study, runs),
         groups=row_groups.read(out).get("test"),
-        test_scores={name: _scores(done[name], "test", key) for name in done},
+        test_scores={variant.name: _test_scores(variant, measures) for variant in variants},
         levels={
             row.variant: float(np.mean(validation[row.variant]))
             for row in summary
             if validation[row.variant] and (not row.is_trained or row.method == "head")
         },
         curves={name: curve for name, curve in curves.items() if curve is not None},
-        confusions={
-            variant.name: one
-            for variant in variants
-            if variant.is_trained and (one := confusion(variant, measures.metrics.values())) is not None
-        },
+        confusions=confusions(variants, measures.metrics.values()),
         sweeps=sweeps(trained, done, key),
         searches=searches(study.search, measures.metric, validation_rows, _seconds(study, out)),
     )
@@ -128,7 +125,14 @@ def _labelled(record: RunRecord, study: StudyRecord) -> RunRecord:
     return record if label is None else record.labelled(label.method, label.variant)
 
 
-def _scores(runs: Iterable[RunRecord], split: str, key: str) -> tuple[float, ...]:
+def _test_scores(variant: Variant, measures: Measures) -> tuple[float, ...]:
+    """Return the metric of each finished run on `test`."""
+    scores = (current_scores(run, "test", variant.test, measures) for run in variant.done)
+    return tuple(one[measures.metric.key] for one in scores if measures.metric.key in one)
+
+
+def _recorded(runs: Iterable[RunRecord], split: str, key: str) -> tuple[float, ...]:
+    """Return a metric as the runs recorded it."""
     return tuple(score for run in runs if (score := run.metric(split, key)) is not None)
 
 

@@ -48,7 +48,12 @@ class Confirmed:
 
 
 def read_confirmed(
-    out: Path, study: StudyRecord, choice: Recommendation | None, runs: Sequence[RunRecord], measures: Measures
+    out: Path,
+    study: StudyRecord,
+    choice: Recommendation | None,
+    runs: Sequence[RunRecord],
+    measures: Measures,
+    seeds: SeedVariance,
 ) -> Confirmed | None:
     """Read what the confirming set says. None if the study names no such set.
 
@@ -58,6 +63,7 @@ def read_confirmed(
         choice: The recommendation.
         runs: The runs of the study.
         measures: The metrics of the study.
+        seeds: The variance over seeds of the study's trained variants on `test`: the set scores no other variant.
 
     Raises:
         InputError: A file of the confirmation is damaged.
@@ -92,7 +98,7 @@ def read_confirmed(
         ),
         measures,
         None,
-        SeedVariance.of([]),  # the set scores no other variant
+        seeds,
     )
     return replace(
         nothing,

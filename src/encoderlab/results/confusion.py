@@ -1,4 +1,4 @@
-"""The confusion matrix and the per-class scores of one variant over its seeds."""
+"""The confusion matrix and the per-class scores of each trained variant over its seeds."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from encoderlab.core.variation import Estimate
+from encoderlab.core.variation import Estimate, SeedVariance
 from encoderlab.results.comparison import Variant
-from encoderlab.results.predictions import Predicted, answers_to_same_rows, groups_of
+from encoderlab.results.predictions import answers_to_same_rows, groups_of
 from encoderlab.tasks.class_metrics import OfClasses, f1_of_class
 from encoderlab.tasks.metric import Metric
 
@@ -56,13 +56,23 @@ class Confusion:
     classes: tuple[ClassScores, ...]
 
 
-def confusion(variant: Variant, metrics: Iterable[Metric]) -> Confusion | None:
-    """Return the per-class test scores, and the confusions if a row has one class. None if no run has them.
+def confusions(variants: Sequence[Variant], metrics: Iterable[Metric]) -> dict[str, Confusion]:
+    """Return the per-class test scores of the trained variants, and their confusions if a row has one class.
 
     Args:
-        variant: The variant with its predictions.
+        variants: The variants of the study with their predictions.
         metrics: The metrics of the study. One of them may know the F1 of each class.
+
+    Returns:
+        {name: scores} of the variants with a run that has such scores.
     """
+    metric = next((one for one in metrics if isinstance(one, OfClasses)), None)
+    trained = [variant for variant in variants if variant.is_trained]
+    seeds = _pooled_seed_variances(trained, metric)
+    return {variant.name: one for variant in trained if (one := _confusion(variant, metric, seeds)) is not None}
+
+
+def _confusion(variant: Variant, metric: OfClasses | None, seeds: Sequence[SeedVariance]) -> Confusion | None:
     runs = variant.done
     tests = [tables for run in runs if "test" in run.splits and (tables := run.splits["test"].tables).get("per_class")]
     if not tests:
@@ -81,7 +91,7 @@ def confusion(variant: Variant, metrics: Iterable[Metric]) -> Confusion | None:
     places = [divmod(int(i), len(labels)) for i in top]
     classes: list[ClassScores] = []
     supports = [one["support"] for one in tests[0]["per_class"]]
-    for k, (label, estimate) in enumerate(zip(labels, _f1_scores(variant.test, metrics, supports), strict=True)):
+    for k, (label, estimate) in enumerate(zip(labels, _f1_scores(variant, metric, supports, seeds), strict=True)):
         scores = [test["per_class"][k] for test in tests]
         interval = {} if estimate is None else {"f1_low": estimate.low, "f1_high": estimate.high}
         means = {name: float(np.mean([score[name] for score in scores])) for name in ("precision", "recall", "f1")}
@@ -96,19 +106,41 @@ def confusion(variant: Variant, metrics: Iterable[Metric]) -> Confusion | None:
     )
 
 
-def _f1_scores(test: Predicted, metrics: Iterable[Metric], supports: Sequence[int]) -> Iterator[Estimate | None]:
+def _f1_scores(
+    variant: Variant, metric: OfClasses | None, supports: Sequence[int], seeds: Sequence[SeedVariance]
+) -> Iterator[Estimate | None]:
     """Yield the estimate of each class's F1. None if the predictions do not tell, or no row has the label.
 
     Args:
-        test: The predictions on `test`.
-        metrics: The metrics of the study.
+        variant: The variant with its predictions.
+        metric: The metric that knows the F1 of each class. None if there is none.
         supports: The number of rows or entities with each label.
+        seeds: The variance of each class's F1 over seeds of the study's trained variants.
     """
-    metric = next((one for one in metrics if isinstance(one, OfClasses)), None)
-    answers = answers_to_same_rows(test)
+    answers = answers_to_same_rows(variant.test)
     if metric is None or not answers:
         yield from [None] * len(supports)
         return
     of_seeds = (metric.by_class(one.statistics[metric.key]) for one in answers)
-    for support, *runs in zip(supports, *of_seeds, strict=True):
-        yield f1_of_class(np.array(runs), groups_of(answers)) if support else None
+    for support, pooled, *runs in zip(supports, seeds, *of_seeds, strict=True):
+        yield f1_of_class(np.array(runs), groups_of(answers), seeds=pooled) if support else None
+
+
+def _pooled_seed_variances(trained: Iterable[Variant], metric: OfClasses | None) -> list[SeedVariance]:
+    """Return the variance of each class's F1 over seeds, pooled over the trained variants."""
+    if metric is None:
+        return []
+    of_variants = [
+        [[_f1(rows) for rows in metric.by_class(one.statistics[metric.key])] for one in variant.test.values()]
+        for variant in trained
+    ]
+    return [
+        SeedVariance.of(one_class)
+        for one_class in zip(*(zip(*runs, strict=True) for runs in of_variants if runs), strict=True)
+    ]
+
+
+def _f1(rows: NDArray[np.float64]) -> float:
+    """Return the F1 of what `OfClasses.by_class` yields, (n, 2). 0 if no row has or gets the class."""
+    twice, whole = rows.sum(axis=0)
+    return float(twice / max(whole, 1.0))

@@ -12,13 +12,13 @@ from encoderlab.core import statistics
 from encoderlab.core.variation import SeedVariance
 from encoderlab.results.columns import DIFFERENCE, INTERVAL, MEANS, METRICS, SHARE_BETTER, SPREAD, summary_columns
 from encoderlab.results.comparison import Comparison, Variant, pooled_seed_variance
+from encoderlab.results.current_scores import current_scores
 from encoderlab.results.measures import Measures
-from encoderlab.results.predictions import Predicted, Predictions, answers_to_same_rows, groups_of, stacked
+from encoderlab.results.predictions import Predictions, answers_to_same_rows, groups_of, stacked
 from encoderlab.tasks.metric import Metric
-from encoderlab.training.run_record import Kind, ParameterCounts, RunRecord
+from encoderlab.training.run_record import Kind, ParameterCounts
 
 Cell = str | int | float | None
-SAME = 1e-6  # relative, of one number computed in two ways
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -154,12 +154,12 @@ def summarize_one(
     """Summarize one variant over its seeds. seeds: the variance over seeds of the study's trained variants."""
     done, task, metric = variant.done, measures.task, measures.metric
     matched = answers_to_same_rows(variant.test)
-    scores = [_scores(run, "test", variant.test, measures) for run in done]
+    scores = [current_scores(run, "test", variant.test, measures) for run in done]
     keys = dict.fromkeys((*METRICS, *(one.key for one in measures.extra_metrics), metric.key))
     spreads = {key: _spread(key, scores, matched, measures) for key in keys}
     others: dict[str, OtherTest] = {}
     for name, predicted in variant.others.items():
-        theirs = [_scores(run, name, predicted, measures) for run in done]
+        theirs = [current_scores(run, name, predicted, measures) for run in done]
         means = {key: task.mean_score(key, theirs) for key in measures.extra_keys}
         others[name] = OtherTest(
             metric=_spread(metric.key, theirs, answers_to_same_rows(predicted), measures), means=means
@@ -187,20 +187,6 @@ def summarize_one(
         peak_memory_mb=_over((run.peak_memory_mb for run in done), max),
         adapter_bytes=max((run.adapter_bytes for run in done if run.adapter_bytes is not None), default=None),
     )
-
-
-def _scores(run: RunRecord, split: str, predicted: Predicted, measures: Measures) -> Mapping[str, float]:
-    """Return the numbers of a split. Empty if the run has no such split.
-
-    A run that is older than an extra metric, or than its present definition, has no such value in result.json. The
-    metric then follows from the run's predictions, so a mean and its interval have the same seeds and definition.
-    """
-    scores, answers = run.splits.get(split), predicted.get(run.seed)
-    if scores is None or answers is None:
-        return {} if scores is None else scores.metrics
-    current = {one.key: one.value(answers.statistics[one.key]) for one in measures.extra_metrics}
-    other = {k: v for k, v in current.items() if not math.isclose(scores.metrics.get(k, math.nan), v, rel_tol=SAME)}
-    return {**scores.metrics, **other}
 
 
 def _spread(

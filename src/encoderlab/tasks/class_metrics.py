@@ -8,7 +8,7 @@ not enter the mean.
 from __future__ import annotations
 
 import math
-from abc import ABC, abstractmethod
+from abc import abstractmethod
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import final
@@ -18,7 +18,7 @@ import numpy as np
 from encoderlab.core import clusters, variation
 from encoderlab.core.statistics import RESAMPLES, Interval
 from encoderlab.core.variation import Estimate, SeedVariance
-from encoderlab.tasks.metric import FEW, Array, CountedMetric, Floats, ShareMetric
+from encoderlab.tasks.metric import FEW, Array, CountedMetric, Floats, Metric, ShareMetric
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -61,7 +61,8 @@ class ChoiceAccuracy(Accuracy):
 CHOICE_ACCURACY = ChoiceAccuracy()
 
 
-class OfClasses(ABC):
+@dataclass(frozen=True, kw_only=True)
+class OfClasses(Metric):
     """A metric whose row statistics also give the F1 of each class."""
 
     @abstractmethod
@@ -153,7 +154,7 @@ class BalancedAccuracy(CountedMetric):
         return float(recalls.mean() - below), float(recalls.mean() + above)
 
 
-def f1_of_class(runs: Floats, groups: Array | None = None) -> Estimate:
+def f1_of_class(runs: Floats, groups: Array | None = None, *, seeds: SeedVariance | None = None) -> Estimate:
     """Estimate the F1 of one class for other rows and other seeds.
 
     The variance over rows is that of a ratio of two sums. F1 = 2 J / (1 + J), where J is the share of right rows among
@@ -162,9 +163,10 @@ def f1_of_class(runs: Floats, groups: Array | None = None) -> Estimate:
     Args:
         runs: What `OfClasses.by_class` yields, of each seed on the same rows, (seeds, n, 2). Some rows have the class.
         groups: The group of each row, (n,). None: rows are independent.
+        seeds: The variance of this F1 over seeds of the study's trained variants. None if the runs are of none of them.
     """
     twice, whole = runs.sum(axis=1).T
-    estimate = variation.estimate_mean(twice / whole, *clusters.ratio_covariance(runs, groups))
+    estimate = variation.estimate_mean(twice / whole, *clusters.ratio_covariance(runs, groups), seeds)
     right, either = float(twice.mean() / 2), float((whole - twice / 2).mean())
     if len(runs) == 1 or min(right, either - right) < FEW:
         share = 1.0  # of the rows that would tell as much if they were independent
