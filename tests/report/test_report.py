@@ -256,6 +256,7 @@ def test_the_terminal_shows_the_interval_and_what_to_know(tmp_path: Path, capsys
     ends = [text.percent(end) for end in (row.interval.low, row.interval.high)]
     assert re.search(rf"{ends[0]}-{ends[1]} +3 ", line)
     assert f"warning: {table.caveats[0]}" in printed.splitlines()
+    assert headline.sentences(table)[0] in printed.splitlines()
 
 
 def test_the_page_shows_losses_and_intervals_of_classes(out: Path, page: Page) -> None:

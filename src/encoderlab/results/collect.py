@@ -27,6 +27,7 @@ from encoderlab.results.confirmed import read_confirmed
 from encoderlab.results.confusion import confusion
 from encoderlab.results.curves import read_curve
 from encoderlab.results.measures import Measures
+from encoderlab.results.power import power
 from encoderlab.results.recommend import recommend
 from encoderlab.results.searches import runs_of, searches
 from encoderlab.results.study_record import StudyRecord
@@ -90,6 +91,7 @@ def read_table(out: Path) -> Table:
         summary=summary,
         recommendation=choice,
         confirmed=read_confirmed(out, study, choice, runs, measures),
+        power=power(variants, compared, measures.metric),
         rule=rule,
         caveats=(
             *one_seed(variants),
