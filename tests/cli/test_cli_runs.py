@@ -34,7 +34,9 @@ def test_compare_prints_the_table_and_the_report_last(folder: Path) -> None:
     lines = done.stdout.splitlines()
     assert lines[-1] == "compared/report.html" and (folder / lines[-1]).is_file()
     assert lines[0].startswith("method ") and "accuracy" in lines[0]
-    assert {line.split()[0] for line in lines[1:-2]} == {"lora", "head", "majority", "untrained"}
+    assert {line.split()[0] for line in lines[1:-3]} == {"lora", "head", "majority", "untrained"}
+    page = (folder / lines[-1]).read_text(encoding="utf-8")
+    assert lines[-3].startswith(("Use ", "Do not use ")) and f"<h1>{lines[-3]}</h1>" in page
     assert lines[-2].startswith("warning: Every method was trained with one seed")
     said = [line for line in command("check", "study.toml", cwd=folder).stdout.splitlines() if "warning: " in line]
     assert said and set(said) <= set(done.stderr.splitlines())

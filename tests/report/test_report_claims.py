@@ -125,3 +125,4 @@ def test_the_terminal_shows_the_interval_and_what_to_know(tmp_path: Path, capsys
     ends = [text.percent(end) for end in (row.interval.low, row.interval.high)]
     assert re.search(rf"{ends[0]}-{ends[1]} +3 ", line)
     assert f"warning: {table.caveats[0]}" in printed.splitlines()
+    assert headline.sentences(table)[0] in printed.splitlines()

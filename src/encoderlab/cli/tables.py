@@ -12,7 +12,9 @@ from rich.console import Console
 from rich.table import Table
 
 from encoderlab.core import durations
+from encoderlab.report import headline
 from encoderlab.report.text import gain, score
+from encoderlab.results.collect import read_table
 from encoderlab.study.check import CheckReport
 from encoderlab.study.estimate import Estimate
 from encoderlab.study.inspect import Inspection
@@ -34,7 +36,7 @@ def table(title: str, columns: Sequence[str], rows: Sequence[Sequence[str]], tex
 
 
 def summary(out: Path, reference: str) -> None:
-    """Print the rows of out/summary.csv, best first, and the caveats of the comparison."""
+    """Print the rows of out/summary.csv, best first, the verdict of the report, and what a reader must know."""
     with (out / "summary.csv").open(encoding="utf-8", newline="") as file:
         rows = list(csv.DictReader(file))
     said = json.loads((out / "summary.json").read_text(encoding="utf-8"))
@@ -71,6 +73,7 @@ def summary(out: Path, reference: str) -> None:
             for row in rows
         ],
     )
+    print(headline.sentences(read_table(out))[0])
     for line in said["caveats"]:
         print(f"warning: {line}")
     if said["confirmed"] is not None:

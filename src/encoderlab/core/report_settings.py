@@ -33,8 +33,8 @@ class Report:
         float,
         Ge(0),
         Doc(
-            "standard deviation of the metric over seeds that `check` assumes, in points; 1 is usual "
-            "for a few thousand rows"
+            "standard deviation of the metric over seeds that `check` assumes, in points, until runs in the "
+            "study's folder measure it; 1 is usual for a few thousand rows"
         ),
     ] = 1.0
     confirm: Annotated[

@@ -1,7 +1,8 @@
-"""Which rows chose what: the sentences that say how far the scores of a page are free of selection."""
+"""What the scores of a page can show: which rows chose what, and the smallest difference that the study detects."""
 
 from __future__ import annotations
 
+from encoderlab.report import text
 from encoderlab.results.table import Table
 
 
@@ -23,3 +24,18 @@ def sentences(table: Table) -> list[str]:
     if confirmed is not None and len(confirmed.winners) < 2:
         lines.append(f"No choice used {confirmed.set}, which scores the recommended method alone.")
     return lines
+
+
+def power(table: Table) -> str:
+    """Return the smallest difference that the study detects, and from what it follows. Empty if it is unknown."""
+    found, metric, groups = table.power, table.metric, table.groups
+    if found is None:
+        return ""
+    unit = " points" if metric.percent else ""
+    least, rows, seeds = (text.score(one, metric, 1) for one in (found.least, found.row_se, found.seed_sd))
+    inside = "" if groups is None else f" in {text.count(groups.count)} groups"
+    return (
+        f"With {text.count(found.rows)} test rows{inside} and {found.seeds} seeds, this study detects a true "
+        f"difference of {least}{unit} between two methods with 80 % power (two-sided test at the 5 % level; measured: "
+        f"standard error over test rows {rows}{unit}, standard deviation between seeds {seeds}{unit})."
+    )

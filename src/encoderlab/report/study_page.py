@@ -58,6 +58,7 @@ def _context(table: Table) -> Mapping[str, Any]:
         "reference": study.reference,
         "reference_seeds": next((row.seeds for row in summary if row.variant == study.reference), 0),
         "selection": selection.sentences(table),
+        "power": selection.power(table),
         "caveats": table.caveats,
         "groups": table.groups,
         "summary": summary,

@@ -28,6 +28,7 @@ from encoderlab.results.confusion import confusions
 from encoderlab.results.current_scores import current_scores
 from encoderlab.results.curves import read_curve
 from encoderlab.results.measures import Measures
+from encoderlab.results.power import power
 from encoderlab.results.recommend import recommend
 from encoderlab.results.searches import runs_of, searches
 from encoderlab.results.study_record import StudyRecord
@@ -90,7 +91,12 @@ def read_table(out: Path) -> Table:
         others=others,
         summary=summary,
         recommendation=choice,
+<<<<<<< HEAD
         confirmed=read_confirmed(out, study, choice, runs, measures, pooled_seed_variance(variants, measures.metric)),
+=======
+        confirmed=read_confirmed(out, study, choice, runs, measures),
+        power=power(variants, compared, measures.metric),
+>>>>>>> x-fixr
         rule=rule,
         caveats=(
             *one_seed(variants),

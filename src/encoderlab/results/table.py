@@ -11,6 +11,7 @@ from encoderlab.results.confirmed import Confirmed
 from encoderlab.results.confusion import Confusion
 from encoderlab.results.curves import Curve
 from encoderlab.results.measures import Measures
+from encoderlab.results.power import Power
 from encoderlab.results.recommend import Recommendation
 from encoderlab.results.row_groups import RowGroups
 from encoderlab.results.searches import Search
@@ -36,6 +37,7 @@ class Table:
         summary: One row per variant, in the study's order.
         recommendation: Which variant to use. None if no run was trained to its end.
         confirmed: What a set that chose nothing says of the recommended variant. None without such a set.
+        power: The smallest difference of two methods that the study detects. None with one seed or one method.
         rule: What the recommendation weighs.
         caveats: What a reader must know before comparing, one sentence each.
         warnings: The warnings of the study and of its runs.
@@ -57,6 +59,7 @@ class Table:
     summary: tuple[VariantSummary, ...]
     recommendation: Recommendation | None
     confirmed: Confirmed | None
+    power: Power | None
     rule: Report
     caveats: tuple[str, ...]
     warnings: tuple[str, ...]

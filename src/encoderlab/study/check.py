@@ -12,6 +12,7 @@ from encoderlab.config.settings import Study
 from encoderlab.core.variation import smallest_visible, what_halves_it
 from encoderlab.data.rows import example_rows
 from encoderlab.engine.device import choose_device, choose_precision
+from encoderlab.results.power import measured_seed_sd
 from encoderlab.results.row_groups import RowGroups
 from encoderlab.study.groups import row_groups
 from encoderlab.study.prepare import SplitReport, _encode, _split_report, look, warnings_of
@@ -46,7 +47,7 @@ class CheckReport:
         reference: the variant that the others are compared with.
         metric: the metric by which variants are compared.
         runs: how many trials, runs and baselines there would be.
-        visible: the smallest difference that the study can detect, in words; None: not known for this metric.
+        visible: the smallest difference that the study can detect, or why it is unknown, in words; None: one variant.
         warnings: what you should look at before training.
     """
 
@@ -120,12 +121,18 @@ def check(path: Path, overrides: Sequence[str] = ()) -> CheckReport:
 
 
 def _visible(study: Study, rows: int, class_names: Sequence[str], groups: RowGroups | None) -> str | None:
-    """Describe the smallest difference that the study can detect; None for a metric that is not a share of rows."""
-    if not isinstance(study.task.metric(class_names), ShareMetric) or len(study.variants) < 2:
+    """Describe the smallest difference that the study can detect; None with a single variant."""
+    metric, seeds = study.task.metric(class_names), len(study.seeds)
+    if len(study.variants) < 2:
         return None
-    seeds, sd = len(study.seeds), study.report.seed_sd / 100
     if seeds == 1:
         return "with one seed per method, no difference between methods can be shown; use 3 seeds or more"
+    if not isinstance(metric, ShareMetric):
+        return (
+            f"smallest detectable difference: unknown before training, because the metric, {metric.label}, is not a "
+            "share of rows; the report shows it"
+        )
+    sd, origin = _seed_sd(study, metric.key)
     more_rows, more_seeds = what_halves_it(rows, seeds, sd)
     ways = [
         f"{count:,} {what}" for count, what in ((more_rows, "test rows"), (more_seeds, "seeds")) if count is not None
@@ -134,10 +141,19 @@ def _visible(study: Study, rows: int, class_names: Sequence[str], groups: RowGro
     least = 100 * smallest_visible(rows, seeds, sd)
     return (
         f"with {rows:,} test rows and {seeds} seeds, the smallest detectable difference of two methods is {least:.1f} "
-        f"points (80 % power, standard deviation between seeds {100 * sd:g} points); "
+        f"points (80 % power, standard deviation between seeds {100 * sd:.3g} points, {origin}); "
         f"{' or '.join(ways) or both} would halve it"
         f"{_independent(groups)}"
     )
+
+
+def _seed_sd(study: Study, key: str) -> tuple[float, str]:
+    """Return the standard deviation of the metric over seeds, and where it comes from."""
+    found = measured_seed_sd(study.out, key)
+    if found is None:
+        return study.report.seed_sd / 100, "assumed: report.seed_sd"
+    methods = f"{found.methods} method{'s' * (found.methods > 1)}"
+    return found.value, f"measured by {found.runs} runs of {methods} in {study.out}"
 
 
 def _independent(groups: RowGroups | None) -> str:
