@@ -91,12 +91,8 @@ def read_table(out: Path) -> Table:
         others=others,
         summary=summary,
         recommendation=choice,
-<<<<<<< HEAD
         confirmed=read_confirmed(out, study, choice, runs, measures, pooled_seed_variance(variants, measures.metric)),
-=======
-        confirmed=read_confirmed(out, study, choice, runs, measures),
         power=power(variants, compared, measures.metric),
->>>>>>> x-fixr
         rule=rule,
         caveats=(
             *one_seed(variants),
