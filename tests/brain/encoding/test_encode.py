@@ -394,7 +394,7 @@ def test_adapters_without_held_out_stories_need_a_cut(study: Path, tiny_masked_l
     )
     feature = f'[[features]]\nkind = "encoder"\nmodel = "{model}"\nstudy = "mlm.toml"\n'
     study.write_text(STUDY.replace("[encode]", feature + '[encode]\nadapt = "without held-out"'))
-    with pytest.raises(InputError, match=r"mlm.toml: data.test names rows of its own; .*needs a cut"):
+    with pytest.raises(InputError, match=r"mlm.toml: data.test has its own source; .*needs a share"):
         encode(study)
     assert not (study.parent / "results").exists()
 
@@ -507,7 +507,7 @@ def test_labels_that_would_be_one_file(study: Path) -> None:
     two = 'path = "true.txt"\nlabel = "a b"\n[[features]]\nkind = "vectors"\npath = "other.txt"\nlabel = "A/b"'
     text = STUDY.replace('path = ["true.txt", "other.txt"]', two)
     study.write_text(text)
-    with pytest.raises(InputError, match="the labels 'a b' and 'A/b' would be one file"):
+    with pytest.raises(InputError, match="the labels 'a b' and 'A/b' would have the same file"):
         encode(study)
 
 
@@ -544,7 +544,9 @@ def kept_scores(out: Path) -> dict[str, dict[str, np.ndarray]]:
 def test_scores_that_are_written_over_are_one_line(study: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """As by a worker of an earlier command, with other settings."""
     monkeypatch.setattr("encoderlab.brain.encoding.scoring_jobs.Scoring.__call__", lambda work, spec: [])
-    with pytest.raises(EncoderlabError, match=r"scores/.*\.h5: gone or written over .*; run the same command again"):
+    with pytest.raises(
+        EncoderlabError, match=r"scores/.*\.h5: removed or overwritten before .*; run the same command again"
+    ):
         encode(study)
 
 
