@@ -131,7 +131,7 @@ def test_our_own_folders_go_by_their_fingerprint(base: Path, tmp_path: Path) -> 
     said = read_json(tmp_path / "ours" / adapters.OURS)
     write_json(tmp_path / "ours" / adapters.OURS, said | {"base": said["base"] | {"fingerprint": "0" * 64}})
     for head in (True, False):  # what puts an adapter under a bare encoder has no --force
-        with pytest.raises(InputError, match="give it the encoder it was trained on") as caught:
+        with pytest.raises(InputError, match="use the encoder that the adapter was trained on") as caught:
             adapters.load_adapter(bare(base), tmp_path / "ours", head=head)
         assert ("--force" in str(caught.value)) == head
 
