@@ -161,7 +161,7 @@ def test_another_base_is_an_error_that_names_both_and_force_is_the_way_round(
         folder.load_adapter(load(), tmp_path / "adapter")
     assert not caplog.records
     folder.load_adapter(forced := load(), tmp_path / "adapter", force=True)
-    assert "used all the same" in caplog.text
+    assert "used anyway" in caplog.text
     torch.testing.assert_close(hidden(forced), hidden(tuned), rtol=0, atol=0.05)
 
 

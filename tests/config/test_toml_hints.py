@@ -10,9 +10,9 @@ from encoderlab.config.toml_file import parse
 from encoderlab.core.errors import InputError
 
 WRITTEN = {
-    "a key twice": ('[data]\ntrain = "a"\ntrain = "b"\n', "train is there twice"),
-    "a section twice": ("[train]\nepochs = 1\n[data]\n[train]\n", r"\[train\] is there twice"),
-    "a key and a section": ('[data]\ntrain = "a"\n[data.train]\nrows = 3\n', r"\[data.train\] is there twice"),
+    "a key twice": ('[data]\ntrain = "a"\ntrain = "b"\n', "train occurs twice"),
+    "a section twice": ("[train]\nepochs = 1\n[data]\n[train]\n", r"\[train\] occurs twice"),
+    "a key and a section": ('[data]\ntrain = "a"\n[data.train]\nrows = 3\n', r"\[data.train\] occurs twice"),
     "a path of Windows": ('train = "C:\\Users\\new.csv"\n', "a backslash in double quotes is an escape"),
     "another one": ('train = { path = "D:\\data\\x.csv" }\n', "a backslash in double quotes is an escape"),
     "the same without quotes": ("model = C:\\bert\n", r"in quotes: model = 'C:\\bert'"),

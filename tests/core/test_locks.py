@@ -181,6 +181,7 @@ def test_a_file_system_without_locks_lends_none_and_says_so(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     monkeypatch.setattr(locks.fcntl, "flock", refuse)
+    # A private name: the warning comes once per device and process, and another test may have had it.
     monkeypatch.setattr(locks, "_warned", set())
     for folder in (tmp_path / "one", tmp_path / "two"):
         with locks.hold(folder, advice=""):

@@ -60,7 +60,7 @@ def test_more_that_the_data_section_can_get_wrong(tmp_path: Path) -> None:
     assert "data.train.part: expected [from, to] with 0 <= from < to <= 1" in problems(
         train=Source(path="train.csv", part=(0.5, 0.5))
     )
-    assert "data.test.part: a cut from train has no parts" in problems(test=Source(fraction=0.1, part=(0, 1)))
+    assert "data.test.part: a share of train has no parts" in problems(test=Source(fraction=0.1, part=(0, 1)))
     assert "is a folder that `datasets` did not save" in problems(test=Source(path="."))
     assert "data.test: the name of the source is empty" in problems(test=Source(hub=""))
 
@@ -266,7 +266,10 @@ def test_validation_and_test_must_not_be_the_same_data(split: str, refused: bool
 def test_a_split_that_is_the_training_file_is_named(tmp_path: Path) -> None:
     (tmp_path / "sub").mkdir()
     splits = load(tmp_path, numbered(20), test=Source(path="sub/../train.jsonl"))
-    assert "data.test is the same data as data.train: its scores measure memory, not skill" in splits.warnings
+    assert (
+        "data.test is the same data as data.train: its scores measure memorization, not generalization"
+        in splits.warnings
+    )
     assert not any(line.startswith("data.validation is") for line in splits.warnings)
 
 

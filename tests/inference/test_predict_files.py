@@ -87,7 +87,7 @@ def test_dropped_rows_are_said_by_evaluate_and_kept_by_predict(call: Run, run: s
     code, out, err = call("predict", run, "train.csv")
     assert code == 0 and len(list(csv.reader(io.StringIO(out)))) == 44
     assert err.splitlines() == [
-        "encoderlab: note: train.csv: 1 of 43 rows have an empty text, or none; their answers say nothing",
+        "encoderlab: note: train.csv: 1 of 43 rows have an empty text, or none; their predictions mean nothing",
         "encoderlab: 43 rows",
     ]
 

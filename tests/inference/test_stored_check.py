@@ -181,7 +181,7 @@ def test_a_base_that_was_moved_is_named(
         for more in ((), ("--force",)):
             code, out, err = command(capsys, *arguments, *more)
             assert (code, out, err.count("\n")) == (2, "", 1), err
-            assert f"its base model is no longer at {model}; say where it is with --base FOLDER" in err
+            assert f"its base model is no longer at {model}; give its folder with --base FOLDER" in err
         code, out, err = command(capsys, *arguments, "--base", str(other))
         assert code == 2 and "trained on another base" in err and "--force" in err
         code, out, err = command(capsys, *arguments, "--base", str(tmp_path / "nowhere"))

@@ -253,6 +253,7 @@ def test_patience_waits_until_the_last_rank_went(build: Build, monkeypatch: pyte
     """Every epoch scores worse than the one before; of 40 steps the last rank goes at step 28, in the sixth epoch."""
     calls: list[int] = []
     worse = lambda self: calls.append(1) or {"accuracy": 1.0 / len(calls), "loss": 1.0}  # noqa: E731
+    # A private name: no real training gets worse in every epoch without fail.
     monkeypatch.setattr(Trainer, "_validate", worse)
     trainer = build()
     trainer.settings = Train(epochs=8, batch_size=8, patience=1)

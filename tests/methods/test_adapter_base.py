@@ -101,10 +101,12 @@ def test_another_base_is_refused_and_force_takes_it(
     with pytest.raises(InputError) as caught:
         adapters.load_adapter(bare(base), tmp_path / "adapter", head=False)
     (line,) = caught.value.lines
-    assert f"trained on {named}, not on {base}; give it the encoder it was trained on, or correct {key}" in line
+    assert (
+        f"trained on {named}, not on {base}; use the encoder that the adapter was trained on, or correct {key}" in line
+    )
     with caplog.at_level(logging.WARNING):
         adapters.load_adapter(bare(base), tmp_path / "adapter", head=False, force=True)
-    assert "used all the same, as asked" in caplog.text
+    assert "used anyway, because force is set" in caplog.text
 
 
 def test_where_the_folder_that_is_named_is_here_its_fingerprint_decides(base: Path, tmp_path: Path) -> None:
@@ -129,7 +131,7 @@ def test_our_own_folders_go_by_their_fingerprint(base: Path, tmp_path: Path) -> 
     said = read_json(tmp_path / "ours" / adapters.OURS)
     write_json(tmp_path / "ours" / adapters.OURS, said | {"base": said["base"] | {"fingerprint": "0" * 64}})
     for head in (True, False):  # what puts an adapter under a bare encoder has no --force
-        with pytest.raises(InputError, match="give it the encoder it was trained on") as caught:
+        with pytest.raises(InputError, match="use the encoder that the adapter was trained on") as caught:
             adapters.load_adapter(bare(base), tmp_path / "ours", head=head)
         assert ("--force" in str(caught.value)) == head
 

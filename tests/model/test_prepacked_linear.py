@@ -173,6 +173,7 @@ def test_a_traced_layer_is_the_plain_product() -> None:
 
 
 def test_without_the_operators_it_is_the_plain_product(monkeypatch: pytest.MonkeyPatch) -> None:
+    # A private name: whether torch has the operators depends on the processor, and no argument can change it.
     monkeypatch.setattr(prepacked_linear, "_known", lambda dtype: False)
     made, x = layer(), torch.ones(2, 16)
     torch.testing.assert_close(made(x), F.linear(x, made.weight, made.bias), rtol=0, atol=0)

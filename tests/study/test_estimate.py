@@ -23,6 +23,7 @@ def speeds(path: Path, monkeypatch: pytest.MonkeyPatch, *overrides: str) -> dict
         return found[variant.label]
 
     with monkeypatch.context() as patch:
+        # A private name: the estimate adds up the measured parts, and only `_measure` has them one by one.
         patch.setattr(estimate, "_measure", measure)
         estimate.estimate(path, overrides)
     return found
@@ -47,6 +48,7 @@ def test_states_are_added_to_the_first_variant_that_has_them(
     def measure(*_):
         return estimate._Speed(load=0, trained=0, forward=0, memory_mb=1.0, frozen=next(trunks), states=100.0)
 
+    # A private name: measured seconds differ in every run, and the sums below need known ones.
     monkeypatch.setattr(estimate, "_measure", measure)
     found = estimate.estimate(path)
     seconds = {cost.label: cost.seconds for cost in found.costs}

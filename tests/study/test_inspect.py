@@ -155,7 +155,7 @@ def test_what_does_not_fit_is_said_and_the_rest_is_counted(tmp_path: Path, capsy
         (["--method", "lora", "-s", "rank"], "-s rank: expected key=value, e.g. rank=16"),
         (["--method", "lora", "-s", "name=head"], "-s name=head: expected key=value"),
         (["--method", "lora", "-s", "rank=999"], "method.lora: rank = 999: larger than the layers"),
-        (["--method", "lora", "--method", "lora"], "method.lora: lora is there twice"),
+        (["--method", "lora", "--method", "lora"], "method.lora: lora occurs twice"),
         (["-s", "rank=3"], "-s rank=3: name the method it belongs to, with --method"),
         (["--task-classes", "1"], "--task-classes 1: expected at least 2"),
     ],

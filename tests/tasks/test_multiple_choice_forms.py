@@ -260,7 +260,7 @@ def test_the_section_itself() -> None:
         "choices: expected two columns or more, or the name of one column with lists"
     ]
     (twice,) = MultipleChoice(choices=("A", "B"), answer="A").problems()
-    assert "column 'A' has two parts" in twice.message
+    assert "column 'A' is named for two purposes" in twice.message
     rows = prepared(records(6, 0))
     assert TASK.class_names(Splits(rows.take([0]), rows.take([1]), rows.take([2]))) == list("ABCDE")
 

@@ -70,7 +70,7 @@ def test_the_state_before_stands_in_for_a_torn_one(
         got = run(folder.name)
         assert equal(got, wanted)
         (said,) = got.warnings
-        assert f"checkpoint/{kind}-3.safetensors is damaged" in said and "went on from the end of epoch 2" in said
+        assert f"checkpoint/{kind}-3.safetensors is damaged" in said and "resumed from the end of epoch 2" in said
 
 
 def test_a_run_without_a_whole_checkpoint_starts_over_and_says_so(
@@ -111,7 +111,7 @@ def test_a_state_of_another_version_is_passed_over(build: Build, tmp_path: Path)
     folder = tmp_path / "cut" / "checkpoint"
     checkpoint._write(folder / "epoch-3.safetensors", {}, {"epoch": 3, "mood": "good"})
     found = checkpoint.read(folder)[0]
-    assert found.epoch == 2 and "epoch-3.safetensors is of another version" in found.warnings[0]
+    assert found.epoch == 2 and "epoch-3.safetensors was written by another version" in found.warnings[0]
 
 
 def test_a_state_restores_moments_of_every_dtype_and_shape(build: Build, tmp_path: Path) -> None:  # noqa: F811

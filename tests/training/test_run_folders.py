@@ -93,7 +93,7 @@ def test_what_is_damaged_is_done_again_and_said(
     compare.compare(path, QUICK)
     assert read_json(folder / "result.json")["splits"] == wanted
     (said,) = [record.getMessage() for record in caplog.records if record.name == "encoderlab.training.run_folder"]
-    assert said.startswith(f"{folder}: ") and said.endswith("this run is done again")
+    assert said.startswith(f"{folder}: ") and said.endswith("encoderlab repeats this run")
     caplog.clear()
     before = mtime(folder)
     compare.compare(path, QUICK)

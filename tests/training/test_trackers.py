@@ -35,7 +35,7 @@ def scalars(folder: Path) -> dict[str, dict[int, float]]:
     for name in events.Tags()["scalars"]:
         points = events.Scalars(name)
         found[name] = {point.step: point.value for point in points}
-        assert len(found[name]) == len(points), f"{name}: a step is there twice"
+        assert len(found[name]) == len(points), f"{name}: a step occurs twice"
     return found
 
 
@@ -94,7 +94,7 @@ def test_a_tracker_that_fails_costs_a_warning_and_nothing_else(
 
     monkeypatch.setattr(TensorBoardTracker, "log", lost)
     got = tracked().run()
-    assert got.warnings == ["tensorboard was told nothing after step 0 (no route to host)"]
+    assert got.warnings == ["tensorboard received nothing after step 0 (no route to host)"]
     assert all(torch.equal(tensor, got.tensors[name]) for name, tensor in wanted.tensors.items())
 
 

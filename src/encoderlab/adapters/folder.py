@@ -212,8 +212,8 @@ def _other_base(problem: str, otherwise: str, force: bool) -> None:
         force: whether to log the problem instead.
     """
     if not force:
-        raise InputError(f"{problem}; give it the encoder it was trained on{otherwise and f', {otherwise}'}")
-    log.warning("%s; used all the same, as asked", problem)
+        raise InputError(f"{problem}; use the encoder that the adapter was trained on{otherwise and f', {otherwise}'}")
+    log.warning("%s; used anyway, because force is set", problem)
 
 
 def load_adapter(encoder: EncoderModel, folder: Path | str, *, head: bool = True, force: bool = False) -> Method:

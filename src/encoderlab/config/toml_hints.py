@@ -24,7 +24,7 @@ def toml_hint(message: str, text: str) -> str:
     line = lines[number - 1] if 0 < number <= len(lines) else ""
     key, equals, value = (part.strip() for part in line.partition("="))
     if _TWICE.search(message):
-        return f"{key if equals else line.strip()} is there twice (or in two forms): keep one of them"
+        return f"{key if equals else line.strip()} occurs twice (or in two forms): keep one of them"
     if re.search(r'"[^"]*\\', value):
         return "a backslash in double quotes is an escape: write a path with / or in single quotes"
     if re.search("[\u2018\u2019\u201c\u201d\u201e\u00ab\u00bb]", line):

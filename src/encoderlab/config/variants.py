@@ -237,7 +237,7 @@ def _check_different(reader: Reader, variants: Sequence[Variant], usual: TrainOv
         if settings.index(settings[i]) < i:
             reader.problem(
                 f"method.{variant.method.name}",
-                f"{variant.label} is there twice",
+                f"{variant.label} occurs twice",
                 "change a setting, or give its learning rates as one list",
             )
 

@@ -189,7 +189,7 @@ class Source:
         if self.part is not None and not 0 <= self.part[0] < self.part[1] <= 1:
             found.append(Problem("part", f"expected [from, to] with 0 <= from < to <= 1, got {list(self.part)}"))
         if self.part is not None and self.fraction is not None:
-            found.append(Problem("part", "a cut from train has no parts", "remove it, or name a file with `path`"))
+            found.append(Problem("part", "a share of train has no parts", "remove it, or name a file with `path`"))
         if self.seed < 0:
             found.append(Problem("seed", f"expected a whole number from 0 up, got {self.seed}"))
         return found

@@ -88,7 +88,9 @@ def load_splits(
     warnings += _cut_and_sample(config, rows, label if stratify else None)
     for name in ("validation", "test", *config.other_tests):
         if config.sources[name].same_as(config.train, base):
-            warnings.append(f"{place(name)} is the same data as data.train: its scores measure memory, not skill")
+            warnings.append(
+                f"{place(name)} is the same data as data.train: its scores measure memorization, not generalization"
+            )
     groups, doubts = groups_of(config, rows, names)
     warnings += doubts
     warnings += text_warnings(rows, text)
@@ -219,7 +221,7 @@ def _cut(train: Rows, strata: Sequence[str], source: Source, name: str, total: i
                 f"{where} cannot be cut off: each of the {len(strata)} labels, such as {strata[0]!r}, occurs once, "
                 f"and one row of each class stays in train; is it the label column?{number}"
             )
-        raise InputError(f"{where} gives no row to cut off; raise the fraction, or name a file")
+        raise InputError(f"{where} gives no rows; raise the fraction, or give a file")
     stays = np.setdiff1d(np.arange(len(train)), taken)
     return train.take(stays), replace(train.take(taken), notes=())
 

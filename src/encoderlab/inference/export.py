@@ -150,7 +150,7 @@ def export(run: Path, to: str, out: Path | None = None, *, force: bool = False, 
                 raise EncoderlabError(
                     f"{target}: not written: on {rows.rows} {rows.origin}, its logits differ by up to {stored:.1e} "
                     f"from the predictions that the run stored ({config['precision']}, which explains {allowed:.1e}); "
-                    "the model is not the one that was scored: run the study again"
+                    "the exported model is not the one that was scored; run the study again"
                 )
         size = sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
     return Exported(

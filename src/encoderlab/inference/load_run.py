@@ -80,5 +80,5 @@ def _base(run: Path, trained_on: str, base: str | None) -> str:
     if base is not None:
         return base
     if Path(trained_on).is_absolute() and not Path(trained_on).is_dir():
-        raise InputError(f"{run}: its base model is no longer at {trained_on}; say where it is with --base FOLDER")
+        raise InputError(f"{run}: its base model is no longer at {trained_on}; give its folder with --base FOLDER")
     return trained_on

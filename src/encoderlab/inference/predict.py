@@ -77,7 +77,7 @@ def predict(
     if count == 0:
         raise InputError(f"{origin}: no rows; expected at least one")
     if empty:
-        say(f"{origin}: {_without_text(empty, count)}; their answers say nothing")
+        say(f"{origin}: {_without_text(empty, count)}; their predictions mean nothing")
     return count
 
 

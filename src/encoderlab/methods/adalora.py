@@ -190,7 +190,7 @@ class AdaLora(LowRank):
         if self.rank >= 1 and self.first_rank <= self.rank:
             problems.append(
                 f"initial_rank = {self.first_rank}: expected more than rank = {self.rank}, or no rank can be pruned; "
-                f"leave it out for {math.ceil(1.5 * self.rank)}"
+                f"remove it for {math.ceil(1.5 * self.rank)}"
             )
         if not (self.warmup >= 0 and self.final >= 0 and self.warmup + self.final < 1):
             problems.append(

@@ -85,7 +85,9 @@ class Peft(Method):
         self._wrap(pristine, options, derive(seed, "peft"))
         drawn = dict(pristine.named_parameters())
         if not any(p.requires_grad and p.numel() for p in encoder.base_model.parameters()):
-            raise InputError(f"type {self.type!r} with these fields trains nothing in the encoder; set what it needs")
+            raise InputError(
+                f"type = {self.type!r}: these fields train nothing in the encoder; check the fields that choose modules"
+            )
         for name, parameter in encoder.base_model.named_parameters():
             if parameter.requires_grad:
                 parameter.data.copy_(drawn[name].data)

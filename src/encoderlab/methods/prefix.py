@@ -74,7 +74,7 @@ class Prefix(Method):
         if CACHE not in inspect.signature(encoder.base_model.forward).parameters:
             problems.append(
                 f"shift_positions = true: {encoder.name} takes no {CACHE}, so the peft library has no prefix tuning "
-                "for it; leave the positions unshifted"
+                "for it; remove shift_positions"
             )
         elif self.length >= (limit := positions.usable(encoder.base_model)):
             problems.append(f"length = {self.length}: shift_positions takes as many of the {limit} positions")

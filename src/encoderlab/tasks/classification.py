@@ -159,9 +159,9 @@ class Classification(Task):
 def pair_problems(text: Sequence[str], label: str) -> list[Problem]:
     """List what is wrong with the names of the columns, as `Task.problems` does."""
     if label in text:
-        return [Problem("text", f"column {label!r} is the label as well; expected the column(s) with the text alone")]
+        return [Problem("text", f"column {label!r} is also the label; expected the column(s) of the text only")]
     if len(set(text)) < len(text):
-        return [Problem("text", f"column {text[0]!r} is there twice", "name two columns, or one for a single text")]
+        return [Problem("text", f"column {text[0]!r} occurs twice", "name two columns, or one for a single text")]
     return []
 
 

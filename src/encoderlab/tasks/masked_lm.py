@@ -98,7 +98,7 @@ class MaskedLM(Task):
                 words = [cell]
             if not all(isinstance(word, str) for word in words):
                 if not isinstance(cell, str):
-                    raise InputError(f"{where}: {name} is no text and no list of words")
+                    raise InputError(f"{where}: {name} is neither a text nor a list of words")
                 words = [cell]  # a text such as [12]
             texts.append(" ".join(filter(None, (as_text(word).strip() for word in words))))
         columns: dict[str, list] = {"text": texts}

@@ -81,7 +81,7 @@ class MultipleChoice(Task):
         several = list(self.choices) if isinstance(self.choices, tuple) else [self.choices] if self.choices else []
         named = [name for name in (self.question, *several, self.answer, self.context) if name is not None]
         twice = dict.fromkeys(name for name in named if named.count(name) > 1)
-        found = [Problem("choices", f"column {name!r} has two parts to play", "name it once") for name in twice]
+        found = [Problem("choices", f"column {name!r} is named for two purposes", "name it once") for name in twice]
         if isinstance(self.choices, tuple) and len(self.choices) < 2:
             found.append(Problem("choices", "expected two columns or more, or the name of one column with lists"))
         return found

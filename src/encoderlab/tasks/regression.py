@@ -115,7 +115,7 @@ class Regression(Task):
         if not SMALLEST < spread < LARGEST or abs(centre) > LARGEST:
             raise InputError(
                 f"data.train: the labels (column {self.label!r}, mean {centre:.3g}, standard deviation {spread:.3g}) "
-                "are too small or too large for the model's 32-bit numbers; write them in another unit"
+                "are too small or too large for the model's 32-bit numbers; use another unit"
             )
         return [self.label]
 

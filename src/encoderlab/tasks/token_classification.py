@@ -96,7 +96,7 @@ class TokenClassification(Task):
             raise InputError(f"data.train: all words have the label {names[0]!r}; expected at least two labels{column}")
         if (strange := entities.other_sign(names)) is not None:
             raise InputError(
-                f"{_first_with(strange, splits)} would be a type of its own, apart from its B and I; write B- and I- "
+                f"{_first_with(strange, splits)} would count as a separate type; write B- and I- "
                 "in front of the type, as in B-PER"
             )
         if odd := entities.odd(names):
@@ -151,7 +151,7 @@ class TokenClassification(Task):
             return []
         return [
             f"{unseen.sum():,} of {there.sum():,} words, in {unseen.any(axis=1).sum():,} rows, are not seen by the "
-            "model (cut off by train.max_length, or without a token); they are answered with O, or count as wrong"
+            "model (cut off by train.max_length, or without a token); they are predicted as O, or count as wrong"
         ]
 
     def metric(self, class_names: Sequence[str]) -> Metric:

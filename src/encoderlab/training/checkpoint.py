@@ -104,7 +104,7 @@ def read(folder: Path) -> tuple[Progress, dict[str, Tensor]]:
             torn.append(str(error))
             continue
         if torn:
-            progress.warnings.append(f"{'; '.join(torn)}; went on from the end of epoch {progress.epoch}")
+            progress.warnings.append(f"{'; '.join(torn)}; resumed from the end of epoch {progress.epoch}")
         return progress, state
     if torn:
         return Progress(warnings=[f"{'; '.join(torn)}; started over"]), {}
@@ -184,7 +184,7 @@ def _progress(path: Path, said: Mapping[str, Any]) -> Progress:
         history = [Epoch(**epoch) for epoch in said["history"]]
         return Progress(**{**said, "history": history, "best_score": tuple(said["best_score"])})
     except (KeyError, TypeError):
-        raise InputError(f"checkpoint/{path.name} is of another version of encoderlab") from None
+        raise InputError(f"checkpoint/{path.name} was written by another version of encoderlab") from None
 
 
 def _said(path: Path) -> Mapping[str, Any] | None:

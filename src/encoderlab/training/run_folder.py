@@ -87,7 +87,7 @@ class RunFolder:
         except InputError:
             problem = f"{run_record.NAME} is damaged" if self.is_recorded else None
         if say and problem is not None:
-            log.warning("%s: %s; this run is done again", self.path, problem)
+            log.warning("%s: %s; encoderlab repeats this run", self.path, problem)
         return None
 
     def stored(self) -> RunRecord | None:

@@ -106,7 +106,7 @@ class Trackers:
                 tracker.log(flat, step=step)
             except Exception as error:
                 del self.opened[name]
-                self.warnings.append(f"{name} was told nothing after step {step - 1} ({first_line(error)})")
+                self.warnings.append(f"{name} received nothing after step {step - 1} ({first_line(error)})")
 
     def close(self) -> None:
         """End the trackers; one that cannot end is left alone."""

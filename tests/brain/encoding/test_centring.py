@@ -164,7 +164,8 @@ def test_nothing_scored_says_why(lab: Lab, capsys: pytest.CaptureFixture[str]) -
         rows[rng.permutation(len(rows))[:8], np.arange(8)] = np.nan
     lab.save(made)
     encode(lab.study())
-    said = "no voxel could be scored: 32 (story, voxel) pairs are not measured, and left out alone: 32 in some TRs"
+    pairs = "32 (story, voxel) pairs are not measured; only these pairs are left out: 32 in some TRs"
+    said = f"no voxel could be scored: {pairs}"
     assert said in capsys.readouterr().err
 
 

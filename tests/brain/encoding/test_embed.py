@@ -155,7 +155,7 @@ reference = "nothing"
         "features[4].kind: missing; known kinds: bag-of-words, word-rate",
         "features[1].model: missing",
         'features[1].layer: expected a whole number, got "last"',
-        "features: 'x' is there twice",
+        "features: 'x' occurs twice",
         "-s features.word-rat.label=x: no [[features]] of that kind in the study; did you mean 'word-rate'?",
         "encode.trim: expected a list of 2 whole numbers",
         'encode.scheme: expected "nested" or "flat", got "nestd" (scheme: how alpha is chosen',

@@ -249,7 +249,9 @@ def kept_scores(out: Path) -> dict[str, dict[str, np.ndarray]]:
 def test_scores_that_are_written_over_are_one_line(study: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """As by a worker of an earlier command, with other settings."""
     monkeypatch.setattr("encoderlab.brain.encoding.scoring_jobs.Scoring.__call__", lambda work, spec: [])
-    with pytest.raises(EncoderlabError, match=r"scores/.*\.h5: gone or written over .*; run the same command again"):
+    with pytest.raises(
+        EncoderlabError, match=r"scores/.*\.h5: removed or overwritten before .*; run the same command again"
+    ):
         encode(study)
 
 

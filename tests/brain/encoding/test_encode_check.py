@@ -113,5 +113,5 @@ def test_labels_that_would_be_one_file(study: Path) -> None:
     two = 'path = "true.txt"\nlabel = "a b"\n[[features]]\nkind = "vectors"\npath = "other.txt"\nlabel = "A/b"'
     text = STUDY.replace('path = ["true.txt", "other.txt"]', two)
     study.write_text(text)
-    with pytest.raises(InputError, match="the labels 'a b' and 'A/b' would be one file"):
+    with pytest.raises(InputError, match="the labels 'a b' and 'A/b' would have the same file"):
         encode(study)

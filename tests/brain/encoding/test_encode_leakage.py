@@ -122,7 +122,7 @@ def test_adapters_without_held_out_stories_need_a_cut(study: Path, tiny_masked_l
     )
     feature = f'[[features]]\nkind = "encoder"\nmodel = "{model}"\nstudy = "mlm.toml"\n'
     study.write_text(STUDY.replace("[encode]", feature + '[encode]\nadapt = "without held-out"'))
-    with pytest.raises(InputError, match=r"mlm.toml: data.test names rows of its own; .*needs a cut"):
+    with pytest.raises(InputError, match=r"mlm.toml: data.test has its own source; .*needs a share"):
         encode(study)
     assert not (study.parent / "results").exists()
 

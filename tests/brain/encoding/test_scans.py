@@ -206,7 +206,7 @@ def test_before_of_every_story(tmp_path: Path) -> None:
         ("{ s1 = 3, s2 = 3, s3 = 3, s4 = 3, s5 = 3, s9 = 3.0 }", r"stories.before: no story 's9' in .*; it has s1, s2"),
         ('"gone.tsv"', r"gone.tsv: stories.before: cannot be read \(No such file or directory\)"),
         ('"bad.tsv"', r"bad.tsv:3: 'soon'; expected seconds"),
-        ('"twice.tsv"', r"twice.tsv:3: story 's1' is there twice"),
+        ('"twice.tsv"', r"twice.tsv:3: story 's1' occurs twice"),
         ('"other.tsv"', r"other.tsv: stories.before: expected the columns story and before, got name, onset"),
         ('"list.json"', r"list.json: holds a list; expected an object"),
         (
@@ -247,10 +247,10 @@ def test_stories_with_times_of_their_own_have_no_room(tmp_path: Path) -> None:
 def test_a_story_twice_in_a_file_of_seconds(tmp_path: Path) -> None:
     lab = make(tmp_path)
     (tmp_path / "b.json").write_text('{"s1": 10, "s1": 0, "s2": 10, "s3": 10, "s4": 10, "s5": 10}')
-    refused(lab, r"b.json: story 's1' is there twice", stories='before = "b.json"')
+    refused(lab, r"b.json: story 's1' occurs twice", stories='before = "b.json"')
     lines = "".join(f"{name}\t10\n" for name in ("s1", "s1.TextGrid", "s2", "s3", "s4", "s5"))
     (tmp_path / "b.tsv").write_text(f"story\tbefore\n{lines}")
-    refused(lab, r"b.tsv: story 's1' is there twice", stories='before = "b.tsv"')
+    refused(lab, r"b.tsv: story 's1' occurs twice", stories='before = "b.tsv"')
 
 
 def test_seconds_by_the_names_of_files(tmp_path: Path) -> None:

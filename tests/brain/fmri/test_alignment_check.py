@@ -164,7 +164,7 @@ def test_what_holds_no_responses(tmp_path: Path) -> None:
     np.savez(tmp_path / "objects.npz", a=objects)
     for name, says in {
         "nothing": "no such file or folder",
-        "empty": "no story in it; expected one .npy file a story",
+        "empty": "no story in it; expected one .npy file per story",
         "text.h5": "cannot be read as HDF5",
         "text.npz": "cannot be read as .npz",
         "half.npz": "offsets without Y, stories",

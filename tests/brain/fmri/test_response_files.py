@@ -47,10 +47,10 @@ def test_a_mask_beside_the_stories(lab: Lab, capsys: pytest.CaptureFixture[str])
     for place in ("S", "S.npz", "S.hdf"):
         capsys.readouterr()
         assert lab.score(responses=place)["mean"] == right
-        said = "S: 5 arrays that are no stories: S_noise-ceiling (named ceiling), affine (named affine), good (of type"
+        said = "S: 5 arrays that are not stories: S_noise-ceiling (named ceiling), affine (named affine), good (of type"
         assert said in capsys.readouterr().err
-        assert "S: 5 arrays that are no stories" in (lab.folder / "results/study/report.html").read_text()
-    assert any("5 arrays that are no stories" in line for line in check(lab.study()).warnings)
+        assert "S: 5 arrays that are not stories" in (lab.folder / "results/study/report.html").read_text()
+    assert any("5 arrays that are not stories" in line for line in check(lab.study()).warnings)
 
 
 def test_a_story_may_have_such_a_name(lab: Lab) -> None:
@@ -140,8 +140,8 @@ def test_the_folders_of_ds003020(lab: Lab, capsys: pytest.CaptureFixture[str]) -
             {"Y_train": np.zeros((9, 2)), "Y_test": np.zeros((3, 4, 2)), "run_onsets": np.arange(3)},
             "Y_test, Y_train, run_onsets: runs stacked without the names of their stories",
         ),
-        ({"S1/s1": np.zeros((4, 2)), "S2/s1": np.zeros((4, 2))}, "story 's1' is there twice, S1/s1 and S2/s1"),
-        ({}, "no story in it; expected one data set a story"),
+        ({"S1/s1": np.zeros((4, 2)), "S2/s1": np.zeros((4, 2))}, "story 's1' occurs twice, S1/s1 and S2/s1"),
+        ({}, "no story in it; expected one data set per story"),
     ],
 )
 def test_files_without_names_of_stories(tmp_path: Path, arrays: dict[str, np.ndarray], says: str) -> None:
@@ -153,11 +153,11 @@ def test_files_without_names_of_stories(tmp_path: Path, arrays: dict[str, np.nda
 def test_folders_that_are_unclear(tmp_path: Path) -> None:
     np.save(tmp_path / "s1.npy", np.zeros((3, 2)))
     hdf5(tmp_path / "s1.h5", {"data": np.zeros((3, 2))})
-    with pytest.raises(InputError, match="story 's1' is there twice, s1.h5 and s1.npy"):
+    with pytest.raises(InputError, match="story 's1' occurs twice, s1.h5 and s1.npy"):
         open_subject(tmp_path)
     (tmp_path / "s1.npy").unlink()
     hdf5(tmp_path / "all.h5", {"s2": np.zeros((3, 2)), "s3": np.zeros((3, 2))})
-    with pytest.raises(InputError, match="all.h5: data sets s2, s3; in a folder, expected one file a story"):
+    with pytest.raises(InputError, match="all.h5: data sets s2, s3; in a folder, expected one file per story"):
         open_subject(tmp_path)
 
 

@@ -68,7 +68,7 @@ def test_folders(tmp_path: Path) -> None:
     (one,) = read(tmp_path)
     assert noticed([one]) == [f"1 other files in {tmp_path} not read: s1.json (s1)"]
     (tmp_path / "s1.TextGrid").write_text(grid(tier("words", ROWS)))
-    with pytest.raises(InputError, match=r"story 's1' is there twice \(s1.TextGrid, s1.tsv\)"):
+    with pytest.raises(InputError, match=r"story 's1' occurs twice \(s1.TextGrid, s1.tsv\)"):
         read(tmp_path)
     (tmp_path / "s1.TextGrid").unlink()
     (tmp_path / "s2.tsv").symlink_to("../.git/annex/objects/s2.tsv")

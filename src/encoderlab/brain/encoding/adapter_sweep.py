@@ -61,7 +61,7 @@ def expand(features: Sequence[tuple[str, Feature]], *, trained: bool) -> tuple[t
             found += _runs(label, replace(feature, study=None), Path(feature.study), trained)
     labels = [label for label, _ in found]
     if twice := sorted({label for label in labels if labels.count(label) > 1}):
-        problems.append(Problem("features", f"{twice[0]!r} is there twice", "give one of them a label"))
+        problems.append(Problem("features", f"{twice[0]!r} occurs twice", "give one of them a label"))
     if problems:
         raise InputError(*problems)
     return tuple(found)
@@ -88,8 +88,8 @@ def _check_cuts(study: settings.Study) -> None:
     for split in ("validation", "test"):
         if getattr(study.data, split).fraction is None:
             raise InputError(
-                f'{study.path}: data.{split} names rows of its own; adapt = "without held-out" needs a cut from '
-                "the training stories, { fraction = 0.1 }, or held-out stories would choose the adapter"
+                f'{study.path}: data.{split} has its own source; adapt = "without held-out" needs a share of '
+                "the training stories, { fraction = 0.1 }; otherwise held-out stories would choose the adapter"
             )
 
 

@@ -45,7 +45,7 @@ def read_features(reader: Reader, raw: object, folder: Path) -> tuple[tuple[str,
                 made.append(_placed(section, folder))
     labels = _labels(made)
     for label in {label for label in labels if labels.count(label) > 1}:
-        reader.problem("features", f"{label!r} is there twice", "change a setting, or give each a label")
+        reader.problem("features", f"{label!r} occurs twice", "change a setting, or give each a label")
     return tuple(zip(labels, made, strict=True))
 
 

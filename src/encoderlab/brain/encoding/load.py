@@ -191,7 +191,7 @@ def _subjects(reader: Reader, raw: object, needed: bool) -> dict[str, str]:
     if raw is None and not needed:
         return {}
     if not isinstance(raw, dict) or not raw or not all(isinstance(value, str) and value for value in raw.values()):
-        reader.problem("responses", 'expected a section [responses] with a line a subject, such as S1 = "data/S1"')
+        reader.problem("responses", 'expected a section [responses] with one line per subject, such as S1 = "data/S1"')
         return {}
     for subject in raw:
         if "/" in subject or "\\" in subject or subject.strip(". ") == "":

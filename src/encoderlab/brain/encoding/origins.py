@@ -52,7 +52,7 @@ def _by_name(path: Path, given: Mapping[str, float]) -> dict[str, float]:
     for name, seconds in given.items():
         story = Path(name).stem if Path(name).suffix.lower() in TIMED else name
         if story in by_story:
-            raise InputError(f"{path}: story {story!r} is there twice; remove one")
+            raise InputError(f"{path}: story {story!r} occurs twice; remove one")
         by_story[story] = seconds
     return by_story
 
@@ -74,7 +74,7 @@ def _file(path: Path, key: str) -> dict[str, float]:
     seconds: dict[str, float] = {}
     for row in rows:
         if row["story"] in seconds:
-            raise InputError(f"{path}:{rows.line_num}: story {row['story']!r} is there twice; remove one")
+            raise InputError(f"{path}:{rows.line_num}: story {row['story']!r} occurs twice; remove one")
         seconds[row["story"]] = _number(f"{path}:{rows.line_num}", row[key])
     return seconds
 
@@ -92,7 +92,7 @@ def _object(path: Path, text: str) -> dict[str, Any]:
 def _once(path: Path, pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     names = [name for name, _ in pairs]
     if twice := [name for name in names if names.count(name) > 1]:
-        raise InputError(f"{path}: story {twice[0]!r} is there twice; remove one")
+        raise InputError(f"{path}: story {twice[0]!r} occurs twice; remove one")
     return dict(pairs)
 
 

@@ -142,7 +142,7 @@ def match(
     if aside:
         said = ", ".join(f"{other} ({why})" for other, why in list(aside.items())[:5])
         notes.append(
-            f"{name}: {len(aside)} arrays that are no stories: {said}{', ...' if len(aside) > 5 else ''}; left out"
+            f"{name}: {len(aside)} arrays that are not stories: {said}{', ...' if len(aside) > 5 else ''}; left out"
         )
     problems: list[Problem] = []
     for what, names in (("no responses", silent), ("no transcript", [o for o in others if o not in aside])):

@@ -218,12 +218,16 @@ def score(
     # Warnings about the ends of the grid are made once, for all groups together.
     warnings = [line for part in results for line in part.warnings if line not in edge_warnings(part.alphas, grid)]
     if source.fitted:
-        notes.append(f"made anew for each of {len(parts)} groups of held-out stories, from the stories outside it")
+        notes.append(
+            f"computed separately for each of {len(parts)} groups of held-out stories, from the stories outside it"
+        )
     missing = sum(count for _, count in first.missing)
     if missing:
         partly = missing - first.empty
         kinds = [f"{first.empty} are nan in every TR"] * (first.empty > 0) + [f"{partly} in some TRs"] * (partly > 0)
-        notes.append(f"{missing} (story, voxel) pairs are not measured, and left out alone: {', '.join(kinds)}")
+        notes.append(
+            f"{missing} (story, voxel) pairs are not measured; only these pairs are left out: {', '.join(kinds)}"
+        )
     if settings.permutations:
         smallest = smallest_p(responses.lengths, settings.block)
         notes.append(

@@ -212,8 +212,8 @@ def _put_together(work: Scoring, pair: ScoringSpec, specs: Sequence[ScoringSpec]
 
 def _gone(path: Path) -> EncoderlabError:
     return EncoderlabError(
-        f"{path}: gone or written over before it could be read, as by a worker of an earlier command; run the same "
-        "command again"
+        f"{path}: removed or overwritten before it was read, such as by a worker of an earlier command; "
+        "run the same command again"
     )
 
 

@@ -137,7 +137,7 @@ def npz(path: Path) -> np.lib.npyio.NpzFile:
     except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
         raise InputError(f"{path}: cannot be read as .npz: {first_line(error)}; copy it again") from None
     if not isinstance(file, np.lib.npyio.NpzFile):
-        raise InputError(f"{path}: a single array, not an .npz file; expected one array a story")
+        raise InputError(f"{path}: a single array, not an .npz file; expected one array per story")
     return file
 
 

@@ -96,12 +96,12 @@ class StoryResponses:
 
     @classmethod
     def from_npy(cls, paths: Sequence[str | Path]) -> StoryResponses:
-        """Take one .npy file a story, memory-mapped; a story has the name of its file."""
+        """Take one .npy file per story, memory-mapped; a story has the name of its file."""
         return cls.from_places([Path(path).stem for path in paths], [Place(file=Path(path)) for path in paths])
 
     @classmethod
     def from_hdf5(cls, path: str | Path, names: Sequence[str]) -> StoryResponses:
-        """Take one data set a story of an HDF5 file, which is opened for every read of a slice."""
+        """Take one data set per story of an HDF5 file, which is opened for every read of a slice."""
         return cls.from_places(names, [Place(file=Path(path), key=name) for name in names])
 
     @classmethod
@@ -144,7 +144,7 @@ class StoryResponses:
         """Build the responses, or raise InputError listing every array whose shape or type is wrong."""
         names = [str(story) for story in range(len(shapes))] if names is None else names
         if len(names) != len(shapes):
-            raise InputError(f"responses: {len(names)} names for {len(shapes)} stories; expected one name a story")
+            raise InputError(f"responses: {len(names)} names for {len(shapes)} stories; expected one name per story")
         if not shapes:
             raise InputError("responses: no story; expected at least one")
         problems = []

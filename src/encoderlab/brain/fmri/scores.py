@@ -81,7 +81,7 @@ class Pooled:
         p, y = checked(predicted, actual)
         if p.shape[1] != len(self.trs[voxels]):
             raise InputError(
-                f"{p.shape[1]} columns for {len(self.trs[voxels])} voxels ({voxels}); expected one a voxel"
+                f"{p.shape[1]} columns for {len(self.trs[voxels])} voxels ({voxels}); expected one per voxel"
             )
         # The moments of this story, (5, V): two means and three sums of products of deviations.
         moments = np.stack(_moments(p, y))

@@ -83,7 +83,7 @@ class BlockPermutation:
         p, y = checked(predicted, actual)
         if p.shape[1] != len(self._stories[voxels]):
             raise InputError(
-                f"{p.shape[1]} columns for {len(self._stories[voxels])} voxels ({voxels}); expected one a voxel"
+                f"{p.shape[1]} columns for {len(self._stories[voxels])} voxels ({voxels}); expected one per voxel"
             )
         # Standardise the columns, so that r is the plain product of two columns: (T, V) each.
         finite = np.isfinite(p).all(axis=0)

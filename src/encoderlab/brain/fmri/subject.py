@@ -1,8 +1,8 @@
 """Open the responses of one subject, from a folder or a file.
 
-    a folder               one .npy file a story, (TRs, voxels), or one HDF5 file a story with a data set `data`
-    .h5, .hdf, .hdf5, .hf5 one data set a story, or one group a story with a data set `data`; outer groups are ignored
-    .npz                   one array a story, or all of them stacked: `Y` with `offsets` and `stories`
+    a folder               one .npy file per story, (TRs, voxels), or one HDF5 file a story with a data set `data`
+    .h5, .hdf, .hdf5, .hf5 one data set per story, or one group a story with a data set `data`; outer groups are ignored
+    .npz                   one array per story, or all of them stacked: `Y` with `offsets` and `stories`
 
 A story that was played several times is stacked several times, or is one array (repeats, TRs, voxels). ds003020 has
 `individual_repeats` beside `data`, which is their average. Nothing is unpickled. .npy and HDF5 files are read slice by
@@ -129,13 +129,13 @@ def open_subject(path: Path | str) -> Subject:
     path = Path(path).expanduser()
     single: dict[str, Place] = {}
     if path.is_dir():
-        places, expected = _folder(path, single), "one .npy file a story"
+        places, expected = _folder(path, single), "one .npy file per story"
     elif not path.is_file():
         raise InputError(f"{path}: no such file or folder; expected responses: {EXPECTED}")
     elif path.suffix.lower() in HDF5:
-        places, expected = _hdf5(path, single), "one data set a story"
+        places, expected = _hdf5(path, single), "one data set per story"
     elif path.suffix.lower() == ".npz":
-        places, expected = _npz(path), "one array a story"
+        places, expected = _npz(path), "one array per story"
     else:
         raise InputError(f"{path}: unknown ending {path.suffix!r}; expected {EXPECTED}")
     if not places:
@@ -191,15 +191,15 @@ def _folder(path: Path, single: dict[str, Place]) -> dict[str, tuple[Place, ...]
             continue
         if file.stem in places:
             other = places[file.stem][0].file.name
-            raise InputError(f"{path}: story {file.stem!r} is there twice, {other} and {file.name}; remove one")
+            raise InputError(f"{path}: story {file.stem!r} occurs twice, {other} and {file.name}; remove one")
         if file.suffix.lower() == ".npy":
             places[file.stem] = (Place(file=file),)
             continue
         datasets = _datasets(file)
         if DATA not in datasets and len(datasets) != 1:
             raise InputError(
-                f"{file}: data sets {_first_names(datasets) or 'none'}; in a folder, expected one file a story with a "
-                f"data set {DATA!r}; if this file holds all stories, name it under [responses]"
+                f"{file}: data sets {_first_names(datasets) or 'none'}; in a folder, expected one file per story with "
+                f"a data set {DATA!r}; if this file holds all stories, name it under [responses]"
             )
         places[file.stem] = (Place(file=file, key=DATA if DATA in datasets else datasets[0]),)
         if DATA in datasets and REPEATS in datasets:
@@ -217,7 +217,7 @@ def _hdf5(path: Path, single: dict[str, Place]) -> dict[str, tuple[Place, ...]]:
     if stacked := [key for key in datasets if key.rpartition("/")[2].lower() in ("y_train", "y_test")]:
         raise InputError(
             f"{path}: data sets {_first_names(datasets)}: runs stacked without the names of their stories "
-            f"({stacked[0]}); expected one data set a story; cut the array at the onsets of the runs, and name each "
+            f"({stacked[0]}); expected one data set per story; cut the array at the onsets of the runs, and name each "
             "part after its story"
         )
     numbered = {key.rpartition("/")[0] for key in datasets if key.rpartition("/")[2].isdigit()}
@@ -232,7 +232,7 @@ def _hdf5(path: Path, single: dict[str, Place]) -> dict[str, tuple[Place, ...]]:
             continue
         if name in places:
             raise InputError(
-                f"{path}: story {name!r} is there twice, {places[name][0].key} and {key}; expected one subject a file; "
+                f"{path}: story {name!r} occurs twice, {places[name][0].key} and {key}; expected one subject per file; "
                 "save each subject by itself"
             )
         places[name] = (Place(file=path, key=key),)

@@ -85,7 +85,7 @@ def read(
     stories = _read(path, tier, marks, tr, before, after, trs or {})
     names = [story.name for story in stories]
     if repeated := sorted({name for name in names if names.count(name) > 1}):
-        raise InputError(f"{path}: story {repeated[0]!r} is there twice; rename or remove one")
+        raise InputError(f"{path}: story {repeated[0]!r} occurs twice; rename or remove one")
     return stories
 
 
@@ -128,12 +128,11 @@ def _files(folder: Path) -> tuple[list[Path], list[str]]:
     present = sorted(p for p in folder.iterdir() if not (p.name.startswith((".", "respdict.json")) or p.is_dir()))
     files = [p for p in present if p.suffix.lower() in MAIN] or [p for p in present if p.suffix.lower() in TIMED]
     if not files:
-        raise InputError(f"{folder}: no TextGrid or TSV file in this folder; expected one file a story")
+        raise InputError(f"{folder}: no TextGrid or TSV file in this folder; expected one file per story")
     stems = Counter(p.stem for p in files)
     if repeated := [p.name for p in files if stems[p.stem] > 1]:
         raise InputError(
-            f"{folder}: story {Path(repeated[0]).stem!r} is there twice ({', '.join(repeated[:4])}); rename or remove "
-            "one"
+            f"{folder}: story {Path(repeated[0]).stem!r} occurs twice ({', '.join(repeated[:4])}); rename or remove one"
         )
     others = [p.name for p in present if p not in set(files)]
     shown = ", ".join(others[:5]) + (", ..." if len(others) > 5 else "")

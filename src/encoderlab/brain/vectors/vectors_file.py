@@ -1,4 +1,4 @@
-"""Write and read the file of a feature space: HDF5, one data set a story.
+"""Write and read the file of a feature space: HDF5, one data set per story.
 
 /                       label, format, key (SHA-256 of everything except the words that the vectors depend on), and
                         what the key is made of: kind, units, model, model_fingerprint, adapter_fingerprint, layer, ...
