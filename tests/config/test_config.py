@@ -394,6 +394,14 @@ def test_the_report_s_keys_can_be_set_on_the_command_line(write) -> None:
     ]
 
 
+def test_an_override_of_a_further_test_set_names_the_key_that_is_expected(write) -> None:
+    assert problems(write(OTHERS), "data.other_tests.far=x.csv") == [
+        "-s data.other_tests.far=x.csv: data.other_tests.far is a section; expected -s data.other_tests.far.path=x.csv"
+    ]
+    study = load.load(write(OTHERS), ["data.other_tests.far.path=train.csv"])
+    assert study.data.other_tests["far"].path == "train.csv"
+
+
 def test_confirm_names_a_set_on_which_no_method_is_scored(write) -> None:
     assert problems(write(OTHERS), "report.confirm=fra") == [
         "-s report.confirm=fra: no set 'fra' under [data.other_tests]; did you mean 'far'?"
