@@ -170,3 +170,11 @@ def test_the_report_s_keys_can_be_set_on_the_command_line(write) -> None:
     assert problems(write(OTHERS), "report.margins=2") == [
         "-s report.margins=2: unknown key report.margins; did you mean 'report.margin'?"
     ]
+
+
+def test_an_override_of_a_further_test_set_names_the_key_that_is_expected(write) -> None:
+    assert problems(write(OTHERS), "data.other_tests.far=x.csv") == [
+        "-s data.other_tests.far=x.csv: data.other_tests.far is a section; expected -s data.other_tests.far.path=x.csv"
+    ]
+    study = load.load(write(OTHERS), ["data.other_tests.far.path=train.csv"])
+    assert study.data.other_tests["far"].path == "train.csv"

@@ -137,6 +137,12 @@ def test_check_names_the_groups_and_a_column_that_is_not_there(study: Path) -> N
     assert line.endswith("no column 'writer'; the columns are 'text', 'label', 'author'")
 
 
+def test_a_group_that_is_the_label_is_told(study: Path) -> None:
+    told = [line for line in check.check(study, ["data.group=label"]).warnings if line.startswith("data.group: ")]
+    assert [line.partition(",")[0] for line in told] == ["data.group: 'label' is the label column"]
+    assert not any("label column" in line for line in check.check(study, GROUP).warnings)
+
+
 def test_rows_that_the_file_does_not_name_are_groups_of_their_own(tmp_path: Path) -> None:
     groups = RowGroups(by="author", index=np.array([7, 3, 5]), numbers=np.array([0, 1, 0]))
     row_groups.write(tmp_path, {"test": groups})

@@ -54,7 +54,7 @@ def test_lists_of_words_are_texts() -> None:
     assert words.columns == {"text": ["a film", "the"], "masked": ["masked"] * 2}
     with pytest.raises(InputError, match="here: no column 'txt'; it has text"):
         MaskedLM(text="txt").prepare(Rows({"text": ["a"]}, "here", np.arange(1)), labelled=False)
-    with pytest.raises(InputError, match="row 2: text is no text"):
+    with pytest.raises(InputError, match="row 2: text is neither a text nor a list of words"):
         TASK.prepare(Rows({"text": ["a", 3]}, "here", np.arange(2)), labelled=False)
 
 

@@ -73,6 +73,9 @@ def _override(reader: Reader, raw: TomlTable, text: str, keys: SettableKeys) -> 
         message = f"no [[{keys.repeated}]] of that {keys.named_by} in the study"
         reader.problem_of_override(text, message, did_you_mean(name, names, "it has "))
         return
+    if f"{path}.path" in keys.known and not keys.allows(path):  # a source has keys of its own
+        reader.problem_of_override(text, f"{path} is a section", f"expected -s {path}.path={written or 'FILE'}")
+        return
     if not keys.allows(path):
         same = [known for known in keys.known if known.partition(".")[0] == path.partition(".")[0]]
         hint = did_you_mean(path, same, "known keys: ") if same else did_you_mean(path, keys.known)

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 
 import numpy as np
 
+from encoderlab.config.settings import Study
 from encoderlab.data.source import place
 from encoderlab.data.splits import Splits
 from encoderlab.data.tokenized import TokenizedRows
@@ -27,6 +28,17 @@ def row_groups(splits: Splits, tokenized: Mapping[str, TokenizedRows]) -> dict[s
         if numbers is not None and 1 < len(np.unique(numbers)) < len(numbers):
             found[name] = RowGroups(by=by, index=numbers_of(split, rows), numbers=numbers)
     return found
+
+
+def grouped_by_label(study: Study) -> list[str]:
+    """Warn of a group column that has the classes: rows of one class are not drawn together."""
+    task, group = study.task, study.data.group
+    if not task.has_classes or group != task.label_column:
+        return []
+    return [
+        f"data.group: {group!r} is the label column, so all rows of a class count as one group; name the column that "
+        "dependent rows share, such as an author"
+    ]
 
 
 def single_texts(tokenized: Mapping[str, TokenizedRows]) -> list[str]:

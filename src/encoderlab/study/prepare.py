@@ -24,7 +24,7 @@ from encoderlab.model import load
 from encoderlab.model.encoder import EncoderModel
 from encoderlab.model.positions import usable
 from encoderlab.study import confirm
-from encoderlab.study.groups import single_texts
+from encoderlab.study.groups import grouped_by_label, single_texts
 from encoderlab.tasks.base import Task
 from encoderlab.tasks.windows import window_size
 from encoderlab.training import trackers
@@ -92,7 +92,7 @@ def warnings_of(found: Findings, tokenized: dict[str, TokenizedRows]) -> list[st
         if (line := task.cut_warning(tokenized[name], len(rows), max_length)) is not None
     ]
     own = [f"{place(name)}: {line}" for name, split in tokenized.items() for line in task.warnings(split)]
-    own += confirm.warnings(found.study, found.splits)
+    own += [*confirm.warnings(found.study, found.splits), *grouped_by_label(found.study)]
     settled, _ = head_units.settle(found.encoder, task, tokenized["train"])
     model = [f"model: {line}" for line in settled.notes]
     return [*found.splits.warnings, *model, *cut, *own, *single_texts(tokenized), *_unlike(found.study)]
