@@ -5,6 +5,7 @@ common to the rows of one text: `alike` is that share, the correlation of two ro
 true accuracy, so that only rows and texts vary.
 
     python benchmarks/simulated_groups.py [--studies 1000] [--out FILE.json]
+    python benchmarks/simulated_groups.py --over-rows [--studies 300]
 """
 
 from __future__ import annotations
@@ -19,9 +20,10 @@ import numpy as np
 from scipy.stats import norm
 from simulated_studies import ACCURATE, PARTS, study
 
-from encoderlab.core import clusters
+from encoderlab.core import clusters, statistics
 from encoderlab.results import comparison, predictions
-from encoderlab.tasks.class_metrics import ACCURACY
+from encoderlab.tasks.class_metrics import ACCURACY, MacroF1
+from encoderlab.tasks.metric import Metric
 
 
 def simulated(draw: np.random.Generator, seeds: int, groups: np.ndarray, alike: float) -> np.ndarray:
@@ -81,6 +83,34 @@ def false_claims(studies: int, layouts: Mapping[str, np.ndarray] = LAYOUTS) -> l
     return found
 
 
+def coverage_over_rows(sets: int, texts: int = 10, windows: int = 30, classes: int = 3) -> None:
+    """Print how often the interval over rows of one run holds the truth, and a percentile bootstrap of the texts."""
+    groups = np.arange(texts).repeat(windows)
+
+    def answers(draw: np.random.Generator, right: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        labels = draw.integers(0, classes, len(right))
+        other = (labels + draw.integers(1, classes, len(right))) % classes
+        return np.eye(classes)[np.where(right, labels, other)], labels
+
+    many = np.random.default_rng(5)
+    for metric in (ACCURACY, MacroF1(classes=classes)):
+        truth = metric.value(metric.row_statistics(*answers(many, many.random(400_000) < ACCURATE)))
+        for alike in (0.3, 0.6):
+            draw, covered = np.random.default_rng([6, int(10 * alike)]), np.zeros(2)
+            for _ in range(sets):
+                rows = metric.row_statistics(*answers(draw, simulated(draw, 1, groups, alike)[0, 0]))
+                both = percentile(metric, rows, groups), metric.interval_over_rows(rows[None], groups)
+                covered += [one.low <= truth <= one.high for one in both]
+            bootstrap, ours = (covered / sets).tolist()
+            print({"metric": metric.key, "alike": alike, "bootstrap": bootstrap, "reported": ours}, flush=True)
+
+
+def percentile(metric: Metric, rows: np.ndarray, groups: np.ndarray) -> statistics.Interval:
+    """The percentile bootstrap interval of whole groups."""
+    draws = statistics.bootstrap_draws(lambda w: metric.metric_from_weights(rows, w), len(rows), groups=groups)
+    return statistics.percentile_interval(draws, statistics.LEVEL)
+
+
 def with_groups(variant: comparison.Variant, groups: np.ndarray | None) -> comparison.Variant:
     """The variant, whose test rows belong to these groups."""
     return replace(variant, test={seed: replace(one, groups=groups) for seed, one in variant.test.items()})
@@ -90,7 +120,10 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--studies", type=int, default=1000)
     parser.add_argument("--out", type=Path)
+    parser.add_argument("--over-rows", action="store_true", help="coverage of intervals over rows")
     arguments = parser.parse_args()
+    if arguments.over_rows:
+        return coverage_over_rows(arguments.studies)
     table = false_claims(arguments.studies)
     if arguments.out:
         arguments.out.write_text(json.dumps(table, indent=1))

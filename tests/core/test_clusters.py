@@ -67,7 +67,8 @@ def test_the_effective_number_of_rows_is_korn_and_graubards() -> None:
 def test_bootstrap_samples_draw_whole_groups() -> None:
     groups, x = texts(rng(5), size=12, rows=80)
     y = rng(6).random(80) + 0.5
-    interval = statistics.bootstrap(lambda w: (w @ x) / (w @ y), 80, groups=groups, resamples=20000)
+    draws = statistics.bootstrap_draws(lambda w: (w @ x) / (w @ y), 80, groups=groups, resamples=20000)
+    interval = statistics.percentile_interval(draws, 0.95)
     draw, slow = rng(7), []
     members = [np.flatnonzero(groups == one) for one in np.unique(groups)]
     for _ in range(6000):

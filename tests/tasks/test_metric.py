@@ -274,3 +274,31 @@ def test_the_f1_of_a_class_in_groups_of_copies_has_the_interval_of_one_row_of_ea
         assert (four.value, four.low, four.high) == pytest.approx((one.value, one.low, one.high), abs=1e-6)
         single = [f1_of_class(np.array(x[:1]), g) for x, g in ((alone, None), (copies, groups))]
         assert (single[1].low, single[1].high) == pytest.approx((single[0].low, single[0].high), abs=0.002)
+
+
+@pytest.mark.parametrize("seeds", [1, 2])
+def test_the_interval_of_a_share_over_groups_of_one_size_is_that_of_a_t_test(seeds: int) -> None:
+    groups = np.arange(10).repeat(30)
+    easy = rng(91).normal(0.6, 0.15, 10)[groups]
+    runs = np.array([rng(92, seed).random(300) < easy for seed in range(seeds)])[..., None]
+    of_groups = runs[..., 0].mean(axis=0).reshape(10, 30).mean(axis=1)
+    wanted, found = (
+        scipy.stats.ttest_1samp(of_groups, 0).confidence_interval(),
+        ACCURACY.interval_over_rows(runs, groups),
+    )
+    assert (found.low, found.high) == pytest.approx((wanted.low, wanted.high))
+
+
+def test_the_interval_of_macro_f1_over_groups_agrees_with_scikit_learn_on_resampled_groups() -> None:
+    groups, labels = np.arange(10).repeat(30), rng(93).integers(0, 3, 300)
+    hard = rng(94).normal(0.7, 0.15, 10)[groups]
+    guess = np.where(rng(95).random(300) < hard, labels, rng(96).integers(0, 3, 300))
+    metric = MacroF1(classes=3)
+    found = metric.interval_over_rows(metric.row_statistics(np.eye(3)[guess], labels)[None], groups)
+    scores = []
+    for drawn in rng(97).integers(0, 10, size=(1000, 10)):
+        rows = np.concatenate([np.flatnonzero(groups == one) for one in drawn])
+        scores.append(f1_score(labels[rows], guess[rows], average="macro"))
+    half = float(scipy.stats.t.ppf(0.975, 9) * np.std(scores, ddof=1)) * math.sqrt(10 / 9)
+    mean = float(f1_score(labels, guess, average="macro"))
+    assert (found.low, found.high) == pytest.approx((mean - half, mean + half), abs=0.1 * half)

@@ -84,16 +84,15 @@ def bootstrap(
     statistic: Statistic,
     rows: int,
     *,
-    groups: ArrayLike | None = None,
     seed: int = 0,
     resamples: int = RESAMPLES,
     level: float = LEVEL,
 ) -> Interval:
     """Return the percentile bootstrap interval of any statistic of weighted rows.
 
-    A weight counts how often a row was drawn. `groups` is as in `bootstrap_draws`.
+    A weight counts how often a row was drawn.
     """
-    return percentile_interval(bootstrap_draws(statistic, rows, groups=groups, seed=seed, resamples=resamples), level)
+    return percentile_interval(bootstrap_draws(statistic, rows, seed=seed, resamples=resamples), level)
 
 
 def bootstrap_draws(

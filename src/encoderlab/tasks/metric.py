@@ -4,7 +4,7 @@ A metric turns the answers of a run into statistics of its rows, (rows, k), and 
 
     value                 the metric of all rows
     metric_from_weights   the metric of a sample of rows, where a weight counts how often a row was drawn
-    interval_over_rows    percentile bootstrap over the rows, for the given runs
+    interval_over_rows    percentile bootstrap over the rows, for the given runs; with groups, a t interval
     estimate              interval for other rows and other seeds
     difference            paired difference of two variants: interval and p-value
 
@@ -100,13 +100,26 @@ class Metric(MetricInfo, ABC):
 
         Args:
             runs: The row statistics, (seeds, n, k).
-            groups: The group of each row, (n,). None: rows are independent.
+            groups: The group of each row, (n,). None: rows are independent. A percentile bootstrap of few groups is too
+                narrow, so their interval is that of a t distribution.
         """
+        if groups is not None:
+            return self.t_interval(runs, *self._covariance(runs, groups))
         return statistics.bootstrap(
-            lambda weights: np.mean([self.metric_from_weights(rows, weights) for rows in runs], axis=0),
-            runs.shape[1],
-            groups=groups,
+            lambda weights: np.mean([self.metric_from_weights(rows, weights) for rows in runs], axis=0), runs.shape[1]
         )
+
+    def t_interval(self, runs: Array, covariance: Floats, units: float) -> Interval:
+        """Return the t interval of the mean over the given seeds.
+
+        Args:
+            runs: The row statistics, (seeds, n, k).
+            covariance: The covariance of the seeds' metrics over samples of rows, (seeds, seeds).
+            units: The number of rows, or the effective number of groups.
+        """
+        mean, row = np.mean([self.value(rows) for rows in runs]), covariance.mean(keepdims=True)
+        estimate = variation.clipped(variation.estimate_mean([mean], row, units), *self.bounds)
+        return Interval(low=estimate.low, high=estimate.high)
 
     def estimate(self, runs: Array, groups: Array | None = None, *, seeds: SeedVariance | None = None) -> Estimate:
         """Estimate the metric for other rows and other seeds.

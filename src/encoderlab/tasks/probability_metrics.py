@@ -11,7 +11,7 @@ from typing import final
 
 import numpy as np
 
-from encoderlab.core import clusters, variation
+from encoderlab.core import clusters
 from encoderlab.core.statistics import Interval
 from encoderlab.tasks.metric import Array, Floats, MeanMetric, Metric, RatioMetric
 
@@ -34,7 +34,7 @@ class RowScore(MeanMetric, OfProbabilities):
     lower_is_better: bool = True
 
     def interval_over_rows(self, runs: Array, groups: Array | None = None) -> Interval:
-        return _over_rows(self, runs, *clusters.mean_covariance(runs[..., 0], groups))
+        return self.t_interval(runs, *clusters.mean_covariance(runs[..., 0], groups))
 
 
 @final
@@ -108,14 +108,7 @@ class TokenLoss(RatioMetric, OfProbabilities):
     bounds: tuple[float, float] = (0.0, math.inf)
 
     def interval_over_rows(self, runs: Array, groups: Array | None = None) -> Interval:
-        return _over_rows(self, runs, *clusters.ratio_covariance(runs, groups))
-
-
-def _over_rows(metric: Metric, runs: Array, covariance: Floats, units: float) -> Interval:
-    """Return the t interval of the mean over the given seeds, from the covariance of their metrics over rows."""
-    mean, row = np.mean([metric.value(rows) for rows in runs]), covariance.mean(keepdims=True)
-    estimate = variation.clipped(variation.estimate_mean([mean], row, units), *metric.bounds)
-    return Interval(low=estimate.low, high=estimate.high)
+        return self.t_interval(runs, *clusters.ratio_covariance(runs, groups))
 
 
 def log_softmax(logits: np.ndarray) -> np.ndarray:
