@@ -132,7 +132,7 @@ def test_a_method_that_does_not_fit_the_model(refused: Refused, override: str, s
 
 def test_a_folder_that_is_no_model(refused: Refused, folder: Path) -> None:
     (folder / "empty").mkdir()
-    for model, said in (("empty", "holds no config.json"), ("./absent", "there is no such folder")):
+    for model, said in (("empty", "the folder has no config.json"), ("./absent", "there is no such folder")):
         (line,) = refused("study.toml", "-s", f"model={model}", command="compare")
         assert line.startswith("study.toml: model ") and said in line
     (folder / "empty" / "config.json").write_text('{"model_type": "gpt2"}')

@@ -173,7 +173,7 @@ def small_embeddings(folder: Path) -> None:
         (lambda f: change(f, "config.json", num_attention_heads="x"), "could not be loaded|is it a model's config"),
         (lambda f: change(f, "config.json", model_type="gpt2"), "family 'gpt2' is not supported.*FAMILIES"),
         (lambda f: (f / "config.json").write_text("{"), "is it a model's config.json"),
-        (lambda f: (f / "config.json").unlink(), "holds no config.json"),
+        (lambda f: (f / "config.json").unlink(), "the folder has no config.json"),
         (lambda f: (f / "model.safetensors").unlink(), "could not be loaded"),
         (lambda f: (f / "model.safetensors").write_bytes(b""), "could not be loaded"),
         (cut_weights, "could not be loaded"),

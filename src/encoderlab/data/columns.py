@@ -26,8 +26,7 @@ def column_problems(rows: Rows, names: Sequence[str]) -> list[str]:
         ]
     found = []
     for name in missing:
-        near = did_you_mean(name, have)
-        hint = f"; {near}" if near else _elsewhere(rows, name)
+        hint = _elsewhere(rows, name) or (f"; {near}" if (near := did_you_mean(name, have)) else "")
         found.append(f"{rows.origin}: no column {name!r}; the columns are {shown(have)}{hint}")
     return found
 

@@ -147,12 +147,12 @@ def slug(label: str) -> str:
 
 
 def check_labels(labels: Sequence[str]) -> None:
-    """Raise InputError if two labels would be one file, also on a disk that ignores the case of letters."""
+    """Raise InputError if two labels would have the same file, also on a disk that ignores the case of letters."""
     names = [slug(label).casefold() for label in labels]
     for i, name in enumerate(names):
         if name in names[:i]:
             raise InputError(
-                f"features: the labels {labels[names.index(name)]!r} and {labels[i]!r} would be one file, "
+                f"features: the labels {labels[names.index(name)]!r} and {labels[i]!r} would have the same file, "
                 f"{slug(labels[i])}; change one of them"
             )
 
