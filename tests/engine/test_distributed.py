@@ -144,6 +144,7 @@ def test_two_processes_train_as_one(model: Path, tiny_masked_lm: Callable[[str],
         assert float(a["loss"]) == pytest.approx(float(b["loss"]), abs=1e-6) and a["accuracy"] == b["accuracy"]
 
 
+@pytest.mark.slow
 def test_what_stops_a_run_is_said_once_and_the_run_goes_on(model: Path, tmp_path: Path) -> None:
     """A wrong name, which every process meets; then the second process is killed."""
     path = study_file(tmp_path / "study", model, "classification")

@@ -120,6 +120,7 @@ def test_no_model_sees_a_test_row_before_the_last_choice(write_search: Write, mo
     assert without_runs(search(other)) == without_runs(search(path))
 
 
+@pytest.mark.slow
 def test_one_worker_tries_the_same_settings_whether_it_was_stopped_or_not(
     write_search: Write, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -263,6 +263,7 @@ def test_the_table_of_a_study_and_of_the_study_again(write_study: Write, monkeyp
     assert words([line for line in seen if re.match(r"lora +2/2 ", line)])[-1][:4] == words([final])[0][:4]
 
 
+@pytest.mark.slow
 def test_workers_show_the_same_table(write_study: Write, capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
     path = write_study("study", METHODS, search="candidates = 1", epochs=1)
     compare.compare(path, ["launch.on=processes", "launch.workers=2", "launch.threads=1"])

@@ -80,6 +80,7 @@ def test_resumed_runs_see_the_same_masks(study: Path, tmp_path: Path, monkeypatc
 GRID = ["method.full.epochs=1", "method.lora.rank=2", "method.lora.epochs=[1, 2]", "method.lora.stride=[10, 20]"]
 
 
+@pytest.mark.slow
 def test_epochs_and_stride_as_grids(study: Path, capsys: pytest.CaptureFixture[str]) -> None:
     overrides = [*GRID, "seeds=[0]", "search.candidates=2", "search.extend=0"]
     report = compare(study, overrides)
