@@ -215,7 +215,7 @@ def check(case: Case, shared: Any) -> list[str]:
     names, records = stream(Source(path=str(path)), Path(), lambda note: None)
     streamed = sum(1 for _ in records)
     names = [name for name in names if name] if names.count("") > 1 else names  # what predict passes on, unread
-    of_file = [name for name in rows.columns if name != DOCUMENT or file_format(path) != "conll"]  # counted, not a field
+    of_file = [name for name in rows.columns if name != DOCUMENT or file_format(path) != "conll"]  # counted
     assert list(names) == of_file, f"streamed the columns {names}"
     assert streamed == len(rows), f"streamed {streamed} rows, read {len(rows)}"
     notes, problems, used = [*rows.notes], [], False
