@@ -16,6 +16,7 @@ from encoderlab.config import load
 from encoderlab.core.errors import InputError
 from encoderlab.data.source import DataConfig, Source
 from encoderlab.data.splits import load_splits
+from encoderlab.results import collect
 from encoderlab.study import check, compare
 
 STUDY = """
@@ -70,7 +71,7 @@ def test_every_set_has_its_rows_its_predictions_and_its_place_in_the_tables(
         low, high = (float(summary["lora"][f"{name}_accuracy_rows_{end}"]) for end in ("low", "high"))
         assert low <= float(mine[name]["accuracy"]) <= high
     page = (out / "report.html").read_text(encoding="utf-8")
-    tables.summary(out, "lora")
+    tables.summary(collect.read_table(out))
     printed = capsys.readouterr().out.splitlines()
     assert "far" in printed[0] and any(f"{100 * float(mine['far']['accuracy']):.1f} %" in line for line in printed)
     assert "Its accuracy on other test sets: far " in page

@@ -117,7 +117,7 @@ def test_the_page_says_where_a_comparison_is_missing(tmp_path: Path) -> None:
 def test_the_terminal_shows_the_interval_and_what_to_know(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     out = write_study(tmp_path, specs=SPECS[:2], rows=200, failed=[("full", 1)])
     table = collect.collect(out)
-    tables.summary(out, "full")
+    tables.summary(table)
     printed = capsys.readouterr().out
     row = next(r for r in table.summary if r.variant == "lora rank=4")
     line = next(line for line in printed.splitlines() if line.startswith("lora rank=4"))

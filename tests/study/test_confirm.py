@@ -133,7 +133,7 @@ def test_a_finished_study_is_confirmed_without_any_training(
     with (out / "summary.csv").open(encoding="utf-8") as file:
         assert "far_accuracy" not in next(csv.reader(file)), "the others have no score there"
     capsys.readouterr()
-    tables.summary(out, "full")
+    tables.summary(collect.read_table(out))
     told = capsys.readouterr().out.splitlines()
     line = f"confirmed on far: lora {100 * confirmed['value']:.1f} % ({ends.replace(' to ', '-')}; 30 rows, 2 seeds)"
     assert told[-1] == line and "far" not in told[0]

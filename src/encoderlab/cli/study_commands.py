@@ -6,7 +6,7 @@ What a command needs is imported inside it, so that `--help` answers at once.
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -20,6 +20,9 @@ from encoderlab.cli.options import (
 from encoderlab.cli.output import is_beside, print_json, say
 from encoderlab.core.errors import InputError
 
+if TYPE_CHECKING:
+    from encoderlab.results.table import Table
+
 
 def compare(study: StudyFile, override: Overrides = None, on: On = None, json: Json = False) -> None:
     """Train every method with every seed, and write the report.
@@ -28,12 +31,13 @@ def compare(study: StudyFile, override: Overrides = None, on: On = None, json: J
     """
     from encoderlab.study.compare import compare
 
-    page = compare(study, placed(override, on))
+    found: list[Table] = []
+    page = compare(study, placed(override, on), found.append)
     if not is_beside():
-        print_study(page, json)
+        print_study(page, found[0], json)
 
 
-def print_study(report: Path, json: bool) -> None:
+def print_study(report: Path, table: Table, json: bool) -> None:
     """Print the results of a study and, on the last line, the path of its report."""
     import json as codec
 
@@ -42,9 +46,8 @@ def print_study(report: Path, json: bool) -> None:
     if json:
         print_json(codec.loads((report.parent / "summary.json").read_text(encoding="utf-8")))
         return
-    settings = codec.loads((report.parent / "study.json").read_text(encoding="utf-8"))
-    tables.summary(report.parent, settings["reference"])
-    if count := len(settings["warnings"]):  # they were printed before the first run, which may be hours ago
+    tables.summary(table)
+    if count := len(table.study.warnings):  # they were printed before the first run, which may be hours ago
         say(f'{count} warning{"s" * (count > 1)} about data and settings: see "Warnings" in the report')
     print(report)
 
@@ -148,4 +151,5 @@ def demo(
     if encoder:
         print(demo.prepare().model)
         return
-    print_study(demo.run(out), json)
+    found: list[Table] = []
+    print_study(demo.run(out, found.append), found[0], json)

