@@ -150,16 +150,9 @@ class Metric(MetricInfo, ABC):
             constant: Whether one of the two gives the same answers for every seed.
             groups: The group of each row, (n,). None: rows are independent.
         """
-
-        def gap(weights: Floats) -> Floats:
-            from_weights = self.metric_from_weights
-            return np.array(
-                [from_weights(x, weights) - from_weights(y, weights) for x, y in zip(left, right, strict=True)]
-            )
-
-        covariance = clusters.bootstrap_covariance(gap, left.shape[1], groups)
+        covariance, floor = self._covariance_of_gaps(left, right, groups), self._least_variance(left, right, groups)
         ours, theirs = ([self.value(rows) for rows in side] for side in (left, right))
-        return variation.difference(ours, theirs, *covariance, seeds, constant=constant)
+        return variation.difference(ours, theirs, *covariance, seeds, constant=constant, floor=floor)
 
     def standard_error(self, value: float, rows: int) -> float | None:
         """Return the standard error over rows of a value that is known without its rows. None if there is none."""
@@ -175,6 +168,21 @@ class Metric(MetricInfo, ABC):
             lambda w: np.array([self.metric_from_weights(rows, w) for rows in runs]), runs.shape[1], groups
         )
 
+    def _covariance_of_gaps(self, left: Array, right: Array, groups: Array | None) -> tuple[Floats, float]:
+        """Return what `_covariance` does, of the differences of pairs of runs."""
+
+        def gap(weights: Floats) -> Floats:
+            from_weights = self.metric_from_weights
+            return np.array(
+                [from_weights(x, weights) - from_weights(y, weights) for x, y in zip(left, right, strict=True)]
+            )
+
+        return clusters.bootstrap_covariance(gap, left.shape[1], groups)
+
+    def _least_variance(self, left: Array, right: Array, groups: Array | None) -> float:
+        """Return the least variance of a difference over samples of rows or groups."""
+        return 0.0
+
 
 @dataclass(frozen=True, kw_only=True)
 class MeanMetric(Metric):
@@ -186,27 +194,11 @@ class MeanMetric(Metric):
     def interval_over_rows(self, runs: Array, groups: Array | None = None) -> Interval:
         return statistics.bootstrap_mean(runs[..., 0]) if groups is None else super().interval_over_rows(runs, groups)
 
-    def difference(
-        self,
-        left: Array,
-        right: Array,
-        seeds: SeedVariance,
-        *,
-        constant: bool = False,
-        groups: Array | None = None,
-    ) -> Estimate:
-        return self._paired(left, right, seeds, constant, groups)
-
-    def _paired(
-        self, left: Array, right: Array, seeds: SeedVariance, constant: bool, groups: Array | None, floor: float = 0.0
-    ) -> Estimate:
-        """Estimate the difference. floor: the least variance over rows."""
-        ours, theirs = ([self.value(rows) for rows in side] for side in (left, right))
-        covariance = clusters.mean_covariance(_gaps(left, right), groups)
-        return variation.difference(ours, theirs, *covariance, seeds, constant=constant, floor=floor)
-
     def _covariance(self, runs: Array, groups: Array | None) -> tuple[Floats, float]:
         return clusters.mean_covariance(runs[..., 0], groups)
+
+    def _covariance_of_gaps(self, left: Array, right: Array, groups: Array | None) -> tuple[Floats, float]:
+        return clusters.mean_covariance(_gaps(left, right), groups)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -238,13 +230,15 @@ class ShareMetric(MeanMetric):
         constant: bool = False,
         groups: Array | None = None,
     ) -> Estimate:
+        estimate = super().difference(left, right, seeds, constant=constant, groups=groups)
         gaps = _gaps(left, right)
-        mean = gaps.mean(axis=0)
-        floor = variation.agresti_min(mean) * (1.0 if groups is None else clusters.design_effect(mean, groups))
-        estimate = self._paired(left, right, seeds, constant, groups, floor)
         if not estimate.general and groups is None and np.isin(gaps, (-1, 0, 1)).all():
             estimate = replace(estimate, p=variation.mid_p_mcnemar(int((gaps > 0).sum()), int((gaps < 0).sum())))
         return estimate
+
+    def _least_variance(self, left: Array, right: Array, groups: Array | None) -> float:
+        gaps = _gaps(left, right).mean(axis=0)
+        return variation.agresti_min(gaps) * (1.0 if groups is None else clusters.design_effect(gaps, groups))
 
     def standard_error(self, value: float, rows: int) -> float | None:
         return math.sqrt(max(value * (1 - value), 0.0) / rows)

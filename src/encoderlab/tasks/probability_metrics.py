@@ -34,7 +34,7 @@ class RowScore(MeanMetric, OfProbabilities):
     lower_is_better: bool = True
 
     def interval_over_rows(self, runs: Array, groups: Array | None = None) -> Interval:
-        return self.t_interval(runs, *clusters.mean_covariance(runs[..., 0], groups))
+        return self.t_interval(runs, *self._covariance(runs, groups))
 
 
 @final
