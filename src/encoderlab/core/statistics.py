@@ -81,12 +81,7 @@ def bootstrap_mean(values: ArrayLike, *, seed: int = 0, resamples: int = RESAMPL
 
 
 def bootstrap(
-    statistic: Statistic,
-    rows: int,
-    *,
-    seed: int = 0,
-    resamples: int = RESAMPLES,
-    level: float = LEVEL,
+    statistic: Statistic, rows: int, *, seed: int = 0, resamples: int = RESAMPLES, level: float = LEVEL
 ) -> Interval:
     """Return the percentile bootstrap interval of any statistic of weighted rows.
 

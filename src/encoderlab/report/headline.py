@@ -32,7 +32,7 @@ def sentences(table: Table) -> list[str]:
 def _verdict(row: VariantSummary, choice: Recommendation, table: Table) -> str:
     metric = table.metric
     right = metric.said.format(value=text.score(row.metric.mean, metric), rows=text.count(row.rows))
-    if choice.beats_majority is False:
+    if not choice.is_recommended:
         return (
             f"Do not use any of these methods yet: {metric.best} one, {row.variant}, is not shown to be better than "
             f"{table.task.constant_baseline_phrase} ({right})."

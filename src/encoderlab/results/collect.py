@@ -22,10 +22,9 @@ from encoderlab.core.report_settings import Report
 from encoderlab.results import row_groups
 from encoderlab.results.caveats import mixed, one_seed, single_runs, uncompared
 from encoderlab.results.columns import COLUMNS, SPLIT_SCORES, SPLITS, new_columns, result_columns, summary_columns
-from encoderlab.results.comparison import Variant, compare_all, pooled_seed_variance, read_variants
+from encoderlab.results.comparison import compare_all, pooled_seed_variance, read_variants
 from encoderlab.results.confirmed import read_confirmed
 from encoderlab.results.confusion import confusions
-from encoderlab.results.current_scores import current_scores
 from encoderlab.results.curves import read_curve
 from encoderlab.results.measures import Measures
 from encoderlab.results.power import power
@@ -65,7 +64,7 @@ def read_table(out: Path) -> Table:
     ids = list(dict.fromkeys(study.runs))
     folders = {number: RunFolder(out / "runs" / number) for number in ids}
     missing = tuple(number for number, folder in folders.items() if not folder.is_recorded)
-    records = [_labelled(folder.record(), study) for number, folder in folders.items() if number not in missing]
+    records = [study.labelled(folder.record()) for number, folder in folders.items() if number not in missing]
     runs = tuple(record for record in records if record.kind is not Kind.TRIAL)
     rule = Report.read(study.study.get("report"))
     others = tuple(name for name in study.data if name not in ("train", *SPLITS, rule.confirm))
@@ -102,7 +101,7 @@ def read_table(out: Path) -> Table:
         ),
         warnings=_warnings(study, runs),
         groups=row_groups.read(out).get("test"),
-        test_scores={variant.name: _test_scores(variant, measures) for variant in variants},
+        test_scores={row.variant: row.test_scores for row in summary},
         levels={
             row.variant: float(np.mean(validation[row.variant]))
             for row in summary
@@ -119,18 +118,6 @@ def _seconds(study: StudyRecord, out: Path) -> Mapping[str, float]:
     """Return {id: seconds of training} of the runs of the searches, as far as their folders are there."""
     folders = {run: RunFolder(out / "runs" / run) for record in study.search for run in runs_of(record)}
     return {run: folder.record().train_seconds for run, folder in folders.items() if folder.is_recorded}
-
-
-def _labelled(record: RunRecord, study: StudyRecord) -> RunRecord:
-    """Return the record under the study's labels: a run of an earlier study may carry others."""
-    label = study.labels.get(record.id)
-    return record if label is None else record.labelled(label.method, label.variant)
-
-
-def _test_scores(variant: Variant, measures: Measures) -> tuple[float, ...]:
-    """Return the metric of each finished run on `test`."""
-    scores = (current_scores(run, "test", variant.test, measures) for run in variant.done)
-    return tuple(one[measures.metric.key] for one in scores if measures.metric.key in one)
 
 
 def _recorded(runs: Iterable[RunRecord], split: str, key: str) -> tuple[float, ...]:

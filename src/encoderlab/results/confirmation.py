@@ -21,8 +21,6 @@ from encoderlab.training.run_folder import RunFolder
 from encoderlab.training.run_record import SplitScores, decoding, known_keys, without_nulls
 
 NAME = "record.json"
-
-
 FOLDER = "confirm"
 
 

@@ -1,4 +1,4 @@
-"""What a set that chose nothing says of the recommended variant."""
+"""The score of the recommended variant on a set that chose nothing."""
 
 from __future__ import annotations
 

@@ -100,12 +100,11 @@ def measured_seed_sd(out: Path, key: str) -> SeedSD | None:
     try:
         study = StudyRecord.read(out)
         for folder in (RunFolder(out / "runs" / number) for number in dict.fromkeys(study.runs)):
-            record = folder.record() if folder.is_recorded else None
+            record = study.labelled(folder.record()) if folder.is_recorded else None
             if record is None or record.kind is not Kind.RUN or not record.is_done:
                 continue
-            label, score = study.labels.get(record.id), record.metric("test", key)
-            if score is not None:
-                values.setdefault(record.variant if label is None else label.variant, []).append(score)
+            if (score := record.metric("test", key)) is not None:
+                values.setdefault(record.variant, []).append(score)
     except InputError:  # `compare` reports a damaged folder; here it only means that nothing was measured
         return None
     several = [scores for scores in values.values() if len(scores) > 1]

@@ -64,7 +64,7 @@ class Recommendation:
 
     @property
     def is_recommended(self) -> bool:
-        """Whether the variant is to be used. It is not, if it is not shown to be better than the constant baseline."""
+        """Whether to use the variant: not if it is not shown to be better than the constant baseline."""
         return self.beats_majority is not False
 
     def to_json(self) -> Mapping[str, Any]:

@@ -44,7 +44,7 @@ class RowGroups:
 
     @property
     def sentence(self) -> str:
-        """What a report says about the groups."""
+        """The sentence of a report about the groups."""
         rows = f"{len(self.numbers):,} test rows are in {self.count:,} groups ({self.by})"
         return f"Intervals and p-values draw whole groups of rows: the {rows}."
 

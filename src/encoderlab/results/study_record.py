@@ -12,7 +12,7 @@ from typing import Any
 
 from encoderlab.core import files
 from encoderlab.core.errors import InputError
-from encoderlab.training.run_record import Precision, Status, decoding, known_keys, without_nulls
+from encoderlab.training.run_record import Precision, RunRecord, Status, decoding, known_keys, without_nulls
 
 NAME = "study.json"
 
@@ -177,6 +177,11 @@ class StudyRecord:
     labels: Mapping[str, Label] = field(default_factory=dict[str, Label])
     search: tuple[SearchRecord, ...] = ()
     extra: Mapping[str, Any] = field(default_factory=dict[str, object])
+
+    def labelled(self, record: RunRecord) -> RunRecord:
+        """Return a run's record under the labels of this study: a run of an earlier study may carry others."""
+        label = self.labels.get(record.id)
+        return record if label is None else record.labelled(label.method, label.variant)
 
     @classmethod
     def read(cls, out: Path) -> StudyRecord:

@@ -72,6 +72,7 @@ class VariantSummary:
         rows: The number of test rows.
         groups: The number of groups that they are in. None if they are independent.
         metric: The metric on `test`.
+        test_scores: The metric of each finished run on `test`.
         interval: Its interval for other seeds and rows. None if predictions are missing.
         spreads: {key: spread} of the metric and of the metrics beside it.
         means: {key: mean over seeds} of scores without an interval.
@@ -88,6 +89,7 @@ class VariantSummary:
     learning_rate: float | None
     rows: int | None
     metric: MetricSpread
+    test_scores: tuple[float, ...]
     interval: MetricInterval | None
     spreads: Mapping[str, MetricSpread]
     means: Mapping[str, float | None]
@@ -176,6 +178,7 @@ def summarize_one(
         rows=next(iter(tested), None),
         groups=None if groups is None else len(np.unique(groups)),
         metric=spreads[metric.key],
+        test_scores=tuple(run[metric.key] for run in scores if metric.key in run),
         interval=_interval(matched, metric, seeds if variant.is_trained else None),
         spreads=spreads,
         means={key: task.mean_score(key, scores) for key in (*MEANS, *task.extra_scores) if key not in METRICS},

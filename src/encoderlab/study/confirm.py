@@ -13,9 +13,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
-from safetensors.numpy import load_file
 
 from encoderlab.config.settings import Study
+from encoderlab.core.array_files import load_arrays
 from encoderlab.core.errors import EncoderlabError, InputError, Problem
 from encoderlab.core.hashing import file_hash
 from encoderlab.data.source import place
@@ -83,7 +83,7 @@ def _is_scored(study: Study, context: RunContext, name: str, uses: Sequence[Use]
     written = [use.predictions.get(run.id) for use in uses]
     if not path.is_file() or file_hash(path) not in written:
         return False
-    return np.array_equal(load_file(path)["index"], context.index[name])
+    return np.array_equal(load_arrays(path)["index"], context.index[name])
 
 
 def _score(study: Study, context: RunContext, name: str, run: RunRecord) -> tuple[SplitScores, str]:
