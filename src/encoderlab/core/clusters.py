@@ -1,4 +1,4 @@
-"""What groups of rows change: the covariance of metrics, the degrees of freedom, the effective number of rows.
+"""The effect of groups of rows: on the covariance of metrics, the degrees of freedom, the effective number of rows.
 
 Rows of one text, premise, document, author or story are not independent. A sample then draws whole groups, and the
 number of groups, not of rows, decides how certain a metric is:

@@ -16,7 +16,7 @@ def did_you_mean(name: str, known: Sequence[str], otherwise: str = "", *, cutoff
     Args:
         name: the unknown name.
         known: the names there are.
-        otherwise: what introduces a list of the first known names if none is close; without it, there is no list.
+        otherwise: the words before a list of the first known names, which follows if none is close; empty: no list.
         cutoff: the least similarity of a close name, from 0 to 1, as in `difflib.get_close_matches`.
 
     Returns:

@@ -1,4 +1,4 @@
-"""What the scores of a page can show: which rows chose what, and the smallest difference that the study detects."""
+"""The limits of the scores of a page: which rows chose what, and the smallest difference that the study detects."""
 
 from __future__ import annotations
 
